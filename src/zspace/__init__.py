@@ -1,0 +1,51 @@
+"""zspace: build, train, compare and explore autoencoders from parts.
+
+    run = zspace.train("cvae", data="mnist5k", latent=20)
+    run.sample(16, label=7)
+
+Names are imported when they are first used, so that ``import zspace`` is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from zspace._version import __version__
+
+if TYPE_CHECKING:
+    from zspace.errors import UserError as UserError
+    from zspace.model import Autoencoder as Autoencoder
+    from zspace.objective import Objective as Objective
+    from zspace.recipes import Recipe as Recipe
+    from zspace.recipes import recipe as recipe
+    from zspace.runs import Run as Run
+    from zspace.runs import load as load
+    from zspace.training import repeat as repeat
+    from zspace.training import resume as resume
+    from zspace.training import train as train
+
+_HOMES = {
+    "Autoencoder": "model",
+    "Objective": "objective",
+    "Recipe": "recipes",
+    "Run": "runs",
+    "UserError": "errors",
+    "load": "runs",
+    "recipe": "recipes",
+    "repeat": "training",
+    "resume": "training",
+    "train": "training",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"zspace.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'zspace' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

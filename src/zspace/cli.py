@@ -1,0 +1,190 @@
+"""The command line: thin. Flags come from signatures; heavy imports wait until they are needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
+from tyro.extras import subcommand_cli_from_dict
+
+from zspace._version import __version__
+from zspace.errors import UserError, unknown
+
+Count = Annotated[int, arg(aliases=["-n"])]
+Out = Annotated[Path, arg(aliases=["-o"])]
+RunPath = Annotated[Positional[Path], arg(metavar="RUN")]
+
+
+def train() -> None:
+    """Train a recipe on a data set: zspace train vae --data mnist5k."""
+
+
+def resume(
+    run: RunPath, *, save_every: float = 30.0, json: bool = False, quiet: bool = False
+) -> None:
+    """Go on with an interrupted training, exactly as if it had not been.
+
+    Args:
+        run: The folder of the interrupted run.
+        save_every: Seconds between checkpoints.
+        json: One JSON object a line on standard output.
+        quiet: Say nothing.
+    """
+    from zspace import figures, progress, training
+
+    reporter = progress.reporter(quiet=quiet, json_lines=json)
+    figures.overview(training.resume(run, reporter=reporter, save_every=save_every))
+
+
+def repeat(run: RunPath, *, out: Path, json: bool = False, quiet: bool = False) -> None:
+    """Train the same again, into another folder.
+
+    Args:
+        run: The folder of a run.
+        out: The new folder.
+        json: One JSON object a line on standard output.
+        quiet: Say nothing.
+    """
+    from zspace import figures, progress, training
+
+    reporter = progress.reporter(quiet=quiet, json_lines=json)
+    figures.overview(training.repeat(run, out=out, reporter=reporter))
+
+
+def sample(
+    run: RunPath, *, n: Count = 100, label: str | None = None, seed: int = 0, out: Out = Path()
+) -> None:
+    """Decode draws of the prior into new images.
+
+    Args:
+        run: The folder of a run.
+        n: How many.
+        label: A class, by number or name, for a conditional model; otherwise they take turns.
+        seed: Seed of the draws.
+        out: FILE.png (one sheet), FILE.npz (arrays x, and y if conditional) or a folder of PNG
+        files;
+            by default samples.png in the run's folder.
+    """
+    from zspace import outputs, runs
+
+    print(outputs.sample(runs.load(run), n=n, label=label, seed=seed, out=out))
+
+
+def reconstruct(
+    run: RunPath,
+    *,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    n: Count = 10,
+    out: Out = Path(),
+) -> None:
+    """Show test images above what the model makes of them.
+
+    Args:
+        run: The folder of a run.
+        data: Other images: a name or a path; by default the run's own test set.
+        data_dir: Where files of named data sets lie.
+        n: How many.
+        out: FILE.png; by default reconstructions.png in the run's folder.
+    """
+    from zspace import outputs, runs
+
+    print(outputs.reconstruct(runs.load(run), data=data, data_dir=data_dir, n=n, out=out))
+
+
+def embed(
+    run: RunPath, *, data: str | None = None, data_dir: Path | None = None, out: Out
+) -> None:
+    """Write the codes of all images of a data set.
+
+    Args:
+        run: The folder of a run.
+        data: A name or a path; by default the run's own data.
+        data_dir: Where files of named data sets lie.
+        out: FILE.npz: z (N, latent), y (N) where there are labels, split (N), index (N).
+    """
+    from zspace import outputs, runs
+
+    print(outputs.embed(runs.load(run), data=data, data_dir=data_dir, out=out))
+
+
+def data(
+    action: Positional[Literal["list", "info"]] = "list",
+    name: Positional[str] = "",
+    *,
+    data_dir: Path | None = None,
+) -> None:
+    """List the data sets known by name, or tell what one is.
+
+    Args:
+        action: list: all names. info NAME: sizes, classes, source, licence, files.
+        name: A name from `zspace data list`.
+        data_dir: Where files of named data sets lie.
+    """
+    from zspace import outputs
+
+    if action == "list":
+        outputs.list_data()
+    else:
+        outputs.describe_data(name, data_dir)
+
+
+def recipes() -> None:
+    """List the recipes, each with its sentence and reference."""
+    from zspace import outputs
+
+    outputs.list_recipes()
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "train": train,
+    "resume": resume,
+    "repeat": repeat,
+    "sample": sample,
+    "reconstruct": reconstruct,
+    "embed": embed,
+    "data": data,
+    "recipes": recipes,
+}
+
+ABOUT = "Build, train, compare and explore autoencoders from parts."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Exit codes: 0, 2 for a user's error, 1 for ours."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _main(args)
+    except UserError as error:
+        print(f"zspace: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+
+
+def _main(args: list[str]) -> int:
+    if args[:1] == ["--version"]:
+        print(f"zspace {__version__}")
+        return 0
+    commands = dict(COMMANDS)
+    if args and not args[0].startswith("-") and args[0] not in commands:
+        raise unknown("command", args[0], commands)
+    if args[:1] == ["train"]:
+        from zspace.commands import train_command  # imports torch: only when it is wanted
+
+        commands["train"] = train_command(args[1:])
+    subcommand_cli_from_dict(
+        commands,
+        prog="zspace",
+        description=ABOUT,
+        args=args or ["--help"],
+        config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

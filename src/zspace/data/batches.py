@@ -1,0 +1,215 @@
+"""Batches of samples on a device, in an order that is a function of (seed, epoch) alone.
+
+A store gives the images of the rows it is asked for, on the device:
+
+    Resident   the whole storage lies on the device; a batch is one index look-up
+    Streamed   rows come from disk through torch's DataLoader, its workers and pinned memory
+
+Both give the same batches. Images stay uint8 until the batch, where they become float32 x
+(B, C, H, W) in [0, 1]; no float copy of the data set is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, Protocol
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from zspace.data.samples import Lazy, Samples, to_float
+from zspace.types import Batch, UserError
+
+Binarize = Literal["none", "static", "dynamic"]
+BINARY_SEED = 20240301
+_CHUNK = 4096
+
+
+class Store(Protocol):
+    """Where the images of a batch come from."""
+
+    def stream(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
+        """For each batch of rows (B,): its images (B, C, H, W), as stored, on the device."""
+
+
+class Resident:
+    """A storage (N, C, H, W) that lies on the device as a whole."""
+
+    def __init__(self, x: Tensor, device: torch.device, binary: bool) -> None:
+        # The source is kept so that its id, the key in `resident`, is not given to another tensor.
+        self.source = x
+        self.x = (_binary(x) if binary else x).to(device)
+
+    def stream(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
+        for i in rows:
+            yield self.x.index_select(0, i)
+
+
+_residents: WeakValueDictionary[tuple[int, torch.device, bool], Resident] = WeakValueDictionary()
+
+
+def resident(x: Tensor, device: torch.device, *, binary: bool = False) -> Resident:
+    """The store of ``x`` on the device: one for all splits and runs that share the storage."""
+    key = (id(x), device, binary)
+    store = _residents.get(key)
+    if store is None:
+        store = _residents[key] = Resident(x, device, binary)
+    return store
+
+
+def _binary(x: Tensor) -> Tensor:
+    """One fixed draw of Bernoulli(x) a pixel, 0 or 255 in uint8; the same in every run."""
+    generator = torch.Generator().manual_seed(BINARY_SEED)
+    draws = torch.empty(x.shape, dtype=torch.uint8)
+    for start in range(0, len(x), _CHUNK):  # in chunks: no float copy of the whole storage
+        p = to_float(x[start : start + _CHUNK])
+        draws[start : start + _CHUNK] = p.bernoulli(generator=generator).mul_(255)
+    return draws
+
+
+class _Rows(Dataset[Tensor]):
+    """A lazy storage as DataLoader wants it: whole batches of rows at a time."""
+
+    def __init__(self, x: Lazy) -> None:
+        self.x = x
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.__getitems__(torch.tensor([i]))[0]
+
+    def __getitems__(self, rows: Tensor) -> Tensor:
+        return self.x.read(rows)
+
+
+def _as_is(batch: Any) -> Any:
+    """The collate function: rows arrive as one tensor already."""
+    return batch
+
+
+class Streamed:
+    """A storage (N, C, H, W) on disk, read by ``workers`` processes (0: by this one)."""
+
+    def __init__(self, x: Lazy, device: torch.device, workers: int) -> None:
+        self.rows, self.device, self.workers = _Rows(x), device, workers
+
+    def stream(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
+        batches: Any = [i.cpu() for i in rows]  # typed as lists of int, but a tensor serves
+        loader: DataLoader[Tensor] = DataLoader(
+            self.rows,
+            batch_sampler=batches,
+            num_workers=self.workers,
+            collate_fn=_as_is,
+            pin_memory=self.device.type == "cuda",
+            # Without its own, every iterator would draw a seed from the global generator.
+            generator=torch.Generator().manual_seed(0),
+        )
+        try:
+            for x in loader:
+                yield x.to(self.device, non_blocking=True)
+        except UserError as error:
+            # A worker's error comes wrapped in its traceback; the user needs the sentence.
+            raise UserError(str(error).rsplit("UserError: ", 1)[-1].strip()) from error
+
+
+class Batches:
+    """Batches of samples on a device, epoch after epoch.
+
+    batch: samples a batch; the last, smaller one is kept.
+    seed: with the epoch's number, all that the order depends on.
+    classes: over 0, every batch carries the one-hot labels c (B, classes), float32.
+    binarize: "static", one Bernoulli(x) draw an image for good (the same in every run);
+        "dynamic", a fresh draw each time (R. Salakhutdinov, I. Murray, "On the quantitative
+        analysis of deep belief networks", 2008).
+    shuffle: False keeps the order, and makes the dynamic draws of a batch the same in every
+        epoch and without touching the global generator, so that validation values compare.
+    workers: processes that read a storage on disk.
+
+    Raises UserError for a batch below 1, for missing or too large labels where classes are
+    wanted, and for static binarisation of images that are not in memory.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        *,
+        batch: int,
+        device: torch.device,
+        seed: int,
+        classes: int = 0,
+        binarize: Binarize = "none",
+        shuffle: bool = True,
+        workers: int = 0,
+    ) -> None:
+        if batch < 1:
+            raise UserError(f"a batch needs at least 1 sample, but batch is {batch}")
+        self.samples, self.batch, self.device = samples, batch, device
+        self.seed, self.shuffle = seed, shuffle
+        self._store = _store(samples, device, binarize, workers)
+        self._one_hot = _one_hot(samples, classes, device)
+        self._finish = self._finisher(binarize)
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return -(-len(self.samples) // self.batch)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Batches ``start``, ``start`` + 1, ... of epoch ``number``.
+
+        Starting late gives exactly the batches that the whole epoch would have given from there.
+        """
+        rows = self._order(number).to(self.device).split(self.batch)[start:]
+        for at, (i, raw) in enumerate(zip(rows, self._store.stream(rows), strict=True), start):
+            yield Batch(self._finish(to_float(raw), at), self._one_hot(i))
+
+    def _order(self, number: int) -> Tensor:
+        """The rows of the storage (n,) in the order of this epoch."""
+        if not self.shuffle:
+            return self.samples.index
+        generator = torch.Generator().manual_seed(_mix(self.seed, number))
+        return self.samples.index[torch.randperm(len(self.samples), generator=generator)]
+
+    def _finisher(self, binarize: Binarize) -> Callable[[Tensor, int], Tensor]:
+        """What is done to x (B, C, H, W) of batch ``at`` last."""
+        if binarize != "dynamic":
+            return lambda x, at: x
+        if self.shuffle:
+            return lambda x, at: torch.bernoulli(x)
+        generator = torch.Generator(self.device)
+        return lambda x, at: x.bernoulli(generator=generator.manual_seed(_mix(self.seed, at)))
+
+
+def _mix(*numbers: int) -> int:
+    """A 63-bit seed; hashed, because neighbouring seeds of small generators are correlated."""
+    text = "/".join(map(str, numbers)).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+
+
+def _store(samples: Samples, device: torch.device, binarize: Binarize, workers: int) -> Store:
+    if isinstance(samples.x, Tensor):
+        return resident(samples.x, device, binary=binarize == "static")
+    if binarize == "static":
+        raise UserError(
+            "static binarisation keeps a fixed draw of every image in memory, but this data set "
+            "is read from disk; use dynamic"
+        )
+    return Streamed(samples.x, device, workers)
+
+
+def _one_hot(
+    samples: Samples, classes: int, device: torch.device
+) -> Callable[[Tensor], Tensor | None]:
+    """From rows (B,) to c (B, classes); to None where no classes are wanted."""
+    if classes == 0:
+        return lambda rows: None
+    if samples.y is None:
+        raise UserError("a model with classes needs labels, but this data set has none")
+    if int(samples.y.max()) >= classes:
+        raise UserError(f"labels go up to {int(samples.y.max())}, but there are {classes} classes")
+    # A look-up rather than torch's one_hot, whose range check waits for the device.
+    eye, y = torch.eye(classes, device=device), samples.y.to(device)
+    return lambda rows: eye.index_select(0, y.index_select(0, rows))

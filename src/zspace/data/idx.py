@@ -1,0 +1,117 @@
+"""IDX, the file format of MNIST and its siblings, plain or gzipped.
+
+    0 0 8 n | n sizes, 4 bytes each, big endian | unsigned bytes, the last axis fastest
+
+A header is a claim: nothing is allocated from it. The bytes that are there are read, never more
+than the claim by one, and then compared with it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+
+from zspace.data.samples import Part
+from zspace.types import UserError
+
+UBYTE = 0x08
+MOST_BYTES = 1 << 32
+_PIECE = 1 << 20
+
+Quartet = tuple[Path, Path, Path, Path]
+"""Train images, train labels, test images, test labels."""
+
+NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+def find(folder: Path) -> Quartet | None:
+    """The four files of a set in this folder, gzipped or not; None unless all are there."""
+    found = [_find(folder, name) for name in NAMES]
+    train_x, train_y, test_x, test_y = found
+    if train_x is None or train_y is None or test_x is None or test_y is None:
+        return None
+    return train_x, train_y, test_x, test_y
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    # "-idx3" is also met as ".idx3": some unpackers and re-uploads rename so.
+    stems = (name, name.replace("-idx", ".idx"))
+    candidates = [folder / f"{stem}{end}" for stem in stems for end in ("", ".gz")]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def pair(images: Path, labels: Path, classes: int) -> Part:
+    """A storage (N, 1, H, W) with its labels.
+
+    Raises UserError for unequal numbers, labels beyond the classes, and whatever `read` raises.
+    """
+    x, y = read(images, axes=3), read(labels, axes=1)
+    if len(x) != len(y):
+        raise UserError(f"'{images}' holds {len(x)} images but '{labels}' {len(y)} labels")
+    if x.size == 0:
+        raise UserError(f"'{images}' holds no pixels: its sizes are {x.shape}")
+    if y.max() >= classes:
+        raise UserError(f"'{labels}' holds the label {y.max()}, but there are {classes} classes")
+    return Part(torch.from_numpy(x).unsqueeze(1), torch.from_numpy(y.astype(np.int64)))
+
+
+def read(path: Path, *, axes: int) -> np.ndarray:
+    """The array of an IDX file of unsigned bytes with this many axes.
+
+    Raises UserError, naming the file, for anything else: a wrong magic number, another type, a
+    header that does not match the bytes, a damaged gzip stream.
+    """
+    try:
+        with _open(path) as file:
+            shape = _header(file, path, axes)
+            return _body(file, path, shape)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"'{path}' cannot be read as IDX: {error}; fetch it again") from error
+
+
+def _open(path: Path) -> BinaryIO:
+    """By content rather than by suffix: browsers unpack a .gz and keep its name."""
+    with path.open("rb") as file:
+        gzipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if gzipped else path.open("rb")  # type: ignore[return-value]
+
+
+def _header(file: BinaryIO, path: Path, axes: int) -> tuple[int, ...]:
+    magic = file.read(4)
+    if magic != bytes((0, 0, UBYTE, axes)):
+        raise UserError(
+            f"'{path}' is no IDX file of unsigned bytes with {axes} axes: it starts with "
+            f"{magic.hex(' ') or 'nothing'} instead of 00 00 08 0{axes}"
+        )
+    sizes = file.read(4 * axes)
+    if len(sizes) < 4 * axes:
+        raise UserError(f"'{path}' ends within its header; fetch it again")
+    return struct.unpack(f">{axes}I", sizes)
+
+
+def _body(file: BinaryIO, path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    claim = 1
+    for size in shape:  # Python integers: no overflow
+        claim *= size
+    if claim > MOST_BYTES:
+        raise UserError(f"'{path}' claims {claim:,} bytes, sizes {shape}; its header is damaged")
+    content = bytearray()
+    while len(content) <= claim and (piece := file.read(_PIECE)):
+        content += piece
+    if len(content) != claim:
+        there = f"{len(content):,}" if len(content) < claim else "more"
+        raise UserError(
+            f"'{path}' claims {claim:,} bytes, sizes {shape}, but holds {there}; fetch it again"
+        )
+    return np.frombuffer(content, np.uint8).reshape(shape)

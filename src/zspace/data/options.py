@@ -1,0 +1,28 @@
+"""What a user may choose about data; the command line makes its flags from this class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from zspace.data.batches import Binarize
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which data, and how they are prepared."""
+
+    data: str = "mnist5k"
+    """A known name (see `zspace data list`), a folder of images, or an .npz or .npy file."""
+
+    data_dir: Path | None = None
+    """Folder with local copies of known sets; default: the environment's ZSPACE_DATA."""
+
+    size: int | None = None
+    """Resize and crop the images of a folder to this many pixels square."""
+
+    skip_bad: bool = False
+    """Leave out unreadable images of a folder instead of stopping at the first."""
+
+    binarize: Binarize = "none"
+    """Make pixels 0 or 1: one draw for good (static) or a fresh one each time (dynamic)."""

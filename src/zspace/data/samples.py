@@ -1,0 +1,205 @@
+"""What a data set is: storages of images, the samples that index them, and their splits.
+
+A storage keeps N images (N, C, H, W): a uint8 or float32 tensor in memory, or a `Lazy` object that
+reads rows when asked. Samples are rows of a storage, so that splits share it and copy nothing.
+
+Splits are the same for every run: the permutation's seed is a constant, not the run's seed, so
+that runs of different seeds and models are compared on the same validation samples. A set with
+its own test samples gives 10% of the rest to validation; one without gives 10% to test first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zspace.types import Spec, UserError
+
+SPLIT_SEED = 20240229
+FEWEST = 10
+
+
+class Lazy(Protocol):
+    """Images that stay on disk because they do not fit the memory budget."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+
+    def read(self, rows: Tensor) -> Tensor:
+        """The images (B, C, H, W) of rows (B,), uint8 or float32 in [0, 1]."""
+
+    def identity(self) -> Iterator[bytes]:
+        """What the fingerprint hashes in place of the pixels: names and sizes of the files."""
+
+
+Storage = Tensor | Lazy
+
+
+def take(x: Storage, rows: Tensor) -> Tensor:
+    """The images (B, C, H, W) of rows (B,) as they are stored."""
+    return x.index_select(0, rows) if isinstance(x, Tensor) else x.read(rows)
+
+
+def to_float(x: Tensor) -> Tensor:
+    """Pixels as float32 in [0, 1]; floats pass through, without a copy."""
+    return x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Some rows of a storage.
+
+    x: the storage, (N, C, H, W). y: labels (N,) int64 of the whole storage, or None.
+    index: (n,) int64, the rows that these samples are.
+    """
+
+    x: Storage
+    y: Tensor | None
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def images(self, i: Tensor | None = None) -> Tensor:
+        """Images (B, C, H, W), float32 in [0, 1], of positions ``i`` (B,); None: of all."""
+        return to_float(take(self.x, self._rows(i)))
+
+    def labels(self, i: Tensor | None = None) -> Tensor | None:
+        """Labels (B,) int64 of positions ``i`` (B,), or None where there are none."""
+        return None if self.y is None else self.y[self._rows(i)]
+
+    def _rows(self, i: Tensor | None) -> Tensor:
+        return self.index if i is None else self.index[i]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set in three splits that share no sample.
+
+    classes: names of the labels 0, 1, ...; empty where there are none.
+    provenance: one sentence that says whose data they are, with the licence where it is known.
+    skipped: how many unreadable files were left out (``skip_bad``).
+    """
+
+    name: str
+    train: Samples
+    validation: Samples
+    test: Samples
+    classes: tuple[str, ...]
+    provenance: str
+    skipped: int = 0
+
+    @property
+    def spec(self) -> Spec:
+        """The shape (C, H, W) and the classes: what a recipe must know."""
+        return Spec(tuple(self.train.x.shape[1:]), self.classes)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over shapes, pixels, labels and splits.
+
+        For a storage on disk the names and sizes of its files, sorted, stand for the pixels:
+        reading every file would take minutes.
+        """
+        digest = hashlib.sha256("\n".join(self.classes).encode())
+        splits = (self.train, self.validation, self.test)
+        for x in _once(split.x for split in splits):
+            digest.update(repr(tuple(x.shape)).encode())
+            for part in [_content(x)] if isinstance(x, Tensor) else x.identity():
+                digest.update(part)
+        for split in splits:
+            digest.update(_content(split.index))
+        for y in _once(split.y for split in splits if split.y is not None):
+            digest.update(_content(y))
+        return digest.hexdigest()
+
+
+def _once(things: Iterable) -> list:
+    """Each object once, in order: splits may share a storage, and tensors compare by element."""
+    return list({id(thing): thing for thing in things}.values())
+
+
+def _content(x: Tensor) -> memoryview:
+    return np.ascontiguousarray(x.numpy()).reshape(-1).view(np.uint8).data
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A storage with its labels, before it is split."""
+
+    x: Storage
+    y: Tensor | None = None
+
+    def rows(self, index: Tensor) -> Samples:
+        return Samples(self.x, self.y, index)
+
+    def all(self) -> Samples:
+        return self.rows(torch.arange(len(self)))
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+
+def assemble(
+    name: str,
+    train: Part,
+    *,
+    validation: Part | None = None,
+    test: Part | None = None,
+    classes: tuple[str, ...] = (),
+    provenance: str = "",
+    skipped: int = 0,
+) -> Data:
+    """Split ``train`` into what is missing of validation and test, and name the whole.
+
+    Raises UserError for fewer than 10 samples, and for splits whose images differ in shape.
+    """
+    given = [part for part in (train, validation, test) if part is not None]
+    _check(name, given)
+    rest = _permutation(len(train))
+    rest, last = _cut(rest, test is None)
+    rest, middle = _cut(rest, validation is None)
+    return Data(
+        name=name,
+        train=train.rows(rest.sort().values),
+        validation=train.rows(middle) if validation is None else validation.all(),
+        test=train.rows(last) if test is None else test.all(),
+        classes=classes,
+        provenance=provenance,
+        skipped=skipped,
+    )
+
+
+def _permutation(n: int) -> Tensor:
+    # RandomState's stream is frozen by numpy's policy; torch.randperm's and default_rng's are not,
+    # and the validation set must not change with a version.
+    return torch.from_numpy(np.random.RandomState(SPLIT_SEED).permutation(n).astype(np.int64))
+
+
+def _cut(rows: Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
+    """A tenth of the rows, at least one, off the front; sorted, because disks read in order."""
+    n = max(1, len(rows) // 10) if wanted else 0
+    return rows[n:], rows[:n].sort().values
+
+
+def _check(name: str, parts: list[Part]) -> None:
+    total = sum(len(part) for part in parts)
+    if total < FEWEST or len(parts[0]) < 4 - len(parts):
+        raise UserError(
+            f"data '{name}' holds {total} samples, {len(parts[0])} of them for training; "
+            f"give at least {FEWEST}, so that train, validation and test each get one"
+        )
+    shapes = {tuple(part.x.shape[1:]) for part in parts}
+    if len(shapes) > 1:
+        raise UserError(
+            f"the splits of '{name}' differ in shape (C, H, W): "
+            f"{' and '.join(map(str, sorted(shapes)))}; give all samples one shape"
+        )

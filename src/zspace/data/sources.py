@@ -1,0 +1,197 @@
+"""Where data come from: `load` for a name or a path, and facts of the sets with a name."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from zspace.data import fetch, idx
+from zspace.data.arrays import load_npy, load_npz
+from zspace.data.catalogue import KNOWN, Known
+from zspace.data.folder import Wish, load_folder
+from zspace.data.layout import ARCHIVES
+from zspace.data.samples import Data, Part, assemble
+from zspace.types import UserError
+
+
+class Source(NamedTuple):
+    """A row of `sources`."""
+
+    name: str
+    about: str
+    licence: str
+    local: bool
+
+
+def load(
+    name_or_path: str,
+    *,
+    data_dir: Path | None = None,
+    size: int | None = None,
+    channels: int | None = None,
+    skip_bad: bool = False,
+    memory: float | None = None,
+    quiet: bool = False,
+) -> Data:
+    """A data set by its name, or from a folder of images or IDX files, an .npz or an .npy file.
+
+    data_dir: where local copies of known sets lie; else ZSPACE_DATA, else they are downloaded.
+    size: for a folder of images, the side of the square they are resized and cropped to.
+    channels: 1 for grey or 3 for RGB; None leaves it to the images.
+    skip_bad: leave out unreadable images of a folder and warn, rather than stop.
+    memory: bytes that images may take before they stay on disk; None: half of the free memory.
+    quiet: no progress bars.
+
+    Raises UserError, one sentence, for whatever is wrong with the data or their name.
+
+        >>> data = load("mnist5k")
+        >>> len(data.train), len(data.validation), len(data.test), data.spec.shape
+        (4050, 450, 500, (1, 28, 28))
+    """
+    if size is not None and size < 1:
+        raise UserError(f"--size is the side of an image in pixels, at least 1, but is {size}")
+    if channels not in (None, 1, 3):
+        raise UserError(f"channels must be 1 (grey) or 3 (RGB), but is {channels}")
+    budget = _budget() if memory is None else memory
+    wish = Wish(size, channels, skip_bad, budget, quiet)
+    if name_or_path in KNOWN:
+        return _fixed(_load_known(name_or_path, data_dir, quiet), wish)
+    path = Path(name_or_path).expanduser()
+    try:
+        return _load_path(path, name_or_path, wish)
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {error}") from error
+
+
+def sources(data_dir: Path | None = None) -> list[Source]:
+    """Every known set: name, one sentence, licence, and whether it can be had without network."""
+    return [
+        Source(name, f"{known.about}.", known.licence, _where(known, data_dir) is not None)
+        for name, known in KNOWN.items()
+    ]
+
+
+def describe(name: str, data_dir: Path | None = None) -> dict[str, Any]:
+    """Facts of a known set, without downloading it; its values are plain JSON.
+
+    Raises UserError for an unknown name.
+    """
+    if name not in KNOWN:
+        raise UserError(_unknown(name))
+    known = KNOWN[name]
+    remote = known.remote
+    return {
+        "name": name,
+        "provenance": known.provenance,
+        "licence": known.licence,
+        "shape": [1, 28, 28],
+        "classes": list(known.classes),
+        "sizes": dict(known.sizes),
+        "local": _where(known, data_dir),
+        "cache": str(remote.cache) if remote else None,
+        "mirrors": list(remote.mirrors) if remote else [],
+        "md5": remote.checksums() if remote else {},
+    }
+
+
+def _where(known: Known, data_dir: Path | None) -> str | None:
+    """The folder that the set would be read from; None: it would be downloaded."""
+    if known.remote is None:
+        return "inside the package"
+    found = fetch.local(known.remote, data_dir)
+    if found is not None:
+        return str(found[0].parent)
+    return str(known.remote.cache) if fetch.cached(known.remote) else None
+
+
+def _load_known(name: str, data_dir: Path | None, quiet: bool) -> Data:
+    known = KNOWN[name]
+    if known.remote is None:
+        part, classes, provenance = _packaged(), known.classes, known.provenance
+        return assemble(name, part, classes=classes, provenance=provenance)
+    quartet = fetch.local(known.remote, data_dir) or fetch.download(known.remote, quiet)
+    return _from_idx(name, quartet, known.classes, known.provenance)
+
+
+def _packaged() -> Part:
+    with (
+        files("zspace.data").joinpath("assets/mnist5k.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as archive,
+    ):
+        x, y = archive["x"], archive["y"]
+    return Part(torch.from_numpy(x).unsqueeze(1), torch.from_numpy(y.astype(np.int64)))
+
+
+def _from_idx(name: str, quartet: idx.Quartet, classes: tuple[str, ...], provenance: str) -> Data:
+    train_x, train_y, test_x, test_y = quartet
+    train = idx.pair(train_x, train_y, len(classes))
+    test = idx.pair(test_x, test_y, len(classes))
+    return assemble(name, train, test=test, classes=classes, provenance=provenance)
+
+
+def _own_idx(path: Path, quartet: idx.Quartet) -> Data:
+    """A folder of the user's with the four IDX files of a set, whatever set it is."""
+    most = max(int(idx.read(labels, axes=1).max(initial=0)) for labels in quartet[1::2])
+    classes = tuple(map(str, range(most + 1)))
+    name = path.resolve().name
+    return _from_idx(name, quartet, classes, f"The IDX files of the folder {name}.")
+
+
+def _load_path(path: Path, given: str, wish: Wish) -> Data:
+    if not path.exists():
+        raise UserError(_missing(given))
+    if path.is_dir():
+        quartet = idx.find(path)
+        return (
+            load_folder(path, wish) if quartet is None else _fixed(_own_idx(path, quartet), wish)
+        )
+    by_suffix: dict[str, Callable[[Path, float], Data]] = {".npz": load_npz, ".npy": load_npy}
+    reader = by_suffix.get(path.suffix.lower())
+    if reader is not None:
+        return _fixed(reader(path, wish.memory), wish)
+    if path.suffix.lower() in ARCHIVES:
+        raise UserError(f"'{given}' is an archive; unpack it first and give the folder")
+    raise UserError(f"'{given}' is not data; {_CHOICE}")
+
+
+def _fixed(data: Data, wish: Wish) -> Data:
+    """The data as they are, once it is sure that nobody asked for another size."""
+    channels, height, width = data.spec.shape
+    if wish.size not in (None, height) or wish.size not in (None, width):
+        raise UserError(
+            f"--size {wish.size} is for folders of images; '{data.name}' is {width} x {height}"
+        )
+    if wish.channels not in (None, channels):
+        raise UserError(
+            f"'{data.name}' has {channels} channels, but {wish.channels} were asked for"
+        )
+    return data
+
+
+_CHOICE = f"give a folder of images, an .npz or .npy file, or one of: {', '.join(sorted(KNOWN))}"
+
+
+def _missing(given: str) -> str:
+    looks_like_path = any(sign in given for sign in (os.sep, "/", ".", "~"))
+    return f"data '{given}' do not exist; {_CHOICE}" if looks_like_path else _unknown(given)
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name.lower(), KNOWN, n=1)
+    hint = f"did you mean '{near[0]}'? Otherwise " if near else ""
+    return f"data '{name}' is neither a known name nor an existing path; {hint}{_CHOICE}"
+
+
+def _budget() -> float:
+    """Half of the free memory in bytes."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+    except (AttributeError, ValueError, OSError):  # not on this system
+        return 4e9

@@ -1,0 +1,127 @@
+"""Figures: arrays -> matplotlib figure. Nothing here computes a result; nothing else draws.
+
+Colours of classes are Petroff's ten, chosen for people with colour-vision deficiencies
+(Petroff. Accessible color sequences for data visualization. 2021, arXiv 2107.02270).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from zspace import explore, files
+from zspace.runs import Run
+
+COLOURS = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
+    "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+)  # fmt: skip
+INK, MUTED = "#22252b", "#6b7280"
+
+
+def figure(width: float, height: float, title: str) -> Figure:
+    """An empty figure, sizes in inches, with the house's title."""
+    fig = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    fig.suptitle(title, x=0.02, ha="left", fontsize=11, fontweight="bold", color=INK)
+    return fig
+
+
+def save(fig: Figure, path: Path, dpi: int = 150) -> Path:
+    """Write a figure as PNG, whole or not at all."""
+    content = io.BytesIO()
+    fig.savefig(content, format="png", dpi=dpi)
+    files.write(path, content.getvalue())
+    return path
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=MUTED, labelsize=8)
+
+
+def _picture(axes: Axes, image: np.ndarray) -> None:
+    """One image (C, H, W) in [0, 1] without any frame."""
+    pixels = np.clip(image.transpose(1, 2, 0), 0, 1)
+    grey = pixels.shape[2] == 1
+    axes.imshow(pixels[:, :, 0] if grey else pixels, cmap="gray", vmin=0, vmax=1)
+    axes.set_axis_off()
+
+
+def image_grid(rows: Sequence[np.ndarray], labels: Sequence[str], title: str) -> Figure:
+    """Rows of images, a name beside each: rows of (N, C, H, W) in [0, 1], one label a row."""
+    columns = len(rows[0])
+    fig = figure(1.2 + 0.62 * columns, 0.5 + 0.66 * len(rows), title)
+    grid = fig.subplots(len(rows), columns, squeeze=False, gridspec_kw={"wspace": 0.05})
+    for axes, images, label in zip(grid, rows, labels, strict=True):
+        for one, image in zip(axes, images, strict=True):
+            _picture(one, image)
+        axes[0].text(
+            -0.25, 0.5, label, transform=axes[0].transAxes, ha="right", va="center",
+            fontsize=9, color=INK,
+        )  # fmt: skip
+    return fig
+
+
+def curves(metrics: Sequence[dict[str, Any]], title: str) -> Figure:
+    """A panel for each term: its mean on train and validation against the epoch."""
+    names = [name for name in metrics[0]["train"] if name != "objective"]
+    fig = figure(3.4 * len(names) + 0.6, 2.9, title)
+    epochs = [line["number"] for line in metrics]
+    for axes, name in zip(fig.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for split, colour in (("train", COLOURS[0]), ("validation", COLOURS[6])):
+            axes.plot(epochs, [line[split][name] for line in metrics], color=colour, label=split)
+        _plain(axes)
+        axes.set_title(name, fontsize=10, color=INK)
+        axes.set_xlabel("epoch", fontsize=9, color=INK)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(frameon=False, fontsize=8)
+    fig.axes[0].set_ylabel("sum over the image, mean over images", fontsize=8, color=MUTED)
+    return fig
+
+
+def scatter(
+    points: np.ndarray, y: np.ndarray | None, classes: Sequence[str], title: str
+) -> Figure:
+    """Points (N, 2), coloured by label y (N,) if there is one."""
+    fig = figure(5.4, 4.8, title)
+    axes = fig.subplots()
+    if y is None:
+        axes.scatter(points[:, 0], points[:, 1], s=6, color=COLOURS[0], alpha=0.6, linewidths=0)
+    for i, name in enumerate(classes if y is not None else ()):
+        at = points[y == i]
+        axes.scatter(
+            at[:, 0], at[:, 1], s=7, color=COLOURS[i % 10], alpha=0.7, linewidths=0, label=name
+        )
+    _plain(axes)
+    axes.set_aspect("equal", adjustable="datalim")
+    if y is not None and len(classes) <= 20:
+        axes.legend(
+            frameon=False, fontsize=8, markerscale=2.5, loc="center left", bbox_to_anchor=(1, 0.5)
+        )
+    return fig
+
+
+def overview(run: Run) -> list[Path]:
+    """Draw a run's pictures into its folder: reconstructions, samples, codes, curves."""
+    folder, name = run.path / "figures", run.job.name
+    folder.mkdir(exist_ok=True)
+    pairs, plane = explore.reconstructions(run, 12), explore.plane(run)
+    titles = ["test image", "decoded"]
+    rows, labels = explore.sample_rows(run, 12)
+    drawn = {
+        "reconstructions": image_grid([pairs.x, pairs.decoded], titles, f"{name}: unseen images"),
+        "samples": image_grid(rows, labels, f"{name}: decoded draws of N(0, I)"),
+        "codes": scatter(
+            plane.points, plane.y, run.spec.classes, f"{name}: {plane.axes}, test set"
+        ),
+        "curves": curves(run.metrics, f"{name}: training"),
+    }
+    return [save(fig, folder / f"{key}.png") for key, fig in drawn.items()]

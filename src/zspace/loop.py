@@ -1,0 +1,320 @@
+"""The one loop: `Fit` trains any model with any players, epoch by epoch, and can be put on hold.
+
+Nothing is read back from the device within an epoch: terms gather there and are read at its end
+(and after every 1,000 steps of a longer one, so that a loss that is not finite is found in time).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from zspace.errors import UserError
+from zspace.objective import Objective
+from zspace.settings import DTYPES, Settings
+from zspace.types import Batch, Model
+
+READ_EVERY = 1000
+
+
+class NonFinite(UserError):
+    """A term was NaN or infinite: says at which step, and the value of every term there."""
+
+
+class Batches(Protocol):
+    """Where batches come from: the order of an epoch is a function of (seed, epoch)."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of this epoch from position `start` on."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """Whose parameters move, and what they minimise. A VAE has one player, a GAN two."""
+
+    module: nn.Module
+    objective: Objective
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to: means of every term, on the training and the validation set."""
+
+    number: int
+    step: int
+    lr: float
+    seconds: float
+    samples_per_second: float
+    train: dict[str, float]
+    validation: dict[str, float]
+    best: bool
+
+
+@dataclass
+class Meter:
+    """Means of terms over batches, gathered on the device and read in one go."""
+
+    first_step: int = 0
+    names: list[str] = field(default_factory=list)
+    rows: list[tuple[Tensor, ...]] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    total: Tensor | None = None
+    count: int = 0
+
+    def add(self, report: Mapping[str, Tensor], size: int) -> None:
+        self.names = list(report)
+        self.rows.append(tuple(report.values()))
+        self.sizes.append(size)
+
+    def fold(self) -> None:
+        """Read the rows into the running total. Raises NonFinite, naming step and terms."""
+        if not self.rows:
+            return
+        rows = torch.stack([torch.stack(row) for row in self.rows]).double().cpu()
+        self._refuse_non_finite(rows)
+        total = torch.tensor(self.sizes, dtype=torch.float64) @ rows
+        self.total = total if self.total is None else self.total + total
+        self.count += sum(self.sizes)
+        self.first_step += len(self.rows)
+        self.rows, self.sizes = [], []
+
+    def means(self) -> dict[str, float]:
+        self.fold()
+        assert self.total is not None
+        return dict(zip(self.names, (self.total / self.count).tolist(), strict=True))
+
+    def _refuse_non_finite(self, rows: Tensor) -> None:
+        bad = (~rows.isfinite()).any(dim=1).nonzero()
+        if len(bad):
+            i = int(bad[0])
+            terms = zip(self.names, rows[i].tolist(), strict=True)
+            values = ", ".join(f"{name} = {value:.6g}" for name, value in terms)
+            raise NonFinite(f"the loss is not finite at step {self.first_step + i + 1}: {values}")
+
+
+class Fit:
+    """A training in progress.
+
+    model: on its device. players: who moves. train, validation: batches on that device.
+    settings: with `epochs` and `precision` decided. on_step is called after every step.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        players: tuple[Player, ...],
+        train: Batches,
+        validation: Batches,
+        settings: Settings,
+    ) -> None:
+        assert settings.epochs is not None
+        assert settings.precision != "auto"
+        self.model, self.players, self.settings = model, players, settings
+        self.train, self.validation = train, validation
+        self.device = next(model.parameters()).device
+        self.optimizers = [_optimizer(player, settings, self.device) for player in players]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
+        self.total_steps = settings.epochs * len(train)
+        self.epoch = self.position = self.step = self.stale = 0
+        self.seconds = 0.0
+        self.meter = Meter()
+        self.ema = _copy(model) if settings.ema else {}
+        self.best: dict[str, Tensor] = {}
+        self.best_objective, self.best_epoch = float("inf"), 0
+        self.on_step: Callable[[Fit], None] = lambda fit: None
+        self.loss = torch.compile(self._loss) if settings.compile else self._loss
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Train on, yielding after each epoch. Raises NonFinite; `best` keeps good weights."""
+        assert self.settings.epochs is not None
+        while self.epoch < self.settings.epochs and not self.stopped_early:
+            yield self._one_epoch()
+
+    @property
+    def stopped_early(self) -> bool:
+        return 0 < self.settings.patience <= self.stale
+
+    def _one_epoch(self) -> Epoch:
+        self.model.train()
+        start, before = time.perf_counter(), self.seconds
+        for batch in self.train.epoch(self.epoch, self.position):
+            self._step(batch)
+            self.seconds = before + time.perf_counter() - start
+            self.on_step(self)
+        train = self.meter.means()
+        self.seconds = before + time.perf_counter() - start
+        samples, seconds = self.meter.count, self.seconds
+        self.meter = Meter(self.step)
+        self.epoch, self.position, self.seconds = self.epoch + 1, 0, 0.0
+        validation = self._validate()
+        return Epoch(
+            number=self.epoch,
+            step=self.step,
+            lr=self.settings.rate((self.step - 1) / self.total_steps),
+            seconds=seconds,
+            samples_per_second=samples / seconds,
+            train=train,
+            validation=validation,
+            best=self._keep_if_best(validation["objective"]),
+        )
+
+    def _step(self, batch: Batch) -> None:
+        progress = self.step / self.total_steps
+        report: dict[str, Tensor] = {}
+        for player, optimizer in zip(self.players, self.optimizers, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = self.settings.rate(progress)
+            loss, terms = self.loss(player.objective, batch, progress)
+            optimizer.zero_grad()
+            self.scaler.scale(loss).backward()
+            if self.settings.clip:
+                self.scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(player.module.parameters(), self.settings.clip)
+            self.scaler.step(optimizer)
+            report.update(terms)
+        self.scaler.update()
+        self._average()
+        self.meter.add(report, len(batch.x))
+        self.step, self.position = self.step + 1, self.position + 1
+        if len(self.meter.rows) >= READ_EVERY:
+            self.meter.fold()
+
+    def _loss(
+        self, objective: Objective, batch: Batch, progress: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        dtype = DTYPES[self.settings.precision]
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            return objective(self.model(batch.x, batch.c, objective.samples), progress)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        if self.ema:
+            decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+            now = _floats(self.model)
+            torch._foreach_lerp_([self.ema[name] for name in now], list(now.values()), 1 - decay)
+
+    def _validate(self) -> dict[str, float]:
+        with self.averaged():
+            return evaluate(self.model, self.players[0].objective, self.validation, self._loss)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within, the model has its averaged weights, if there are any."""
+        own = _copy(self.model) if self.ema else {}
+        self.model.load_state_dict(self.ema, strict=False)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(own, strict=False)
+
+    def _keep_if_best(self, objective: float) -> bool:
+        if not objective < float("inf"):
+            raise NonFinite(f"the validation objective is {objective} after step {self.step}")
+        if objective >= self.best_objective:
+            self.stale += 1
+            return False
+        self.stale, self.best_objective, self.best_epoch = 0, objective, self.epoch
+        with self.averaged():
+            self.best = _copy(self.model)
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """Nested dicts of tensors and numbers from which `load_state` goes on bit for bit."""
+        self.meter.fold()
+        return {
+            "model": self.model.state_dict(),
+            "optimizers": {
+                str(i): optimizer.state_dict()["state"]
+                for i, optimizer in enumerate(self.optimizers)
+            },
+            "scaler": self.scaler.state_dict(),
+            "ema": self.ema,
+            "best": self.best,
+            "counters": {name: getattr(self, name) for name in COUNTERS},
+            "meter": {
+                "names": self.meter.names,
+                "count": self.meter.count,
+                "total": self.meter.total if self.meter.count else torch.zeros(0),
+            },
+            "random": _random_state(self.device),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned, on a `Fit` of the same model, players and settings."""
+        self.model.load_state_dict(state["model"])
+        for i, optimizer in enumerate(self.optimizers):
+            moments = {int(k): v for k, v in state["optimizers"][str(i)].items()}
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+        self.scaler.load_state_dict(state["scaler"])
+        self.ema = {name: value.to(self.device) for name, value in state["ema"].items()}
+        self.best = {name: value.to(self.device) for name, value in state["best"].items()}
+        for name in COUNTERS:
+            setattr(self, name, state["counters"][name])
+        meter = state["meter"]
+        total = meter["total"] if meter["count"] else None
+        self.meter = Meter(self.step, meter["names"], total=total, count=meter["count"])
+        _set_random_state(state["random"], self.device)
+
+
+COUNTERS = ("epoch", "position", "step", "stale", "seconds", "best_objective", "best_epoch")
+
+
+def evaluate(
+    model: Model,
+    objective: Objective,
+    batches: Batches,
+    loss: Callable[[Objective, Batch, float], tuple[Tensor, dict[str, Tensor]]] | None = None,
+) -> dict[str, float]:
+    """Means of every term over the batches, at the final weights of the schedules.
+
+    The draws of codes are the same at every call and leave the training's generators alone.
+    """
+    device = next(model.parameters()).device
+    before, meter = _random_state(device), Meter()
+    model.eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for batch in batches.epoch(0):
+            if loss is None:
+                _, report = objective(model(batch.x, batch.c, objective.samples))
+            else:
+                _, report = loss(objective, batch, 1.0)
+            meter.add(report, len(batch.x))
+    _set_random_state(before, device)
+    return meter.means()
+
+
+def _optimizer(player: Player, settings: Settings, device: torch.device) -> torch.optim.Optimizer:
+    parameters = [p for p in player.module.parameters() if p.requires_grad]
+    return torch.optim.AdamW(
+        parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+    )
+
+
+def _floats(model: nn.Module) -> dict[str, Tensor]:
+    return {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if device.type in ("cuda", "mps"):
+        state[device.type] = getattr(torch, device.type).get_rng_state()
+    return state
+
+
+def _set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type in state and device.type != "cpu":
+        getattr(torch, device.type).set_rng_state(state[device.type])

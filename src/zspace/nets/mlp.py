@@ -1,0 +1,46 @@
+"""Fully connected networks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from zspace.errors import UserError
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them; the last layer is linear. The context joins the input.
+
+    inputs, outputs: shapes of one sample, flattened on the way in and restored on the way out.
+    hidden: the widths between.
+    context: columns of c, which is concatenated to the input; 0 reads none.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        *,
+        hidden: Sequence[int] = (784, 784),
+        context: int = 0,
+    ) -> None:
+        super().__init__()
+        if any(width < 1 for width in hidden):
+            raise UserError(f"hidden is {tuple(hidden)}: every layer needs a width of at least 1")
+        self.context, self.outputs = context, tuple(outputs)
+        widths = [prod(inputs) + context, *hidden, prod(outputs)]
+        layers: list[nn.Module] = []
+        for a, b in itertools.pairwise(widths):
+            layers += [nn.Linear(a, b), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """x (B, *inputs), c (B, context) or None -> (B, *outputs)."""
+        h = x.flatten(1)
+        if self.context and c is not None:
+            h = torch.cat([h, c], dim=1)
+        return self.layers(h).unflatten(1, self.outputs)

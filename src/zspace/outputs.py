@@ -1,0 +1,125 @@
+"""What the commands write and print: samples, reconstructions, codes, lists."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+
+from zspace import explore, files, images
+from zspace import recipes as recipe_list
+from zspace.data import describe, sources
+from zspace.errors import UserError
+from zspace.runs import Run, class_numbers
+
+
+def sample(run: Run, *, n: int, label: str | None, seed: int, out: Path) -> Path:
+    """Write n samples as one sheet (.png), arrays (.npz) or a folder of PNG files."""
+    y = _label(run, label)
+    x = run.sample(n, label=y, seed=seed)
+    out = out if out != Path() else run.path / "samples.png"
+    if out.suffix == ".png":
+        images.save_png(_ready(out), images.tile(x, min(n, 10)), least=600)
+    elif out.suffix == ".npz":
+        arrays = {"x": x}
+        if run.model.context:
+            arrays["y"] = np.arange(n) % len(run.spec.classes) if y is None else np.full(n, y)
+        save_npz(out, arrays)
+    elif out.suffix:
+        raise UserError(f"cannot write '{out}': use FILE.png, FILE.npz or a folder")
+    else:
+        with files.explained(out):
+            out.mkdir(parents=True, exist_ok=True)
+        for i, image in enumerate(x):
+            images.save_png(out / f"{i:05d}.png", images.tile(image[None], 1, gap=0))
+    return out
+
+
+def _label(run: Run, label: str | None) -> int | None:
+    """A label from the command line: the name of a class, or else its number."""
+    if label is None:
+        return None
+    if label in run.spec.classes or not label.lstrip("-").isdigit():
+        return int(class_numbers(label, run.spec.classes)) if run.spec.classes else 0
+    return int(label)
+
+
+def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, out: Path) -> Path:
+    """Write n test images above their decodings as one sheet."""
+    if n < 1:
+        raise UserError(f"n is {n}: ask for at least 1 image")
+    pairs = explore.reconstructions(run, n, data, data_dir)
+    out = out if out != Path() else run.path / "reconstructions.png"
+    columns = min(10, len(pairs.x))
+    rows = []
+    for start in range(0, len(pairs.x), columns):
+        for images_of in (pairs.x, pairs.decoded):
+            part = images_of[start : start + columns]
+            rows.append(np.pad(part, [(0, columns - len(part))] + [(0, 0)] * 3, constant_values=1))
+    images.save_png(_ready(out), images.tile(np.concatenate(rows), columns), least=600)
+    return out
+
+
+def embed(run: Run, *, data: str | None, data_dir: Path | None, out: Path) -> Path:
+    """Write codes of every image, its label, split and row: arrays z, y, split, index."""
+    if out.suffix != ".npz":
+        raise UserError(f"cannot write '{out}': codes go into an .npz file (-o z.npz)")
+    source = explore.open_data(run, data, data_dir, quiet=False)
+    parts: dict[str, list[np.ndarray]] = {"z": [], "split": [], "index": [], "y": []}
+    for split in ("train", "validation", "test"):
+        samples = getattr(source, split)
+        for i in torch.arange(len(samples)).split(1024):
+            y = samples.labels(i)
+            codes = run.encode(samples.images(i), y if run.model.context else None)
+            parts["z"].append(codes.numpy())
+            parts["split"].append(np.full(len(i), split))
+            parts["index"].append(samples.index[i].numpy())
+            if y is not None:
+                parts["y"].append(y.numpy())
+    save_npz(out, {name: np.concatenate(values) for name, values in parts.items() if values})
+    return out
+
+
+def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays as a compressed .npz, whole or not at all."""
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    files.write(_ready(path), content.getvalue())
+
+
+def _ready(path: Path) -> Path:
+    """The path, with its folder made."""
+    with files.explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def list_recipes() -> None:
+    """Print every recipe with its sentence and reference."""
+    console = Console(highlight=False)
+    for name in recipe_list.RECIPES:
+        sentence, _, reference = recipe_list.about(name).partition("\n\n")
+        console.print(f"[bold]{name.replace('_', '-')}[/bold]  {' '.join(sentence.split())}")
+        console.print(Padding(f"[dim]{' '.join(reference.split())}[/dim]", (0, 0, 0, 4)))
+
+
+def list_data() -> None:
+    """Print the data sets known by name."""
+    table = Table("name", "what", "licence", "here", box=None, header_style="bold")
+    for name, what, licence, here in sources():
+        table.add_row(name, what, licence, "yes" if here else "no")
+    Console().print(table)
+    print("A folder of images, an .npz or an .npy file are data too: --data PATH.")
+
+
+def describe_data(name: str, data_dir: Path | None) -> None:
+    """Print the facts of one data set."""
+    table = Table(box=None, show_header=False)
+    for key, value in describe(name, data_dir=data_dir).items():
+        table.add_row(f"[bold]{key}[/bold]", str(value))
+    Console().print(table)

@@ -1,0 +1,189 @@
+"""What a training says while it runs: a bar on a terminal, lines elsewhere, JSON, or nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from zspace.loop import Epoch, Fit
+
+LINE_SECONDS = 10.0
+
+
+class Reporter(Protocol):
+    """Told of each moment of a training."""
+
+    def start(self, facts: Mapping[str, Any], fit: Fit) -> None: ...
+
+    def step(self, fit: Fit) -> None: ...
+
+    def epoch(self, epoch: Epoch, fit: Fit) -> None: ...
+
+    def end(self, facts: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None:
+        """Called however the training ends."""
+
+
+class Quiet:
+    """Says nothing."""
+
+    def start(self, facts: Mapping[str, Any], fit: Fit) -> None: ...
+
+    def step(self, fit: Fit) -> None: ...
+
+    def epoch(self, epoch: Epoch, fit: Fit) -> None: ...
+
+    def end(self, facts: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class JsonLines(Quiet):
+    """One JSON object a line on standard output: the start, every epoch, the end."""
+
+    def start(self, facts: Mapping[str, Any], fit: Fit) -> None:
+        self._line({"event": "start", **facts})
+
+    def epoch(self, epoch: Epoch, fit: Fit) -> None:
+        self._line({"event": "epoch", **asdict(epoch)})
+
+    def end(self, facts: Mapping[str, Any]) -> None:
+        self._line({"event": "end", **facts})
+
+    def _line(self, facts: Mapping[str, Any]) -> None:
+        print(json.dumps(facts), flush=True)
+
+
+def terms_text(terms: Mapping[str, float]) -> str:
+    """Terms as a person reads them; the objective is left out where it is the only term."""
+    parts = [f"{name} {value:.2f}" for name, value in terms.items() if name != "objective"]
+    if len(parts) > 1:
+        parts.append(f"objective {terms['objective']:.2f}")
+    return "  ".join(parts)
+
+
+class Lines(Quiet):
+    """Plain lines, for output that is no terminal: an epoch at most every ten seconds."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self.last = 0.0
+
+    def start(self, facts: Mapping[str, Any], fit: Fit) -> None:
+        self.console.print(headline(facts), markup=False)
+
+    def epoch(self, epoch: Epoch, fit: Fit) -> None:
+        last = epoch.number == fit.settings.epochs or fit.stopped_early
+        if last or epoch.number == 1 or time.monotonic() - self.last > LINE_SECONDS:
+            self.last = time.monotonic()
+            self.console.print(
+                f"epoch {epoch.number}/{fit.settings.epochs}  "
+                f"validation {terms_text(epoch.validation)}  "
+                f"{epoch.samples_per_second:,.0f} images/s",
+                markup=False,
+            )
+
+    def end(self, facts: Mapping[str, Any]) -> None:
+        self.console.print(closing(facts), markup=False)
+
+
+class Bar(Lines):
+    """A progress bar: epoch, validation terms, images a second, time left."""
+
+    def __init__(self) -> None:
+        super().__init__(Console(stderr=True, highlight=False))
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[terms]}"),
+            console=self.console,
+        )
+
+    def start(self, facts: Mapping[str, Any], fit: Fit) -> None:
+        super().start(facts, fit)
+        self.images = facts["data"]["train"] / len(fit.train)
+        self.task = self.progress.add_task(
+            self._label(fit), total=fit.total_steps, completed=fit.step, terms="", rate=0.0
+        )
+        self.mark = (time.monotonic(), fit.step)
+        self.progress.start()
+
+    def step(self, fit: Fit) -> None:
+        now, (then, step) = time.monotonic(), self.mark
+        if now - then > 0.2:
+            rate = (fit.step - step) / (now - then) * self.images
+            self.mark = (now, fit.step)
+            self.progress.update(self.task, completed=fit.step, rate=rate)
+
+    def epoch(self, epoch: Epoch, fit: Fit) -> None:
+        self.progress.update(
+            self.task,
+            completed=fit.step,
+            description=self._label(fit),
+            terms=f"validation {terms_text(epoch.validation)}",
+        )
+
+    def close(self) -> None:
+        self.progress.stop()
+
+    def end(self, facts: Mapping[str, Any]) -> None:
+        self.progress.stop()
+        super().end(facts)
+
+    def _label(self, fit: Fit) -> str:
+        epochs = fit.settings.epochs
+        return f"epoch {min(fit.epoch + 1, epochs or 1)}/{epochs}"
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.fields['rate']:,.0f} images/s", style="cyan")
+
+
+def headline(facts: Mapping[str, Any]) -> str:
+    """What is being trained, on what, where to."""
+    data, settings = facts["data"], facts["job"]["settings"]
+    return (
+        f"{facts['job']['recipe']} with {facts['parameters']:,} parameters on {data['name']}: "
+        f"{data['train']:,} train / {data['validation']:,} validation / {data['test']:,} test "
+        f"images of {'×'.join(map(str, data['shape']))}, {settings['device']} in "
+        f"{settings['precision']} -> {facts['path']}"
+    )
+
+
+def closing(facts: Mapping[str, Any]) -> str:
+    """What came out, in one line."""
+    result = facts["result"]
+    return (
+        f"best epoch {result['best_epoch']} of {result['epochs']}, {result['seconds']:.0f} s:  "
+        f"validation {terms_text(result['validation'])}   test {terms_text(result['test'])}"
+    )
+
+
+def reporter(*, quiet: bool = False, json_lines: bool = False) -> Reporter:
+    """The one that suits: JSON or quiet if asked for, a bar on a terminal, lines elsewhere."""
+    if json_lines:
+        return JsonLines()
+    if quiet:
+        return Quiet()
+    return Bar() if sys.stderr.isatty() else Lines()

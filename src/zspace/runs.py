@@ -1,0 +1,258 @@
+"""A run folder: what was trained and what came out; load it and use it.
+
+run.json            job, data, environment, status, results, SHA-256 of the weights
+metrics.jsonl       one line an epoch
+model.safetensors   the best weights on validation
+state/              what an exact resume needs, until the training has ended
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zspace import files, recipes
+from zspace.data import Data
+from zspace.data import load as load_data
+from zspace.errors import UserError
+from zspace.job import Job
+from zspace.settings import pick_device
+from zspace.types import Model, Spec
+
+FORMAT = 1
+CHUNK = 1024
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+Label = int | str | Sequence[int] | np.ndarray | Tensor
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The content of a folder's run.json.
+
+    Raises UserError where the folder is none, holds no run, or a run of a newer format.
+    """
+    if not path.is_dir():
+        raise UserError(
+            f"run folder '{path}' does not exist: give a folder that zspace train made"
+        )
+    if not (path / "run.json").is_file():
+        raise UserError(f"'{path}' is not a run: it holds no run.json (zspace train makes one)")
+    record = files.read_json(path / "run.json")
+    if not isinstance(record, dict) or not isinstance(record.get("format"), int):
+        raise UserError(f"'{path}' is not a run: its run.json names no format")
+    if record["format"] > FORMAT:
+        raise UserError(
+            f"run '{path}' was made by zspace {record.get('zspace')} (format {record['format']}), "
+            f"newer than this one (format {FORMAT}): upgrade zspace"
+        )
+    return record
+
+
+def load(path: str | Path, device: str = "cpu") -> Run:
+    """A run from its folder, ready to use.
+
+    Raises UserError where the folder is no run, its weights are missing or damaged, or it was made
+    by a newer version.
+    """
+    return Run(Path(path), device)
+
+
+class Run:
+    """A trained model with its folder.
+
+    Images go in as numpy or torch, (N, C, H, W) or, with one channel, (N, H, W), uint8 or floats
+    in [0, 1]; results come back as the same kind. Labels are numbers or class names, one for all
+    or one an image; conditional models need them, others refuse them.
+    """
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        self.path = path
+        self.record = read_record(path)
+        self.job = Job.from_json(self.record["job"])
+        self.device = pick_device(device)
+        facts = self.record["data"]
+        self.spec = Spec(tuple(facts["shape"]), tuple(facts["classes"]))
+        self.recipe = self._rebuild()
+
+    def _rebuild(self) -> recipes.Recipe:
+        name = "model.safetensors"
+        if name not in self.record["files"]:
+            raise UserError(
+                f"run '{self.path}' has no finished epoch yet: continue it with "
+                f"'zspace resume {self.path}'"
+            )
+        weights, _ = files.read_tensors(self.path / name, self.record["files"][name])
+        recipe = recipes.find(self.job.recipe)(self.spec, **self.job.arguments)
+        try:
+            recipe.model.load_state_dict(weights)
+        except RuntimeError:
+            raise UserError(
+                f"the weights in '{self.path}' do not fit recipe '{self.job.recipe}' as this "
+                "version of zspace builds it"
+            ) from None
+        recipe.model.to(self.device).eval()
+        return recipe
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.job.name}, {self.record['status']})"
+
+    @property
+    def model(self) -> Model:
+        """The trained model (see `zspace.types.Model`)."""
+        return self.recipe.model
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Best epoch, seconds, and every term on train, validation and test."""
+        return self.record["result"]
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One dict an epoch: terms on train and validation, learning rate, seconds."""
+        return read_metrics(self.path / "metrics.jsonl")
+
+    def data(self, source: str | None = None, quiet: bool = True, **options: Any) -> Data:
+        """The data that the run was trained on, or another source in the same shape."""
+        given = self.job.data
+        size = self.spec.shape[-1] if source else given.size
+        data = load_data(
+            source or given.data,
+            **{
+                "data_dir": given.data_dir,
+                "size": size,
+                "channels": self.spec.shape[0] if source else None,
+                "skip_bad": given.skip_bad,
+                "quiet": quiet,
+                **options,
+            },
+        )
+        if data.spec.shape != self.spec.shape:
+            raise UserError(
+                f"data '{data.name}' has images {data.spec.shape}, but the run was trained on "
+                f"{self.spec.shape}: give images of that shape"
+            )
+        return data
+
+    def sample(self, n: int, label: Label | None = None, seed: int | None = None) -> np.ndarray:
+        """n images (n, C, H, W) in [0, 1]: the mean of p(x|z) at draws z of the prior.
+
+        label: for a conditional model; without it, the classes take turns. seed: None draws anew.
+        """
+        if n < 1:
+            raise UserError(f"n is {n}: ask for at least 1 sample")
+        if label is None and self.model.context:
+            label = np.arange(n) % len(self.spec.classes)
+        c = self._context(label, n)
+        with torch.no_grad(), torch.random.fork_rng():
+            if seed is None:
+                torch.seed()
+            else:
+                torch.manual_seed(seed)
+            return self.model.sample(n, c).mean.cpu().numpy()
+
+    def encode(self, x: Array, label: Label | None = None) -> Array:
+        """Codes (N, *Z) of images: the mean of q(z|x)."""
+        return self._map(x, label, lambda x, c: self.model.encode(x, c))
+
+    def decode(self, z: Array, label: Label | None = None) -> Array:
+        """Images (N, C, H, W) in [0, 1] of codes (N, *Z): the mean of p(x|z)."""
+        codes = torch.as_tensor(z, dtype=torch.float32)
+        want = self.model.latent
+        if tuple(codes.shape[1:]) != want:
+            raise UserError(
+                f"codes have shape {tuple(codes.shape)}, but this model reads (N, *{want})"
+            )
+        return self._batched(codes, label, z, lambda z, c: self.model.decode(z, c).mean)
+
+    def reconstruct(self, x: Array, label: Label | None = None) -> Array:
+        """Images (N, C, H, W) in [0, 1]: x encoded and decoded, without a draw."""
+        return self._map(x, label, self._through)
+
+    def _through(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return self.model.decode(self.model.encode(x, c), c).mean
+
+    def _map(self, x: Array, label: Label | None, function: Any) -> Array:
+        return self._batched(as_images(x, self.spec.shape), label, x, function)
+
+    @torch.no_grad()
+    def _batched(self, x: Tensor, label: Label | None, like: Array, function: Any) -> Array:
+        """Apply (x, c) -> y in chunks; the result is numpy or torch, as `like` is."""
+        c = self._context(label, len(x))
+        contexts: Iterator[Any] = iter(c.split(CHUNK)) if c is not None else iter(lambda: None, 0)
+        parts = [function(part.to(self.device), next(contexts)) for part in x.split(CHUNK)]
+        y = torch.cat(parts)
+        return y.to(like.device) if isinstance(like, Tensor) else y.cpu().numpy()
+
+    def _context(self, label: Label | None, n: int) -> Tensor | None:
+        """One-hot labels (n, classes); None for an unconditional model."""
+        if not self.model.context:
+            if label is not None:
+                raise UserError(
+                    f"recipe '{self.job.recipe}' takes no label, but one was given: leave it out, "
+                    "or use a run of 'cvae'"
+                )
+            return None
+        if label is None:
+            raise UserError("this model is conditional: give the label of each image")
+        y = class_numbers(label, self.spec.classes)
+        if len(y) not in (1, n):
+            raise UserError(f"{len(y)} labels were given for {n} images: give one, or one each")
+        return torch.eye(len(self.spec.classes), device=self.device)[y.expand(n)]
+
+
+def class_numbers(label: Label, classes: tuple[str, ...]) -> Tensor:
+    """Labels as an int64 vector. Raises UserError where one is out of range or no class name."""
+    if isinstance(label, str):
+        if label not in classes:
+            raise UserError(f"label '{label}' is unknown: the classes are {', '.join(classes)}")
+        label = classes.index(label)
+    y = torch.as_tensor(np.asarray(label), dtype=torch.int64).reshape(-1)
+    if len(y) == 0 or y.min() < 0 or y.max() >= len(classes):
+        wrong = next((int(v) for v in y if not 0 <= v < len(classes)), "empty")
+        raise UserError(
+            f"label {wrong} is out of range: this model knows 0 to {len(classes) - 1} "
+            f"({', '.join(classes)})"
+        )
+    return y
+
+
+def as_images(x: np.ndarray | Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Images as floats (N, *shape). Raises UserError for a wrong shape, type or range."""
+    images = torch.as_tensor(x)
+    if shape[0] == 1 and tuple(images.shape[-2:]) == shape[1:] and images.dim() in (2, 3):
+        images = images.reshape(-1, *shape)
+    if tuple(images.shape) == shape:
+        images = images[None]
+    if tuple(images.shape[1:]) != shape or len(images) == 0:
+        raise UserError(
+            f"images have shape {tuple(images.shape)}, but this model reads (N, *{shape})"
+        )
+    if images.dtype == torch.uint8:
+        return images.float() / 255
+    if not images.is_floating_point():
+        raise UserError(f"images are {images.dtype}: give uint8 in 0..255 or floats in [0, 1]")
+    low, high = images.min().item(), images.max().item()
+    if not (low >= 0 and high <= 1):
+        raise UserError(
+            f"image values lie in [{low:.4g}, {high:.4g}], not in [0, 1]: divide by 255?"
+        )
+    return images.float()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; a last line that a crash tore is left out."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    metrics = []
+    for line in lines:
+        try:
+            metrics.append(json.loads(line))
+        except ValueError:
+            break
+    return metrics

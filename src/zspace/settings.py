@@ -1,0 +1,136 @@
+"""How to train: the settings, and what 'auto' means on this machine."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import torch
+
+from zspace.errors import UserError
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. Every field is a flag of `zspace train` and a keyword of `zspace.train`."""
+
+    epochs: int | None = None
+    """Passes over the training set; by default 650,000 samples' worth, 12 to 60 passes."""
+    batch: int = 128
+    """Samples a step."""
+    lr: float = 2e-3
+    """Peak learning rate of AdamW."""
+    schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
+    """Learning rate over training: cosine to zero, one cycle (30% up, cosine down), constant."""
+    warmup: float = 0.05
+    """Fraction of training with a linearly growing learning rate (one-cycle has its own)."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay of AdamW."""
+    clip: float = 0.0
+    """Largest gradient norm; 0 does not clip."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of the weights, 0.999 say; 0 keeps none."""
+    patience: int = 0
+    """Stop after so many epochs without a better validation objective; 0 never stops early."""
+    precision: Precision = "auto"
+    """Number format of matrix products; auto takes bf16 where the machine is faster in it."""
+    compile: bool = False
+    """Compile the step with torch.compile (pays on long trainings only)."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps; auto takes the first of cuda, mps, cpu that is there."""
+    seed: int = 0
+    """Seed of the initial weights, the order of samples and the draws of codes."""
+
+    def __post_init__(self) -> None:
+        least = {"batch": 1, "clip": 0, "patience": 0, "weight_decay": 0, "seed": 0}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise UserError(f"{name} is {getattr(self, name)}: use a number >= {bound}")
+        if self.epochs is not None and self.epochs < 1:
+            raise UserError(f"epochs is {self.epochs}: train for at least 1 epoch")
+        if not (0 < self.lr < math.inf):
+            raise UserError(f"lr is {self.lr}: use a finite learning rate above 0, 0.002 say")
+        if not (0 <= self.ema < 1 and 0 <= self.warmup < 1):
+            raise UserError(f"ema is {self.ema}, warmup is {self.warmup}: both lie in [0, 1)")
+
+    def epochs_for(self, samples: int) -> int:
+        """The number of epochs for a training set of this size."""
+        return self.epochs or min(60, max(12, round(650_000 / samples)))
+
+    def rate(self, progress: float) -> float:
+        """The learning rate at this progress in [0, 1]."""
+        return self.lr * RATES[self.schedule](progress, self.warmup)
+
+
+def _cosine(progress: float, warmup: float) -> float:
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+def _one_cycle(progress: float, warmup: float) -> float:
+    """Smith, Topin. Super-convergence. 2017, arXiv 1708.07120; momentum is left alone."""
+    return 0.04 + 0.96 * progress / 0.3 if progress < 0.3 else _cosine(progress, 0.3)
+
+
+def _constant(progress: float, warmup: float) -> float:
+    return min(1.0, progress / warmup) if warmup else 1.0
+
+
+RATES: dict[str, Callable[[float, float], float]] = {
+    "cosine": _cosine,
+    "one-cycle": _one_cycle,
+    "constant": _constant,
+}
+
+
+def pick_device(name: str) -> torch.device:
+    """The device for a name; 'auto' takes the first of cuda, mps and cpu that is there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next((kind for kind, ok in there.items() if ok), "cpu"))
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(
+            f"device '{name}' is unknown: use auto, cpu, cuda, cuda:1 or mps"
+        ) from None
+    if not there.get(device.type, True):
+        raise UserError(f"device '{name}' is not available on this machine: use --device cpu")
+    return device
+
+
+def pick_precision(name: Precision, device: torch.device) -> Precision:
+    """The number format for 'auto': bf16 where the device is faster in it, else fp32.
+
+    CPUs differ by a factor of some hundreds here (with bf16 units several times faster than fp32,
+    without them 60 times slower), so a product of a few milliseconds is timed in both.
+    """
+    if name == "fp16" and device.type == "cpu":
+        raise UserError("fp16 needs a GPU, but the device is cpu: use --precision fp32 or bf16")
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device.type == "cpu" and _bf16_pays_on_cpu() else "fp32"
+
+
+@lru_cache(maxsize=1)
+def _bf16_pays_on_cpu() -> bool:
+    def seconds(dtype: torch.dtype) -> float:
+        a = torch.ones(256, 256, dtype=dtype)
+        times = []
+        for _ in range(6):
+            start = time.perf_counter()
+            a @ a
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    return seconds(torch.float32) > 1.5 * seconds(torch.bfloat16)

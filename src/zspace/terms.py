@@ -1,0 +1,118 @@
+"""Terms: what an objective may be made of. Each reads a `Pass` and returns named, unweighted
+tensors.
+
+A value is (B,), one number a sample in nats (sums over pixels and code dimensions, means over the
+K draws), or a scalar where it is a statistic of the batch. `Objective` takes the mean over the
+batch.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Distribution, Independent, kl_divergence
+from torch.nn import functional as F
+
+from zspace.distributions import bernoulli_log_prob
+from zspace.errors import UserError
+from zspace.types import Latent, Pass
+
+
+def nll(p: Pass) -> dict[str, Tensor]:
+    """Negative log-likelihood ``-log p(x|z)``, the reconstruction part of the ELBO."""
+    return {"nll": -p.px.log_prob(p.x).mean(0)}
+
+
+def mse(p: Pass) -> dict[str, Tensor]:
+    """Squared error to the mean of p(x|z), summed over the sample (the field says "MSE")."""
+    error = p.px.mean - p.x
+    return {"mse": error.square().flatten(2).sum(2).mean(0)}
+
+
+def bce(p: Pass) -> dict[str, Tensor]:
+    """Binary cross-entropy between x in [0, 1] and the mean of p(x|z), summed over the sample."""
+    return {"bce": -_cross_entropy(p.px, p.x).flatten(2).sum(2).mean(0)}
+
+
+def _cross_entropy(px: Distribution, x: Tensor) -> Tensor:
+    base = px.base_dist if isinstance(px, Independent) else px
+    if isinstance(base, Bernoulli):
+        return bernoulli_log_prob(base.logits, x)
+    mean = px.mean
+    return -F.binary_cross_entropy(mean, x.expand_as(mean), reduction="none")
+
+
+def kl(p: Pass) -> dict[str, Tensor]:
+    """``KL(q(z|x) || p(z))``, summed over levels; in closed form where torch has one.
+
+    Elsewhere it is estimated from the draws, ``log q(z|x) - log p(z)``.
+    Raises UserError where the code is deterministic, for then there is no q.
+    """
+    return {"kl": torch.stack([_divergence(level, "kl") for level in p.latents]).sum(0)}
+
+
+def _divergence(level: Latent, term: str) -> Tensor:
+    """(B,): the KL of one level, a mean over the draws where q or p depends on them."""
+    q = _posterior(level, term)
+    try:
+        value = kl_divergence(q, level.p)
+    except NotImplementedError:  # torch knows no closed form for this pair
+        value = q.log_prob(level.z) - level.p.log_prob(level.z)
+    return value.mean(0) if value.dim() > 1 else value
+
+
+def _posterior(level: Latent, term: str) -> Distribution:
+    if level.q is None:
+        raise UserError(
+            f"the term '{term}' needs q(z|x), but this model's code is deterministic: leave the "
+            "term out, or use a Gaussian bottleneck (recipe 'vae')"
+        )
+    return level.q
+
+
+class FreeBits:
+    r"""KL that is free up to `bits` nats a code dimension: ``sum_j max(bits, mean_B KL_j)``.
+
+    Returns the true ``kl`` beside ``kl_free_bits``; weigh the second, report the first.
+    Reference: Kingma et al. Improving variational inference with inverse autoregressive flow.
+    2016, arXiv 1606.04934 (appendix C).
+
+    bits: nats a dimension that cost nothing, >= 0.
+    """
+
+    def __init__(self, bits: float) -> None:
+        if not bits >= 0:
+            raise UserError(f"free bits are {bits}: use a number of nats >= 0")
+        self.bits = bits
+
+    def __call__(self, p: Pass) -> dict[str, Tensor]:
+        parts = [kl_per_dimension(level) for level in p.latents]
+        free = [part.mean(0).clamp(min=self.bits).sum() for part in parts]
+        true = [part.flatten(1).sum(1) for part in parts]
+        return {"kl": torch.stack(true).sum(0), "kl_free_bits": torch.stack(free).sum()}
+
+
+def kl_per_dimension(level: Latent) -> Tensor:
+    """(B, *Z): the KL of every code dimension. Both q and p must be diagonal (Independent)."""
+    q, p = _posterior(level, "kl per dimension"), level.p
+    if not (isinstance(q, Independent) and isinstance(p, Independent)):
+        raise UserError(
+            "the KL of each dimension needs a posterior and a prior with independent dimensions, "
+            f"not {type(q).__name__} and {type(p).__name__}: use the term 'kl'"
+        )
+    return kl_divergence(q.base_dist, p.base_dist)
+
+
+def iwae(p: Pass) -> dict[str, Tensor]:
+    r"""Negative importance-weighted bound ``-log 1/K sum_k p(x, z_k) / q(z_k|x)``.
+
+    With K = 1 it is an estimate of the negative ELBO; it falls towards ``-log p(x)`` as K grows.
+    Reference: Burda, Grosse, Salakhutdinov. Importance weighted autoencoders. 2015, arXiv
+    1509.00519.
+    """
+    weight = p.px.log_prob(p.x)  # (K, B)
+    for level in p.latents:
+        weight = weight + level.p.log_prob(level.z) - _posterior(level, "iwae").log_prob(level.z)
+    return {"iwae": math.log(weight.shape[0]) - torch.logsumexp(weight, dim=0)}

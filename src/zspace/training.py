@@ -1,0 +1,335 @@
+"""Train into a run folder; go on after an interruption; train the same again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+
+from zspace import files, recipes
+from zspace._version import __version__
+from zspace.checkpoint import Checkpoints
+from zspace.data import Batches, Data, Samples
+from zspace.data import load as load_data
+from zspace.errors import UserError
+from zspace.job import Job
+from zspace.loop import Fit, NonFinite, evaluate
+from zspace.progress import Reporter
+from zspace.progress import reporter as default_reporter
+from zspace.runs import FORMAT, Run, read_metrics, read_record
+from zspace.settings import Settings, pick_device, pick_precision
+
+SAVE_SECONDS = 30.0
+
+
+class Interrupted(UserError):
+    """The user asked to stop; the training is saved and can go on."""
+
+
+def train(
+    recipe: str = "vae",
+    *,
+    out: str | Path | None = None,
+    quiet: bool = False,
+    reporter: Reporter | None = None,
+    save_every: float = SAVE_SECONDS,
+    **options: Any,
+) -> Run:
+    """Train a recipe and return the run.
+
+    recipe: its name (`zspace recipes` lists them). out: a new folder; by default runs/<name>.
+    save_every: seconds between checkpoints. options: keywords of the recipe (latent, hidden, ...),
+    of the data (data, data_dir, size, binarize, ...; see `zspace.data.DataOptions`) and of the
+    training (epochs, batch, lr, seed, ...; see `zspace.settings.Settings`).
+
+    Raises UserError for what does not fit, before anything is written, and where `out` exists.
+
+        run = zspace.train("cvae", data="mnist5k", latent=20)
+    """
+    return start(
+        Job.of(recipe, options), out, reporter or default_reporter(quiet=quiet), save_every
+    )
+
+
+def start(job: Job, out: str | Path | None, reporter: Reporter, save_every: float) -> Run:
+    """Train a job from the beginning into a new folder."""
+    folder = _new_folder(job, out)
+    session = Session.prepare(job)
+    with files.explained(folder):
+        folder.mkdir(parents=True)
+    return Training(folder, session, reporter, save_every, {}).run()
+
+
+def repeat(
+    path: str | Path,
+    *,
+    out: str | Path | None = None,
+    reporter: Reporter | None = None,
+    save_every: float = SAVE_SECONDS,
+) -> Run:
+    """Train the job of a run again, into a new folder. Raises UserError where `path` is no run."""
+    job = Job.from_json(read_record(Path(path))["job"])
+    return start(job, out, reporter or default_reporter(), save_every)
+
+
+def resume(
+    path: str | Path, *, reporter: Reporter | None = None, save_every: float = SAVE_SECONDS
+) -> Run:
+    """Go on with a training that was interrupted, bit for bit as if it had not been.
+
+    Raises UserError where the run has ended, or the data is no longer the same.
+    """
+    folder = Path(path)
+    record = read_record(folder)
+    if record["status"] == "finished":
+        raise UserError(f"run '{path}' has finished: there is nothing to resume (zspace repeat?)")
+    session = Session.prepare(Job.from_json(record["job"]))
+    if session.data.fingerprint != record["data"]["fingerprint"]:
+        raise UserError(f"the data of run '{path}' has changed since: train anew")
+    state = Checkpoints(folder / "state").load()
+    if state is not None:
+        session.fit.load_state(state)
+    reporter = reporter or default_reporter()
+    return Training(folder, session, reporter, save_every, record["files"]).run()
+
+
+def _new_folder(job: Job, out: str | Path | None) -> Path:
+    """A folder that does not exist. A given one that does is refused, a default numbered."""
+    if out is not None:
+        if Path(out).exists():
+            raise UserError(f"'{out}' exists already: choose another --out, or resume that run")
+        return Path(out)
+    folder, number = Path("runs") / job.name, 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs") / f"{job.name}-{number}"
+    return folder
+
+
+@dataclass
+class Session:
+    """A job made ready: data loaded, model built and on the device, nothing written yet."""
+
+    job: Job
+    data: Data
+    recipe: recipes.Recipe
+    fit: Fit
+    splits: dict[str, Batches]
+
+    @classmethod
+    def prepare(cls, job: Job) -> Session:
+        recipes.find(job.recipe)
+        device = pick_device(job.settings.device)
+        data = load_data(**_loading(job))
+        settings = replace(
+            job.settings,
+            device=str(device),
+            precision=pick_precision(job.settings.precision, device),
+            epochs=job.settings.epochs_for(len(data.train)),
+        )
+        torch.manual_seed(settings.seed)
+        recipe = recipes.find(job.recipe)(data.spec, **job.arguments)
+        model = recipe.model.to(device)
+        splits = {
+            name: _batches(getattr(data, name), name, job, data, settings, model.context)
+            for name in ("train", "validation", "test")
+        }
+        fit = Fit(model, recipe.players, splits["train"], splits["validation"], settings)
+        return cls(replace(job, settings=settings), data, recipe, fit, splits)
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of the data."""
+        splits = {name: len(batches.samples) for name, batches in self.splits.items()}
+        return {
+            "name": self.data.name,
+            "shape": list(self.data.spec.shape),
+            "classes": list(self.data.classes),
+            **splits,
+            "skipped": self.data.skipped,
+            "provenance": self.data.provenance,
+            "fingerprint": self.data.fingerprint,
+        }
+
+
+def _loading(job: Job) -> dict[str, Any]:
+    options = asdict(job.data)
+    options.pop("binarize")
+    return {"name_or_path": options.pop("data"), **options}
+
+
+def _batches(
+    samples: Samples, split: str, job: Job, data: Data, settings: Settings, context: int
+) -> Batches:
+    training = split == "train"
+    return Batches(
+        samples,
+        batch=settings.batch if training else max(settings.batch, 512),
+        device=torch.device(settings.device),
+        seed=settings.seed if training else 0,
+        classes=context,
+        binarize=job.data.binarize,
+        shuffle=training,
+    )
+
+
+class Training:
+    """One training into one folder: metrics, checkpoints, best weights, run.json."""
+
+    def __init__(
+        self,
+        folder: Path,
+        session: Session,
+        reporter: Reporter,
+        save_every: float,
+        written: dict[str, str],
+    ) -> None:
+        self.folder, self.session, self.fit = folder, session, session.fit
+        self.reporter, self.save_every = reporter, save_every
+        self.checkpoints = Checkpoints(folder / "state")
+        self.files = dict(written)
+        self.saved_best, self.saved_at = 0, time.monotonic()
+        self.signals: list[int] = []
+        self.fit.on_step = self._after_step
+        self.before = read_metrics(folder / "metrics.jsonl")[: self.fit.epoch]
+
+    def run(self) -> Run:
+        """Train to the end. On a failure or a signal the best weights so far are kept."""
+        lines = "".join(json.dumps(line) + "\n" for line in self.before)
+        files.write(self.folder / "metrics.jsonl", lines.encode())
+        self._note("running")
+        self.reporter.start(self._record("running"), self.fit)
+        try:
+            with _signals_to(self.signals):
+                for epoch in self.fit.epochs():
+                    self._append(asdict(epoch))
+                    self.reporter.epoch(epoch, self.fit)
+                    self._save_if_due()
+            return self._finish()
+        except NonFinite as error:
+            raise self._failed(error) from None
+        finally:
+            self.reporter.close()
+
+    def _after_step(self, fit: Fit) -> None:
+        self.reporter.step(fit)
+        if self.signals:
+            self._save()
+            self._note("interrupted")
+            raise Interrupted(
+                f"stopped at step {fit.step} and saved: go on with 'zspace resume {self.folder}'"
+            )
+        self._save_if_due()
+
+    def _save_if_due(self) -> None:
+        if time.monotonic() - self.saved_at >= self.save_every:
+            self._save()
+
+    def _save(self) -> None:
+        self.checkpoints.save(self.fit.state(), self.fit.step)
+        self._save_best()
+        self.saved_at = time.monotonic()
+
+    def _save_best(self) -> None:
+        if self.fit.best_epoch > self.saved_best:
+            name = "model.safetensors"
+            self.files[name] = files.write_tensors(self.folder / name, self.fit.best)
+            self.saved_best = self.fit.best_epoch
+            self._note("running")
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with files.explained(self.folder), (self.folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _failed(self, error: NonFinite) -> UserError:
+        self._save_best()
+        self._note("failed", reason=str(error))
+        kept = (
+            f"the weights of epoch {self.fit.best_epoch} are kept in '{self.folder}'"
+            if self.fit.best_epoch
+            else "no epoch was finished"
+        )
+        return UserError(f"{error} ({kept}): try a lower --lr, or --clip 1")
+
+    def _finish(self) -> Run:
+        self._save_best()
+        fit = self.fit
+        fit.model.load_state_dict(fit.best)
+        objective = fit.players[0].objective
+        terms = {
+            name: evaluate(fit.model, objective, b) for name, b in self.session.splits.items()
+        }
+        lines = read_metrics(self.folder / "metrics.jsonl")
+        result = {
+            "epochs": fit.epoch,
+            "best_epoch": fit.best_epoch,
+            "seconds": sum(line["seconds"] for line in lines),
+            **terms,
+        }
+        self._note("finished", result=result)
+        self.checkpoints.remove()
+        self.reporter.end(self._record("finished", result=result))
+        return Run(self.folder)
+
+    def _note(self, status: str, **more: Any) -> None:
+        files.write_json(self.folder / "run.json", self._record(status, **more))
+
+    def _record(self, status: str, **more: Any) -> dict[str, Any]:
+        model = self.session.recipe.model
+        return {
+            "format": FORMAT,
+            "zspace": __version__,
+            "status": status,
+            "path": str(self.folder),
+            "job": self.session.job.to_json(),
+            "data": self.session.facts(),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "environment": environment(self.fit.device),
+            "files": self.files,
+            **more,
+        }
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions and hardware, as run.json keeps them."""
+    cuda = device.type == "cuda"
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "processor": torch.cuda.get_device_name(device) if cuda else platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+@contextlib.contextmanager
+def _signals_to(received: list[int]) -> Iterator[None]:
+    """Within, SIGINT and SIGTERM are noted in the list; a second one acts as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for s, handler in before.items():
+            signal.signal(s, handler)
+
+    for s in before:
+        signal.signal(s, note)
+    try:
+        yield
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
