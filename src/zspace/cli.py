@@ -15,6 +15,7 @@ from zspace.errors import UserError, unknown
 
 Count = Annotated[int, arg(aliases=["-n"])]
 Out = Annotated[Path, arg(aliases=["-o"])]
+OutOrDefault = Annotated[Path | None, arg(aliases=["-o"])]
 RunPath = Annotated[Positional[Path], arg(metavar="RUN")]
 
 
@@ -55,21 +56,26 @@ def repeat(run: RunPath, *, out: Path, json: bool = False, quiet: bool = False) 
 
 
 def sample(
-    run: RunPath, *, n: Count = 100, label: str | None = None, seed: int = 0, out: Out = Path()
+    run: RunPath,
+    *,
+    n: Count = 100,
+    label: str | None = None,
+    seed: int = 0,
+    out: OutOrDefault = None,
 ) -> None:
     """Decode draws of the prior into new images.
 
     Args:
         run: The folder of a run.
         n: How many.
-        label: A class, by number or name, for a conditional model; otherwise they take turns.
+        label: A class, by name or number, for a conditional model; without it they take turns.
         seed: Seed of the draws.
-        out: FILE.png (one sheet), FILE.npz (arrays x, and y if conditional) or a folder of PNG
-        files;
-            by default samples.png in the run's folder.
+        out: FILE.png for one sheet, FILE.npz for arrays x and y, or a folder for PNG files;
+            by default samples.png in the folder of the run.
     """
     from zspace import outputs, runs
 
+    out = out or run / "samples.png"
     print(outputs.sample(runs.load(run), n=n, label=label, seed=seed, out=out))
 
 
@@ -79,19 +85,20 @@ def reconstruct(
     data: str | None = None,
     data_dir: Path | None = None,
     n: Count = 10,
-    out: Out = Path(),
+    out: OutOrDefault = None,
 ) -> None:
     """Show test images above what the model makes of them.
 
     Args:
         run: The folder of a run.
-        data: Other images: a name or a path; by default the run's own test set.
+        data: Other images, a name or a path; by default the run's own test set.
         data_dir: Where files of named data sets lie.
         n: How many.
-        out: FILE.png; by default reconstructions.png in the run's folder.
+        out: FILE.png; by default reconstructions.png in the folder of the run.
     """
     from zspace import outputs, runs
 
+    out = out or run / "reconstructions.png"
     print(outputs.reconstruct(runs.load(run), data=data, data_dir=data_dir, n=n, out=out))
 
 
@@ -104,7 +111,7 @@ def embed(
         run: The folder of a run.
         data: A name or a path; by default the run's own data.
         data_dir: Where files of named data sets lie.
-        out: FILE.npz: z (N, latent), y (N) where there are labels, split (N), index (N).
+        out: FILE.npz, with z (N, latent), y (N) where there are labels, split (N), index (N).
     """
     from zspace import outputs, runs
 

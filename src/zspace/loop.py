@@ -295,7 +295,11 @@ def evaluate(
 def _optimizer(player: Player, settings: Settings, device: torch.device) -> torch.optim.Optimizer:
     parameters = [p for p in player.module.parameters() if p.requires_grad]
     return torch.optim.AdamW(
-        parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+        parameters,
+        lr=settings.lr,
+        betas=(settings.betas[0], settings.betas[1]),
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from zspace.errors import UserError
@@ -37,10 +38,7 @@ class Objective:
     def __call__(self, p: Pass, progress: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, a scalar, and a report: each term unweighted, and `objective`."""
         values = {name: value.mean() for name, value in self.values(p).items()}
-        loss = sum(
-            (self.weight(name, progress) * value for name, value in values.items()),
-            start=p.x.new_zeros(()),
-        )
+        loss = torch.stack([self.weight(name, progress) * v for name, v in values.items()]).sum()
         report = {name: value.detach() for name, value in values.items()}
         return loss, {**report, "objective": loss.detach()}
 

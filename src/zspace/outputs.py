@@ -22,7 +22,6 @@ def sample(run: Run, *, n: int, label: str | None, seed: int, out: Path) -> Path
     """Write n samples as one sheet (.png), arrays (.npz) or a folder of PNG files."""
     y = _label(run, label)
     x = run.sample(n, label=y, seed=seed)
-    out = out if out != Path() else run.path / "samples.png"
     if out.suffix == ".png":
         images.save_png(_ready(out), images.tile(x, min(n, 10)), least=600)
     elif out.suffix == ".npz":
@@ -54,7 +53,6 @@ def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, ou
     if n < 1:
         raise UserError(f"n is {n}: ask for at least 1 image")
     pairs = explore.reconstructions(run, n, data, data_dir)
-    out = out if out != Path() else run.path / "reconstructions.png"
     columns = min(10, len(pairs.x))
     rows = []
     for start in range(0, len(pairs.x), columns):

@@ -31,6 +31,8 @@ class Settings:
     """Learning rate over training: cosine to zero, one cycle (30% up, cosine down), constant."""
     warmup: float = 0.05
     """Fraction of training with a linearly growing learning rate (one-cycle has its own)."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay rates of AdamW's moments; a quicker second moment than 0.999 suits short trainings."""
     weight_decay: float = 0.01
     """Decoupled weight decay of AdamW."""
     clip: float = 0.0
@@ -57,6 +59,8 @@ class Settings:
             raise UserError(f"epochs is {self.epochs}: train for at least 1 epoch")
         if not (0 < self.lr < math.inf):
             raise UserError(f"lr is {self.lr}: use a finite learning rate above 0, 0.002 say")
+        if not all(0 <= b < 1 for b in self.betas):
+            raise UserError(f"betas are {self.betas}: both lie in [0, 1)")
         if not (0 <= self.ema < 1 and 0 <= self.warmup < 1):
             raise UserError(f"ema is {self.ema}, warmup is {self.warmup}: both lie in [0, 1)")
 

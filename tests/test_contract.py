@@ -1,0 +1,172 @@
+"""One contract over all recipes, and over models assembled in the tests from the same parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import assembled
+import pytest
+import torch
+from torch import Tensor
+
+from zspace.loop import Fit
+from zspace.recipes import RECIPES, Recipe
+from zspace.settings import Settings
+from zspace.types import Batch, Spec
+
+N, STEPS = 96, 40
+IMAGES = Spec((1, 6, 6), ("a", "b", "c"))
+
+
+@dataclass(frozen=True)
+class Case:
+    build: Callable[[Spec], Recipe]
+    spec: Spec
+    x: Callable[[Spec], Tensor]
+
+
+def images(spec: Spec) -> Tensor:
+    """Images of rank three: something a small code can hold."""
+    return torch.sigmoid(3 * torch.randn(N, 3) @ torch.randn(3, 36)).reshape(N, *spec.shape)
+
+
+def sequences(spec: Spec) -> Tensor:
+    """Tokens that count up from a random start."""
+    return (torch.randint(5, (N, 1)) + torch.arange(spec.shape[0])) % 5
+
+
+def columns(spec: Spec) -> Tensor:
+    """A table of rank two with a fifth of its cells missing."""
+    x = torch.randn(N, 2) @ torch.randn(2, spec.shape[0])
+    return torch.where(torch.rand_like(x) < 0.2, torch.nan, x)
+
+
+def narrow(recipe: Callable[..., Recipe]) -> Callable[[Spec], Recipe]:
+    return lambda spec: recipe(spec, latent=4, hidden=(32,))
+
+
+CASES = {name: Case(narrow(recipe), IMAGES, images) for name, recipe in RECIPES.items()}
+CASES |= {
+    "vq": Case(assembled.vq, IMAGES, images),
+    "flow_prior": Case(assembled.flow_prior, IMAGES, images),
+    "ladder": Case(assembled.ladder, IMAGES, images),
+    "tokens": Case(assembled.tokens, Spec((7,)), sequences),
+    "table": Case(assembled.table, Spec((6,)), columns),
+}
+
+
+@dataclass
+class Fixed:
+    """The same few batches every epoch."""
+
+    x: Tensor
+    c: Tensor | None
+
+    def __len__(self) -> int:
+        return 4
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        for rows in torch.arange(N).chunk(4)[start:]:
+            yield Batch(self.x[rows], None if self.c is None else self.c[rows])
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[Recipe, Tensor, Tensor | None]:
+    chosen = CASES[request.param]
+    torch.manual_seed(0)
+    x, recipe = chosen.x(chosen.spec), chosen.build(chosen.spec)
+    labels = torch.arange(N) % max(1, len(chosen.spec.classes))
+    c = torch.eye(3)[labels] if recipe.model.context else None
+    return recipe, x, c
+
+
+def fit(recipe: Recipe, x: Tensor, c: Tensor | None) -> Fit:
+    settings = Settings(epochs=STEPS // 4, lr=5e-3, precision="fp32", device="cpu")
+    return Fit(recipe.model, recipe.players, Fixed(x, c), Fixed(x, c), settings)
+
+
+def test_objective_falls_in_forty_steps(case):
+    epochs = list(fit(*case).epochs())
+    assert epochs[-1].step == STEPS
+    first, last = epochs[0].train["objective"], epochs[-1].validation["objective"]
+    assert last < first - 0.05 * abs(first)
+
+
+def test_pass_has_the_documented_shapes(case):
+    recipe, x, c = case
+    for samples in (1, 3):
+        p = recipe.model(x, c, samples)
+        assert p.px.batch_shape == (samples, N)
+        assert p.px.log_prob(x).shape == (samples, N)
+        for level in p.latents:
+            assert level.z.shape[:2] == (samples, N)
+            assert level.q is None or level.q.batch_shape == (N,)
+
+
+def test_terms_are_a_number_a_sample_or_one(case):
+    recipe, x, c = case
+    values = recipe.players[0].objective.values(recipe.model(x, c))
+    assert all(value.shape in ((N,), ()) for value in values.values())
+    assert all(value.isfinite().all() for value in values.values())
+
+
+def test_gradient_reaches_every_parameter(case):
+    recipe, x, c = case
+    for player in recipe.players:
+        objective = player.objective
+        loss, _ = objective(recipe.model(x, c, objective.samples))
+        loss.backward()
+    still = [
+        name
+        for name, p in recipe.model.named_parameters()
+        if p.grad is None or not p.grad.abs().sum() > 0
+    ]
+    assert still == []
+
+
+def test_encode_is_deterministic_and_shaped(case):
+    recipe, x, c = case
+    a, b = recipe.model.encode(x, c), recipe.model.encode(x, c)
+    assert torch.equal(a, b)
+    assert a.shape == (N, *recipe.model.latent)
+
+
+def test_decode_and_sample_have_the_shape_of_data(case):
+    recipe, x, c = case
+    z = recipe.model.encode(x, c)
+    assert recipe.model.decode(z, c).sample().shape == x.shape
+    assert recipe.model.sample(N, c).sample().shape == x.shape
+
+
+def test_weights_saved_and_loaded_encode_alike(case):
+    recipe, x, c = case
+    weights = {k: v.clone() for k, v in recipe.model.state_dict().items()}
+    before = recipe.model.encode(x, c)
+    with torch.no_grad():
+        for p in recipe.model.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    assert not torch.equal(recipe.model.encode(x, c), before)
+    recipe.model.load_state_dict(weights)
+    assert torch.equal(recipe.model.encode(x, c), before)
+
+
+def test_training_put_on_hold_equals_one_without(case):
+    recipe, x, c = case
+    start = {k: v.clone() for k, v in recipe.model.state_dict().items()}
+    straight = fit(recipe, x, c)
+    torch.manual_seed(1)
+    list(straight.epochs())
+    whole = {k: v.clone() for k, v in recipe.model.state_dict().items()}
+
+    recipe.model.load_state_dict(start)
+    first = fit(recipe, x, c)
+    torch.manual_seed(1)
+    next(first.epochs())
+    state = first.state()
+    state = {**state, "model": {k: v.clone() for k, v in state["model"].items()}}
+    torch.manual_seed(99)
+    second = fit(recipe, x, c)
+    second.load_state(state)
+    list(second.epochs())
+    assert all(torch.equal(whole[k], v) for k, v in recipe.model.state_dict().items())

@@ -1,0 +1,340 @@
+"""Folders of images: layouts, modes, sizes, damage, and the path that leaves images on disk."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zspace.data import Batches, images, load
+from zspace.types import UserError
+
+RNG = np.random.default_rng(0)
+GREY, RED = 90, (200, 30, 40)
+
+
+def save(path, mode="L", size=(6, 4), colour=None, **options):
+    """One plain image; ``size`` is (width, height), as Pillow has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = {"L": GREY, "RGB": RED}.get(mode, 0) if colour is None else colour
+    Image.new(mode, size, plain).save(path, **options)
+    return path
+
+
+def fill(folder, n=10, **options):
+    for i in range(n):
+        save(folder / f"{i:02}.png", **options)
+    return folder
+
+
+def only(data):
+    """The one image that a folder of ten copies holds, (C, H, W)."""
+    assert torch.equal(data.train.x, data.train.x[:1].expand_as(data.train.x))
+    return data.train.x[0]
+
+
+def read(path, channels=3, size=None):
+    with images.strict():
+        return images.decode(path, channels, size)
+
+
+def test_a_plain_folder_has_no_labels(tmp_path):
+    data = load(str(fill(tmp_path / "cats")))
+    assert (data.name, data.classes, data.skipped) == ("cats", (), 0)
+    assert data.spec.shape == (1, 4, 6)
+    assert data.train.labels() is None
+    assert [len(s) for s in (data.train, data.validation, data.test)] == [8, 1, 1]
+    assert only(data).eq(GREY).all()
+
+
+def test_sub_folders_are_classes_in_sorted_order(tmp_path):
+    for i, name in enumerate(("dog", "ant", "cat")):
+        fill(tmp_path / name, n=5, colour=10 * i)
+    save(tmp_path / "ant" / "deeper" / "more.JPEG", colour=10)
+    (tmp_path / "empty").mkdir()
+    data = load(str(tmp_path))
+    assert data.classes == ("ant", "cat", "dog")
+    values = data.train.x[:, 0, 0, 0]
+    assert data.train.y.tolist() == [{10: 0, 20: 1, 0: 2}[int(v)] for v in values]
+    assert len(values) == 16
+
+
+def test_hidden_files_and_other_kinds_are_ignored(tmp_path):
+    fill(tmp_path)
+    save(tmp_path / ".hidden.png", size=(9, 9))
+    save(tmp_path / ".cache" / "a.png", size=(9, 9))
+    (tmp_path / "notes.txt").write_text("x")
+    assert len(load(str(tmp_path)).train.x) == 10
+
+
+def test_splits_may_be_folders(tmp_path):
+    for split, n in (("train", 20), ("Val", 3), ("test", 4)):
+        for name in ("a", "b"):
+            fill(tmp_path / split / name, n=n)
+    data = load(str(tmp_path))
+    assert [len(s) for s in (data.train, data.validation, data.test)] == [40, 6, 8]
+    assert data.classes == ("a", "b")
+    assert data.test.labels().tolist() == [0] * 4 + [1] * 4
+
+
+def test_a_missing_split_is_cut_from_train(tmp_path):
+    fill(tmp_path / "train", n=20)
+    fill(tmp_path / "test", n=4)
+    data = load(str(tmp_path))
+    assert [len(s) for s in (data.train, data.validation, data.test)] == [18, 2, 4]
+
+
+def test_a_class_called_train_is_a_class(tmp_path):
+    fill(tmp_path / "train")
+    fill(tmp_path / "plane")
+    assert load(str(tmp_path)).classes == ("plane", "train")
+
+
+@pytest.mark.parametrize("end", ["png", "jpg", "bmp", "gif", "webp", "tif"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_formats(tmp_path, end, mode):
+    path = save(tmp_path / f"a.{end}", mode)
+    expected = GREY if mode == "L" else np.array(RED)[:, None, None]
+    assert np.abs(read(path).astype(int) - expected).max() <= (8 if end in ("jpg", "webp") else 2)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "end", "grey", "expected"),
+    [
+        ("1", 1, "png", True, 255),
+        ("LA", (90, 255), "png", True, 90),
+        ("LA", (90, 0), "png", True, 255),
+        ("RGBA", (*RED, 255), "png", False, RED),
+        ("RGBA", (*RED, 0), "png", False, (255, 255, 255)),
+        ("RGBA", (0, 0, 0, 51), "png", False, (204, 204, 204)),
+        ("CMYK", (0, 255, 255, 0), "tif", False, (255, 0, 0)),
+        ("I;16", 65535, "png", True, 255),
+        ("I;16", 257 * 90, "tif", True, 90),
+        ("I;16", 200, "png", True, 1),
+        ("I", 257 * 90, "tif", True, 90),
+    ],
+)
+def test_modes(tmp_path, mode, colour, end, grey, expected):
+    path = save(tmp_path / f"a.{end}", mode, colour=colour)
+    assert images.look(path).grey == grey
+    image = read(path)
+    assert image.dtype == np.uint8
+    assert (image == np.broadcast_to(np.array(expected), (3,))[:, None, None]).all()
+    if grey:
+        assert (read(path, channels=1) == expected).all()
+
+
+@pytest.mark.parametrize(("ramp", "grey"), [((1, 1, 1), True), ((1, 0, 0), False)])
+def test_palettes_are_grey_only_if_all_their_colours_are(tmp_path, ramp, grey):
+    image = Image.fromarray(np.full((4, 6), 90, np.uint8), "L").convert("P")
+    image.putpalette([i * part for i in range(256) for part in ramp])
+    image.save(tmp_path / "a.png")
+    assert images.look(tmp_path / "a.png").grey == grey
+    assert read(tmp_path / "a.png")[:, 0, 0].tolist() == [90 * part for part in ramp]
+
+
+def test_a_transparent_palette_colour_is_white(tmp_path):
+    image = Image.fromarray(np.zeros((4, 6), np.uint8), "L").convert("P")
+    image.save(tmp_path / "a.png", transparency=0)
+    assert (read(tmp_path / "a.png") == 255).all()
+
+
+@pytest.mark.parametrize(("mode", "colour"), [("F", 0.5), ("I", 70_000)])
+def test_pixels_without_a_scale_are_refused(tmp_path, mode, colour):
+    with pytest.raises(UserError, match="floating-point|beyond 16 bits"):
+        read(save(tmp_path / "a.tif", mode, colour=colour))
+
+
+def test_an_animation_gives_its_first_frame(tmp_path):
+    frames = [Image.new("L", (6, 4), value) for value in (50, 150, 250)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert (read(tmp_path / "a.gif") == 50).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "I;16"])
+def test_orientation_is_applied(tmp_path, mode):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path / "a.png", mode, size=(6, 4), exif=exif)
+    look = images.look(path)
+    assert (look.height, look.width) == (6, 4)
+    assert read(path).shape == (3, 6, 4)
+
+
+def test_orientation_turns_the_right_way(tmp_path):
+    array = np.zeros((8, 8), np.uint8)
+    array[0, :] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: the top row becomes the right column
+    Image.fromarray(array).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read(tmp_path / "a.png", channels=1)[0], np.rot90(array, -1))
+
+
+def test_mixed_grey_and_colour_is_colour_unless_channels_are_given(tmp_path):
+    fill(tmp_path)
+    save(tmp_path / "red.png", "RGB")
+    mixed = load(str(tmp_path))
+    assert mixed.spec.shape == (3, 4, 6)
+    assert mixed.train.x[-1, :, 0, 0].tolist() == list(RED)
+    assert load(str(tmp_path), channels=1).spec.shape == (1, 4, 6)
+
+
+def test_grey_images_can_be_asked_for_as_colour(tmp_path):
+    assert load(str(fill(tmp_path)), channels=3).spec.shape == (3, 4, 6)
+
+
+def test_size_resizes_the_shorter_side_and_crops_the_centre(tmp_path):
+    array = np.zeros((40, 80), np.uint8)
+    array[:, 20:60] = 255  # exactly what the crop keeps
+    Image.fromarray(array).save(tmp_path / "a.png")
+    assert (read(tmp_path / "a.png", channels=1, size=20) == 255).all()
+    assert read(tmp_path / "a.png", channels=1, size=60).shape == (1, 60, 60)
+
+
+def test_size_is_antialiased(tmp_path):
+    checks = np.indices((64, 64)).sum(0) % 2 * 255
+    Image.fromarray(checks.astype(np.uint8)).save(tmp_path / "a.png")
+    small = read(tmp_path / "a.png", channels=1, size=8).astype(int)
+    assert np.abs(small - 127).max() < 8
+
+
+def test_unequal_sizes_need_a_size(tmp_path):
+    fill(tmp_path)
+    save(tmp_path / "wide.png", size=(9, 4))
+    with pytest.raises(UserError, match=r"00\.png' is 6 x 4, .*wide\.png' is 9 x 4; give --size"):
+        load(str(tmp_path))
+    assert load(str(tmp_path), size=4).spec.shape == (1, 4, 4)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+def noisy(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(RNG.integers(0, 256, (4, 6), dtype=np.uint8)).save(path)
+
+
+def damaged(folder):
+    """Twelve good images, one that ends early, one that is none."""
+    for i in range(12):
+        noisy(folder / f"{i:02}.png")
+    noisy(folder / "05b.png")
+    truncate(folder / "05b.png")
+    (folder / "07b.png").write_bytes(b"no image")
+    return str(folder)
+
+
+@pytest.mark.parametrize("memory", [None, 1.0], ids=["memory", "disk"])
+def test_a_damaged_image_stops_or_is_skipped(tmp_path, memory):
+    folder = damaged(tmp_path)
+    with pytest.raises(UserError, match=r"07b\.png' cannot be read: it is no image.*--skip-bad"):
+        load(folder, memory=memory)
+    with pytest.warns(UserWarning, match="2 unreadable files") as caught:
+        data = load(folder, memory=memory, skip_bad=True)
+    assert len(caught) == 1
+    assert data.skipped == 2
+    assert sum(map(len, (data.train, data.validation, data.test))) == 12
+    for name in ("05b.png", "07b.png"):
+        os.remove(tmp_path / name)
+    good = load(folder)
+    assert torch.equal(good.train.images(), data.train.images())
+
+
+def test_a_truncated_image_is_named(tmp_path):
+    folder = damaged(tmp_path)
+    os.remove(tmp_path / "07b.png")
+    with pytest.raises(UserError, match=r"05b\.png' cannot be read"):
+        load(folder)
+    lazy = load(folder, memory=1)  # only headers are read here, so the error comes with the batch
+    with pytest.raises(UserError, match=r"05b\.png' cannot be read"):
+        for split in (lazy.train, lazy.validation, lazy.test):
+            split.images()
+
+
+def test_nothing_but_damage_is_an_error(tmp_path):
+    for i in range(12):
+        (tmp_path / f"{i}.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match="no image can be read"):
+        load(str(tmp_path), skip_bad=True)
+
+
+def test_a_decompression_bomb_is_an_error(tmp_path, monkeypatch):
+    fill(tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with pytest.raises(UserError, match=r"00\.png' cannot be read: .*decompression bomb"):
+        load(str(tmp_path))
+
+
+def test_images_over_the_budget_stay_on_disk(tmp_path):
+    for i in range(30):
+        noisy(tmp_path / "ab"[i % 2] / f"{i:02}.png")
+    lazy, whole = load(str(tmp_path), memory=1), load(str(tmp_path))
+    assert not isinstance(lazy.train.x, torch.Tensor)
+    assert lazy.spec == whole.spec
+    assert torch.equal(lazy.test.images(), whole.test.images())
+    both = [
+        Batches(d.train, batch=4, device=torch.device("cpu"), seed=0, classes=2)
+        for d in (lazy, whole)
+    ]
+    for ours, theirs in zip(both[0].epoch(1), both[1].epoch(1), strict=True):
+        assert torch.equal(ours.x, theirs.x)
+        assert torch.equal(ours.c, theirs.c)
+
+
+def test_the_fingerprint_of_images_on_disk_is_of_names_and_sizes(tmp_path):
+    for i in range(12):
+        noisy(tmp_path / f"{i:02}.png")
+    prints = [load(str(tmp_path), memory=1).fingerprint for _ in range(2)]
+    (tmp_path / "03.png").rename(tmp_path / "03b.png")
+    prints.append(load(str(tmp_path), memory=1).fingerprint)
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_images_on_disk_are_found_after_a_change_of_folder(tmp_path, monkeypatch):
+    fill(tmp_path / "cats")
+    monkeypatch.chdir(tmp_path)
+    data = load("cats", memory=1)
+    monkeypatch.chdir("/")
+    assert data.train.images().shape == (8, 1, 4, 6)
+
+
+def test_many_images_are_read_in_order_by_threads(tmp_path):
+    for i in range(200):
+        save(tmp_path / f"{i:03}.png", colour=i, size=(2, 2))
+    assert load(str(tmp_path)).train.x[:, 0, 0, 0].tolist() == list(range(200))
+
+
+def test_empty_and_muddled_folders_are_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(UserError, match=r"holds no images \(\.bmp"):
+        load(str(tmp_path))
+    (tmp_path / "a.tar.gz").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"unpack 'a\.tar\.gz' first"):
+        load(str(tmp_path))
+    fill(tmp_path / "a")
+    save(tmp_path / "loose.png")
+    with pytest.raises(UserError, match=r"'loose\.png'\) beside class folders \('a'\)"):
+        load(str(tmp_path))
+
+
+def test_too_few_images_are_refused(tmp_path):
+    with pytest.raises(UserError, match="holds 9 samples"):
+        load(str(fill(tmp_path, n=9)))
+
+
+def test_splits_must_agree_about_classes(tmp_path):
+    fill(tmp_path / "train" / "a")
+    fill(tmp_path / "test")
+    with pytest.raises(UserError, match="either train or test has class folders, but not both"):
+        load(str(tmp_path))
+    for path in (tmp_path / "test").iterdir():
+        path.unlink()
+    fill(tmp_path / "test" / "b")
+    with pytest.raises(UserError, match="class 'b' of .* is in test but not in train"):
+        load(str(tmp_path))
+    fill(tmp_path / "val" / "a")
+    fill(tmp_path / "valid" / "a")
+    with pytest.raises(UserError, match="two folders for the validation split"):
+        load(str(tmp_path))
