@@ -142,7 +142,7 @@ def test_a_transparent_palette_colour_is_white(tmp_path):
 
 @pytest.mark.parametrize(("mode", "colour"), [("F", 0.5), ("I", 70_000)])
 def test_pixels_without_a_scale_are_refused(tmp_path, mode, colour):
-    with pytest.raises(UserError, match="floating-point|beyond 16 bits"):
+    with pytest.raises(UserError, match=r"floating-point|beyond 16 bits"):
         read(save(tmp_path / "a.tif", mode, colour=colour))
 
 
@@ -188,7 +188,9 @@ def test_size_resizes_the_shorter_side_and_crops_the_centre(tmp_path):
     array = np.zeros((40, 80), np.uint8)
     array[:, 20:60] = 255  # exactly what the crop keeps
     Image.fromarray(array).save(tmp_path / "a.png")
-    assert (read(tmp_path / "a.png", channels=1, size=20) == 255).all()
+    kept = read(tmp_path / "a.png", channels=1, size=20)
+    assert (kept[:, :, 3:-3] == 255).all()
+    assert (kept > 200).all()
     assert read(tmp_path / "a.png", channels=1, size=60).shape == (1, 60, 60)
 
 
@@ -249,8 +251,7 @@ def test_a_truncated_image_is_named(tmp_path):
         load(folder)
     lazy = load(folder, memory=1)  # only headers are read here, so the error comes with the batch
     with pytest.raises(UserError, match=r"05b\.png' cannot be read"):
-        for split in (lazy.train, lazy.validation, lazy.test):
-            split.images()
+        lazy.train.x.read(torch.arange(13))
 
 
 def test_nothing_but_damage_is_an_error(tmp_path):
@@ -332,7 +333,7 @@ def test_splits_must_agree_about_classes(tmp_path):
     for path in (tmp_path / "test").iterdir():
         path.unlink()
     fill(tmp_path / "test" / "b")
-    with pytest.raises(UserError, match="class 'b' of .* is in test but not in train"):
+    with pytest.raises(UserError, match=r"class 'b' of .* is in test but not in train"):
         load(str(tmp_path))
     fill(tmp_path / "val" / "a")
     fill(tmp_path / "valid" / "a")

@@ -9,22 +9,19 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from zspace.errors import UserError
+from zspace.machine import keep_freed_memory, random_state, set_random_state
+from zspace.meter import Meter, NonFinite
 from zspace.objective import Objective
 from zspace.settings import DTYPES, Settings
 from zspace.types import Batch, Model
 
 READ_EVERY = 1000
-
-
-class NonFinite(UserError):
-    """A term was NaN or infinite: says at which step, and the value of every term there."""
 
 
 class Batches(Protocol):
@@ -58,48 +55,6 @@ class Epoch:
     best: bool
 
 
-@dataclass
-class Meter:
-    """Means of terms over batches, gathered on the device and read in one go."""
-
-    first_step: int = 0
-    names: list[str] = field(default_factory=list)
-    rows: list[tuple[Tensor, ...]] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    total: Tensor | None = None
-    count: int = 0
-
-    def add(self, report: Mapping[str, Tensor], size: int) -> None:
-        self.names = list(report)
-        self.rows.append(tuple(report.values()))
-        self.sizes.append(size)
-
-    def fold(self) -> None:
-        """Read the rows into the running total. Raises NonFinite, naming step and terms."""
-        if not self.rows:
-            return
-        rows = torch.stack([torch.stack(row) for row in self.rows]).double().cpu()
-        self._refuse_non_finite(rows)
-        total = torch.tensor(self.sizes, dtype=torch.float64) @ rows
-        self.total = total if self.total is None else self.total + total
-        self.count += sum(self.sizes)
-        self.first_step += len(self.rows)
-        self.rows, self.sizes = [], []
-
-    def means(self) -> dict[str, float]:
-        self.fold()
-        assert self.total is not None
-        return dict(zip(self.names, (self.total / self.count).tolist(), strict=True))
-
-    def _refuse_non_finite(self, rows: Tensor) -> None:
-        bad = (~rows.isfinite()).any(dim=1).nonzero()
-        if len(bad):
-            i = int(bad[0])
-            terms = zip(self.names, rows[i].tolist(), strict=True)
-            values = ", ".join(f"{name} = {value:.6g}" for name, value in terms)
-            raise NonFinite(f"the loss is not finite at step {self.first_step + i + 1}: {values}")
-
-
 class Fit:
     """A training in progress.
 
@@ -120,6 +75,7 @@ class Fit:
         self.model, self.players, self.settings = model, players, settings
         self.train, self.validation = train, validation
         self.device = next(model.parameters()).device
+        keep_freed_memory()
         self.optimizers = [_optimizer(player, settings, self.device) for player in players]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         self.total_steps = settings.epochs * len(train)
@@ -158,7 +114,7 @@ class Fit:
         return Epoch(
             number=self.epoch,
             step=self.step,
-            lr=self.settings.rate((self.step - 1) / self.total_steps),
+            lr=self.settings.rate((self.step - 0.5) / self.total_steps),
             seconds=seconds,
             samples_per_second=samples / seconds,
             train=train,
@@ -167,7 +123,7 @@ class Fit:
         )
 
     def _step(self, batch: Batch) -> None:
-        progress = self.step / self.total_steps
+        progress = (self.step + 0.5) / self.total_steps  # its middle: no step is lost to a rate of 0
         report: dict[str, Tensor] = {}
         for player, optimizer in zip(self.players, self.optimizers, strict=True):
             for group in optimizer.param_groups:
@@ -244,7 +200,7 @@ class Fit:
                 "count": self.meter.count,
                 "total": self.meter.total if self.meter.count else torch.zeros(0),
             },
-            "random": _random_state(self.device),
+            "random": random_state(self.device),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -261,7 +217,7 @@ class Fit:
         meter = state["meter"]
         total = meter["total"] if meter["count"] else None
         self.meter = Meter(self.step, meter["names"], total=total, count=meter["count"])
-        _set_random_state(state["random"], self.device)
+        set_random_state(state["random"], self.device)
 
 
 COUNTERS = ("epoch", "position", "step", "stale", "seconds", "best_objective", "best_epoch")
@@ -278,7 +234,7 @@ def evaluate(
     The draws of codes are the same at every call and leave the training's generators alone.
     """
     device = next(model.parameters()).device
-    before, meter = _random_state(device), Meter()
+    before, meter = random_state(device), Meter()
     model.eval()
     torch.manual_seed(0)
     with torch.no_grad():
@@ -288,7 +244,7 @@ def evaluate(
             else:
                 _, report = loss(objective, batch, 1.0)
             meter.add(report, len(batch.x))
-    _set_random_state(before, device)
+    set_random_state(before, device)
     return meter.means()
 
 
@@ -309,16 +265,3 @@ def _floats(model: nn.Module) -> dict[str, Tensor]:
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {k: v.detach().clone() for k, v in model.state_dict().items()}
-
-
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    if device.type in ("cuda", "mps"):
-        state[device.type] = getattr(torch, device.type).get_rng_state()
-    return state
-
-
-def _set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type in state and device.type != "cpu":
-        getattr(torch, device.type).set_rng_state(state[device.type])

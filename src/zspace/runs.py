@@ -23,7 +23,7 @@ from zspace.data import Data
 from zspace.data import load as load_data
 from zspace.errors import UserError
 from zspace.job import Job
-from zspace.settings import pick_device
+from zspace.machine import pick_device
 from zspace.types import Model, Spec
 
 FORMAT = 1

@@ -1,12 +1,10 @@
-"""How to train: the settings, and what 'auto' means on this machine."""
+"""How to train: the settings and the learning rates that they mean."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -93,48 +91,3 @@ RATES: dict[str, Callable[[float, float], float]] = {
     "one-cycle": _one_cycle,
     "constant": _constant,
 }
-
-
-def pick_device(name: str) -> torch.device:
-    """The device for a name; 'auto' takes the first of cuda, mps and cpu that is there."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next((kind for kind, ok in there.items() if ok), "cpu"))
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(
-            f"device '{name}' is unknown: use auto, cpu, cuda, cuda:1 or mps"
-        ) from None
-    if not there.get(device.type, True):
-        raise UserError(f"device '{name}' is not available on this machine: use --device cpu")
-    return device
-
-
-def pick_precision(name: Precision, device: torch.device) -> Precision:
-    """The number format for 'auto': bf16 where the device is faster in it, else fp32.
-
-    CPUs differ by a factor of some hundreds here (with bf16 units several times faster than fp32,
-    without them 60 times slower), so a product of a few milliseconds is timed in both.
-    """
-    if name == "fp16" and device.type == "cpu":
-        raise UserError("fp16 needs a GPU, but the device is cpu: use --precision fp32 or bf16")
-    if name != "auto":
-        return name
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if device.type == "cpu" and _bf16_pays_on_cpu() else "fp32"
-
-
-@lru_cache(maxsize=1)
-def _bf16_pays_on_cpu() -> bool:
-    def seconds(dtype: torch.dtype) -> float:
-        a = torch.ones(256, 256, dtype=dtype)
-        times = []
-        for _ in range(6):
-            start = time.perf_counter()
-            a @ a
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    return seconds(torch.float32) > 1.5 * seconds(torch.bfloat16)

@@ -98,8 +98,21 @@ class Streamed:
         self.rows, self.device, self.workers = _Rows(x), device, workers
 
     def stream(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
+        failure = ""
+        try:
+            for x in self._loader(rows):
+                yield x.to(self.device, non_blocking=True)
+        except UserError as error:
+            # A worker's error comes wrapped in its traceback; the user needs the sentence.
+            failure = str(error).rsplit("UserError: ", 1)[-1].strip()
+        if failure:
+            # Not raised above: the first error's traceback holds the workers, and they take
+            # seconds to end when the garbage collector has to find them.
+            raise UserError(failure)
+
+    def _loader(self, rows: Sequence[Tensor]) -> DataLoader[Tensor]:
         batches: Any = [i.cpu() for i in rows]  # typed as lists of int, but a tensor serves
-        loader: DataLoader[Tensor] = DataLoader(
+        return DataLoader(
             self.rows,
             batch_sampler=batches,
             num_workers=self.workers,
@@ -108,12 +121,6 @@ class Streamed:
             # Without its own, every iterator would draw a seed from the global generator.
             generator=torch.Generator().manual_seed(0),
         )
-        try:
-            for x in loader:
-                yield x.to(self.device, non_blocking=True)
-        except UserError as error:
-            # A worker's error comes wrapped in its traceback; the user needs the sentence.
-            raise UserError(str(error).rsplit("UserError: ", 1)[-1].strip()) from error
 
 
 class Batches:

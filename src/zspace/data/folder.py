@@ -42,7 +42,7 @@ class Folder:
 
     def read(self, rows: Tensor) -> Tensor:
         with images.strict():
-            found = [images.decode(self.paths[i], self.shape[1], self.size) for i in rows.tolist()]
+            found = [_image(self.paths[i], self.shape[1:], self.size) for i in rows.tolist()]
         return torch.from_numpy(np.stack(found))
 
     def identity(self) -> Iterator[bytes]:
@@ -142,7 +142,7 @@ def _decode(
     array = x.numpy()
 
     def work(i: int, path: Path) -> None:
-        array[i] = images.decode(path, shape[0], wish.size)
+        array[i] = _image(path, shape, wish.size)
 
     outcome = _each("Decoding", files, work, wish)
     if outcome.bad:
@@ -156,7 +156,7 @@ def _stay(root: Path, files: Files, shape: Shape, wish: Wish) -> tuple[Files, St
     if wish.skip_bad:
 
         def work(i: int, path: Path) -> None:
-            images.decode(path, shape[0], wish.size)
+            _image(path, shape, wish.size)
 
         outcome = _each("Checking", files, work, wish)
         files, bad = files.keep(outcome.positions), outcome.bad
@@ -195,6 +195,17 @@ def _sorted_out(every: list[T | UserError]) -> Outcome[T]:
     good = [(i, result) for i, result in enumerate(every) if not isinstance(result, UserError)]
     bad = [str(result) for result in every if isinstance(result, UserError)]
     return Outcome([i for i, _ in good], [result for _, result in good], bad)
+
+
+def _image(path: Path, shape: tuple[int, ...], size: int | None) -> np.ndarray:
+    """The image (C, H, W), held to the shape that was found when the folder was looked over."""
+    image = images.decode(path, shape[0], size)
+    if image.shape != shape:
+        raise UserError(
+            f"image '{path}' is {image.shape[2]} x {image.shape[1]} instead of {shape[2]} x "
+            f"{shape[1]}; it has changed, or is turned by data behind the image; give --size"
+        )
+    return image
 
 
 def _labels(files: Files, classes: tuple[str, ...]) -> Tensor | None:

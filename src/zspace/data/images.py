@@ -75,7 +75,8 @@ def _guarded(path: Path, work: Callable[[Image.Image], T]) -> T:
 
 def _look(image: Image.Image) -> Look:
     width, height = image.size
-    if image.getexif().get(_ORIENTATION) in _TURNED:
+    # The class's own method, since PNG's decodes the whole image to look for data behind it.
+    if Image.Image.getexif(image).get(_ORIENTATION) in _TURNED:
         width, height = height, width
     return Look(height, width, _is_grey(image))
 

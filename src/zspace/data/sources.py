@@ -145,7 +145,7 @@ def _own_idx(path: Path, quartet: idx.Quartet) -> Data:
 
 
 def _load_path(path: Path, given: str, wish: Wish) -> Data:
-    if not path.exists():
+    if not given or not path.exists():
         raise UserError(_missing(given))
     if path.is_dir():
         quartet = idx.find(path)

@@ -1,0 +1,93 @@
+"""This machine: devices, number formats that pay on it, random generators, memory."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from zspace.errors import UserError
+from zspace.settings import Precision
+
+
+def pick_device(name: str) -> torch.device:
+    """The device for a name; 'auto' takes the first of cuda, mps and cpu that is there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next((kind for kind, ok in there.items() if ok), "cpu"))
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(
+            f"device '{name}' is unknown: use auto, cpu, cuda, cuda:1 or mps"
+        ) from None
+    if not there.get(device.type, device.type == "cpu"):
+        raise UserError(f"device '{name}' is not available on this machine: use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device '{name}' is not one of the {torch.cuda.device_count()} here")
+    return device
+
+
+def pick_precision(name: Precision, device: torch.device) -> Precision:
+    """The number format for 'auto': bf16 where the device is faster in it, else fp32.
+
+    CPUs differ by a factor of some hundreds here (with bf16 units several times faster than fp32,
+    without them 60 times slower), so a product of a few milliseconds is timed in both.
+    """
+    if name == "fp16" and device.type == "cpu":
+        raise UserError("fp16 needs a GPU, but the device is cpu: use --precision fp32 or bf16")
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device.type == "cpu" and _bf16_pays_on_cpu() else "fp32"
+
+
+@lru_cache(maxsize=1)
+def _bf16_pays_on_cpu() -> bool:
+    def seconds(dtype: torch.dtype) -> float:
+        a = torch.ones(256, 256, dtype=dtype)
+        times = []
+        for _ in range(6):
+            start = time.perf_counter()
+            a @ a
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    return seconds(torch.float32) > 1.5 * seconds(torch.bfloat16)
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The states of the generators that a training on this device draws from."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type in ("cuda", "mps"):
+        state[device.type] = getattr(torch, device.type).get_rng_state()
+    return state
+
+
+def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    """Put generators back into a state that `random_state` returned."""
+    torch.set_rng_state(state["cpu"])
+    if device.type in state and device.type != "cpu":
+        getattr(torch, device.type).set_rng_state(state[device.type])
+
+
+@lru_cache(maxsize=1)
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed, instead of giving it back and faulting it in at every step.
+
+    Gradients of some megabytes are freed and allocated again at each step; by default that costs
+    thousands of page faults, up to a quarter of a small step. Elsewhere than on glibc: nothing.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, mmap_threshold, largest = -1, -3, 1 << 30
+        mallopt(mmap_threshold, largest)
+        mallopt(trim_threshold, largest)
