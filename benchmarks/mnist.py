@@ -56,7 +56,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--recipes", nargs="+", default=["vae", "cvae"])
     args, more = parser.parse_known_args()
-    print("| recipe | seed | validation | = error + KL | test | best epoch | seconds | peak MB | in |")
+    print(
+        "| recipe | seed | validation | = error + KL | test | best epoch | seconds | peak MB | in |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for recipe in args.recipes:
         values = []

@@ -115,14 +115,18 @@ def report(args: argparse.Namespace) -> None:
         seconds: dict[str, list[float]] = {}
         share: dict[str, list[float]] = {}
         for _ in range(args.rounds):
-            rate = child([sys.executable, __file__, "--data-dir", "-", "--only", "rate"], args.threads)
+            rate = child(
+                [sys.executable, __file__, "--data-dir", "-", "--only", "rate"], args.threads
+            )
             for name, command in contestants(args, batch, steps).items():
                 found = child(command, args.threads)
                 seconds.setdefault(name, []).append(found["seconds_per_step"])
                 flops = found.get("flops") or flops  # noqa: F821 (zspace comes first)
                 achieved = flops / found["seconds_per_step"] / rate["rate"]
                 share.setdefault(name, []).append(achieved)
-        print(f"\nbatch {batch}: {flops / 1e9:.2f} GFLOP a step, products {rate['rate'] / 1e9:.0f} GFLOP/s")
+        print(
+            f"\nbatch {batch}: {flops / 1e9:.2f} GFLOP a step, products {rate['rate'] / 1e9:.0f} GFLOP/s"
+        )
         for name, times in seconds.items():
             ms, parts = [1e3 * t for t in times], share[name]
             print(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import assembled
 import pytest
 import torch
 from torch import Tensor
 
+import assembled
 from zspace.loop import Fit
 from zspace.recipes import RECIPES, Recipe
 from zspace.settings import Settings

@@ -11,7 +11,8 @@ import torch
 from zspace.data import DataOptions, describe, load, sources
 from zspace.data.catalogue import KNOWN
 from zspace.data.samples import Part, assemble
-from zspace.types import Spec, UserError
+from zspace.errors import UserError
+from zspace.types import Spec
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +112,8 @@ def test_too_few_samples_and_unequal_shapes_are_refused():
         assemble("a", Part(torch.zeros(9, 1, 2, 2)))
     with pytest.raises(UserError, match="1 of them for training"):
         assemble("a", Part(torch.zeros(1, 1, 2, 2)), test=Part(torch.zeros(20, 1, 2, 2)))
+    with pytest.raises(UserError, match=r"20 of them for training.*each get one"):
+        assemble("a", Part(torch.zeros(20, 1, 2, 2)), test=Part(torch.zeros(0, 1, 2, 2)))
     with pytest.raises(UserError, match=r"differ in shape.*\(1, 2, 2\) and \(1, 3, 3\)"):
         assemble("a", Part(torch.zeros(20, 1, 2, 2)), test=Part(torch.zeros(5, 1, 3, 3)))
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from zspace.data import Batches, load
-from zspace.types import UserError
+from zspace.errors import UserError
 
 RNG = np.random.default_rng(0)
 

@@ -7,7 +7,7 @@ import torch
 
 from zspace.data import Batches, Samples
 from zspace.data.batches import resident
-from zspace.types import UserError
+from zspace.errors import UserError
 
 CPU = torch.device("cpu")
 N = 53

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from zspace.data import catalogue, describe, fetch, idx, load, sources
-from zspace.types import UserError
+from zspace.errors import UserError
 
 SHAPES = ((30, 2, 2), (30,), (10, 2, 2), (10,))
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zspace.data import idx, load
-from zspace.types import UserError
+from zspace.errors import UserError
 
 RNG = np.random.default_rng(0)
 

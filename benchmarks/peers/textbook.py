@@ -110,7 +110,7 @@ def loss_of(model, x):
     return (error + kl).mean()
 
 
-class Stop(Exception):  # noqa: N818 - it ends a run as planned and reports no error
+class Stop(Exception):
     """The steps or the validation loss that the command line asked for are reached."""
 
 

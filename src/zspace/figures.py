@@ -23,6 +23,7 @@ COLOURS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
     "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
+SPLITS = ("train", "validation")
 INK, MUTED = "#22252b", "#6b7280"
 
 
@@ -70,15 +71,25 @@ def image_grid(rows: Sequence[np.ndarray], labels: Sequence[str], title: str) ->
     return fig
 
 
+def _show_after_the_first(axes: Axes, values: Sequence[float]) -> None:
+    """Limit the axis to what came after epoch 1, whose mean would flatten all that follows."""
+    if len(values) > 8:
+        margin = 0.05 * (max(values) - min(values))
+        axes.set_ylim(min(values) - margin, max(values) + margin)
+
+
 def curves(metrics: Sequence[dict[str, Any]], title: str) -> Figure:
     """A panel for each term: its mean on train and validation against the epoch."""
     names = [name for name in metrics[0]["train"] if name != "objective"]
     fig = figure(3.4 * len(names) + 0.6, 2.9, title)
     epochs = [line["number"] for line in metrics]
     for axes, name in zip(fig.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for split, colour in (("train", COLOURS[0]), ("validation", COLOURS[6])):
+        for split, colour in zip(SPLITS, (COLOURS[0], COLOURS[6]), strict=True):
             axes.plot(epochs, [line[split][name] for line in metrics], color=colour, label=split)
         _plain(axes)
+        _show_after_the_first(
+            axes, [line[split][name] for line in metrics[1:] for split in SPLITS]
+        )
         axes.set_title(name, fontsize=10, color=INK)
         axes.set_xlabel("epoch", fontsize=9, color=INK)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

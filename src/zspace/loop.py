@@ -123,7 +123,9 @@ class Fit:
         )
 
     def _step(self, batch: Batch) -> None:
-        progress = (self.step + 0.5) / self.total_steps  # its middle: no step is lost to a rate of 0
+        progress = (
+            self.step + 0.5
+        ) / self.total_steps  # its middle: no step is lost to a rate of 0
         report: dict[str, Tensor] = {}
         for player, optimizer in zip(self.players, self.optimizers, strict=True):
             for group in optimizer.param_groups:

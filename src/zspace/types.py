@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from zspace.errors import UserError as UserError
-
 
 @dataclass(frozen=True)
 class Spec:

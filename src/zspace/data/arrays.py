@@ -20,7 +20,7 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from zspace.data.samples import Data, Part, assemble
-from zspace.types import UserError
+from zspace.errors import UserError
 
 MOST_CLASSES = 10_000
 _CHUNK = 1 << 24

@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from zspace.data.samples import Lazy, Samples, to_float
-from zspace.types import Batch, UserError
+from zspace.errors import UserError
+from zspace.types import Batch
 
 Binarize = Literal["none", "static", "dynamic"]
 BINARY_SEED = 20240301
@@ -105,9 +106,10 @@ class Streamed:
         except UserError as error:
             # A worker's error comes wrapped in its traceback; the user needs the sentence.
             failure = str(error).rsplit("UserError: ", 1)[-1].strip()
+            # DataLoader leaves its error in a reference cycle that also holds the workers; they
+            # take seconds to end if that is left to the garbage collector.
+            error.__traceback__ = None
         if failure:
-            # Not raised above: the first error's traceback holds the workers, and they take
-            # seconds to end when the garbage collector has to find them.
             raise UserError(failure)
 
     def _loader(self, rows: Sequence[Tensor]) -> DataLoader[Tensor]:

@@ -14,7 +14,7 @@ import pooch
 
 from zspace.data import idx
 from zspace.data.progress import download_bar
-from zspace.types import UserError
+from zspace.errors import UserError
 
 ROUNDS = 2
 PAUSE = 1.0

@@ -23,7 +23,7 @@ from zspace.data import images, layout
 from zspace.data.layout import Files
 from zspace.data.progress import bar
 from zspace.data.samples import Data, Part, Storage, assemble
-from zspace.types import UserError
+from zspace.errors import UserError
 
 _TASK = 64
 

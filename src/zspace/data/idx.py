@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from zspace.data.samples import Part
-from zspace.types import UserError
+from zspace.errors import UserError
 
 UBYTE = 0x08
 MOST_BYTES = 1 << 32

@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from zspace.types import UserError
+from zspace.errors import UserError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 _SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -94,7 +94,8 @@ def _decode(image: Image.Image, channels: int, size: int | None) -> np.ndarray:
     if size is not None and flat.size != (size, size):
         flat = ImageOps.fit(flat, (size, size), Image.Resampling.LANCZOS)
     array = np.asarray(flat)
-    return array[None] if channels == 1 else np.moveaxis(array, 2, 0)
+    # Copied into this order: numpy would otherwise stack images to a batch with channels last.
+    return array[None] if channels == 1 else np.ascontiguousarray(np.moveaxis(array, 2, 0))
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zspace.data.images import SUFFIXES
-from zspace.types import UserError
+from zspace.errors import UserError
 
 ARCHIVES = frozenset({".tar", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
 _SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(

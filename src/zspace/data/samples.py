@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zspace.types import Spec, UserError
+from zspace.errors import UserError
+from zspace.types import Spec
 
 SPLIT_SEED = 20240229
 FEWEST = 10
@@ -191,10 +192,11 @@ def _cut(rows: Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
 
 
 def _check(name: str, parts: list[Part]) -> None:
-    total = sum(len(part) for part in parts)
-    if total < FEWEST or len(parts[0]) < 4 - len(parts):
+    sizes = [len(part) for part in parts]
+    # Each split that is not given is cut from train, which must keep a sample itself.
+    if sum(sizes) < FEWEST or sizes[0] < 4 - len(parts) or min(sizes) < 1:
         raise UserError(
-            f"data '{name}' holds {total} samples, {len(parts[0])} of them for training; "
+            f"data '{name}' hold {sum(sizes)} samples, {sizes[0]} of them for training; "
             f"give at least {FEWEST}, so that train, validation and test each get one"
         )
     shapes = {tuple(part.x.shape[1:]) for part in parts}

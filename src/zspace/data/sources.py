@@ -18,7 +18,7 @@ from zspace.data.catalogue import KNOWN, Known
 from zspace.data.folder import Wish, load_folder
 from zspace.data.layout import ARCHIVES
 from zspace.data.samples import Data, Part, assemble
-from zspace.types import UserError
+from zspace.errors import UserError
 
 
 class Source(NamedTuple):
