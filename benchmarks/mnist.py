@@ -1,8 +1,8 @@
 """VAE and CVAE on full MNIST at the default settings: validation squared error + KL, time, memory.
 
-    python benchmarks/mnist.py --data-dir DIR [--seeds 0 1 2] [--recipes vae cvae] [-- more options]
+    python benchmarks/mnist.py --data-dir DIR [--seeds 0 1 2] [--recipes vae cvae] [-- more]
 
-Each run is `zspace train RECIPE --data mnist` in a process of its own; options after `--` go to it.
+Each run is `zspace train RECIPE --data mnist` in a process of its own; options after -- go to it.
 Published code of the same networks: 28.62 (VAE) and 24.96 (CVAE) after 100 epochs of AdamW 1e-3 at
 batch 1024.
 """
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=["vae", "cvae"])
     args, more = parser.parse_known_args()
     print(
-        "| recipe | seed | validation | = error + KL | test | best epoch | seconds | peak MB | in |"
+        "| recipe | seed | validation | error + KL | test | best epoch | seconds | peak MB | in |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for recipe in args.recipes:

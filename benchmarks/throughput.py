@@ -2,16 +2,17 @@
 
     python benchmarks/throughput.py --data-dir DIR [--pythae-python PATH] [--rounds 5]
 
-For batch 128 and 1024 and the VAE 784-784-784-20: median seconds of a step of zspace (fp32, and what
-'auto' picks), of a textbook DataLoader loop, and of pythae 0.1.2 if the interpreter of an environment
-with it is given (see peers/pythae_loop.py). All in one run, one after the other in every round, so
-that a machine that drifts drifts for all. A step's FLOPs are counted by torch's FlopCounterMode; the
-rate of products is the median of a 2048 x 2048 x 2048 product in fp32.
+For batch 128 and 1024 and the VAE 784-784-784-20: median seconds of a step of zspace (in fp32, and
+in what 'auto' picks), of a textbook DataLoader loop, and of pythae 0.1.2 if the interpreter of an
+environment with it is given (see peers/pythae_loop.py). All in one run, one after the other in
+every round, so that a machine that drifts drifts for all. A step's FLOPs are counted by torch's
+FlopCounterMode; the rate of products is the median of a 2048 x 2048 x 2048 product in fp32.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -63,7 +64,7 @@ def ours(data_dir: str, batch: int, steps: int, precision: str) -> dict[str, flo
         pass
     with FlopCounterMode(display=False) as counter:
         fit._step(next(iter(fit.train.epoch(0))))
-    gaps = [b - a for a, b in zip(marks[5:-1], marks[6:], strict=True)]
+    gaps = [b - a for a, b in itertools.pairwise(marks[5:])]
     return {"seconds_per_step": statistics.median(gaps), "flops": counter.get_total_flops()}
 
 
@@ -125,7 +126,8 @@ def report(args: argparse.Namespace) -> None:
                 achieved = flops / found["seconds_per_step"] / rate["rate"]
                 share.setdefault(name, []).append(achieved)
         print(
-            f"\nbatch {batch}: {flops / 1e9:.2f} GFLOP a step, products {rate['rate'] / 1e9:.0f} GFLOP/s"
+            f"\nbatch {batch}: {flops / 1e9:.2f} GFLOP a step, "
+            f"products {rate['rate'] / 1e9:.0f} GFLOP/s"
         )
         for name, times in seconds.items():
             ms, parts = [1e3 * t for t in times], share[name]

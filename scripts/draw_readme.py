@@ -1,4 +1,4 @@
-"""Draw the README's pictures from a run: python scripts/draw_readme.py RUN (a cvae on MNIST digits).
+"""Draw the README's pictures from a cvae on digits: python scripts/draw_readme.py RUN
 
 Writes docs/images/decomposition.png, what an autoencoder is made of, with the run's own images and
 numbers, and docs/images/samples.png, its samples.
@@ -46,7 +46,8 @@ def box(
 ) -> None:
     axes.add_patch(
         FancyBboxPatch(
-            (x - size[0] / 2, y - size[1] / 2), *size, boxstyle="round,pad=0.02,rounding_size=0.12",
+            (x - size[0] / 2, y - size[1] / 2), *size,
+            boxstyle="round,pad=0.02,rounding_size=0.12",
             facecolor=colour, alpha=0.22, edgecolor=colour, linewidth=1.4,
         )
     )  # fmt: skip

@@ -45,9 +45,8 @@ class QuadraticEnergy(Distribution):
         return QuadraticEnergy(self._mean.expand(batch_shape))
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
-        noise = torch.randn(
-            self._extended_shape(torch.Size(sample_shape)), device=self._mean.device
-        )
+        shape = self._extended_shape(torch.Size(sample_shape))
+        noise = torch.randn(shape, dtype=self._mean.dtype, device=self._mean.device)
         return self._mean + math.sqrt(0.5) * noise
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -102,7 +101,8 @@ class ContinuousBernoulli(Distribution):
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Inverse transform: the quantile ``log(1 + u (exp(eta) - 1)) / eta`` at uniform u."""
-        u = torch.rand(self._extended_shape(torch.Size(sample_shape)), device=self.logits.device)
+        shape = self._extended_shape(torch.Size(sample_shape))
+        u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
         return self.icdf(u)
 
     def icdf(self, value: Tensor) -> Tensor:

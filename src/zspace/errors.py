@@ -13,9 +13,16 @@ class UserError(ValueError):
     """
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like this one, if one is like it; case does not matter."""
+    names = {n.lower(): n for n in known}
+    found = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    return names[found[0]] if found else None
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not among the known ones; it suggests the nearest."""
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.5)
-    hint = next((f"did you mean '{n}'? " for n in names if near and n.lower() == near[0]), "")
+    near = nearest(name, names)
+    hint = f"did you mean '{near}'? " if near else ""
     return UserError(f"{kind} '{name}' is unknown: {hint}choose from: {', '.join(names)}")

@@ -115,9 +115,18 @@ def list_data() -> None:
     print("A folder of images, an .npz or an .npy file are data too: --data PATH.")
 
 
+def _plainly(value: object) -> str:
+    """A fact as a person reads it: lists by commas, tables by lines."""
+    if isinstance(value, dict):
+        return "\n".join(f"{key}  {_plainly(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "not here" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def describe_data(name: str, data_dir: Path | None) -> None:
     """Print the facts of one data set."""
     table = Table(box=None, show_header=False)
     for key, value in describe(name, data_dir=data_dir).items():
-        table.add_row(f"[bold]{key}[/bold]", str(value))
+        table.add_row(f"[bold]{key}[/bold]", _plainly(value))
     Console().print(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable
 from importlib.resources import files
@@ -18,7 +17,7 @@ from zspace.data.catalogue import KNOWN, Known
 from zspace.data.folder import Wish, load_folder
 from zspace.data.layout import ARCHIVES
 from zspace.data.samples import Data, Part, assemble
-from zspace.errors import UserError
+from zspace.errors import UserError, nearest
 
 
 class Source(NamedTuple):
@@ -184,8 +183,8 @@ def _missing(given: str) -> str:
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name.lower(), KNOWN, n=1)
-    hint = f"did you mean '{near[0]}'? Otherwise " if near else ""
+    near = nearest(name, KNOWN)
+    hint = f"did you mean '{near}'? Otherwise " if near else ""
     return f"data '{name}' is neither a known name nor an existing path; {hint}{_CHOICE}"
 
 
