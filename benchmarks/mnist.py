@@ -40,7 +40,7 @@ def run(recipe: str, seed: int, data_dir: str, more: list[str]) -> dict[str, flo
     return {
         "validation": result["validation"]["objective"],
         "mse": result["validation"]["mse"],
-        "kl": result["validation"]["kl"],
+        "kl": result["validation"].get("kl", 0.0),
         "test": result["test"]["objective"],
         "epochs": result["epochs"],
         "best": result["best_epoch"],

@@ -33,23 +33,25 @@ class Objective:
             raise UserError(
                 f"samples is {samples}: an objective needs at least 1 draw of the code"
             )
+        if weights and all(weight == 0 for weight in weights.values()):
+            raise UserError("every weight is 0: give at least one term a weight to minimise")
         self.terms, self.weights, self.samples = tuple(terms), dict(weights), samples
 
     def __call__(self, p: Pass, progress: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, a scalar, and a report: each term unweighted, and `objective`."""
         values = {name: value.mean() for name, value in self.values(p).items()}
-        loss = torch.stack([self.weight(name, progress) * v for name, v in values.items()]).sum()
+        counted = [name for name in values if self.weights[name] != 0]
+        loss = torch.stack([self.weight(name, progress) * values[name] for name in counted]).sum()
         report = {name: value.detach() for name, value in values.items()}
         return loss, {**report, "objective": loss.detach()}
 
     def values(self, p: Pass) -> dict[str, Tensor]:
-        """Each term unweighted, (B,) or scalar."""
-        values: dict[str, Tensor] = {}
-        for term in self.terms:
-            values.update(term(p))
-        if values.keys() != self.weights.keys():
+        """Each term unweighted, (B,) or scalar. Raises UserError where names and weights differ."""
+        named = [item for term in self.terms for item in term(p).items()]
+        values = dict(named)
+        if len(values) < len(named) or values.keys() != self.weights.keys():
             raise UserError(
-                f"the terms give {sorted(values)} but weights are named for "
+                f"the terms give {sorted(name for name, _ in named)} but weights are named for "
                 f"{sorted(self.weights)}: give each term one weight (0 only reports it)"
             )
         return values

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from zspace.errors import UserError
+from zspace.errors import UserError, unknown
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -49,16 +49,18 @@ class Settings:
     """Seed of the initial weights, the order of samples and the draws of codes."""
 
     def __post_init__(self) -> None:
-        least = {"batch": 1, "clip": 0, "patience": 0, "weight_decay": 0, "seed": 0}
+        for name, known in (("schedule", RATES), ("precision", ("auto", *DTYPES))):
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
+        least = {"batch": 1, "patience": 0, "seed": 0, "clip": 0.0, "weight_decay": 0.0}
         for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise UserError(f"{name} is {getattr(self, name)}: use a number >= {bound}")
-        if self.epochs is not None and self.epochs < 1:
-            raise UserError(f"epochs is {self.epochs}: train for at least 1 epoch")
-        if not (0 < self.lr < math.inf):
+            _check_number(name, getattr(self, name), bound)
+        if self.epochs is not None:
+            _check_number("epochs", self.epochs, 1)
+        if not 0 < self.lr < math.inf:
             raise UserError(f"lr is {self.lr}: use a finite learning rate above 0, 0.002 say")
-        if not all(0 <= b < 1 for b in self.betas):
-            raise UserError(f"betas are {self.betas}: both lie in [0, 1)")
+        if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
+            raise UserError(f"betas are {self.betas}: give two numbers in [0, 1)")
         if not (0 <= self.ema < 1 and 0 <= self.warmup < 1):
             raise UserError(f"ema is {self.ema}, warmup is {self.warmup}: both lie in [0, 1)")
 
@@ -69,6 +71,13 @@ class Settings:
     def rate(self, progress: float) -> float:
         """The learning rate at this progress in [0, 1]."""
         return self.lr * RATES[self.schedule](progress, self.warmup)
+
+
+def _check_number(name: str, value: float, least: float) -> None:
+    """A whole number where the bound is one, and at least the bound."""
+    whole = isinstance(least, int)
+    if not least <= value < math.inf or (whole and value != int(value)):
+        raise UserError(f"{name} is {value}: use a {'whole ' * whole}number >= {least}")
 
 
 def _cosine(progress: float, warmup: float) -> float:

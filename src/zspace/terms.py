@@ -102,7 +102,8 @@ def kl_per_dimension(level: Latent) -> Tensor:
             "the KL of each dimension needs a posterior and a prior with independent dimensions, "
             f"not {type(q).__name__} and {type(p).__name__}: use the term 'kl'"
         )
-    return kl_divergence(q.base_dist, p.base_dist)
+    value = kl_divergence(q.base_dist, p.base_dist)
+    return value.mean(0) if value.dim() == level.z.dim() else value  # p may depend on the K draws
 
 
 def iwae(p: Pass) -> dict[str, Tensor]:

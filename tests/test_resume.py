@@ -1,0 +1,463 @@
+"""Interrupted trainings go on bit for bit; what is damaged is noticed; nothing good is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import zspace
+from zspace import recipes
+from zspace.checkpoint import Checkpoints
+from zspace.loop import Player
+from zspace.objective import Objective
+from zspace.progress import Quiet
+from zspace.terms import kl, mse
+
+SMALL: dict[str, Any] = {
+    "recipe": "vae", "hidden": (16,), "latent": 3, "epochs": 3, "batch": 64, "precision": "fp32"
+}  # fmt: skip
+STEPS_AN_EPOCH = 4  # 243 training images in batches of 64
+
+
+class PowerCut(Exception):
+    """Stands for the machine going down: nothing in zspace catches it."""
+
+
+class Cut(Quiet):
+    """A reporter in whose hands the training dies at a step, or after an epoch's line."""
+
+    def __init__(self, step: int = 0, epoch: int = 0) -> None:
+        self.at_step, self.at_epoch = step, epoch
+
+    def step(self, fit) -> None:
+        if fit.step == self.at_step:
+            raise PowerCut
+
+    def epoch(self, epoch, fit) -> None:
+        if epoch.number == self.at_epoch:
+            raise PowerCut
+
+
+def train(data: Path, out: Path, **options: Any) -> zspace.Run:
+    return zspace.train(**{"data": str(data), "out": out, "quiet": True, **SMALL, **options})
+
+
+def cut(data: Path, out: Path, *, step: int = 0, epoch: int = 0, **options: Any) -> Path:
+    """The folder of a training that saved after every step and died at one."""
+    with pytest.raises(PowerCut):
+        train(data, out, reporter=Cut(step, epoch), **{"save_every": 0, **options})
+    return out
+
+
+def resume(folder: Path, **options: Any) -> zspace.Run:
+    return zspace.resume(folder, **{"reporter": Quiet(), **options})
+
+
+def weights(run: zspace.Run | Path) -> bytes:
+    return (Path(getattr(run, "path", run)) / "model.safetensors").read_bytes()
+
+
+def history(run: zspace.Run | Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl without what the clock says."""
+    lines = (Path(getattr(run, "path", run)) / "metrics.jsonl").read_text().splitlines()
+    clock = {"seconds", "samples_per_second"}
+    return [{k: v for k, v in json.loads(line).items() if k not in clock} for line in lines]
+
+
+def status(folder: Path) -> str:
+    return json.loads((folder / "run.json").read_text())["status"]
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 1
+    path.write_bytes(content)
+
+
+def generations(folder: Path) -> list[Path]:
+    """The checkpoints of a run, newest first."""
+    manifest = json.loads((folder / "state" / "manifest.json").read_text())
+    return [folder / "state" / entry["file"] for entry in manifest["generations"]]
+
+
+@pytest.fixture(scope="module")
+def whole(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> zspace.Run:
+    """The training that nothing interrupted."""
+    return train(digits, tmp_path_factory.mktemp("whole") / "run")
+
+
+VARIANTS = {
+    "plain": {},
+    "averaged": {"ema": 0.9},
+    "patient": {"patience": 1, "lr": 0.3, "schedule": "constant", "epochs": 8},
+    "dynamic": {"binarize": "dynamic", "likelihood": "bernoulli"},
+    "all": {"recipe": "cvae", "ema": 0.5, "patience": 2, "binarize": "dynamic", "clip": 1.0},
+}
+MOMENTS = {
+    "before the first checkpoint": {"step": 1},
+    "at an epoch's last step": {"epoch": 1},
+    "at an epoch's end": {"step": STEPS_AN_EPOCH + 1},
+    "inside an epoch": {"step": STEPS_AN_EPOCH + 3},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_resumed_training_ends_with_the_same_weights(digits, tmp_path, variant):
+    straight = train(digits, tmp_path / "straight", **VARIANTS[variant])
+    assert [line["number"] for line in history(straight)] == list(
+        range(1, len(history(straight)) + 1)
+    )
+    for name, moment in MOMENTS.items():
+        folder = cut(digits, tmp_path / name.replace(" ", "-"), **moment, **VARIANTS[variant])
+        torch.manual_seed(12345)
+        run = resume(folder)
+        assert weights(run) == weights(straight), name
+        assert history(run) == history(straight), name
+        assert run.record["status"] == "finished"
+        assert not (folder / "state").exists()
+
+
+def test_training_cut_again_and_again_ends_with_the_same_weights(digits, tmp_path, whole):
+    folder = cut(digits, tmp_path / "run", step=2)
+    for step in (3, 6, 9, 11):
+        with pytest.raises(PowerCut):
+            resume(folder, reporter=Cut(step), save_every=0)
+    run = resume(folder)
+    assert weights(run) == weights(whole)
+    assert history(run) == history(whole)
+
+
+def test_torn_last_line_of_the_metrics_is_mended(digits, tmp_path, whole):
+    folder = cut(digits, tmp_path / "run", step=2 * STEPS_AN_EPOCH + 2)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"number": 3, "step": 1')
+    assert len(zspace.load(folder).metrics) == 2
+    assert history(resume(folder)) == history(whole)
+
+
+def test_nothing_saved_yet_begins_anew(digits, tmp_path, whole):
+    folder = cut(digits, tmp_path / "run", step=STEPS_AN_EPOCH + 2, save_every=1e9)
+    assert not (folder / "state").exists()
+    run = resume(folder)
+    assert weights(run) == weights(whole)
+    assert history(run) == history(whole)
+
+
+def test_damaged_newest_checkpoint_falls_back_to_the_one_before(digits, tmp_path, whole):
+    folder = cut(digits, tmp_path / "run", step=STEPS_AN_EPOCH + 3)
+    damage(generations(folder)[0])
+    with pytest.warns(UserWarning, match="damaged.*going back"):
+        run = resume(folder)
+    assert weights(run) == weights(whole)
+    assert history(run) == history(whole)
+
+
+def test_missing_newest_checkpoint_falls_back_to_the_one_before(digits, tmp_path, whole):
+    folder = cut(digits, tmp_path / "run", step=STEPS_AN_EPOCH + 3)
+    generations(folder)[0].unlink()
+    with pytest.warns(UserWarning, match="missing.*going back"):
+        run = resume(folder)
+    assert weights(run) == weights(whole)
+
+
+def test_damaged_checkpoint_is_not_kept_as_the_second_generation(tmp_path):
+    """After falling back, the next save must not push the one whole generation out."""
+    checkpoints = Checkpoints(tmp_path)
+    for step in (10, 20):
+        checkpoints.save({"at": torch.tensor(step)}, step)
+    damage(tmp_path / "0000000020.safetensors")
+    with pytest.warns(UserWarning, match="damaged"):
+        assert checkpoints.load()["at"] == 10
+    checkpoints.save({"at": torch.tensor(15)}, 15)
+    damage(tmp_path / "0000000015.safetensors")
+    with pytest.warns(UserWarning, match="damaged"):
+        assert checkpoints.load()["at"] == 10
+
+
+def test_every_checkpoint_damaged_is_a_sentence(digits, tmp_path):
+    folder = cut(digits, tmp_path / "run", step=STEPS_AN_EPOCH + 3)
+    assert len(generations(folder)) == 2
+    for path in generations(folder):
+        damage(path)
+    with (
+        pytest.warns(UserWarning, match="damaged"),
+        pytest.raises(zspace.UserError, match=r"every checkpoint .* is damaged"),
+    ):
+        resume(folder)
+    assert zspace.load(folder).encode(np.zeros((1, 14, 14), np.uint8)).shape == (1, 3)
+
+
+def test_damaged_manifest_is_a_sentence(digits, tmp_path):
+    folder = cut(digits, tmp_path / "run", step=STEPS_AN_EPOCH + 3)
+    (folder / "state" / "manifest.json").write_text('{"generations": [')
+    with pytest.raises(zspace.UserError, match=r"manifest\.json is damaged"):
+        resume(folder)
+
+
+def test_changed_data_are_refused(digits, tmp_path):
+    data = tmp_path / "own.npz"
+    data.write_bytes(digits.read_bytes())
+    folder = cut(data, tmp_path / "run", step=3)
+    with np.load(digits) as arrays:
+        x, y = arrays["x"].copy(), arrays["y"]
+    x[0, 0, 0, 0] ^= 1
+    np.savez(data, x=x, y=y)
+    with pytest.raises(zspace.UserError, match=r"data of run .* changed"):
+        resume(folder)
+    data.unlink()
+    with pytest.raises(zspace.UserError, match="do not exist"):
+        resume(folder)
+
+
+def test_finished_run_is_not_resumed(whole):
+    before = weights(whole)
+    with pytest.raises(zspace.UserError, match="finished"):
+        resume(whole.path)
+    assert weights(whole) == before
+
+
+def test_repeat_gives_the_same_weights(whole, tmp_path):
+    again = zspace.repeat(whole.path, out=tmp_path / "again", reporter=Quiet())
+    assert weights(again) == weights(whole)
+    assert history(again) == history(whole)
+    assert again.record["job"] == whole.record["job"]
+
+
+def test_another_seed_gives_other_weights(digits, tmp_path, whole):
+    assert weights(train(digits, tmp_path / "run", seed=1)) != weights(whole)
+
+
+def test_training_does_not_depend_on_earlier_draws(digits, tmp_path, whole):
+    torch.manual_seed(7)
+    torch.rand(5)
+    assert weights(train(digits, tmp_path / "run")) == weights(whole)
+
+
+def test_existing_folder_is_never_overwritten(digits, tmp_path, whole):
+    before = {path: path.read_bytes() for path in whole.path.iterdir()}
+    with pytest.raises(zspace.UserError, match="exists already"):
+        train(digits, whole.path)
+    with pytest.raises(zspace.UserError, match="exists already"):
+        zspace.repeat(whole.path, out=whole.path, reporter=Quiet())
+    assert {path: path.read_bytes() for path in whole.path.iterdir()} == before
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(zspace.UserError, match="exists already"):
+        train(digits, tmp_path / "empty")
+
+
+def test_default_folders_are_numbered(digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = [train(digits, None, epochs=1).path for _ in range(3)]  # type: ignore[arg-type]
+    assert [str(path) for path in made] == [f"runs/vae-digits-3{end}" for end in ("", "-2", "-3")]
+
+
+def test_two_trainings_that_begin_at_once_get_two_folders(digits, tmp_path, monkeypatch):
+    """The second takes the default name while the first still reads its data."""
+    from zspace import training
+
+    monkeypatch.chdir(tmp_path)
+    prepare = training.Session.prepare
+
+    def slow(job):
+        if not Path("runs/vae-digits-3").exists():
+            Path("runs/vae-digits-3").mkdir(parents=True)
+        return prepare(job)
+
+    monkeypatch.setattr(training.Session, "prepare", slow)
+    run = train(digits, None, epochs=1)  # type: ignore[arg-type]
+    assert str(run.path) == "runs/vae-digits-3-2"
+
+
+def test_early_stop_ends_after_patience_epochs_without_a_better_one(digits, tmp_path):
+    options = {**VARIANTS["patient"], "patience": 2, "epochs": 40}
+    run = train(digits, tmp_path / "run", **options)
+    best = [line["number"] for line in run.metrics if line["best"]]
+    assert len(run.metrics) == best[-1] + 2 < 40
+    assert run.result["epochs"] == len(run.metrics)
+    assert run.result["best_epoch"] == best[-1]
+
+
+def test_the_epoch_best_on_validation_is_what_is_saved(digits, tmp_path):
+    """A deterministic model, so that its error can be measured from outside."""
+    run = train(
+        digits, tmp_path / "run", recipe="ae", lr=0.05, schedule="constant", epochs=20, seed=3
+    )
+    objectives = [line["validation"]["objective"] for line in run.metrics]
+    best = int(np.argmin(objectives))
+    assert best < len(objectives) - 1, "the last epoch is the best: the test shows nothing"
+    x = run.data().validation.images().numpy()
+    error = float(((run.reconstruct(x) - x) ** 2).sum((1, 2, 3)).mean())
+    assert error == pytest.approx(objectives[best], rel=1e-5)
+    assert run.result["best_epoch"] == best + 1
+    assert run.result["validation"]["objective"] == pytest.approx(objectives[best], rel=1e-5)
+
+
+def test_averaged_weights_are_the_moving_average_of_the_steps(digits, tmp_path):
+    seen: list[dict[str, torch.Tensor]] = []
+
+    class Watch(Quiet):
+        def step(self, fit) -> None:
+            seen.append({k: v.detach().clone() for k, v in fit.model.state_dict().items()})
+
+    decay = 0.05  # below the warm-up of the average, and forgets the start within the 16 steps
+    run = train(digits, tmp_path / "run", reporter=Watch(), ema=decay, epochs=1, batch=16)
+    average = seen[0]
+    for now in seen[1:]:
+        average = {k: decay * average[k] + (1 - decay) * now[k] for k in now}
+    for name, value in run.model.state_dict().items():
+        torch.testing.assert_close(value, average[name], rtol=1e-4, atol=1e-6)
+        assert not torch.equal(value, seen[-1][name])
+
+
+def spoilt_from(step: int):
+    """A VAE with a third term, which is NaN from this training step on."""
+    steps = 0
+
+    def spoilt(p):
+        nonlocal steps
+        steps += torch.is_grad_enabled()
+        return {"spoilt": torch.full((len(p.x),), np.nan if steps >= step else 0.0)}
+
+    def spoilt_vae(data, latent: int = 3, hidden: tuple[int, ...] = (16,)):
+        model = recipes.vae(data, latent, hidden).model
+        weights = {"mse": 1.0, "kl": 1.0, "spoilt": 1.0}
+        return recipes.Recipe(model, (Player(model, Objective([mse, kl, spoilt], weights)),))
+
+    return spoilt_vae
+
+
+@pytest.fixture
+def spoilt(monkeypatch: pytest.MonkeyPatch) -> int:
+    step = STEPS_AN_EPOCH + 3
+    monkeypatch.setitem(recipes.RECIPES, "spoilt_vae", spoilt_from(step))
+    return step
+
+
+@pytest.mark.parametrize("save_every", [0, 30])
+def test_non_finite_loss_names_step_and_terms_and_keeps_good_weights(
+    digits, tmp_path, spoilt, save_every
+):
+    folder = tmp_path / "run"
+    with pytest.raises(zspace.UserError) as caught:
+        train(digits, folder, recipe="spoilt_vae", save_every=save_every)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (f"step {spoilt}", "mse = ", "kl = ", "spoilt = nan", "epoch 1", str(folder)):
+        assert part in message
+    assert status(folder) == "failed"
+    run = zspace.load(folder)
+    assert len(run.metrics) == 1
+    assert np.isfinite(run.sample(2, seed=0)).all()
+    assert all(np.isfinite(value.numpy()).all() for value in run.model.state_dict().values())
+
+
+def test_learning_rate_beyond_reason_is_one_sentence(digits, tmp_path):
+    with pytest.raises(zspace.UserError, match=r"not finite at step \d+: mse = .*lower --lr"):
+        train(digits, tmp_path / "run", lr=1e30, schedule="constant", warmup=0.0)
+    assert status(tmp_path / "run") == "failed"
+    with pytest.raises(zspace.UserError, match="no finished epoch"):
+        zspace.load(tmp_path / "run")
+
+
+def test_loss_that_is_first_non_finite_on_validation_says_so(digits, tmp_path):
+    """One step an epoch: its loss is still finite, the weights after it are not."""
+    with pytest.raises(zspace.UserError, match="validation"):
+        train(digits, tmp_path / "run", lr=1e30, schedule="constant", warmup=0.0, batch=1000)
+
+
+LONG = ["--hidden", "16", "--latent", "3", "--batch", "2", "--precision", "fp32"]
+
+
+def start(*args: str | Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "zspace", *map(str, args), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def read_until(process: subprocess.Popen, event: str) -> None:
+    for line in process.stdout:  # type: ignore[union-attr]
+        if json.loads(line)["event"] == event:
+            return
+    raise AssertionError(f"no {event}: {process.communicate()[1]}")
+
+
+def newest_step(folder: Path) -> int:
+    return int(generations(folder)[0].stem)
+
+
+def long(data: Path, out: Path, epochs: int) -> zspace.Run:
+    return train(data, out, batch=2, epochs=epochs)
+
+
+def test_interrupt_ends_the_step_saves_and_tells_how_to_go_on(digits, tmp_path):
+    folder, epochs = tmp_path / "run", 15
+    process = start("train", "vae", "--data", digits, "--out", folder, *LONG, "--epochs", epochs)
+    read_until(process, "epoch")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert err.splitlines() == [err.strip()]
+    assert err.startswith("zspace: stopped at step ")
+    assert f"'zspace resume {folder}'" in err
+    assert all(json.loads(line) for line in out.splitlines())
+    assert status(folder) == "interrupted"
+    assert zspace.load(folder).sample(1).shape == (1, 1, 14, 14)
+    run, straight = resume(folder), long(digits, tmp_path / "straight", epochs)
+    assert weights(run) == weights(straight)
+    assert history(run) == history(straight)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_is_handled_while_training_only(digits, tmp_path, whole, number):
+    class Send(Quiet):
+        def step(self, fit) -> None:
+            if fit.step == STEPS_AN_EPOCH + 2:
+                os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    folder = tmp_path / "run"
+    with pytest.raises(zspace.UserError, match=r"step 6 and saved: .*zspace resume"):
+        train(digits, folder, reporter=Send())
+    assert signal.getsignal(number) is before
+    assert status(folder) == "interrupted"
+    assert weights(resume(folder)) == weights(whole)
+
+
+@pytest.mark.parametrize("saved", [True, False], ids=["inside an epoch", "nothing saved"])
+def test_killed_process_is_resumed_to_the_same_weights(digits, tmp_path, saved):
+    folder, epochs = tmp_path / "run", 4 if saved else 15
+    process = start(
+        "train", "vae", "--data", digits, "--out", folder, *LONG, "--epochs", epochs,
+        "--save-every", 0 if saved else 1000,
+    )  # fmt: skip
+    if saved:
+        manifest, deadline = folder / "state" / "manifest.json", time.monotonic() + 30
+        # 122 steps an epoch: the kill lands within the second.
+        while not manifest.exists() or newest_step(folder) < 150:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+    else:
+        read_until(process, "epoch")
+    process.kill()
+    process.communicate()
+    assert status(folder) == "running"
+    assert (folder / "state").exists() == saved
+    run, straight = resume(folder), long(digits, tmp_path / "straight", epochs)
+    assert weights(run) == weights(straight)
+    assert history(run) == history(straight)
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"run.json", "metrics.jsonl", "model.safetensors"}
