@@ -22,9 +22,9 @@ FLOORS = (
     {"errors", "types"},
     {
         "distributions", "bottlenecks", "priors", "likelihoods", "terms", "objective", "settings",
-        "nets", "data", "images", "files", "meter",
+        "machine", "meter", "nets", "data", "images", "files",
     },
-    {"model", "loop", "machine"},
+    {"model", "loop"},
     {"recipes", "checkpoint"},
     {"job", "session", "runs", "training", "explore", "progress"},
     {"figures", "outputs"},
@@ -32,7 +32,7 @@ FLOORS = (
 )  # fmt: skip
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 DOORS = {("types", "errors"), ("likelihoods", "distributions"), ("terms", "distributions")}
-DOORS |= {("images", "files")}
+DOORS |= {("images", "files"), ("machine", "settings")}
 OUTSIDE = {"__init__", "__main__", "_version"}  # no rooms: names, and the way in
 BANNED = {"torchvision", "lpips", "timm", "torch_fidelity", "pickle", "dill", "cloudpickle"}
 BANNED |= {"joblib", "shelve", "marshal"}

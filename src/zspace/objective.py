@@ -41,12 +41,13 @@ class Objective:
         """The loss, a scalar, and a report: each term unweighted, and `objective`."""
         values = {name: value.mean() for name, value in self.values(p).items()}
         counted = [name for name in values if self.weights[name] != 0]
-        loss = torch.stack([self.weight(name, progress) * values[name] for name in counted]).sum()
+        weighted = [self.weight(name, progress) * values[name] for name in counted]
+        loss = torch.stack(weighted).sum()
         report = {name: value.detach() for name, value in values.items()}
         return loss, {**report, "objective": loss.detach()}
 
     def values(self, p: Pass) -> dict[str, Tensor]:
-        """Each term unweighted, (B,) or scalar. Raises UserError where names and weights differ."""
+        """Each term unweighted, (B,) or scalar. Raises UserError where names differ."""
         named = [item for term in self.terms for item in term(p).items()]
         values = dict(named)
         if len(values) < len(named) or values.keys() != self.weights.keys():

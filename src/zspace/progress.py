@@ -121,6 +121,9 @@ class Bar(Lines):
 
     def start(self, facts: Mapping[str, Any], fit: Fit) -> None:
         super().start(facts, fit)
+        self._open(facts, fit)
+
+    def _open(self, facts: Mapping[str, Any], fit: Fit) -> None:
         self.images = facts["data"]["train"] / len(fit.train)
         self.task = self.progress.add_task(
             self._label(fit), total=fit.total_steps, completed=fit.step, terms="", rate=0.0
@@ -187,3 +190,43 @@ def reporter(*, quiet: bool = False, json_lines: bool = False) -> Reporter:
     if quiet:
         return Quiet()
     return Bar() if sys.stderr.isatty() else Lines()
+
+
+class Row(Bar):
+    """One run of several: a bar while it trains, and one line when it is done."""
+
+    def __init__(self, number: int, total: int, name: str) -> None:
+        super().__init__()
+        self.progress.live.transient = True
+        self.name = f"[{number}/{total}] {name}"
+        self.console.print(f"{self.name} ...", markup=False, end="\r")
+
+    def start(self, facts: Mapping[str, Any], fit: Fit) -> None:
+        self._open(facts, fit)
+
+    def end(self, facts: Mapping[str, Any]) -> None:
+        self.progress.stop()
+        self.console.print(f"{self.name}  {closing(facts)}", markup=False)
+
+    def _label(self, fit: Fit) -> str:
+        return f"{self.name}  {super()._label(fit)}"
+
+
+class Line(Lines):
+    """One run of several, for output that is no terminal: a line when it is done."""
+
+    def __init__(self, number: int, total: int, name: str) -> None:
+        super().__init__()
+        self.name = f"[{number}/{total}] {name}"
+
+    def start(self, facts: Mapping[str, Any], fit: Fit) -> None: ...
+
+    def epoch(self, epoch: Epoch, fit: Fit) -> None: ...
+
+    def end(self, facts: Mapping[str, Any]) -> None:
+        self.console.print(f"{self.name}  {closing(facts)}", markup=False)
+
+
+def row_reporter(number: int, total: int, name: str) -> Reporter:
+    """For one run of several: a bar on a terminal, a line elsewhere."""
+    return (Row if sys.stderr.isatty() else Line)(number, total, name)

@@ -41,6 +41,8 @@ class Settings:
     """Stop after so many epochs without a better validation objective; 0 never stops early."""
     precision: Precision = "auto"
     """Number format of matrix products; auto takes bf16 where the machine is faster in it."""
+    snapshots: int = 0
+    """Moments of training at which to keep codes and reconstructions for an animation."""
     compile: bool = False
     """Compile the step with torch.compile (pays on long trainings only)."""
     device: str = "auto"
@@ -52,7 +54,14 @@ class Settings:
         for name, known in (("schedule", RATES), ("precision", ("auto", *DTYPES))):
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
-        least = {"batch": 1, "patience": 0, "seed": 0, "clip": 0.0, "weight_decay": 0.0}
+        least = {
+            "batch": 1,
+            "patience": 0,
+            "seed": 0,
+            "snapshots": 0,
+            "clip": 0.0,
+            "weight_decay": 0.0,
+        }
         for name, bound in least.items():
             _check_number(name, getattr(self, name), bound)
         if self.epochs is not None:

@@ -24,6 +24,7 @@ from zspace.progress import Reporter
 from zspace.progress import reporter as default_reporter
 from zspace.runs import FORMAT, Run, read_metrics, read_record
 from zspace.session import Session, environment
+from zspace.snapshots import Snapshots
 
 SAVE_SECONDS = 30.0
 
@@ -127,6 +128,7 @@ class Training:
         self.reporter, self.save_every = reporter, save_every
         self.checkpoints = Checkpoints(folder / "state")
         self.files = dict(written)
+        self.snapshots = Snapshots(folder / "snapshots.npz", session.data, session.fit)
         self.saved_best, self.saved_at = 0, time.monotonic()
         self.signals: list[int] = []
         self.fit.on_step = self._after_step
@@ -142,6 +144,7 @@ class Training:
             with _signals_to(self.signals):
                 for epoch in self.fit.epochs():
                     self._append(asdict(epoch))
+                    self.snapshots.take(self.fit)
                     self.reporter.epoch(epoch, self.fit)
                     self._save_if_due()
             return self._finish()

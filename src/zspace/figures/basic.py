@@ -1,14 +1,8 @@
-"""Figures: arrays -> matplotlib figure. Nothing here computes a result; nothing else draws.
-
-Colours of classes are Petroff's ten, chosen for people with colour-vision deficiencies
-(Petroff. Accessible color sequences for data visualization. 2021, arXiv 2107.02270).
-"""
+"""The plainest figures: grids of images, curves of one run, points of a plane."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,36 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from zspace import explore, files
-from zspace.runs import Run
+from zspace.figures.house import COLOURS, INK, MUTED, figure, plain
 
-COLOURS = (
-    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
-    "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
-)  # fmt: skip
 SPLITS = ("train", "validation")
-INK, MUTED = "#22252b", "#6b7280"
-
-
-def figure(width: float, height: float, title: str) -> Figure:
-    """An empty figure, sizes in inches, with the house's title."""
-    fig = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    fig.suptitle(title, x=0.02, ha="left", fontsize=11, fontweight="bold", color=INK)
-    return fig
-
-
-def save(fig: Figure, path: Path, dpi: int = 150) -> Path:
-    """Write a figure as PNG, whole or not at all."""
-    content = io.BytesIO()
-    fig.savefig(content, format="png", dpi=dpi)
-    files.write(path, content.getvalue())
-    return path
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(MUTED)
-    axes.tick_params(colors=MUTED, labelsize=8)
 
 
 def _picture(axes: Axes, image: np.ndarray) -> None:
@@ -86,7 +53,7 @@ def curves(metrics: Sequence[dict[str, Any]], title: str) -> Figure:
     for axes, name in zip(fig.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for split, colour in zip(SPLITS, (COLOURS[0], COLOURS[6]), strict=True):
             axes.plot(epochs, [line[split][name] for line in metrics], color=colour, label=split)
-        _plain(axes)
+        plain(axes)
         _show_after_the_first(
             axes, [line[split][name] for line in metrics[1:] for split in SPLITS]
         )
@@ -111,28 +78,10 @@ def scatter(
         axes.scatter(
             at[:, 0], at[:, 1], s=7, color=COLOURS[i % 10], alpha=0.7, linewidths=0, label=name
         )
-    _plain(axes)
+    plain(axes)
     axes.set_aspect("equal", adjustable="datalim")
     if y is not None and len(classes) <= 20:
         axes.legend(
             frameon=False, fontsize=8, markerscale=2.5, loc="center left", bbox_to_anchor=(1, 0.5)
         )
     return fig
-
-
-def overview(run: Run) -> list[Path]:
-    """Draw a run's pictures into its folder: reconstructions, samples, codes, curves."""
-    folder, name = run.path / "figures", run.job.name
-    folder.mkdir(exist_ok=True)
-    pairs, plane = explore.reconstructions(run, 12), explore.plane(run)
-    titles = ["test image", "decoded"]
-    rows, labels = explore.sample_rows(run, 12)
-    drawn = {
-        "reconstructions": image_grid([pairs.x, pairs.decoded], titles, f"{name}: unseen images"),
-        "samples": image_grid(rows, labels, f"{name}: decoded draws of N(0, I)"),
-        "codes": scatter(
-            plane.points, plane.y, run.spec.classes, f"{name}: {plane.axes}, test set"
-        ),
-        "curves": curves(run.metrics, f"{name}: training"),
-    }
-    return [save(fig, folder / f"{key}.png") for key, fig in drawn.items()]

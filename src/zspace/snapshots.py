@@ -1,0 +1,75 @@
+"""Snapshots: codes and reconstructions of a few test images at moments of training, for
+animations.
+
+snapshots.npz   epoch (S,); codes (S, M, Z) float16; y (M,) where there are labels;
+                x (R, C, H, W) uint8; reconstructions (S, R, C, H, W) uint8
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zspace import files
+from zspace.data import Data
+from zspace.loop import Fit
+
+POINTS, PICTURES = 1000, 10
+
+
+class Snapshots:
+    """Takes `wanted` snapshots over a training, close together at its start, where most happens.
+
+    What an interrupted training has left at the path is taken up again.
+    """
+
+    def __init__(self, path: Path, data: Data, fit: Fit) -> None:
+        self.path, self.wanted = path, fit.settings.snapshots
+        moments = np.geomspace(1, fit.settings.epochs or 1, max(1, self.wanted))
+        self.epochs = set(moments.round().astype(int).tolist())
+        if not self.wanted:
+            return
+        i = torch.arange(min(POINTS, len(data.test)))
+        self.x, self.y = data.test.images(i).to(fit.device), data.test.labels(i)
+        self.c = None
+        if fit.model.context and self.y is not None:
+            self.c = torch.eye(fit.model.context)[self.y].to(fit.device)
+        self.taken = self._earlier(fit.epoch)
+
+    def _earlier(self, epoch: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        if not self.path.exists():
+            return {}
+        with np.load(self.path) as old:
+            rows = zip(old["epoch"].tolist(), old["codes"], old["reconstructions"], strict=True)
+            return {number: (codes, shown) for number, codes, shown in rows if number <= epoch}
+
+    @torch.no_grad()
+    def take(self, fit: Fit) -> None:
+        """Take one if this epoch is among the moments, and write the file."""
+        if not self.wanted or fit.epoch not in self.epochs:
+            return
+        with fit.averaged():
+            fit.model.eval()
+            z = fit.model.encode(self.x, self.c)
+            few = None if self.c is None else self.c[:PICTURES]
+            shown = _bytes(fit.model.decode(z[:PICTURES], few).mean)
+        self.taken[fit.epoch] = (z.cpu().numpy().astype(np.float16), shown)
+        arrays = {
+            "epoch": np.array(list(self.taken)),
+            "codes": np.stack([codes for codes, _ in self.taken.values()]),
+            "reconstructions": np.stack([shown for _, shown in self.taken.values()]),
+            "x": _bytes(self.x[:PICTURES]),
+        }
+        if self.y is not None:
+            arrays["y"] = self.y.numpy()
+        content = io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **arrays)
+        files.write(self.path, content.getvalue())
+
+
+def _bytes(x: Tensor) -> np.ndarray:
+    return (x.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()

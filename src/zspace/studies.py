@@ -1,0 +1,77 @@
+"""`zspace study`: train the grid, then write table, figures and report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from zspace import grid as grids
+from zspace import progress
+from zspace.errors import UserError
+from zspace.grid import Grid, Outcome
+from zspace.progress import Quiet
+from zspace.report import write_report
+from zspace.study import open_study
+from zspace.table import write_table
+
+SNAPSHOTS = 24
+
+
+def run(
+    recipes: Sequence[str],
+    *,
+    data: str = "mnist5k",
+    data_dir: Path | None = None,
+    latent: Sequence[int] = (),
+    seeds: int = 1,
+    choices: Sequence[str] = (),
+    preset: str | None = None,
+    jobs: int = 1,
+    out: Path | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Train what is missing of the study and write its report; returns the report's path.
+
+    Raises UserError for a grid that makes no sense, before anything is trained.
+    """
+    fixed, vary = grids.parse_choices(choices)
+    preset = preset or ("quick" if data == "mnist5k" else "full")
+    grid = Grid(
+        recipes=tuple(recipes),
+        latent=tuple(latent) or grids.PRESETS[preset],
+        seeds=seeds,
+        fixed={"data": data, "data_dir": data_dir, "snapshots": SNAPSHOTS, **fixed},
+        vary=vary,
+    )
+    folder = out or Path("studies") / Path(data).stem
+    console = Console(stderr=True, highlight=False, quiet=quiet, soft_wrap=True)
+    _train(grid, folder, jobs, console, quiet)
+    study = open_study(folder)
+    write_table(study, folder / "table.csv")
+    console.print("writing the report ...")
+    return write_report(study, folder / "report.html", console)
+
+
+def _train(grid: Grid, folder: Path, jobs: int, console: Console, quiet: bool) -> None:
+    start, total = time.monotonic(), len(grid.entries())
+    console.print(f"{total} runs -> {folder}")
+
+    def told(i: int, outcome: Outcome) -> None:
+        name = f"[{i + 1}/{total}] {outcome.entry.name}"
+        if outcome.status == "failed":
+            console.print(f"{name}  failed: {outcome.reason}", markup=False)
+        elif jobs > 1:
+            console.print(f"{name}  done after {time.monotonic() - start:.0f} s", markup=False)
+
+    outcomes = grids.conduct(
+        grid,
+        folder,
+        jobs=jobs,
+        reporter=(lambda *_: Quiet()) if quiet else progress.row_reporter,
+        told=told,
+    )
+    if all(outcome.status == "failed" for outcome in outcomes):
+        raise UserError(f"all {total} runs failed, the first because: {outcomes[0].reason}")

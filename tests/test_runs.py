@@ -1,0 +1,520 @@
+"""Run folders from Python: what they hold, what goes in and comes out, and what they refuse."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import zspace
+from zspace import recipes
+from zspace.progress import Quiet
+
+SMALL: dict[str, Any] = {
+    "hidden": (16,), "latent": 3, "epochs": 1, "batch": 64, "precision": "fp32", "quiet": True
+}  # fmt: skip
+SHAPE = (1, 14, 14)
+
+
+@pytest.fixture(scope="session")
+def x(digits: Path) -> np.ndarray:
+    """Ten real digits, (10, 1, 14, 14) uint8."""
+    with np.load(digits) as arrays:
+        return arrays["x"][:10]
+
+
+@pytest.fixture(scope="session")
+def y(digits: Path) -> np.ndarray:
+    with np.load(digits) as arrays:
+        return arrays["y"][:10]
+
+
+@pytest.fixture
+def own(runs, tmp_path) -> Path:
+    """A copy of a run, to be spoilt."""
+    return Path(shutil.copytree(runs["vae"].path, tmp_path / "own"))
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    record = json.loads((folder / "run.json").read_text())
+    change(record)
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
+# What goes in and what comes out
+
+
+FORMS: dict[str, Callable[[np.ndarray], Any]] = {
+    "uint8": lambda x: x,
+    "float32": lambda x: (x / 255).astype(np.float32),
+    "float64": lambda x: x / 255,
+    "without channel": lambda x: x[:, 0],
+    "read-only": lambda x: np.frombuffer(x.tobytes(), np.uint8).reshape(x.shape),
+    "a view that runs backwards": lambda x: x[::-1].copy()[::-1],
+    "big endian": lambda x: (x / 255).astype(">f4"),
+    "torch uint8": torch.from_numpy,
+    "torch float32": lambda x: torch.from_numpy(x).float() / 255,
+    "torch float64 without channel": lambda x: torch.from_numpy(x[:, 0]).double() / 255,
+    "torch that wants a gradient": lambda x: (torch.from_numpy(x) / 255).requires_grad_(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_images_gives_the_same_of_its_kind(runs, x, form):
+    run, given = runs["vae"], FORMS[form](x)
+    kind = torch.Tensor if form.startswith("torch") else np.ndarray
+    for function in (run.encode, run.reconstruct):
+        result, want = function(given), function(x)
+        assert type(result) is kind
+        assert np.asarray(result).dtype == np.float32
+        np.testing.assert_allclose(np.asarray(result), want, atol=1e-5)
+    assert run.encode(given).shape == (10, 3)
+    assert run.reconstruct(given).shape == (10, *SHAPE)
+
+
+def test_one_image_is_a_batch_of_one(runs, x):
+    run = runs["vae"]
+    for one in (x[0], x[0, 0], x[:1], x[:1, 0]):
+        np.testing.assert_array_equal(run.encode(one), run.encode(x[:1]))
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.tensor])
+def test_codes_are_decoded_to_the_kind_they_came_as(runs, x, form):
+    run = runs["vae"]
+    z = run.encode(x)
+    decoded = run.decode(form(z))
+    assert type(decoded) is type(form(z))
+    np.testing.assert_allclose(np.asarray(decoded), run.reconstruct(x), atol=1e-6)
+    assert 0 <= decoded.min() <= decoded.max() <= 1
+    assert run.decode(form(z[:0])).shape == (0, *SHAPE)
+
+
+def test_codes_may_be_a_view_that_runs_backwards(runs, x):
+    run = runs["vae"]
+    z = run.encode(x)
+    np.testing.assert_allclose(run.decode(z[::-1]), run.decode(z)[::-1], atol=1e-6)
+
+
+def test_large_inputs_go_in_chunks_and_come_out_in_order(runs, x):
+    many = np.tile(x, (250, 1, 1, 1))
+    run = runs["vae"]
+    np.testing.assert_allclose(run.encode(many), np.tile(run.encode(x), (250, 1)), atol=1e-5)
+
+
+def test_conditional_run_takes_labels_in_every_form(runs, x, y):
+    run = runs["cvae"]
+    want = run.encode(x, y)
+    for labels in (y.tolist(), torch.tensor(y), y.astype(np.uint8), y[:, None]):
+        np.testing.assert_array_equal(run.encode(x, labels), want)
+    seven = run.encode(x, 7)
+    for label in ("7", np.int64(7), [7] * 10, torch.tensor(7)):
+        np.testing.assert_array_equal(run.encode(x, label), seven)
+    assert not np.allclose(seven, want)
+    assert run.reconstruct(x, y).shape == run.decode(want, y).shape == (10, *SHAPE)
+
+
+def test_class_names_one_an_image(runs, x, y):
+    names = [str(label) for label in y]
+    run = runs["cvae"]
+    np.testing.assert_array_equal(run.encode(x, names), run.encode(x, y))
+    np.testing.assert_array_equal(run.encode(x, np.array(names)), run.encode(x, y))
+
+
+# Samples
+
+
+def test_samples_are_images_and_follow_the_seed(runs):
+    run = runs["vae"]
+    a, b, c = run.sample(5, seed=1), run.sample(5, seed=1), run.sample(5, seed=2)
+    assert a.shape == (5, *SHAPE)
+    assert a.dtype == np.float32
+    assert 0 <= a.min() <= a.max() <= 1
+    np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(a, c)
+    assert not np.array_equal(run.sample(5), run.sample(5))
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_sampling_leaves_the_global_generators_alone(runs, x, seed):
+    torch.manual_seed(5)
+    np.random.seed(5)
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    runs["vae"].sample(3, seed=seed)
+    runs["vae"].encode(x)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
+
+
+def test_conditional_samples_follow_the_label(runs):
+    run = runs["cvae"]
+    sevens = run.sample(4, label=7, seed=0)
+    np.testing.assert_array_equal(run.sample(4, label="7", seed=0), sevens)
+    assert not np.allclose(run.sample(4, label=1, seed=0), sevens)
+    mixed = run.sample(4, label=[7, 1, 7, 1], seed=0)
+    np.testing.assert_allclose(mixed[0], sevens[0], atol=1e-6)
+    in_turn = run.sample(12, seed=0)
+    np.testing.assert_array_equal(in_turn, run.sample(12, label=np.arange(12) % 10, seed=0))
+
+
+# What is refused, in a sentence
+
+REFUSED_IMAGES: dict[str, tuple[Callable[[np.ndarray], Any], str]] = {
+    "another size": (lambda x: x[..., :10], r"shape \(10, 1, 14, 10\)"),
+    "channels last": (lambda x: np.moveaxis(x, 1, 3), "shape"),
+    "three channels": (lambda x: x.repeat(3, 1), "shape"),
+    "none at all": (lambda x: x[:0], "shape|empty|no image"),
+    "bytes as floats": (lambda x: x.astype(np.float32), r"\[0, 2\d\d\], not in \[0, 1\]"),
+    "below zero": (lambda x: x / 255 - 1, r"not in \[0, 1\]"),
+    "integers": (lambda x: x.astype(np.int64), "int64.*uint8"),
+    "booleans": (lambda x: x > 9, "bool"),
+    "NaN": (lambda x: np.full(x.shape, np.nan), "NaN|not a number"),
+    "infinity": (lambda x: np.full(x.shape, np.inf), "inf"),
+    "objects": (lambda x: x.astype(object), "object|type"),
+    "text": (lambda x: "digits.npz", "str|array|image"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_IMAGES)
+def test_unfit_images_are_a_sentence(runs, x, case):
+    make, words = REFUSED_IMAGES[case]
+    for function in (runs["vae"].encode, runs["vae"].reconstruct):
+        with pytest.raises(zspace.UserError, match=words) as caught:
+            function(make(x))
+        assert "\n" not in str(caught.value)
+
+
+def test_not_a_number_is_not_answered_with_a_division(runs, x):
+    with pytest.raises(zspace.UserError) as caught:
+        runs["vae"].encode(np.full(x.shape, np.nan))
+    assert "255" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(3,), (5, 4), (5, 3, 1), ()])
+def test_codes_of_another_shape_are_a_sentence(runs, shape):
+    with pytest.raises(zspace.UserError, match=r"codes have shape .*reads \(N, "):
+        runs["vae"].decode(np.zeros(shape))
+
+
+REFUSED_LABELS: dict[str, tuple[Any, str]] = {
+    "too large": (10, "label 10 is out of range.*0 to 9"),
+    "negative": (-1, "label -1 is out of range"),
+    "one too large": ([0, 1, 2, 3, 4, 5, 6, 7, 8, 10], "label 10 is out of range"),
+    "unknown name": ("seven", "label 'seven' is unknown.*0, 1, 2"),
+    "too few": ([1, 2], "2 labels.*10 images"),
+    "none": ([], "label|empty"),
+    "fractions": (np.full(10, 1.5), "label|whole|integer"),
+    "missing": (None, "conditional: give the label"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_LABELS)
+def test_unfit_labels_are_a_sentence(runs, x, case):
+    label, words = REFUSED_LABELS[case]
+    run = runs["cvae"]
+    with pytest.raises(zspace.UserError, match=words):
+        run.encode(x, label)
+    if label is not None and not np.array_equal(label, []):
+        with pytest.raises(zspace.UserError):
+            run.sample(10, label=label)
+
+
+def test_label_for_an_unconditional_run_is_a_sentence(runs, x):
+    run = runs["vae"]
+    for call in (lambda: run.encode(x, 3), lambda: run.sample(2, label=3)):
+        with pytest.raises(zspace.UserError, match="takes no label"):
+            call()
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_no_samples_is_a_sentence(runs, n):
+    with pytest.raises(zspace.UserError, match="at least 1"):
+        runs["vae"].sample(n)
+
+
+def test_seed_beyond_the_generator_is_a_sentence(runs, digits, tmp_path):
+    with pytest.raises(zspace.UserError, match="seed"):
+        runs["vae"].sample(1, seed=2**70)
+    with pytest.raises(zspace.UserError, match="seed"):
+        zspace.train("vae", data=str(digits), out=tmp_path / "run", **SMALL, seed=2**70)
+
+
+# The folder
+
+
+def test_run_json_holds_all_that_a_training_was(runs, digits):
+    run = runs["cvae"]
+    record = json.loads((run.path / "run.json").read_text())
+    assert record["format"] == 1
+    assert record["zspace"] == zspace.__version__
+    assert record["status"] == "finished"
+    assert record["job"]["recipe"] == "cvae"
+    assert record["job"]["arguments"] == {
+        "latent": 3, "hidden": [32], "likelihood": "squared-error"
+    }  # fmt: skip
+    assert record["job"]["data"]["data"] == str(digits)
+    settings = record["job"]["settings"]
+    assert (settings["epochs"], settings["seed"], settings["lr"]) == (2, 0, 2e-3)
+    assert (settings["device"], settings["precision"]) == ("cpu", "fp32")
+    data = record["data"]
+    assert [data[name] for name in ("train", "validation", "test")] == [243, 27, 30]
+    assert data["shape"] == list(SHAPE)
+    assert data["classes"] == [str(i) for i in range(10)]
+    assert len(data["fingerprint"]) == 64
+    there = record["environment"]
+    assert (there["torch"], there["numpy"]) == (torch.__version__, np.__version__)
+    assert (there["python"], there["platform"]) == (
+        platform.python_version(),
+        platform.platform(),
+    )
+    assert {"processor", "threads"} <= there.keys()
+    content = (run.path / "model.safetensors").read_bytes()
+    assert record["files"] == {"model.safetensors": hashlib.sha256(content).hexdigest()}
+    result = record["result"]
+    assert result["epochs"] == 2
+    for split in ("train", "validation", "test"):
+        assert set(result[split]) == {"mse", "kl", "objective"}
+    assert not any(path.name.startswith(".") for path in run.path.iterdir())
+
+
+def test_metrics_have_a_line_an_epoch(runs):
+    for name, run in runs.items():
+        lines = [json.loads(s) for s in (run.path / "metrics.jsonl").read_text().splitlines()]
+        assert [line["number"] for line in lines] == [1, 2], name
+        assert lines == run.metrics
+        for line in lines:
+            assert line["train"].keys() == line["validation"].keys() > {"objective"}
+            assert line["seconds"] > 0 < line["samples_per_second"]
+            assert line["step"] == 4 * line["number"]
+
+
+def test_loaded_run_is_the_trained_one(runs, x, y):
+    for name, run in runs.items():
+        again, labels = zspace.load(run.path), y if run.model.context else None
+        np.testing.assert_array_equal(again.encode(x, labels), run.encode(x, labels))
+        np.testing.assert_array_equal(again.sample(3, seed=0), run.sample(3, seed=0))
+        assert again.result == run.result
+        assert name.replace("_", "-") in repr(again)
+    assert zspace.load(str(run.path)).path == run.path
+
+
+def test_run_opens_its_own_data(runs, digits, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    data = runs["vae"].data()
+    assert (len(data.train), data.spec.shape) == (243, SHAPE)
+    assert data.fingerprint == runs["vae"].record["data"]["fingerprint"]
+
+
+def test_run_of_a_known_set_ignores_a_folder_of_that_name(tmp_path, monkeypatch):
+    (tmp_path / "mnist5k").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run = zspace.train("ae", data="mnist5k", out="run", **{**SMALL, "batch": 1024})
+    assert run.record["job"]["data"]["data"] == "mnist5k"
+    assert len(run.data().test) == 500
+
+
+def test_relative_path_of_the_data_is_found_from_elsewhere(digits, tmp_path, monkeypatch):
+    shutil.copy(digits, tmp_path / "own.npz")
+    monkeypatch.chdir(tmp_path)
+    run = zspace.train("ae", data="own.npz", out="run", **SMALL)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(zspace.load("../run").data().train) == 243
+    assert zspace.repeat("../run", out="again", reporter=Quiet()).result["epochs"] == 1
+    assert run.record["job"]["data"]["data"] == str(tmp_path / "own.npz")
+
+
+def test_pictures_of_another_shape_are_refused_by_their_shape(runs, digits, tmp_path):
+    """Neither --size nor channels were asked for: the sentence speaks of the images' shapes."""
+    with np.load(digits) as arrays:
+        x = arrays["x"]
+    for name, images in (("wide", x.repeat(2, 3)), ("colour", x.repeat(3, 1))):
+        np.savez(tmp_path / f"{name}.npz", x=images)
+        with pytest.raises(zspace.UserError, match=r"shape|trained on") as caught:
+            runs["vae"].data(str(tmp_path / f"{name}.npz"))
+        assert "--size" not in str(caught.value)
+
+
+def test_pictures_need_not_be_square(digits, tmp_path):
+    with np.load(digits) as arrays:
+        np.savez(tmp_path / "wide.npz", x=arrays["x"].repeat(2, 3))
+    run = zspace.train("ae", data=str(tmp_path / "wide.npz"), out=tmp_path / "run", **SMALL)
+    assert run.sample(2).shape == (2, 1, 14, 28)
+    shutil.copy(tmp_path / "wide.npz", tmp_path / "more.npz")
+    assert run.data(str(tmp_path / "more.npz")).spec.shape == (1, 14, 28)
+
+
+# A folder that is none, or no longer whole
+
+
+def test_missing_folder_and_no_run_are_sentences(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for name, words in (("none", "not exist"), ("file", "folder"), ("folder", "not a run")):
+        with pytest.raises(zspace.UserError, match=words):
+            zspace.load(tmp_path / name)
+
+
+def test_newer_format_is_a_sentence(own):
+    edit(own, lambda record: record.update(format=99, zspace="9.9"))
+    with pytest.raises(zspace.UserError, match=r"zspace 9\.9 .*newer.*upgrade"):
+        zspace.load(own)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": 1}', "", "\0\0", '{"format": "1"}'])
+def test_broken_run_json_is_a_sentence(own, text):
+    (own / "run.json").write_text(text)
+    for function in (zspace.load, zspace.resume, zspace.repeat):
+        with pytest.raises(zspace.UserError, match=r"run\.json"):
+            function(own)
+
+
+@pytest.mark.parametrize("key", ["job", "data", "files", "status"])
+def test_incomplete_run_json_is_a_sentence(own, key):
+    edit(own, lambda record: record.pop(key))
+    with pytest.raises(zspace.UserError, match=r"run\.json"):
+        repr(zspace.load(own))
+
+
+def test_one_flipped_bit_is_noticed(own):
+    content = bytearray((own / "model.safetensors").read_bytes())
+    content[len(content) // 2] ^= 1
+    (own / "model.safetensors").write_bytes(content)
+    with pytest.raises(zspace.UserError, match=r"model\.safetensors is damaged"):
+        zspace.load(own)
+
+
+def test_missing_weights_are_a_sentence(own):
+    (own / "model.safetensors").unlink()
+    with pytest.raises(zspace.UserError, match=r"model\.safetensors is missing"):
+        zspace.load(own)
+
+
+def test_weights_of_another_model_are_a_sentence(own):
+    edit(own, lambda record: record["job"]["arguments"].update(latent=4))
+    with pytest.raises(zspace.UserError, match="do not fit"):
+        zspace.load(own)
+
+
+def test_recipe_that_is_not_registered_is_a_sentence(own):
+    edit(own, lambda record: record["job"].update(recipe="my_vae"))
+    with pytest.raises(zspace.UserError, match="recipe 'my_vae' is unknown"):
+        zspace.load(own)
+
+
+def test_result_of_an_unfinished_run_is_a_sentence(digits, tmp_path):
+    class Stop(Quiet):
+        def epoch(self, epoch, fit) -> None:
+            if epoch.number == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        zspace.train(
+            "ae", data=str(digits), out=tmp_path / "run", reporter=Stop(), save_every=0,
+            **{**SMALL, "epochs": 3},
+        )  # fmt: skip
+    run = zspace.load(tmp_path / "run")
+    assert run.sample(1).shape == (1, *SHAPE)
+    with pytest.raises(zspace.UserError, match="resume"):
+        _ = run.result
+
+
+# A training asked for wrongly
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "typo": ({"epoch": 3}, "did you mean 'epochs'"),
+    "latent 0": ({"latent": 0}, "latent is 0"),
+    "latent as text": ({"latent": "3"}, "latent"),
+    "latent as a fraction": ({"latent": 2.5}, "latent"),
+    "hidden 0": ({"hidden": (0,)}, "hidden"),
+    "hidden as one number": ({"hidden": 16}, "hidden"),
+    "likelihood": ({"likelihood": "bernouli"}, "did you mean 'bernoulli'"),
+    "schedule": ({"schedule": "linear"}, "schedule"),
+    "precision": ({"precision": "fp8"}, "precision"),
+    "fp16 without a GPU": ({"precision": "fp16", "device": "cpu"}, "fp16 needs a GPU"),
+    "binarize": ({"binarize": "yes"}, "binarize"),
+    "epochs 0": ({"epochs": 0}, "epochs is 0"),
+    "epochs as a fraction": ({"epochs": 1.5}, "epochs"),
+    "epochs as text": ({"epochs": "3"}, "epochs"),
+    "batch": ({"batch": -1}, "batch is -1"),
+    "batch as a fraction": ({"batch": 64.5}, "batch"),
+    "learning rate": ({"lr": float("nan")}, "lr is nan"),
+    "betas": ({"betas": (0.9,)}, "betas"),
+    "weight decay": ({"weight_decay": float("nan")}, "weight_decay"),
+    "clip": ({"clip": float("nan")}, "clip"),
+    "ema": ({"ema": 1.0}, "ema is 1"),
+    "device": ({"device": "gpu"}, "device 'gpu' is unknown"),
+    "data": ({"data": "mnist6k"}, "did you mean 'mnist5k'"),
+    "data as a missing path": ({"data": Path("none.npz")}, "none.npz"),
+    "data as an array": ({"data": np.zeros((20, 4, 4))}, "data"),
+    "name too long": ({"out": "x" * 300}, "name|write"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_training_asked_for_wrongly_is_a_sentence_and_leaves_nothing(
+    digits, tmp_path, monkeypatch, case
+):
+    options, words = WRONG[case]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(zspace.UserError, match=words) as caught:
+        zspace.train("vae", **{"data": str(digits), "out": "run", **SMALL, **options})
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_of_numpy_are_numbers(digits, tmp_path):
+    """What a loop over np.arange or np.logspace gives."""
+    options = {
+        **SMALL, "latent": np.int64(3), "hidden": np.array([16]), "epochs": np.int32(1),
+        "seed": np.int64(0), "lr": np.float32(0.002), "batch": np.int64(64),
+    }  # fmt: skip
+    run = zspace.train("vae", data=digits, out=tmp_path / "run", **options)
+    again = zspace.repeat(run.path, out=tmp_path / "again", reporter=Quiet())
+    weights = [(r.path / "model.safetensors").read_bytes() for r in (run, again)]
+    assert weights[0] == weights[1]
+
+
+# A recipe of the user's own
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The recipes as they are; what a test registers is forgotten after it."""
+    monkeypatch.setattr(recipes, "RECIPES", dict(recipes.RECIPES))
+    return recipes.RECIPES
+
+
+def test_own_recipe_trains_loads_and_repeats(digits, tmp_path, registry, x):
+    @zspace.recipe
+    def small_vae(data: recipes.Spec, latent: int = 2, width: int = 8) -> zspace.Recipe:
+        """A VAE with one hidden layer."""
+        return recipes.vae(data, latent, (width,))
+
+    options = {k: v for k, v in SMALL.items() if k != "hidden"}
+    run = zspace.train("small-vae", data=str(digits), out=tmp_path / "run", **options, width=12)
+    assert run.record["job"]["arguments"] == {"latent": 3, "width": 12}
+    assert zspace.load(run.path).encode(x).shape == (10, 3)
+    again = zspace.repeat(run.path, out=tmp_path / "again", reporter=Quiet())
+    np.testing.assert_array_equal(again.encode(x), run.encode(x))
+    del registry["small_vae"]
+    with pytest.raises(zspace.UserError, match="recipe 'small_vae' is unknown"):
+        zspace.load(run.path)
+
+
+def test_own_recipe_without_types_is_a_sentence(digits, tmp_path, registry):
+    @zspace.recipe
+    def bare(data, latent=3):
+        return recipes.vae(data, latent, (8,))
+
+    options = {k: v for k, v in SMALL.items() if k != "hidden"}
+    with pytest.raises(zspace.UserError, match=r"bare.*latent"):
+        zspace.train("bare", data=str(digits), out=tmp_path / "run", **options)
