@@ -30,6 +30,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder, self.keep = folder, keep
+        self.damaged: set[str] = set()
 
     def save(self, state: Mapping[str, Any], step: int) -> None:
         """Write one generation; the older ones stay until the manifest names the new one."""
@@ -37,7 +38,8 @@ class Checkpoints:
         tensors, rest = flatten(state)
         name = f"{step:010d}.safetensors"
         digest = files.write_tensors(self.folder / name, tensors, json.dumps(rest))
-        older = [entry for entry in self._generations() if entry["file"] != name]
+        useless = {name, *self.damaged}
+        older = [entry for entry in self._generations() if entry["file"] not in useless]
         entries = [{"file": name, "step": step, "sha256": digest}, *older][: self.keep]
         files.write_json(self.folder / "manifest.json", {"generations": entries})
         named = {entry["file"] for entry in entries}
@@ -55,6 +57,7 @@ class Checkpoints:
             try:
                 tensors, note = files.read_tensors(self.folder / entry["file"], entry["sha256"])
             except UserError as error:
+                self.damaged.add(entry["file"])
                 warnings.warn(f"{error}; going back to the checkpoint before it", stacklevel=2)
                 continue
             return unflatten(tensors, json.loads(note))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,10 +36,12 @@ def resume(
         json: One JSON object a line on standard output.
         quiet: Say nothing.
     """
-    from zspace import figures, progress, training
+    from zspace import commands, progress, training
 
     reporter = progress.reporter(quiet=quiet, json_lines=json)
-    figures.overview(training.resume(run, reporter=reporter, save_every=save_every))
+    commands.show(
+        training.resume(run, reporter=reporter, save_every=save_every), silent=quiet or json
+    )
 
 
 def repeat(run: RunPath, *, out: Path, json: bool = False, quiet: bool = False) -> None:
@@ -49,10 +53,10 @@ def repeat(run: RunPath, *, out: Path, json: bool = False, quiet: bool = False) 
         json: One JSON object a line on standard output.
         quiet: Say nothing.
     """
-    from zspace import figures, progress, training
+    from zspace import commands, progress, training
 
     reporter = progress.reporter(quiet=quiet, json_lines=json)
-    figures.overview(training.repeat(run, out=out, reporter=reporter))
+    commands.show(training.repeat(run, out=out, reporter=reporter), silent=quiet or json)
 
 
 def sample(
@@ -209,7 +213,7 @@ def data(
     from zspace import outputs
 
     if action == "list":
-        outputs.list_data()
+        outputs.list_data(data_dir)
     else:
         outputs.describe_data(name, data_dir)
 
@@ -241,13 +245,25 @@ ABOUT = "Build, train, compare and explore autoencoders from parts."
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit codes: 0, 2 for a user's error, 1 for ours."""
     args = list(sys.argv[1:] if argv is None else argv)
+    warnings.showwarning = _one_line  # type: ignore[assignment] # it takes what it needs
     try:
-        return _main(args)
+        code = _main(args)
+        sys.stdout.flush()
     except UserError as error:
         print(f"zspace: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
+    except KeyboardInterrupt:
+        print("zspace: stopped before there was anything to save", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader, head say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    return code
+
+
+def _one_line(message: Warning | str, *_: object) -> None:
+    """A warning as the user should see it: the sentence, without the line of code."""
+    print(f"zspace: {message}", file=sys.stderr)
 
 
 def _main(args: list[str]) -> int:

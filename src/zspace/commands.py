@@ -15,6 +15,7 @@ from tyro.conf import subcommand
 from zspace import figures, progress, recipes, training
 from zspace.data import DataOptions
 from zspace.job import Job
+from zspace.runs import Run
 from zspace.settings import Settings
 
 OUTPUT = (
@@ -65,6 +66,11 @@ def _train(name: str, options: Any) -> None:
     job = Job(name, arguments, options.data, options.settings)
     reporter = progress.reporter(quiet=options.quiet, json_lines=options.json)
     run = training.start(job, options.out, reporter, options.save_every)
+    show(run, silent=options.quiet or options.json)
+
+
+def show(run: Run, *, silent: bool) -> None:
+    """Draw a run's pictures into its folder and print their paths."""
     written = figures.overview(run)
-    if not options.quiet and not options.json:
+    if not silent:
         print("\n".join(map(str, written)))

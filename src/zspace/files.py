@@ -19,23 +19,37 @@ from torch import Tensor
 from zspace.errors import UserError
 
 
+class CannotWrite(UserError):
+    """The operating system refused to write; the message says why and what to do."""
+
+
+REASONS = {
+    errno.ENOSPC: "no space is left on the device: free some, or choose another place",
+    errno.EDQUOT: "the disk quota is used up: free some space, or choose another place",
+    errno.EFBIG: "the file is larger than this system allows: choose another place",
+    errno.EACCES: "the folder may not be written to: choose another place",
+    errno.EPERM: "the folder may not be written to: choose another place",
+    errno.EROFS: "the file system is read-only: choose another place",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: choose another place",
+    errno.EEXIST: "a file of that name stands in the way: choose another place",
+    errno.EISDIR: "it is a folder: give the name of a file",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+}
+
+
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into a sentence for the user."""
+    """Turn what the operating system refuses into a sentence for the user, `CannotWrite`."""
     try:
         yield
     except OSError as error:
-        reasons = {
-            errno.ENOSPC: "no space is left on the device: free some, or choose another --out",
-            errno.EDQUOT: "the disk quota is used up: free some space, or choose another --out",
-            errno.EFBIG: "the file is larger than this system allows: choose another --out",
-            errno.EACCES: "the folder may not be written to: choose another --out",
-            errno.EPERM: "the folder may not be written to: choose another --out",
-            errno.EROFS: "the file system is read-only: choose another --out",
-        }
-        if error.errno not in reasons:
-            raise
-        raise UserError(f"cannot write {path}: {reasons[error.errno]}") from None
+        why = REASONS.get(error.errno or 0, f"{error.strerror}: choose another place")
+        shown = str(path) if len(str(path)) < 200 else f"{str(path)[:60]}..."
+        raise CannotWrite(f"cannot write {shown}: {why}") from None
+
+
+PART = ".part"
+"""How the names of half-written files end; one that a crash has left may be deleted."""
 
 
 def write(path: Path, content: bytes) -> str:
@@ -44,7 +58,7 @@ def write(path: Path, content: bytes) -> str:
     Raises UserError where the disk is full or the folder is not writable; what was there stays.
     """
     with explained(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)

@@ -30,8 +30,10 @@ def tile(x: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
 def save_png(path: Path, picture: np.ndarray, least: int = 0) -> None:
     """Write a picture (H, W, C) uint8, enlarged by a whole factor until it is `least` px wide.
 
-    Raises UserError for channels other than 1 or 3, and where the file cannot be written.
+    Raises UserError for another suffix, channels other than 1 or 3, and a place not writable.
     """
+    if path.suffix.lower() != ".png":
+        raise UserError(f"cannot write '{path}': pictures are PNG files, so end it in .png")
     if picture.shape[2] not in (1, 3):
         raise UserError(
             f"images of {picture.shape[2]} channels have no PNG: write an .npz instead"

@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from zspace import recipes
-from zspace.data import DataOptions
+from zspace.data import DataOptions, is_known
 from zspace.errors import UserError, unknown
 from zspace.settings import Settings
+
+DEFAULTS: dict[str, Any] = {
+    **{field.name: field.default for field in fields(DataOptions)},
+    **{field.name: field.default for field in fields(Settings)},
+    "epochs": 1,  # these three may be None, but are numbers or a path when they are given
+    "size": 1,
+    "data_dir": Path(),
+}
+
+
+def fitting(name: str, value: Any, default: Any) -> Any:
+    """A value as JSON can hold it and of its default's kind. Raises UserError where it is not.
+
+    Numpy's numbers and arrays become plain ones, whole floats ints, lists tuples.
+    """
+    if isinstance(value, np.generic | np.ndarray) and np.size(value) < 100:
+        value = value.tolist()
+    if value is None or default is None or default is inspect.Parameter.empty:
+        return value
+    if isinstance(default, tuple) and isinstance(value, list | tuple):
+        return tuple(fitting(name, item, default[0]) for item in value)
+    if isinstance(default, str | Path) and isinstance(value, str | Path):
+        return type(default)(value) if isinstance(default, str) else Path(value)
+    if isinstance(default, bool) and isinstance(value, bool):
+        return value
+    if not isinstance(default, bool) and not isinstance(value, bool):
+        if isinstance(default, int) and isinstance(value, int | float) and value % 1 == 0:
+            return int(value)
+        if isinstance(default, float) and isinstance(value, int | float):
+            return float(value)
+    wanted = WANTED.get(type(default), "a path")
+    shown = f"{value!r:.60}" if np.size(value) < 100 else f"an array {np.shape(value)}"
+    raise UserError(f"{name} is {shown}: give {wanted}, {default!r} for example")
+
+
+WANTED = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "a name or a path",
+    tuple: "several numbers",
+}
 
 
 @dataclass(frozen=True)
@@ -21,6 +66,10 @@ class Job:
     arguments: dict[str, Any]
     data: DataOptions
     settings: Settings
+
+    def __post_init__(self) -> None:
+        self.settings.check()
+        self.data.check()
 
     @classmethod
     def of(cls, recipe: str, options: Mapping[str, Any]) -> Job:
@@ -36,12 +85,15 @@ class Job:
         }
         for name in options:
             if not any(name in group for group in names.values()):
-                raise unknown(f"option of recipe {recipe}", name, set().union(*names.values()))
+                raise unknown(
+                    f"option of recipe {recipes.shown(recipe)}", name, set().union(*names.values())
+                )
+        defaults = {name: parameter.default for name, parameter in offered.items()}
+        usual = {**DEFAULTS, **defaults}
         chosen = {
-            group: {name: options[name] for name in options if name in known}
+            group: {n: fitting(n, options[n], usual[n]) for n in options if n in known}
             for group, known in names.items()
         }
-        defaults = {name: parameter.default for name, parameter in offered.items()}
         return cls(
             recipe.replace("-", "_"),
             {**defaults, **chosen["recipe"]},
@@ -53,13 +105,13 @@ class Job:
     def name(self) -> str:
         """A short name for a folder: recipe, data and code size."""
         latent = self.arguments.get("latent")
-        parts = [self.recipe.replace("_", "-"), Path(self.data.data).stem, latent]
+        parts = [recipes.shown(self.recipe), Path(self.data.data).stem, latent]
         return "-".join(str(part) for part in parts if part not in (None, ""))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON can hold it. A path becomes absolute: it means the same from anywhere."""
         data = asdict(self.data)
-        if Path(self.data.data).exists():
+        if not is_known(self.data.data):
             data["data"] = str(Path(self.data.data).resolve())
         if self.data.data_dir is not None:
             data["data_dir"] = str(Path(self.data.data_dir).resolve())

@@ -160,8 +160,12 @@ class Fit:
             torch._foreach_lerp_([self.ema[name] for name in now], list(now.values()), 1 - decay)
 
     def _validate(self) -> dict[str, float]:
+        objective = self.players[0].objective
         with self.averaged():
-            return evaluate(self.model, self.players[0].objective, self.validation, self._loss)
+            try:
+                return evaluate(self.model, objective, self.validation, self._loss)
+            except NonFinite as error:
+                raise NonFinite(f"after step {self.step}, on validation, {error}") from None
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -174,8 +178,6 @@ class Fit:
             self.model.load_state_dict(own, strict=False)
 
     def _keep_if_best(self, objective: float) -> bool:
-        if not objective < float("inf"):
-            raise NonFinite(f"the validation objective is {objective} after step {self.step}")
         if objective >= self.best_objective:
             self.stale += 1
             return False
@@ -236,7 +238,7 @@ def evaluate(
     The draws of codes are the same at every call and leave the training's generators alone.
     """
     device = next(model.parameters()).device
-    before, meter = random_state(device), Meter()
+    before, meter = random_state(device), Meter(what="evaluation batch")
     model.eval()
     torch.manual_seed(0)
     with torch.no_grad():

@@ -19,10 +19,11 @@ class NonFinite(UserError):
 class Meter:
     """Rows of terms, one a batch, weighted by the size of the batch.
 
-    first_step: batches that were counted before, so that a bad one is named by its step.
+    first_step: batches that were counted before. what: how a row is called when it is bad.
     """
 
     first_step: int = 0
+    what: str = "step"
     names: list[str] = field(default_factory=list)
     rows: list[tuple[Tensor, ...]] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
@@ -57,4 +58,5 @@ class Meter:
             i = int(bad[0])
             terms = zip(self.names, rows[i].tolist(), strict=True)
             values = ", ".join(f"{name} = {value:.6g}" for name, value in terms)
-            raise NonFinite(f"the loss is not finite at step {self.first_step + i + 1}: {values}")
+            number = self.first_step + i + 1
+            raise NonFinite(f"the loss is not finite at {self.what} {number}: {values}")

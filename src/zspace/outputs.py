@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ def sample(run: Run, *, n: int, label: str | None, seed: int, out: Path) -> Path
     elif out.suffix == ".npz":
         arrays = {"x": x}
         if run.model.context:
-            arrays["y"] = np.arange(n) % len(run.spec.classes) if y is None else np.full(n, y)
+            labels = np.arange(n) if y is None else class_numbers(y, run.spec.classes).numpy()
+            arrays["y"] = np.broadcast_to(labels % len(run.spec.classes), n)
         save_npz(out, arrays)
     elif out.suffix:
         raise UserError(f"cannot write '{out}': use FILE.png, FILE.npz or a folder")
@@ -39,13 +41,10 @@ def sample(run: Run, *, n: int, label: str | None, seed: int, out: Path) -> Path
     return out
 
 
-def _label(run: Run, label: str | None) -> int | None:
+def _label(run: Run, label: str | None) -> int | str | None:
     """A label from the command line: the name of a class, or else its number."""
-    if label is None:
-        return None
-    if label in run.spec.classes or not label.lstrip("-").isdigit():
-        return int(class_numbers(label, run.spec.classes)) if run.spec.classes else 0
-    return int(label)
+    number = label is not None and re.fullmatch(r"-?\d{1,9}", label, re.ASCII)
+    return int(label or 0) if number and label not in run.spec.classes else label
 
 
 def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, out: Path) -> Path:
@@ -106,10 +105,10 @@ def list_recipes() -> None:
         console.print(Padding(f"[dim]{' '.join(reference.split())}[/dim]", (0, 0, 0, 4)))
 
 
-def list_data() -> None:
+def list_data(data_dir: Path | None) -> None:
     """Print the data sets known by name."""
     table = Table("name", "what", "licence", "here", box=None, header_style="bold")
-    for name, what, licence, here in sources():
+    for name, what, licence, here in sources(data_dir):
         table.add_row(name, what, licence, "yes" if here else "no")
     Console().print(table)
     print("A folder of images, an .npz or an .npy file are data too: --data PATH.")
@@ -126,7 +125,12 @@ def _plainly(value: object) -> str:
 
 def describe_data(name: str, data_dir: Path | None) -> None:
     """Print the facts of one data set."""
+    if not name:
+        raise UserError("data info needs a name: 'zspace data info mnist', for example")
     table = Table(box=None, show_header=False)
-    for key, value in describe(name, data_dir=data_dir).items():
+    facts = describe(name, data_dir=data_dir)
+    for key, value in facts.items():
+        if value in ({}, [], ()):
+            continue
         table.add_row(f"[bold]{key}[/bold]", _plainly(value))
     Console().print(table)

@@ -22,12 +22,15 @@ from rich.progress import (
 from rich.text import Text
 
 from zspace.loop import Epoch, Fit
+from zspace.recipes import shown
 
 LINE_SECONDS = 10.0
 
 
 class Reporter(Protocol):
-    """Told of each moment of a training."""
+    """Told of each moment of a training. bars: whether other progress may be shown, too."""
+
+    bars: bool
 
     def start(self, facts: Mapping[str, Any], fit: Fit) -> None: ...
 
@@ -43,6 +46,8 @@ class Reporter(Protocol):
 
 class Quiet:
     """Says nothing."""
+
+    bars = False
 
     def start(self, facts: Mapping[str, Any], fit: Fit) -> None: ...
 
@@ -107,11 +112,13 @@ class Lines(Quiet):
 class Bar(Lines):
     """A progress bar: epoch, validation terms, images a second, time left."""
 
+    bars = True
+
     def __init__(self) -> None:
         super().__init__(Console(stderr=True, highlight=False))
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             TaskProgressColumn(),
             _Rate(),
             TimeRemainingColumn(),
@@ -143,7 +150,7 @@ class Bar(Lines):
             self.task,
             completed=fit.step,
             description=self._label(fit),
-            terms=f"validation {terms_text(epoch.validation)}",
+            terms=self._terms(epoch.validation),
         )
 
     def close(self) -> None:
@@ -152,6 +159,11 @@ class Bar(Lines):
     def end(self, facts: Mapping[str, Any]) -> None:
         self.progress.stop()
         super().end(facts)
+
+    def _terms(self, terms: Mapping[str, float]) -> str:
+        """All terms where there is room, else only what is minimised."""
+        wide = self.console.width >= 110
+        return f"validation {terms_text(terms)}" if wide else f"{terms['objective']:.2f}"
 
     def _label(self, fit: Fit) -> str:
         epochs = fit.settings.epochs
@@ -167,7 +179,8 @@ def headline(facts: Mapping[str, Any]) -> str:
     """What is being trained, on what, where to."""
     data, settings = facts["data"], facts["job"]["settings"]
     return (
-        f"{facts['job']['recipe']} with {facts['parameters']:,} parameters on {data['name']}: "
+        f"{shown(facts['job']['recipe'])} with {facts['parameters']:,} parameters "
+        f"on {data['name']}: "
         f"{data['train']:,} train / {data['validation']:,} validation / {data['test']:,} test "
         f"images of {'×'.join(map(str, data['shape']))}, {settings['device']} in "
         f"{settings['precision']} -> {facts['path']}"
@@ -177,8 +190,11 @@ def headline(facts: Mapping[str, Any]) -> str:
 def closing(facts: Mapping[str, Any]) -> str:
     """What came out, in one line."""
     result = facts["result"]
+    early = " (stopped early)" if result["epochs"] < facts["job"]["settings"]["epochs"] else ""
+    seconds = result["seconds"]
     return (
-        f"best epoch {result['best_epoch']} of {result['epochs']}, {result['seconds']:.0f} s:  "
+        f"best epoch {result['best_epoch']} of {result['epochs']}{early}, "
+        f"{seconds:.{0 if seconds >= 10 else 1}f} s:  "
         f"validation {terms_text(result['validation'])}   test {terms_text(result['test'])}"
     )
 

@@ -10,6 +10,7 @@ docs are made from its signature and docstring. A new one is a function under `@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_type_hints
@@ -63,8 +64,13 @@ def find(name: str) -> Callable[..., Recipe]:
     """The recipe of that name ('beta-vae' and 'beta_vae' are the same). Raises UserError."""
     key = name.replace("-", "_")
     if key not in RECIPES:
-        raise unknown("recipe", name, RECIPES)
+        raise unknown("recipe", name, map(shown, RECIPES))
     return RECIPES[key]
+
+
+def shown(name: str) -> str:
+    """A recipe's name as people type it: with hyphens."""
+    return name.replace("_", "-")
 
 
 def about(name: str) -> str:
@@ -76,7 +82,7 @@ def arguments(function: Callable[..., Recipe]) -> dict[str, inspect.Parameter]:
     """The choices that a recipe offers, by name, with resolved types."""
     hints = get_type_hints(function, include_extras=True)
     parameters = list(inspect.signature(function).parameters.values())[1:]
-    return {p.name: p.replace(annotation=hints[p.name]) for p in parameters}
+    return {p.name: p.replace(annotation=hints.get(p.name, type(p.default))) for p in parameters}
 
 
 LIKELIHOODS: dict[str, tuple[Callable[[], likelihoods.Likelihood], Term]] = {
@@ -209,6 +215,8 @@ def beta_vae(
     """
     if anneal not in ANNEALS:
         raise unknown("anneal", anneal, ANNEALS)
+    if not 0 <= beta < math.inf:
+        raise UserError(f"beta is {beta}: use a finite weight >= 0")
     model, weight = _gaussian(data, latent, hidden, likelihood), ANNEALS[anneal](beta)
     if free_bits:
         free = {"kl": 0.0, "kl_free_bits": weight}

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from zspace import files, recipes
-from zspace.data import Data
+from zspace.data import Data, is_known
 from zspace.data import load as load_data
 from zspace.errors import UserError
 from zspace.job import Job
@@ -30,7 +30,7 @@ FORMAT = 1
 CHUNK = 1024
 
 Array = TypeVar("Array", np.ndarray, Tensor)
-Label = int | str | Sequence[int] | np.ndarray | Tensor
+Label = int | str | Sequence[int] | Sequence[str] | np.ndarray | Tensor
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -52,6 +52,9 @@ def read_record(path: Path) -> dict[str, Any]:
             f"run '{path}' was made by zspace {record.get('zspace')} (format {record['format']}), "
             f"newer than this one (format {FORMAT}): upgrade zspace"
         )
+    missing = [name for name in ("job", "data", "status", "files") if name not in record]
+    if missing:
+        raise UserError(f"'{path}' is not a run: its run.json has no {', '.join(missing)}")
     return record
 
 
@@ -80,6 +83,7 @@ class Run:
         facts = self.record["data"]
         self.spec = Spec(tuple(facts["shape"]), tuple(facts["classes"]))
         self.recipe = self._rebuild()
+        self.own_data: Data | None = None
 
     def _rebuild(self) -> recipes.Recipe:
         name = "model.safetensors"
@@ -111,6 +115,8 @@ class Run:
     @property
     def result(self) -> dict[str, Any]:
         """Best epoch, seconds, and every term on train, validation and test."""
+        if "result" not in self.record:
+            raise UserError(f"run '{self.path}' has not finished: 'zspace resume {self.path}'")
         return self.record["result"]
 
     @cached_property
@@ -118,25 +124,45 @@ class Run:
         """One dict an epoch: terms on train and validation, learning rate, seconds."""
         return read_metrics(self.path / "metrics.jsonl")
 
-    def data(self, source: str | None = None, quiet: bool = True, **options: Any) -> Data:
-        """The data that the run was trained on, or another source in the same shape."""
+    def data(
+        self,
+        source: str | Path | None = None,
+        *,
+        data_dir: Path | None = None,
+        quiet: bool = True,
+    ) -> Data:
+        """The data that the run was trained on (read once), or another source in its shape.
+
+        data_dir: where files of named sets lie, if not where they lay in training.
+        """
         given = self.job.data
-        size = self.spec.shape[-1] if source else given.size
+        folder = data_dir or given.data_dir
+        if source is None:
+            if self.own_data is None:
+                self.own_data = load_data(
+                    given.data,
+                    data_dir=folder,
+                    size=given.size,
+                    skip_bad=given.skip_bad,
+                    quiet=quiet,
+                )
+            return self._fitting(self.own_data)
+        channels, height, width = self.spec.shape
+        squared = Path(source).is_dir() and not is_known(str(source)) and height == width
         data = load_data(
-            source or given.data,
-            **{
-                "data_dir": given.data_dir,
-                "size": size,
-                "channels": self.spec.shape[0] if source else None,
-                "skip_bad": given.skip_bad,
-                "quiet": quiet,
-                **options,
-            },
+            str(source),
+            data_dir=folder,
+            size=height if squared else None,
+            channels=channels if squared else None,
+            quiet=quiet,
         )
+        return self._fitting(data)
+
+    def _fitting(self, data: Data) -> Data:
         if data.spec.shape != self.spec.shape:
             raise UserError(
-                f"data '{data.name}' has images {data.spec.shape}, but the run was trained on "
-                f"{self.spec.shape}: give images of that shape"
+                f"data '{data.name}' has images of {by(data.spec.shape)}, but this model reads "
+                f"{by(self.spec.shape)} (channels × height × width): give images of that shape"
             )
         return data
 
@@ -147,6 +173,8 @@ class Run:
         """
         if n < 1:
             raise UserError(f"n is {n}: ask for at least 1 sample")
+        if seed is not None and not 0 <= seed < 2**63:
+            raise UserError(f"seed is {seed}: use a whole number from 0 to 2^63 - 1")
         if label is None and self.model.context:
             label = np.arange(n) % len(self.spec.classes)
         c = self._context(label, n)
@@ -163,11 +191,12 @@ class Run:
 
     def decode(self, z: Array, label: Label | None = None) -> Array:
         """Images (N, C, H, W) in [0, 1] of codes (N, *Z): the mean of p(x|z)."""
-        codes = torch.as_tensor(z, dtype=torch.float32)
-        want = self.model.latent
+        codes = as_tensor(z, "codes").float()
+        want: tuple[int, ...] = self.model.latent
         if tuple(codes.shape[1:]) != want:
             raise UserError(
-                f"codes have shape {tuple(codes.shape)}, but this model reads (N, *{want})"
+                f"codes have shape {tuple(codes.shape)}, but this model reads "
+                f"({', '.join(['N', *map(str, want)])})"
             )
         return self._batched(codes, label, z, lambda z, c: self.model.decode(z, c).mean)
 
@@ -208,42 +237,63 @@ class Run:
 
 
 def class_numbers(label: Label, classes: tuple[str, ...]) -> Tensor:
-    """Labels as an int64 vector. Raises UserError where one is out of range or no class name."""
-    if isinstance(label, str):
-        if label not in classes:
-            raise UserError(f"label '{label}' is unknown: the classes are {', '.join(classes)}")
-        label = classes.index(label)
-    y = torch.as_tensor(np.asarray(label), dtype=torch.int64).reshape(-1)
-    if len(y) == 0 or y.min() < 0 or y.max() >= len(classes):
-        wrong = next((int(v) for v in y if not 0 <= v < len(classes)), "empty")
+    """Labels, numbers or names, as an int64 vector. Raises UserError for one that is neither."""
+    values = np.asarray(label.cpu() if isinstance(label, Tensor) else label).reshape(-1)
+    known = f"this model knows 0 to {len(classes) - 1} ({', '.join(classes)})"
+    if values.dtype.kind == "U":
+        for name in values:
+            if name not in classes:
+                raise UserError(f"label '{name}' is unknown: {known}")
+        return torch.tensor([classes.index(name) for name in values])
+    if values.dtype.kind not in "iuf" or (values != np.floor(values)).any() or not len(values):
+        raise UserError(f"label {label!r:.60} is no label: {known}")
+    for value in values:
+        if not 0 <= value < len(classes):
+            raise UserError(f"label {int(value)} is out of range: {known}")
+    return torch.from_numpy(values.astype(np.int64))
+
+
+def as_tensor(x: Any, what: str) -> Tensor:
+    """Numbers as a tensor of their own. Raises UserError for anything that is not an array."""
+    if isinstance(x, Tensor):
+        return x.detach()
+    array = np.array(x)  # a copy: torch dislikes read-only, reversed and foreign-endian arrays
+    if array.dtype.kind not in "iufb":
         raise UserError(
-            f"label {wrong} is out of range: this model knows 0 to {len(classes) - 1} "
-            f"({', '.join(classes)})"
+            f"{what} are {type(x).__name__} of {array.dtype}: give an array of numbers"
         )
-    return y
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
 
 
-def as_images(x: np.ndarray | Tensor, shape: tuple[int, ...]) -> Tensor:
+def as_images(x: Any, shape: tuple[int, ...]) -> Tensor:
     """Images as floats (N, *shape). Raises UserError for a wrong shape, type or range."""
-    images = torch.as_tensor(x)
+    images = as_tensor(x, "images")
     if shape[0] == 1 and tuple(images.shape[-2:]) == shape[1:] and images.dim() in (2, 3):
         images = images.reshape(-1, *shape)
     if tuple(images.shape) == shape:
         images = images[None]
     if tuple(images.shape[1:]) != shape or len(images) == 0:
         raise UserError(
-            f"images have shape {tuple(images.shape)}, but this model reads (N, *{shape})"
+            f"images have shape {tuple(images.shape)}, but this model reads "
+            f"({', '.join(['N', *map(str, shape)])})"
         )
     if images.dtype == torch.uint8:
         return images.float() / 255
     if not images.is_floating_point():
         raise UserError(f"images are {images.dtype}: give uint8 in 0..255 or floats in [0, 1]")
+    if not images.isfinite().all():
+        raise UserError("images hold NaN or infinite values: give floats in [0, 1]")
     low, high = images.min().item(), images.max().item()
     if not (low >= 0 and high <= 1):
         raise UserError(
             f"image values lie in [{low:.4g}, {high:.4g}], not in [0, 1]: divide by 255?"
         )
     return images.float()
+
+
+def by(shape: tuple[int, ...]) -> str:
+    """A shape as people write it, 1×28×28."""
+    return "×".join(map(str, shape))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -29,10 +29,11 @@ class Session:
     splits: dict[str, Batches]
 
     @classmethod
-    def prepare(cls, job: Job) -> Session:
+    def prepare(cls, job: Job, *, quiet: bool = False) -> Session:
+        """Load the data and build everything. Raises UserError for what does not fit."""
         recipes.find(job.recipe)
         device = pick_device(job.settings.device)
-        data = load_data(**_loading(job))
+        data = load_data(**_loading(job), quiet=quiet)
         settings = replace(
             job.settings,
             device=str(device),

@@ -50,7 +50,8 @@ class Settings:
     seed: int = 0
     """Seed of the initial weights, the order of samples and the draws of codes."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> Settings:
+        """These settings. Raises UserError where one makes no sense."""
         for name, known in (("schedule", RATES), ("precision", ("auto", *DTYPES))):
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
@@ -72,6 +73,7 @@ class Settings:
             raise UserError(f"betas are {self.betas}: give two numbers in [0, 1)")
         if not (0 <= self.ema < 1 and 0 <= self.warmup < 1):
             raise UserError(f"ema is {self.ema}, warmup is {self.warmup}: both lie in [0, 1)")
+        return self
 
     def epochs_for(self, samples: int) -> int:
         """The number of epochs for a training set of this size."""
@@ -85,7 +87,7 @@ class Settings:
 def _check_number(name: str, value: float, least: float) -> None:
     """A whole number where the bound is one, and at least the bound."""
     whole = isinstance(least, int)
-    if not least <= value < math.inf or (whole and value != int(value)):
+    if not least <= value < 2**63 or (whole and value != int(value)):
         raise UserError(f"{name} is {value}: use a {'whole ' * whole}number >= {least}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -43,9 +44,14 @@ class Snapshots:
     def _earlier(self, epoch: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         if not self.path.exists():
             return {}
-        with np.load(self.path) as old:
-            rows = zip(old["epoch"].tolist(), old["codes"], old["reconstructions"], strict=True)
-            return {number: (codes, shown) for number, codes, shown in rows if number <= epoch}
+        try:
+            with np.load(self.path) as old:
+                rows = zip(
+                    old["epoch"].tolist(), old["codes"], old["reconstructions"], strict=True
+                )
+                return {number: (codes, shown) for number, codes, shown in rows if number <= epoch}
+        except (ValueError, KeyError, BadZipFile):
+            return {}  # damaged: the animation begins here, the training is not harmed
 
     @torch.no_grad()
     def take(self, fit: Fit) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import signal
 import threading
 import time
@@ -58,13 +59,29 @@ def train(
     )
 
 
-def start(job: Job, out: str | Path | None, reporter: Reporter, save_every: float) -> Run:
-    """Train a job from the beginning into a new folder."""
-    folder = _new_folder(job, out)
-    session = Session.prepare(job)
-    with files.explained(folder):
-        folder.mkdir(parents=True)
-    return Training(folder, session, reporter, save_every, {}).run()
+def start(
+    job: Job,
+    out: str | Path | None,
+    reporter: Reporter,
+    save_every: float,
+    fingerprint: str | None = None,
+) -> Run:
+    """Train a job from the beginning into a new folder; `fingerprint`: what the data must be."""
+    _check_seconds(save_every)
+    if out is not None:
+        with files.explained(Path(out)):
+            _refuse_existing(Path(out), Path(out).exists())
+    session = Session.prepare(job, quiet=not reporter.bars)
+    if fingerprint not in (None, session.data.fingerprint):
+        raise UserError("the data of that run has changed since: train anew, with zspace train")
+    folder = _claim(job, out)
+    try:
+        training = Training(folder, session, reporter, save_every, {})
+        training.begin()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return training.run()
 
 
 def repeat(
@@ -74,9 +91,13 @@ def repeat(
     reporter: Reporter | None = None,
     save_every: float = SAVE_SECONDS,
 ) -> Run:
-    """Train the job of a run again, into a new folder. Raises UserError where `path` is no run."""
-    job = Job.from_json(read_record(Path(path))["job"])
-    return start(job, out, reporter or default_reporter(), save_every)
+    """Train the job of a run again, into a new folder.
+
+    Raises UserError where `path` is no run, or the data is no longer the same.
+    """
+    record = read_record(Path(path))
+    job, fingerprint = Job.from_json(record["job"]), record["data"]["fingerprint"]
+    return start(job, out, reporter or default_reporter(), save_every, fingerprint)
 
 
 def resume(
@@ -86,31 +107,52 @@ def resume(
 
     Raises UserError where the run has ended, or the data is no longer the same.
     """
-    folder = Path(path)
+    _check_seconds(save_every)
+    folder, reporter = Path(path), reporter or default_reporter()
     record = read_record(folder)
     if record["status"] == "finished":
-        raise UserError(f"run '{path}' has finished: there is nothing to resume (zspace repeat?)")
-    session = Session.prepare(Job.from_json(record["job"]))
+        raise UserError(
+            f"run '{path}' has finished, there is nothing to resume: 'zspace repeat {path}' "
+            "trains it again"
+        )
+    session = Session.prepare(Job.from_json(record["job"]), quiet=not reporter.bars)
     if session.data.fingerprint != record["data"]["fingerprint"]:
         raise UserError(f"the data of run '{path}' has changed since: train anew")
-    state = Checkpoints(folder / "state").load()
+    for half_written in [*folder.glob(f".*{files.PART}"), *folder.glob(f"state/.*{files.PART}")]:
+        half_written.unlink()
+    checkpoints = Checkpoints(folder / "state")
+    state = checkpoints.load()
     if state is not None:
         session.fit.load_state(state)
-    reporter = reporter or default_reporter()
-    return Training(folder, session, reporter, save_every, record["files"]).run()
+    training = Training(folder, session, reporter, save_every, record["files"], checkpoints)
+    training.begin()
+    return training.run()
 
 
-def _new_folder(job: Job, out: str | Path | None) -> Path:
-    """A folder that does not exist. A given one that does is refused, a default numbered."""
-    if out is not None:
-        if Path(out).exists():
-            raise UserError(f"'{out}' exists already: choose another --out, or resume that run")
-        return Path(out)
-    folder, number = Path("runs") / job.name, 1
-    while folder.exists():
-        number += 1
-        folder = Path("runs") / f"{job.name}-{number}"
-    return folder
+def _check_seconds(save_every: float) -> None:
+    if not 0 <= save_every < float("inf"):
+        raise UserError(f"save_every is {save_every}: give a number of seconds >= 0")
+
+
+def _refuse_existing(folder: Path, exists: bool) -> None:
+    if exists:
+        raise UserError(f"'{folder}' exists already: choose another --out, or resume that run")
+
+
+def _claim(job: Job, out: str | Path | None) -> Path:
+    """Make the run's folder, which must be new; a default one is numbered until it is."""
+    number = 1
+    while True:
+        folder = Path(out or Path("runs") / f"{job.name}{f'-{number}' if number > 1 else ''}")
+        with files.explained(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                _refuse_existing(folder, out is not None)
+                number += 1
+            else:
+                return folder
 
 
 class Training:
@@ -123,10 +165,11 @@ class Training:
         reporter: Reporter,
         save_every: float,
         written: dict[str, str],
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.folder, self.session, self.fit = folder, session, session.fit
         self.reporter, self.save_every = reporter, save_every
-        self.checkpoints = Checkpoints(folder / "state")
+        self.checkpoints = checkpoints or Checkpoints(folder / "state")
         self.files = dict(written)
         self.snapshots = Snapshots(folder / "snapshots.npz", session.data, session.fit)
         self.saved_best, self.saved_at = 0, time.monotonic()
@@ -134,11 +177,14 @@ class Training:
         self.fit.on_step = self._after_step
         self.before = read_metrics(folder / "metrics.jsonl")[: self.fit.epoch]
 
-    def run(self) -> Run:
-        """Train to the end. On a failure or a signal the best weights so far are kept."""
+    def begin(self) -> None:
+        """Write the first files: from now on the run can be resumed."""
         lines = "".join(json.dumps(line) + "\n" for line in self.before)
         files.write(self.folder / "metrics.jsonl", lines.encode())
         self._note("running")
+
+    def run(self) -> Run:
+        """Train to the end. On a failure or a signal the best weights so far are kept."""
         self.reporter.start(self._record("running"), self.fit)
         try:
             with _signals_to(self.signals):
@@ -150,6 +196,9 @@ class Training:
             return self._finish()
         except NonFinite as error:
             raise self._failed(error) from None
+        except files.CannotWrite as error:
+            again = f"'zspace resume {self.folder}' goes on once that is mended"
+            raise UserError(f"{error}; {again}") from None
         finally:
             self.reporter.close()
 
@@ -211,7 +260,9 @@ class Training:
         self._note("finished", result=result)
         self.checkpoints.remove()
         self.reporter.end(self._record("finished", result=result))
-        return Run(self.folder)
+        run = Run(self.folder)
+        run.own_data = self.session.data
+        return run
 
     def _note(self, status: str, **more: Any) -> None:
         files.write_json(self.folder / "run.json", self._record(status, **more))
@@ -238,7 +289,8 @@ def _signals_to(received: list[int]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    both = (signal.SIGINT, signal.SIGTERM)
+    before = {s: signal.getsignal(s) for s in both if signal.getsignal(s) != signal.SIG_IGN}
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)

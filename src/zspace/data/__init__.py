@@ -9,6 +9,6 @@ for batch in batches.epoch(0):
 from zspace.data.batches import Batches
 from zspace.data.options import DataOptions
 from zspace.data.samples import Data, Samples
-from zspace.data.sources import describe, load, sources
+from zspace.data.sources import describe, is_known, load, sources
 
-__all__ = ["Batches", "Data", "DataOptions", "Samples", "describe", "load", "sources"]
+__all__ = ["Batches", "Data", "DataOptions", "Samples", "describe", "is_known", "load", "sources"]

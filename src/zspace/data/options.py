@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from zspace.data.batches import Binarize
+from zspace.errors import unknown
 
 
 @dataclass(frozen=True)
@@ -26,3 +28,9 @@ class DataOptions:
 
     binarize: Binarize = "none"
     """Make pixels 0 or 1: one draw for good (static) or a fresh one each time (dynamic)."""
+
+    def check(self) -> DataOptions:
+        """These options. Raises UserError where one makes no sense."""
+        if self.binarize not in get_args(Binarize):
+            raise unknown("binarize", self.binarize, get_args(Binarize))
+        return self

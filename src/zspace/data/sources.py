@@ -69,6 +69,11 @@ def load(
         raise UserError(f"'{path}' cannot be read: {error}") from error
 
 
+def is_known(name: str) -> bool:
+    """Whether data of that name are a known set, which goes before a folder of the same name."""
+    return name in KNOWN
+
+
 def sources(data_dir: Path | None = None) -> list[Source]:
     """Every known set: name, one sentence, licence, and whether it can be had without network."""
     return [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from zspace.data import Samples
@@ -31,3 +33,41 @@ def evenly(samples: Samples, n: int) -> torch.Tensor:
     rank[order] = torch.arange(len(y)) - starts[y[order]]
     first = torch.argsort(rank * len(counts) + y)[:n]
     return first[torch.argsort(y[first], stable=True)]
+
+
+def subset(samples: Samples, most: int, seed: int = 0) -> Samples:
+    """At most `most` of the samples, drawn without replacement, in their order."""
+    if len(samples) <= most:
+        return samples
+    drawn = np.random.RandomState(seed).permutation(len(samples))[:most]
+    return replace(samples, index=samples.index[torch.from_numpy(np.sort(drawn))])
+
+
+def class_rows(
+    samples: Samples, classes: int, columns: int = 10, rows: int = 10, seed: int = 0
+) -> tuple[np.ndarray, list[int]]:
+    """A sheet (R, columns, C, H, W) of images drawn at random, and the class of each row.
+
+    With labels a row shows one class; few classes get several rows each, of more than `rows`
+    classes the first are shown. A class with too few images leaves white places. Without labels
+    there is no class: the list is empty.
+    """
+    random, y = np.random.RandomState(seed), samples.labels()
+    if y is None:
+        places = [random.permutation(len(samples))[: rows * columns]]
+        names, rows_each = [], -(-len(places[0]) // columns)
+    else:
+        shown = min(classes, rows)
+        rows_each = max(1, rows // shown)
+        of_class = [np.flatnonzero(y.numpy() == k) for k in range(shown)]
+        places = [random.permutation(found)[: rows_each * columns] for found in of_class]
+        names = [k for k in range(shown) for _ in range(rows_each)]
+    blocks = [_padded(samples, place, rows_each * columns) for place in places]
+    sheet = np.concatenate(blocks)
+    return sheet.reshape(-1, columns, *sheet.shape[1:]), names
+
+
+def _padded(samples: Samples, places: np.ndarray, n: int) -> np.ndarray:
+    """Images at the places, and white ones up to n."""
+    x = samples.images(torch.from_numpy(places)).numpy()
+    return np.pad(x, [(0, n - len(x))] + [(0, 0)] * 3, constant_values=1)

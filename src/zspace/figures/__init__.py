@@ -1,17 +1,22 @@
 """Figures: arrays -> matplotlib figure. Nothing here computes a result; nothing else draws."""
 
-from zspace.figures.basic import curves, image_grid, scatter
+from zspace.figures.basic import curves, overview, scatter
 from zspace.figures.house import COLOURS, INK, MUTED, figure, save
-from zspace.figures.overview import overview
+from zspace.figures.registry import FIGURES, Drawing, draw, write
+from zspace.figures.sheets import image_grid
 
 __all__ = [
     "COLOURS",
+    "FIGURES",
     "INK",
     "MUTED",
+    "Drawing",
     "curves",
+    "draw",
     "figure",
     "image_grid",
     "overview",
     "save",
     "scatter",
+    "write",
 ]

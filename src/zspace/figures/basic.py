@@ -1,8 +1,9 @@
-"""The plainest figures: grids of images, curves of one run, points of a plane."""
+"""The plainest figures: curves of one run, points of a plane, and what a training leaves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,37 +11,54 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from zspace.figures.house import COLOURS, INK, MUTED, figure, plain
+from zspace import explore
+from zspace.figures.house import (
+    COLOURS,
+    LEGEND,
+    MARKERS,
+    SMALL,
+    axis_names,
+    class_colours,
+    class_legend,
+    figure,
+    panels,
+    plain,
+    save,
+    title_of,
+)
+from zspace.figures.sheets import image_grid
+from zspace.runs import Run
 
 SPLITS = ("train", "validation")
+TERMS = {
+    "mse": "squared error (mse)",
+    "bce": "cross-entropy (bce)",
+    "nll": "-log p(x|z) (nll)",
+    "kl": "KL to the prior (kl)",
+    "iwae": "importance-weighted bound (iwae)",
+    "objective": "objective (weighted sum)",
+}
 
 
-def _picture(axes: Axes, image: np.ndarray) -> None:
-    """One image (C, H, W) in [0, 1] without any frame."""
-    pixels = np.clip(image.transpose(1, 2, 0), 0, 1)
-    grey = pixels.shape[2] == 1
-    axes.imshow(pixels[:, :, 0] if grey else pixels, cmap="gray", vmin=0, vmax=1)
-    axes.set_axis_off()
+def term_title(name: str) -> str:
+    """A term in words, and by its name in tables."""
+    return TERMS.get(name, name)
 
 
-def image_grid(rows: Sequence[np.ndarray], labels: Sequence[str], title: str) -> Figure:
-    """Rows of images, a name beside each: rows of (N, C, H, W) in [0, 1], one label a row."""
-    columns = len(rows[0])
-    fig = figure(1.2 + 0.62 * columns, 0.5 + 0.66 * len(rows), title)
-    grid = fig.subplots(len(rows), columns, squeeze=False, gridspec_kw={"wspace": 0.05})
-    for axes, images, label in zip(grid, rows, labels, strict=True):
-        for one, image in zip(axes, images, strict=True):
-            _picture(one, image)
-        axes[0].text(
-            -0.25, 0.5, label, transform=axes[0].transAxes, ha="right", va="center",
-            fontsize=9, color=INK,
-        )  # fmt: skip
-    return fig
+def run_title(run: Run) -> str:
+    """A run by its recipe and code size."""
+    return f"{title_of(run.job.recipe.replace('_', '-'))}, code size {run.job.arguments['latent']}"
 
 
-def _show_after_the_first(axes: Axes, values: Sequence[float]) -> None:
-    """Limit the axis to what came after epoch 1, whose mean would flatten all that follows."""
-    if len(values) > 8:
+def epochs_axis(axes: Axes) -> None:
+    """Whole epochs along the x axis."""
+    axis_names(axes, "epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def after_the_first(axes: Axes, values: Sequence[float]) -> None:
+    """Limit the y axis to what came after epoch 1, whose mean would flatten all that follows."""
+    if len(values) > 8 and max(values) > min(values):
         margin = 0.05 * (max(values) - min(values))
         axes.set_ylim(min(values) - margin, max(values) + margin)
 
@@ -48,40 +66,62 @@ def _show_after_the_first(axes: Axes, values: Sequence[float]) -> None:
 def curves(metrics: Sequence[dict[str, Any]], title: str) -> Figure:
     """A panel for each term: its mean on train and validation against the epoch."""
     names = [name for name in metrics[0]["train"] if name != "objective"]
-    fig = figure(3.4 * len(names) + 0.6, 2.9, title)
+    fig, grid = panels(len(names), title, "sum over an image, mean over images", ratio=0.8)
     epochs = [line["number"] for line in metrics]
-    for axes, name in zip(fig.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+    marker = "o" if len(epochs) == 1 else ""
+    for axes, name in zip(grid, names, strict=True):
         for split, colour in zip(SPLITS, (COLOURS[0], COLOURS[6]), strict=True):
-            axes.plot(epochs, [line[split][name] for line in metrics], color=colour, label=split)
-        plain(axes)
-        _show_after_the_first(
-            axes, [line[split][name] for line in metrics[1:] for split in SPLITS]
-        )
-        axes.set_title(name, fontsize=10, color=INK)
-        axes.set_xlabel("epoch", fontsize=9, color=INK)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(frameon=False, fontsize=8)
-    fig.axes[0].set_ylabel("sum over the image, mean over images", fontsize=8, color=MUTED)
+            values = [line[split][name] for line in metrics]
+            axes.plot(epochs, values, color=colour, label=split, marker=marker)
+        plain(axes, term_title(name))
+        after_the_first(axes, [line[split][name] for line in metrics[1:] for split in SPLITS])
+        epochs_axis(axes)
+        axes.legend(frameon=False, fontsize=SMALL)
     return fig
+
+
+def points(axes: Axes, at: np.ndarray, y: np.ndarray | None, classes: int) -> None:
+    """Points (N, 2), coloured by label y (N,); no class lies on top of the others."""
+    size = float(np.clip(14_000 / max(1, len(at)), 2.5, 14))
+    look = {"s": size, "alpha": 0.75, "linewidths": 0, "rasterized": True}
+    if y is None:
+        axes.scatter(at[:, 0], at[:, 1], color=COLOURS[0], **look)
+        return
+    second = (y >= 10) & (classes <= LEGEND)
+    for marker, chosen in zip(MARKERS, (~second, second), strict=True):
+        if chosen.any():
+            colours = class_colours(y[chosen], classes)
+            axes.scatter(*at[chosen].T, c=colours, marker=marker, **look)
 
 
 def scatter(
-    points: np.ndarray, y: np.ndarray | None, classes: Sequence[str], title: str
+    points_at: np.ndarray, y: np.ndarray | None, classes: Sequence[str], title: str
 ) -> Figure:
     """Points (N, 2), coloured by label y (N,) if there is one."""
-    fig = figure(5.4, 4.8, title)
+    fig = figure(6.4, 5.2, title)
     axes = fig.subplots()
-    if y is None:
-        axes.scatter(points[:, 0], points[:, 1], s=6, color=COLOURS[0], alpha=0.6, linewidths=0)
-    for i, name in enumerate(classes if y is not None else ()):
-        at = points[y == i]
-        axes.scatter(
-            at[:, 0], at[:, 1], s=7, color=COLOURS[i % 10], alpha=0.7, linewidths=0, label=name
-        )
+    points(axes, points_at, y, len(classes))
     plain(axes)
     axes.set_aspect("equal", adjustable="datalim")
-    if y is not None and len(classes) <= 20:
-        axes.legend(
-            frameon=False, fontsize=8, markerscale=2.5, loc="center left", bbox_to_anchor=(1, 0.5)
-        )
+    if y is not None:
+        class_legend(fig, classes)
     return fig
+
+
+def overview(run: Run) -> list[Path]:
+    """Draw a run's pictures into its folder: reconstructions, samples, codes, curves."""
+    folder, name = run.path / "figures", run.job.name
+    folder.mkdir(exist_ok=True)
+    data = run.data()
+    pairs, plane = explore.reconstructions(run, 12, data), explore.plane(run, data=data)
+    titles = ["test image", "decoded"]
+    rows, labels = explore.sample_rows(run, 12)
+    drawn = {
+        "reconstructions": image_grid([pairs.x, pairs.decoded], titles, f"{name}: unseen images"),
+        "samples": image_grid(rows, labels, f"{name}: decoded draws of N(0, I)"),
+        "codes": scatter(
+            plane.points, plane.y, run.spec.classes, f"{name}: {plane.axes}, test set"
+        ),
+        "curves": curves(run.metrics, f"{name}: training"),
+    }
+    return [save(fig, folder / f"{key}.png") for key, fig in drawn.items()]

@@ -1,16 +1,25 @@
-"""The house style: colours, an empty figure, a file.
+"""The house style: colours, names, an empty figure, panels, a file.
 
 Colours of classes are Petroff's ten, chosen for people with colour-vision deficiencies
-(Petroff. Accessible color sequences for data visualization. 2021, arXiv 2107.02270).
+(Petroff. Accessible color sequences for data visualization. 2021, arXiv 2107.02270); code sizes
+are shades of viridis, the larger the darker. Sizes of text assume that a figure may be shown at
+half its size.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
 
 from zspace import files
 
@@ -18,25 +27,131 @@ COLOURS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
     "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
-INK, MUTED = "#22252b", "#6b7280"
+INK, MUTED, FAINT = "#22252b", "#5b616e", "#d4d7dd"
+MARKERS = "o^"
+LEGEND = 20
+SMALL, NORMAL = 9.5, 10.5
+STYLE = {
+    "text.parse_math": False,  # a class may be called "$5"
+    "axes.unicode_minus": False,
+    "svg.hashsalt": "zspace",
+    "path.simplify": True,
+}
 
 
-def figure(width: float, height: float, title: str) -> Figure:
-    """An empty figure, sizes in inches, with the house's title."""
+def figure(width: float, height: float, title: str, note: str = "") -> Figure:
+    """An empty figure, sizes in inches, with the house's title and a note below."""
     fig = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    fig.suptitle(title, x=0.02, ha="left", fontsize=11, fontweight="bold", color=INK)
+    fig.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold", color=INK)
+    if note:
+        fig.supxlabel(note, x=0.01, ha="left", fontsize=SMALL, color=MUTED)
     return fig
 
 
+def panels(
+    n: int, title: str, note: str = "", *, side: float = 3.3, ratio: float = 1.0, **shared: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of n panels, at most three in a row; one alone is half as large again.
+
+    side: the width of a panel in inches. ratio: its height by its width.
+    """
+    columns = {1: 1, 2: 2, 4: 2}.get(n, 3)
+    side = {1: 1.5, 2: 1.25}.get(columns, 1.0) * side
+    rows = -(-n // columns)
+    fig = figure(side * columns, side * ratio * rows + (0.8 if note else 0.5), title, note)
+    grid = fig.subplots(rows, columns, squeeze=False, **shared).ravel()
+    for axes in grid[n:]:
+        axes.set_axis_off()
+    return fig, list(grid[:n])
+
+
+def plain(axes: Axes, title: str = "") -> None:
+    """Two spines, quiet ticks, the panel's title at the left."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=MUTED, labelsize=SMALL)
+    if title:
+        axes.set_title(title, loc="left", fontsize=NORMAL, color=INK)
+
+
+def axis_names(axes: Axes, x: str = "", y: str = "") -> None:
+    """What the axes are, in the house's hand."""
+    axes.set_xlabel(x, fontsize=SMALL, color=INK)
+    axes.set_ylabel(y, fontsize=SMALL, color=INK)
+
+
+def shades(n: int) -> list[Any]:
+    """n colours in an order that the eye sees, light to dark; none too pale for white paper."""
+    return list(matplotlib.colormaps["viridis"](np.linspace(0.85, 0.0, n) if n > 1 else [0.35]))
+
+
+def short(name: str, most: int = 16) -> str:
+    """A name that fits."""
+    name = " ".join(name.split())
+    return name if len(name) <= most else name[: most - 1].rstrip() + "…"
+
+
+def title_of(family: str) -> str:
+    """A family as its papers write it: 'cvae' is CVAE, 'beta-vae beta=4' is beta-VAE beta=4."""
+    recipe, *varied = family.split(" ")
+    parts = [part.upper() if part.endswith("ae") else part for part in recipe.split("-")]
+    return short(" ".join(["-".join(parts), *varied]), 30)
+
+
+def class_colours(y: np.ndarray, classes: int) -> np.ndarray:
+    """A colour (N, 4) for each label (N,): ten that repeat, or shades for more than 20 classes."""
+    if classes > LEGEND:
+        return np.asarray(matplotlib.colormaps["viridis"](y / max(1, classes - 1)))
+    return np.asarray([matplotlib.colors.to_rgba(COLOURS[k % 10]) for k in y])
+
+
+def class_legend(fig: Figure, classes: Sequence[str]) -> None:
+    """Colours and names of up to 20 classes, right of all panels; a colour bar for more."""
+    if len(classes) > LEGEND:
+        norm = matplotlib.colors.Normalize(0, len(classes) - 1)
+        scale = matplotlib.cm.ScalarMappable(norm, "viridis")
+        bar = fig.colorbar(scale, ax=fig.axes, shrink=0.7, aspect=30, pad=0.02)
+        bar.set_label("label", fontsize=SMALL, color=INK)
+        bar.ax.tick_params(colors=MUTED, labelsize=SMALL)
+        bar.outline.set_visible(False)
+        return
+    handles = [
+        Line2D([], [], color=COLOURS[k % 10], marker=MARKERS[k // 10], linestyle="", markersize=7)
+        for k in range(len(classes))
+    ]
+    side_legend(fig, handles, [short(name) for name in classes])
+
+
+def side_legend(
+    fig: Figure, handles: Sequence[Any], names: Sequence[str], title: str = ""
+) -> None:
+    """A legend right of all panels."""
+    legend = fig.legend(
+        handles, names, loc="outside right center", frameon=False, fontsize=SMALL,
+        labelcolor=INK, title=title or None, title_fontsize=SMALL, handletextpad=0.5,
+    )  # fmt: skip
+    legend.get_title().set_color(INK)
+    legend.set_alignment("left")
+
+
 def save(fig: Figure, path: Path, dpi: int = 150) -> Path:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, SVG or PDF, by the suffix, whole or not at all."""
+    kind = path.suffix[1:].lower()
+    kind = kind if kind in ("svg", "pdf") else "png"
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     content = io.BytesIO()
-    fig.savefig(content, format="png", dpi=dpi)
+    with matplotlib.rc_context(STYLE):
+        fig.savefig(
+            content, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.12, metadata=undated
+        )
     files.write(path, content.getvalue())
     return path
 
 
-def plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(MUTED)
-    axes.tick_params(colors=MUTED, labelsize=8)
+def frame(fig: Figure, dpi: int = 90) -> Image.Image:
+    """A figure as a picture, for an animation; the layout stays as it was drawn first."""
+    canvas = FigureCanvasAgg(fig)
+    fig.set_dpi(dpi)
+    canvas.draw()
+    fig.set_layout_engine("none")
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])

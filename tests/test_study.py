@@ -1,0 +1,501 @@
+"""The grid of a study, how it is trained, its table, and the command.
+
+Trainings are real but tiny: 300 digits of 14 x 14, 16 hidden units, 2 epochs.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+import zspace
+from zspace import cli, files, grid, studies, training
+from zspace.errors import UserError
+from zspace.grid import Grid, Outcome
+from zspace.progress import Quiet
+from zspace.runs import Run
+from zspace.study import Failed, Study, open_study
+from zspace.table import Cell, over_seeds, rows, write_table
+
+TINY = {"hidden": [16], "epochs": 2, "batch": 64, "precision": "fp32"}
+Conduct = Callable[..., list[Outcome]]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def conduct(digits: Path) -> Conduct:
+    """Train a tiny grid on the digits, and return what became of each run."""
+
+    def run(out: Path, *recipes: str, latent=(2,), seeds=1, jobs=1, vary=None, **fixed):
+        given = Grid(
+            recipes, latent, seeds, {"data": str(digits), **TINY, **fixed}, dict(vary or {})
+        )
+        return grid.conduct(
+            given, out, jobs=jobs, reporter=lambda *_: Quiet(), told=lambda *_: None
+        )
+
+    return run
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report has its own tests; drawing all its figures takes longer than a tiny study."""
+
+    def write(study: Study, path: Path, console: Console | None = None) -> Path:
+        files.write(path, b"<!doctype html>")
+        return path
+
+    monkeypatch.setattr(studies, "write_report", write)
+
+
+def names(given: Grid) -> list[str]:
+    return [entry.name for entry in given.entries()]
+
+
+def runs_of(folder: Path) -> dict[str, dict[str, Any]]:
+    record = json.loads((folder / "study.json").read_text())
+    return {entry["name"]: entry for entry in record["runs"]}
+
+
+# The grid
+
+
+def test_a_grid_is_every_combination_family_by_family():
+    given = Grid(("ae", "vae"), latent=(2, 5), seeds=2)
+    assert names(given) == [
+        f"{recipe}-{latent}-s{seed}" for recipe in ("ae", "vae") for latent in (2, 5) for seed in (0, 1)
+    ]  # fmt: skip
+    job = given.entries()[-1].job
+    assert (job.recipe, job.arguments["latent"], job.settings.seed) == ("vae", 5, 1)
+
+
+def test_the_default_grid_is_the_quick_comparison():
+    assert names(Grid()) == [f"{r}-{z}-s0" for r in ("ae", "vae", "cvae") for z in (2, 20)]
+    assert grid.PRESETS["full"] == (2, 5, 10, 20, 50, 100)
+
+
+def test_what_varies_names_the_family():
+    given = Grid(("beta-vae",), (2,), vary={"beta": [0.5, 4]})
+    assert [(e.name, e.family) for e in given.entries()] == [
+        ("beta-vae-beta=0.5-2-s0", "beta-vae beta=0.5"),
+        ("beta-vae-beta=4-2-s0", "beta-vae beta=4"),
+    ]
+    assert [e.job.arguments["beta"] for e in given.entries()] == [0.5, 4]
+
+
+def test_underscores_and_dashes_name_the_same_family():
+    assert names(Grid(("beta_vae",), (2,))) == ["beta-vae-2-s0"]
+
+
+def test_a_recipe_without_the_varied_option_is_trained_once():
+    given = Grid(("ae", "beta-vae"), (2,), vary={"beta": [0.5, 1, 4]})
+    assert [e.family for e in given.entries()] == [
+        "ae", "beta-vae beta=0.5", "beta-vae beta=1", "beta-vae beta=4",
+    ]  # fmt: skip
+
+
+def test_a_recipe_without_a_fixed_option_does_without():
+    jobs = [e.job for e in Grid(("ae", "beta-vae"), (2,), fixed={"beta": 2.0}).entries()]
+    assert "beta" not in jobs[0].arguments
+    assert jobs[1].arguments["beta"] == 2.0
+
+
+def test_settings_may_vary_for_all():
+    given = Grid(("ae", "vae"), (2,), vary={"lr": [0.001, 0.002]})
+    assert [e.job.settings.lr for e in given.entries()] == [0.001, 0.002] * 2
+    assert len(set(names(given))) == 4
+
+
+@pytest.mark.parametrize(
+    "given", [Grid(()), Grid(latent=()), Grid(seeds=0)], ids=["recipes", "sizes", "seeds"]
+)
+def test_a_grid_of_no_runs_says_so(given):
+    with pytest.raises(UserError, match="this grid has no runs: give at least one recipe"):
+        given.entries()
+
+
+@pytest.mark.parametrize("options", [{"fixed": {"epocs": 3}}, {"vary": {"epocs": [3, 4]}}])
+def test_an_unknown_option_gets_the_nearest(options):
+    with pytest.raises(UserError, match=r"'epocs' is unknown: did you mean 'epochs'\?"):
+        Grid(("ae",), (2,), **options).entries()
+
+
+def test_an_unknown_recipe_gets_the_nearest():
+    with pytest.raises(UserError, match=r"recipe 'cvea' is unknown: did you mean 'cvae'\?"):
+        Grid(("cvea",), (2,)).entries()
+
+
+# --set
+
+
+@pytest.mark.parametrize(
+    ("text", "fixed", "vary"),
+    [
+        ("epochs=5", {"epochs": 5}, {}),
+        ("beta=0.5,1,4", {}, {"beta": [0.5, 1, 4]}),
+        ("hidden=[16]", {"hidden": [16]}, {}),
+        ("hidden=[16,8]", {"hidden": [16, 8]}, {}),
+        ("hidden=[16],[32,32]", {}, {"hidden": [[16], [32, 32]]}),
+        ("weight-decay=0", {"weight_decay": 0}, {}),
+        ("lr=1e-3", {"lr": 0.001}, {}),
+        ("likelihood=gaussian", {"likelihood": "gaussian"}, {}),
+        ("anneal=none,warmup", {}, {"anneal": ["none", "warmup"]}),
+        ('size="28"', {"size": "28"}, {}),
+    ],
+)
+def test_choices_are_read(text, fixed, vary):
+    assert grid.parse_choices([text]) == (fixed, vary)
+
+
+@pytest.mark.parametrize("text", ["beta", "=4", "beta=", ""])
+def test_choices_that_are_none_are_explained(text):
+    with pytest.raises(UserError, match="is not understood: use NAME=VALUE or NAME=V1,V2,V3"):
+        grid.parse_choices([text])
+
+
+# Training a grid
+
+
+def test_a_study_trains_every_run_and_notes_it(conduct, tmp_path):
+    outcomes = conduct(tmp_path, "ae", "vae", latent=(2, 3))
+    assert [outcome.status for outcome in outcomes] == ["finished"] * 4
+    study = open_study(tmp_path)
+    assert {name: list(sizes) for name, sizes in study.families.items()} == {
+        "ae": [2, 3],
+        "vae": [2, 3],
+    }
+    record = json.loads((tmp_path / "study.json").read_text())
+    assert record["grid"]["recipes"] == ["ae", "vae"]
+    assert record["environment"]["torch"] == torch.__version__
+
+
+def test_what_is_done_is_not_done_again(conduct, tmp_path):
+    conduct(tmp_path, "ae", "vae")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("*") if p.is_file()}
+    outcomes = conduct(tmp_path, "ae", "vae", "cvae")
+    assert [outcome.status for outcome in outcomes] == ["finished"] * 3
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_a_half_done_run_goes_on_to_the_same_end(conduct, digits, tmp_path):
+    """Interrupted in its second epoch, it ends with the weights of an uninterrupted one."""
+    job = Grid(("vae",), (2,), 1, {"data": str(digits), **TINY}).entries()[0].job
+
+    class Stop(Quiet):
+        def step(self, fit) -> None:
+            if fit.step == 7:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        (tmp_path / "a/runs").mkdir(parents=True)
+        training.start(job, tmp_path / "a/runs/vae-2-s0", Stop(), save_every=0.0)
+    assert files.read_json(tmp_path / "a/runs/vae-2-s0/run.json")["status"] == "running"
+    for out in ("a", "b"):
+        assert [o.reason for o in conduct(tmp_path / out, "vae")] == [""]
+    halves, whole = (zspace.load(tmp_path / out / "runs/vae-2-s0") for out in ("a", "b"))
+    assert halves.record["files"] == whole.record["files"]
+    assert halves.result["epochs"] == 2
+
+
+def test_a_folder_without_a_record_is_cleaned(conduct, tmp_path):
+    left = tmp_path / "runs/ae-2-s0"
+    left.mkdir(parents=True)
+    (left / ".run.json.abc").write_text("{")
+    assert [o.status for o in conduct(tmp_path, "ae")] == ["finished"]
+    assert not (left / ".run.json.abc").exists()
+
+
+def test_a_failed_run_is_noted_and_the_rest_goes_on(conduct, tmp_path):
+    told: list[str] = []
+    outcomes = conduct(tmp_path, "ae", vary={"lr": [1e30, 0.002]})
+    told += [outcome.status for outcome in outcomes]
+    assert told == ["failed", "finished"]
+    assert "not finite" in outcomes[0].reason
+    study = open_study(tmp_path)
+    assert [failed.name for failed in study.failed] == [outcomes[0].entry.name]
+    assert study.failed[0].reason == outcomes[0].reason
+    assert list(study.families) == ["ae lr=0.002"]
+
+
+def test_a_failed_run_is_tried_again(conduct, tmp_path, monkeypatch):
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("the machine is on fire")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "start", refuse)
+        assert [o.reason for o in conduct(tmp_path, "ae")] == ["the machine is on fire"]
+    assert [o.status for o in conduct(tmp_path, "ae")] == ["finished"]
+
+
+def test_an_interruption_stops_the_study(conduct, tmp_path, monkeypatch):
+    def stop(*_: Any) -> None:
+        raise training.Interrupted("stopped at step 3")
+
+    monkeypatch.setattr(training, "start", stop)
+    with pytest.raises(training.Interrupted):
+        conduct(tmp_path, "ae", "vae")
+    assert {e["status"] for e in runs_of(tmp_path).values()} == {"waiting"}
+
+
+def test_other_settings_under_the_same_name_are_refused(conduct, tmp_path):
+    conduct(tmp_path, "ae")
+    before = (tmp_path / "runs/ae-2-s0/run.json").read_bytes()
+    with pytest.raises(UserError, match="trained with other settings than asked for now"):
+        conduct(tmp_path, "ae", epochs=3)
+    assert (tmp_path / "runs/ae-2-s0/run.json").read_bytes() == before
+
+
+def test_processes_give_the_same_weights(conduct, tmp_path, monkeypatch):
+    """With as many threads each: two processes on two cores have one each, as this one has."""
+    monkeypatch.setattr(grid.os, "cpu_count", lambda: 2)
+    conduct(tmp_path / "one", "ae", latent=(2, 3), jobs=1)
+    outcomes = conduct(tmp_path / "two", "ae", latent=(2, 3), jobs=2)
+    assert [outcome.status for outcome in outcomes] == ["finished"] * 2
+    for name in ("ae-2-s0", "ae-3-s0"):
+        one, two = (zspace.load(tmp_path / out / "runs" / name) for out in ("one", "two"))
+        assert one.record["files"] == two.record["files"]
+
+
+def test_a_process_that_fails_is_noted_too(conduct, tmp_path):
+    outcomes = conduct(tmp_path, "ae", jobs=2, lr=1e30)
+    assert [outcome.status for outcome in outcomes] == ["failed"]
+    assert "not finite" in outcomes[0].reason
+
+
+# Reading a study
+
+
+def test_a_run_is_a_study_of_one(runs):
+    study = open_study(runs["vae"].path)
+    assert list(study.families) == ["vae"]
+    assert study.chosen == {"vae": 3}
+    assert study.best("vae").path == runs["vae"].path
+
+
+def test_a_folder_that_is_neither_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"neither a study nor a run: it holds no study\.json"):
+        open_study(tmp_path)
+
+
+def test_a_study_of_a_newer_version_is_refused(tmp_path):
+    files.write_json(tmp_path / "study.json", {"format": 99, "runs": []})
+    with pytest.raises(UserError, match="newer zspace"):
+        open_study(tmp_path)
+
+
+def test_a_study_without_a_finished_run_is_refused(tmp_path):
+    waiting = {"name": "ae-2-s0", "family": "ae", "status": "waiting", "reason": ""}
+    files.write_json(tmp_path / "study.json", {"format": 1, "runs": [waiting]})
+    with pytest.raises(UserError, match="no finished run"):
+        open_study(tmp_path)
+
+
+def made_up(recipe: str, latent: int, seed: int, **splits: float | dict[str, float]) -> Run:
+    """Only what table and selection read of a run."""
+    terms = {s: v if isinstance(v, dict) else {"objective": v} for s, v in splits.items()}
+    run: Any = SimpleNamespace(
+        job=SimpleNamespace(
+            recipe=recipe, arguments={"latent": latent}, settings=SimpleNamespace(seed=seed)
+        ),
+        result={"epochs": 12, "best_epoch": 11, "seconds": 3.25, **terms},
+        record={"parameters": 1234},
+    )
+    return run
+
+
+def test_the_size_is_chosen_by_validation_alone():
+    """Test and train would both choose 20; validation, a mean over seeds, says 5."""
+    study = Study(
+        Path("made-up"),
+        [
+            made_up("ae", 20, 0, train=1.0, validation=9.0, test=1.0),
+            made_up("ae", 20, 1, train=1.0, validation=7.0, test=1.0),
+            made_up("ae", 5, 0, train=5.0, validation=8.5, test=9.0),
+            made_up("ae", 5, 1, train=5.0, validation=6.5, test=9.0),
+            made_up("vae", 2, 0, train=2.0, validation=3.0, test=3.0),
+        ],
+    )
+    assert study.chosen == {"ae": 5, "vae": 2}
+    assert study.best("ae").job.settings.seed == 0
+    assert list(study.families["ae"]) == [5, 20]
+
+
+def test_a_cell_is_mean_and_spread_over_seeds():
+    runs = [made_up("ae", 2, seed, test={"mse": mse}) for seed, mse in enumerate((4.0, 6.0, 8.0))]
+    assert over_seeds(runs, "test", "mse") == Cell(6.0, 2.0)
+    assert str(over_seeds(runs, "test", "mse")) == "6.00 ± 2.00"
+    assert str(over_seeds(runs[:1], "test", "mse")) == "4.00"
+    assert over_seeds(runs, "test", "kl") is None
+
+
+SPLIT = {"mse": 4.0, "objective": 4.0}
+
+
+def test_the_table_has_every_term_of_every_run(tmp_path):
+    with_kl = {"mse": 3.0, "kl": 2.0, "objective": 5.0}
+    study = Study(
+        Path("made-up"),
+        [
+            made_up("ae", 2, 0, train=SPLIT, validation=SPLIT, test=SPLIT),
+            made_up("vae", 2, 0, train=with_kl, validation=with_kl, test={**with_kl, "kl": 2.5}),
+        ],
+        [Failed("cvae-2-s0", 'loss is "nan", at step 3')],
+    )
+    assert rows(study)[1]["test_kl"] == 2.5
+    text = write_table(study, tmp_path / "table.csv").read_text()
+    read = list(csv.DictReader(io.StringIO(text)))
+    assert list(read[0]) == [
+        "family", "latent", "seed", "epochs", "best_epoch", "seconds", "parameters",
+        "train_mse", "train_objective", "validation_mse", "validation_objective",
+        "test_mse", "test_objective", "train_kl", "validation_kl", "test_kl", "failed",
+    ]  # fmt: skip
+    assert [row["family"] for row in read] == ["ae", "vae", "cvae-2-s0"]
+    assert (read[0]["test_kl"], read[1]["test_kl"]) == ("", "2.5")
+    assert read[2]["failed"] == 'loss is "nan", at step 3'
+
+
+# The command
+
+
+def zs(*args: Any) -> int:
+    return cli.main([str(arg) for arg in args])
+
+
+def study_args(digits: Path, out: Path) -> list[Any]:
+    return ["--data", digits, "--latent", 2, "--set", "hidden=[16]", "epochs=2", "--out", out]
+
+
+def table_of(out: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO((out / "table.csv").read_text())))
+
+
+def test_the_command_trains_writes_and_tells(no_report, digits, tmp_path, capsys):
+    out = tmp_path / "study"
+    assert zs("study", "ae", "vae", *study_args(digits, out), "--seeds", 2) == 0
+    said = capsys.readouterr()
+    assert said.out.strip() == str(out / "report.html")
+    assert "4 runs ->" in said.err
+    assert "[4/4] vae-2-s1" in said.err
+    table = table_of(out)
+    assert [(row["family"], row["seed"]) for row in table] == [
+        ("ae", "0"), ("ae", "1"), ("vae", "0"), ("vae", "1"),
+    ]  # fmt: skip
+    assert (out / "runs/ae-2-s0/snapshots.npz").is_file()
+    assert float(table[0]["test_mse"]) == pytest.approx(
+        zspace.load(out / "runs/ae-2-s0").result["test"]["mse"]
+    )
+
+
+def test_the_command_is_quiet_when_asked(no_report, digits, tmp_path, capsys):
+    assert zs("study", "ae", *study_args(digits, tmp_path / "s"), "--quiet") == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.strip().endswith("report.html")
+
+
+def test_the_command_reports_a_failed_run_and_succeeds(no_report, digits, tmp_path, capsys):
+    out = tmp_path / "s"
+    args = [*study_args(digits, out)[:-2], "lr=1e30,0.002", "--out", out]
+    assert zs("study", "ae", *args) == 0
+    assert "failed: " in capsys.readouterr().err
+    assert "not finite" in (out / "table.csv").read_text()
+
+
+def test_the_command_fails_where_every_run_does(no_report, digits, tmp_path, capsys):
+    args = [*study_args(digits, tmp_path / "s")[:-2], "lr=1e30", "--out", tmp_path / "s"]
+    assert zs("study", "ae", *args) == 2
+    assert "all 1 runs failed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--seeds", 0], "this grid has no runs"),
+        (["--set", "epochs"], "is not understood"),
+        (["--set", "epocs=3"], "did you mean 'epochs'"),
+        (["--set", "bta=3,4"], "'bta' is unknown"),
+        (["--latent", 0], "latent is 0"),
+        (["--set", "lr=-1"], "lr is -1"),
+    ],
+)
+def test_bad_grids_are_a_sentence(no_report, digits, tmp_path, capsys, args, words):
+    out = tmp_path / "s"
+    assert zs("study", "ae", "--data", digits, "--out", out, *args) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("data", "preset", "sizes"),
+    [
+        ("mnist5k", None, (2, 20)),
+        ("mnist", None, (2, 5, 10, 20, 50, 100)),
+        ("mnist", "quick", (2, 20)),
+        ("mnist5k", "full", (2, 5, 10, 20, 50, 100)),
+    ],
+)
+def test_presets_choose_the_sizes(no_report, tmp_path, monkeypatch, data, preset, sizes):
+    seen: list[Grid] = []
+
+    def stop(given: Grid, *_: Any) -> None:
+        seen.append(given)
+        raise UserError("seen enough")
+
+    monkeypatch.setattr(studies, "_train", stop)
+    with pytest.raises(UserError, match="seen enough"):
+        studies.run(("ae",), data=data, preset=preset, out=tmp_path)
+    assert seen[0].latent == sizes
+    assert seen[0].fixed["data"] == data
+
+
+def test_sizes_of_ones_own_go_before_the_preset(no_report, tmp_path, monkeypatch):
+    seen: list[Grid] = []
+    monkeypatch.setattr(studies, "_train", lambda given, *_: seen.append(given))
+    with pytest.raises(UserError, match="neither a study nor a run"):
+        studies.run(("ae",), latent=(7,), out=tmp_path)
+    assert seen[0].latent == (7,)
+
+
+def test_the_second_command_goes_on_where_the_first_was(no_report, digits, tmp_path, capsys):
+    out = tmp_path / "s"
+    assert zs("study", "ae", *study_args(digits, out)) == 0
+    noted = (out / "runs/ae-2-s0/run.json").stat().st_mtime_ns
+    (out / "table.csv").unlink()
+    shutil.rmtree(out / "runs/ae-2-s0/figures", ignore_errors=True)
+    assert zs("study", "ae", "vae", *study_args(digits, out)) == 0
+    assert (out / "runs/ae-2-s0/run.json").stat().st_mtime_ns == noted
+    assert len(table_of(out)) == 2
+
+
+# Snapshots
+
+
+def test_snapshots_hold_the_training_in_pictures(conduct, tmp_path):
+    conduct(tmp_path, "cvae", snapshots=5, epochs=4)
+    with np.load(tmp_path / "runs/cvae-2-s0/snapshots.npz", allow_pickle=False) as kept:
+        assert kept["epoch"].tolist() == [1, 2, 3, 4]
+        assert kept["codes"].shape == (4, 30, 2)
+        assert kept["reconstructions"].shape == (4, 10, 1, 14, 14)
+        assert kept["x"].shape == (10, 1, 14, 14)
+        run = zspace.load(tmp_path / "runs/cvae-2-s0")
+        test = run.data().test
+        assert kept["y"].tolist() == test.labels().tolist()
+        if run.result["best_epoch"] == 4:
+            z = run.encode(test.images(), test.labels()).numpy()
+            np.testing.assert_allclose(kept["codes"][-1], z, atol=2e-3, rtol=2e-3)
