@@ -167,7 +167,8 @@ def test_files_and_functions_stay_short(path):
     for node in ast.walk(TREES[path]):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
-            lines = node.end_lineno - node.lineno + 1
+            documented = len((ast.get_docstring(node) or "").splitlines())
+            lines = node.end_lineno - node.lineno + 1 - documented  # a command's help is its doc
             assert lines <= 40, f"{named(path)}: {node.name} has {lines} lines"
 
 

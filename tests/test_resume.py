@@ -268,10 +268,10 @@ def test_two_trainings_that_begin_at_once_get_two_folders(digits, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     prepare = training.Session.prepare
 
-    def slow(job):
+    def slow(job, **options):
         if not Path("runs/vae-digits-3").exists():
             Path("runs/vae-digits-3").mkdir(parents=True)
-        return prepare(job)
+        return prepare(job, **options)
 
     monkeypatch.setattr(training.Session, "prepare", slow)
     run = train(digits, None, epochs=1)  # type: ignore[arg-type]

@@ -245,7 +245,7 @@ ABOUT = "Build, train, compare and explore autoencoders from parts."
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit codes: 0, 2 for a user's error, 1 for ours."""
     args = list(sys.argv[1:] if argv is None else argv)
-    warnings.showwarning = _one_line  # type: ignore[assignment] # it takes what it needs
+    warnings.formatwarning = _one_line  # type: ignore[assignment] # it reads one argument
     try:
         code = _main(args)
         sys.stdout.flush()
@@ -261,9 +261,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _one_line(message: Warning | str, *_: object) -> None:
+def _one_line(message: Warning | str, *_: object) -> str:
     """A warning as the user should see it: the sentence, without the line of code."""
-    print(f"zspace: {message}", file=sys.stderr)
+    return f"zspace: {message}\n"
 
 
 def _main(args: list[str]) -> int:

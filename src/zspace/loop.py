@@ -220,7 +220,7 @@ class Fit:
             setattr(self, name, state["counters"][name])
         meter = state["meter"]
         total = meter["total"] if meter["count"] else None
-        self.meter = Meter(self.step, meter["names"], total=total, count=meter["count"])
+        self.meter = Meter(self.step, names=meter["names"], total=total, count=meter["count"])
         set_random_state(state["random"], self.device)
 
 

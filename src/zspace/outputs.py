@@ -19,6 +19,13 @@ from zspace.errors import UserError
 from zspace.runs import Run, class_numbers
 
 
+class Screen(Console):
+    """Standard output; a reader that has seen enough, head say, is no error of ours."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def sample(run: Run, *, n: int, label: str | None, seed: int, out: Path) -> Path:
     """Write n samples as one sheet (.png), arrays (.npz) or a folder of PNG files."""
     y = _label(run, label)
@@ -98,7 +105,7 @@ def _ready(path: Path) -> Path:
 
 def list_recipes() -> None:
     """Print every recipe with its sentence and reference."""
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     for name in recipe_list.RECIPES:
         sentence, _, reference = recipe_list.about(name).partition("\n\n")
         console.print(f"[bold]{name.replace('_', '-')}[/bold]  {' '.join(sentence.split())}")
@@ -110,7 +117,7 @@ def list_data(data_dir: Path | None) -> None:
     table = Table("name", "what", "licence", "here", box=None, header_style="bold")
     for name, what, licence, here in sources(data_dir):
         table.add_row(name, what, licence, "yes" if here else "no")
-    Console().print(table)
+    Screen().print(table)
     print("A folder of images, an .npz or an .npy file are data too: --data PATH.")
 
 
@@ -133,4 +140,4 @@ def describe_data(name: str, data_dir: Path | None) -> None:
         if value in ({}, [], ()):
             continue
         table.add_row(f"[bold]{key}[/bold]", _plainly(value))
-    Console().print(table)
+    Screen().print(table)

@@ -83,7 +83,7 @@ def curves(metrics: Sequence[dict[str, Any]], title: str) -> Figure:
 def points(axes: Axes, at: np.ndarray, y: np.ndarray | None, classes: int) -> None:
     """Points (N, 2), coloured by label y (N,); no class lies on top of the others."""
     size = float(np.clip(14_000 / max(1, len(at)), 2.5, 14))
-    look = {"s": size, "alpha": 0.75, "linewidths": 0, "rasterized": True}
+    look: dict[str, Any] = {"s": size, "alpha": 0.75, "linewidths": 0, "rasterized": True}
     if y is None:
         axes.scatter(at[:, 0], at[:, 1], color=COLOURS[0], **look)
         return
