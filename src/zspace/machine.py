@@ -53,13 +53,18 @@ def _bf16_pays_on_cpu() -> bool:
     def seconds(dtype: torch.dtype) -> float:
         a = torch.ones(256, 256, dtype=dtype)
         times = []
-        for _ in range(6):
+        for _ in range(10):
             start = time.perf_counter()
             a @ a
             times.append(time.perf_counter() - start)
         return min(times)
 
-    return seconds(torch.float32) > 1.5 * seconds(torch.bfloat16)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several wait for each other when the machine is busy
+    try:
+        return seconds(torch.float32) > 1.5 * seconds(torch.bfloat16)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

@@ -27,12 +27,13 @@ def windows(points: np.ndarray) -> tuple[Window, Window]:
     """The densest window of points (N, 2), and the emptiest one that lies among them.
 
     Candidates are squares that tile the box which holds 98% of each coordinate. The emptiest is
-    looked for between the 20% and the 80% quantile of both coordinates; of several that are
+    looked for between the 5% and the 95% quantile of both coordinates; of several that are
     equally empty, the one nearest to the median: a hole, not the outside.
     """
     low, high = np.quantile(points, [0.01, 0.99], axis=0)
     side = max((high - low).max() / CELLS, 1e-6)
-    edges = [np.arange(a, b + side, side) for a, b in zip(low, high, strict=True)]
+    cells = np.maximum(1, np.ceil((high - low) / side - 1e-9)).astype(int)
+    edges = [a + side * np.arange(n + 1) for a, n in zip(low, cells, strict=True)]
     counts = np.histogram2d(points[:, 0], points[:, 1], bins=edges)[0].astype(int)
     middles = np.stack(
         np.meshgrid(*[edge[:-1] + side / 2 for edge in edges], indexing="ij"), axis=-1
@@ -43,7 +44,7 @@ def windows(points: np.ndarray) -> tuple[Window, Window]:
 
 def _hole(points: np.ndarray, counts: np.ndarray, middles: np.ndarray) -> tuple[int, ...]:
     """The cell among the points with the fewest of them, nearest to their median."""
-    inner, outer = np.quantile(points, [0.2, 0.8], axis=0)
+    inner, outer = np.quantile(points, [0.05, 0.95], axis=0)
     within = ((middles >= inner) & (middles <= outer)).all(-1)
     distance = np.linalg.norm(middles - np.median(points, axis=0), axis=-1)
     order = np.lexsort((distance.ravel(), counts.ravel(), ~within.ravel()))

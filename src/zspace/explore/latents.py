@@ -16,6 +16,7 @@ from zspace.runs import Run
 from zspace.types import Batch
 
 MOST = 10_000
+LINE = "the code dimension"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def plane(run: Run, most: int = MOST, data: Data | None = None) -> Plane:
         return Plane(found.z, found.y, "the two code dimensions")
     if found.z.shape[1] == 1:
         points = np.c_[found.z, np.zeros(len(found.z))]
-        return Plane(points, found.y, "the code dimension")
+        return Plane(points, found.y, LINE)
     flat = principal(found.z, 2)
     x, y = flat.project(np.zeros((1, found.z.shape[1])))[0]
     return Plane(flat.points, found.y, "two principal components", (float(x), float(y)))

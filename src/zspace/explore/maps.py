@@ -30,11 +30,11 @@ def principal(z: np.ndarray, n: int = 2) -> Principal:
     """The first n principal components of z (N, Z)."""
     from sklearn.decomposition import PCA  # slow to import
 
+    if np.ptp(z, axis=0).max() == 0:
+        return Principal(np.zeros((len(z), n)), z[0], np.eye(n, z.shape[1]), np.zeros(n))
     fitted = PCA(n, svd_solver="full" if z.shape[1] < 1000 else "auto", random_state=0)
     points = fitted.fit_transform(z)
-    return Principal(
-        points, fitted.mean_, fitted.components_, np.nan_to_num(fitted.explained_variance_ratio_)
-    )
+    return Principal(points, fitted.mean_, fitted.components_, fitted.explained_variance_ratio_)
 
 
 def tsne(x: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -46,6 +46,8 @@ def tsne(x: np.ndarray, seed: int = 0) -> np.ndarray:
     """
     from openTSNE import TSNE  # slow to import
 
+    if np.ptp(x, axis=0).max() < 1e-7:
+        return np.zeros((len(x), 2))  # one point
     if x.shape[1] > 50 and len(x) > 50:
         x = principal(x, 50).points
     if x.shape[1] == 1:

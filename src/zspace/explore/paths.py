@@ -74,7 +74,7 @@ def ends(data: Data) -> torch.Tensor:
     return first[[len(first) // 4, (3 * len(first)) // 4]]
 
 
-def walk(run: Run, data: Data | None = None, steps: int = 10) -> Walk:
+def walk(run: Run, data: Data | None = None, steps: int = 11) -> Walk:
     """Between two test images; for a conditional model their labels are mixed like the codes."""
     data, t = data or run.data(), np.linspace(0, 1, steps, dtype=np.float32)
     i = ends(data)
@@ -107,7 +107,7 @@ class Tweak:
     offsets: np.ndarray
 
 
-def tweak(run: Run, data: Data | None = None, steps: int = 9, reach: float = 2.5) -> Tweak:
+def tweak(run: Run, data: Data | None = None, steps: int = 9, reach: float = 2.0) -> Tweak:
     """Vary the two dimensions that tell most: by KL, or by variance where there is no KL."""
     data = data or run.data()
     summary, found = posterior_summary(run, data), codes(run, data)

@@ -1,8 +1,8 @@
 """Figures: arrays -> matplotlib figure. Nothing here computes a result; nothing else draws."""
 
 from zspace.figures.basic import curves, overview, scatter
+from zspace.figures.catalogue import FIGURES, Drawing, draw, gif, write
 from zspace.figures.house import COLOURS, INK, MUTED, figure, save
-from zspace.figures.registry import FIGURES, Drawing, draw, write
 from zspace.figures.sheets import image_grid
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "curves",
     "draw",
     "figure",
+    "gif",
     "image_grid",
     "overview",
     "save",

@@ -35,7 +35,7 @@ TERMS = {
     "bce": "cross-entropy (bce)",
     "nll": "-log p(x|z) (nll)",
     "kl": "KL to the prior (kl)",
-    "iwae": "importance-weighted bound (iwae)",
+    "iwae": "K-sample bound (iwae)",
     "objective": "objective (weighted sum)",
 }
 
@@ -53,7 +53,7 @@ def run_title(run: Run) -> str:
 def epochs_axis(axes: Axes) -> None:
     """Whole epochs along the x axis."""
     axis_names(axes, "epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
 
 
 def after_the_first(axes: Axes, values: Sequence[float]) -> None:
@@ -91,7 +91,39 @@ def points(axes: Axes, at: np.ndarray, y: np.ndarray | None, classes: int) -> No
     for marker, chosen in zip(MARKERS, (~second, second), strict=True):
         if chosen.any():
             colours = class_colours(y[chosen], classes)
-            axes.scatter(*at[chosen].T, c=colours, marker=marker, **look)
+            axes.scatter(at[chosen, 0], at[chosen, 1], c=colours, marker=marker, **look)
+
+
+def spread(axes: Axes, at: np.ndarray, also: np.ndarray | None = None) -> None:
+    """Limits that hold all but a few of points (N, 2), and also others, of one scale."""
+    low, high = np.quantile(at, [0.0005, 0.9995], axis=0)
+    if also is not None:
+        low, high = np.minimum(low, also.min(0)), np.maximum(high, also.max(0))
+    middle, reach = (low + high) / 2, max(0.55 * (high - low).max(), 1e-6)
+    axes.set_xlim(middle[0] - reach, middle[0] + reach)
+    axes.set_ylim(middle[1] - reach, middle[1] + reach)
+    axes.set_aspect("equal", adjustable="box")
+
+
+def strips(at: np.ndarray, y: np.ndarray | None) -> np.ndarray:
+    """Points (..., N, 2) of a one-dimensional code, whose second coordinate is 0, set apart in a
+    strip for each label; other points as they are.
+    """
+    if at[..., 1].any():
+        return at
+    row = np.zeros(at.shape[-2]) if y is None else y
+    within = np.random.RandomState(0).uniform(0.1, 0.9, len(row))
+    height = np.ptp(at[..., 0]) / (row.max() + 1)
+    return np.stack([at[..., 0], np.broadcast_to((row + within) * height, at.shape[:-1])], axis=-1)
+
+
+def bare(axes: Axes, at: np.ndarray, title: str = "") -> None:
+    """A map of points (N, 2) whose axes mean nothing: no ticks, no spines."""
+    plain(axes, title)
+    spread(axes, at)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks([])
+    axes.set_yticks([])
 
 
 def scatter(

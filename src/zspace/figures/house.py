@@ -18,7 +18,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from zspace import files
@@ -30,8 +32,8 @@ COLOURS = (
 INK, MUTED, FAINT = "#22252b", "#5b616e", "#d4d7dd"
 MARKERS = "o^"
 LEGEND = 20
-SMALL, NORMAL = 9.5, 10.5
-STYLE = {
+SMALL, NORMAL, PAD = 9.5, 10.5, 0.08
+STYLE: Any = {
     "text.parse_math": False,  # a class may be called "$5"
     "axes.unicode_minus": False,
     "svg.hashsalt": "zspace",
@@ -41,11 +43,39 @@ STYLE = {
 
 def figure(width: float, height: float, title: str, note: str = "") -> Figure:
     """An empty figure, sizes in inches, with the house's title and a note below."""
-    fig = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    fig.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold", color=INK)
+    layout = ConstrainedLayoutEngine(w_pad=PAD, h_pad=PAD)
+    fig = Figure(figsize=(width, height), layout=layout, facecolor="white")
+    left = PAD / width
+    fig.suptitle(title, x=left, ha="left", fontsize=12.5, fontweight="bold", color=INK)
     if note:
-        fig.supxlabel(note, x=0.01, ha="left", fontsize=SMALL, color=MUTED)
+        fig.supxlabel(note, x=left, ha="left", fontsize=SMALL, color=MUTED)
     return fig
+
+
+def tighten(fig: Figure) -> Figure:
+    """Take away the height and width that panels of a fixed shape leave free."""
+    for _ in range(3):
+        fig.draw_without_rendering()
+        free = _free(fig)
+        if free.max() < 0.004:
+            break
+        fig.set_size_inches(fig.get_size_inches() * (1 - free))
+    return fig
+
+
+def _free(fig: Figure) -> np.ndarray:
+    """The share of the width and of the height that no panel of a column, or row, makes use of."""
+    least: tuple[dict[int, float], dict[int, float]] = {}, {}
+    for axes in fig.axes:
+        spec, box = axes.get_subplotspec(), axes.get_tightbbox()
+        if spec is None or box is None or not (axes.axison or axes.has_data()):
+            continue
+        slot = axes.get_position(original=True)
+        used = Bbox.intersection(slot, box.transformed(fig.transFigure.inverted()))
+        free = np.subtract(slot.size, 0 if used is None else used.size)
+        for place, span, share in zip(least, (spec.colspan, spec.rowspan), free, strict=True):
+            place[span.start] = min(share, place.get(span.start, 1.0))
+    return np.array([sum(place.values()) for place in least])
 
 
 def panels(
@@ -82,7 +112,7 @@ def axis_names(axes: Axes, x: str = "", y: str = "") -> None:
 
 def shades(n: int) -> list[Any]:
     """n colours in an order that the eye sees, light to dark; none too pale for white paper."""
-    return list(matplotlib.colormaps["viridis"](np.linspace(0.85, 0.0, n) if n > 1 else [0.35]))
+    return list(matplotlib.colormaps["viridis"](np.linspace(0.82, 0.03, n) if n > 1 else [0.3]))
 
 
 def short(name: str, most: int = 16) -> str:
@@ -123,12 +153,13 @@ def class_legend(fig: Figure, classes: Sequence[str]) -> None:
 
 
 def side_legend(
-    fig: Figure, handles: Sequence[Any], names: Sequence[str], title: str = ""
+    at: Figure | Axes, handles: Sequence[Any], names: Sequence[str], title: str = ""
 ) -> None:
-    """A legend right of all panels."""
-    legend = fig.legend(
-        handles, names, loc="outside right center", frameon=False, fontsize=SMALL,
-        labelcolor=INK, title=title or None, title_fontsize=SMALL, handletextpad=0.5,
+    """A legend right of all panels of a figure, or in a panel that holds nothing else."""
+    legend = at.legend(
+        handles, names, loc="outside right center" if isinstance(at, Figure) else "center",
+        frameon=False, fontsize=SMALL, labelcolor=INK, title=title or None, title_fontsize=SMALL,
+        handletextpad=0.5,
     )  # fmt: skip
     legend.get_title().set_color(INK)
     legend.set_alignment("left")
@@ -148,10 +179,13 @@ def save(fig: Figure, path: Path, dpi: int = 150) -> Path:
     return path
 
 
-def frame(fig: Figure, dpi: int = 90) -> Image.Image:
+def frame(fig: Figure, dpi: int = 120) -> Image.Image:
     """A figure as a picture, for an animation; the layout stays as it was drawn first."""
-    canvas = FigureCanvasAgg(fig)
     fig.set_dpi(dpi)
+    if isinstance(fig.get_layout_engine(), ConstrainedLayoutEngine):
+        tighten(fig)
+        fig.draw_without_rendering()
+        fig.set_layout_engine("none")
+    canvas = FigureCanvasAgg(fig)
     canvas.draw()
-    fig.set_layout_engine("none")
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from PIL import Image
 
 from zspace import explore
 from zspace.explore import Moments
 from zspace.figures import needs
-from zspace.figures.basic import after_the_first, epochs_axis, points, spread, term_title
+from zspace.figures.basic import after_the_first, epochs_axis, points, spread, strips, term_title
 from zspace.figures.house import (
     INK,
-    MUTED,
-    SMALL,
-    axis_names,
+    class_legend,
     figure,
     frame,
     plain,
@@ -29,7 +25,6 @@ from zspace.figures.house import (
     side_legend,
     title_of,
 )
-from zspace.figures.registry import drawing
 from zspace.figures.sheets import pixels
 from zspace.runs import Run
 from zspace.study import Study
@@ -47,29 +42,41 @@ def terms(study: Study) -> dict[str, list[str]]:
     return dict(sorted(found.items(), key=lambda item: item[0] == "objective"))
 
 
-@drawing("curves", "Training and validation curves")
 def curves(study: Study) -> Figure:
-    """Each term against the epoch: a column a family, a row a term, a colour a code size."""
+    """Each term against the epoch: a colour a code size; two or three families stand side by
+    side, more of them below each other.
+    """
     rows, families = terms(study), list(study.families)
     sizes = sorted({size for family in families for size in study.families[family]})
     colours = dict(zip(sizes, shades(len(sizes)), strict=True))
     note = "sum over an image, mean over images; the first epoch may lie outside"
-    width = 3.1 * len(families) + (1.6 if len(families) > 1 else 3.0)
-    fig = figure(width, 2.6 * len(rows) + 0.8, "Training and validation", note)
-    grid = fig.subplots(len(rows), len(families), squeeze=False, sharex="col", sharey="row")
-    for line, name in zip(grid, rows, strict=True):
-        panel: list[float] = []
-        for axes, family in zip(line, families, strict=True):
-            if family not in rows[name]:
-                axes.set_axis_off()
-                continue
-            panel += _lines(axes, study.families[family], name, colours)
+    beside = len(families) in (2, 3)
+    shape = (len(rows), len(families)) if beside else (len(families), len(rows))
+    width = {1: 6.6, 2: 7.8}.get(shape[1], 3.1 * shape[1])
+    fig = figure(width, 2.6 * shape[0] + 0.8, "Training and validation", note)
+    grid = fig.subplots(*shape, squeeze=False)
+    by_term = grid if beside else grid.T
+    for line, (name, having) in zip(by_term, rows.items(), strict=True):
+        _term(dict(zip(families, line, strict=True)), study, name, having, colours)
+    _key(fig, grid, sizes, colours)
+    return fig
+
+
+def _term(
+    panels: dict[str, Axes], study: Study, name: str, having: list[str], colours: dict[int, Any]
+) -> None:
+    """One term of all families that have it, on axes of the same height."""
+    values: list[float] = []
+    for family, axes in panels.items():
+        if family in having:
+            values += _lines(axes, study.families[family], name, colours)
             plain(axes, f"{title_of(family)}: {term_title(name)}")
             epochs_axis(axes)
-            axes.tick_params(labelbottom=True, labelleft=True)
-        after_the_first(next(a for a in line if a.axison), panel)
-    _key(fig, sizes, colours)
-    return fig
+        else:
+            axes.set_axis_off()
+    for family in having[1:]:
+        panels[family].sharey(panels[having[0]])
+    after_the_first(panels[having[0]], values)
 
 
 def _lines(
@@ -83,61 +90,72 @@ def _lines(
             for split, style, width in (("train", "--", 1.0), ("validation", "-", 1.8)):
                 y = [line[split][term] for line in metrics]
                 marker = "o" if len(y) == 1 else ""
-                axes.plot(
-                    epochs, y, style, color=colours[size], linewidth=width, marker=marker
-                )
+                axes.plot(epochs, y, style, color=colours[size], linewidth=width, marker=marker)
                 values += y[1:]
     return values
 
 
-def _key(fig: Figure, sizes: list[int], colours: dict[int, Any]) -> None:
-    """What colours and line styles mean; of many code sizes some stand for all."""
-    few = sizes if len(sizes) <= MANY else [sizes[i] for i in np.linspace(0, len(sizes) - 1, 6, dtype=int)]
+def _key(fig: Figure, grid: np.ndarray, sizes: list[int], colours: dict[int, Any]) -> None:
+    """What colours and lines mean, in a free panel or else beside; some of many sizes."""
+    places = np.arange(len(sizes))
+    if len(sizes) > MANY:
+        places = np.linspace(0, len(sizes) - 1, 6, dtype=int)
+    few = [sizes[i] for i in places]
     styles = [
         Line2D([], [], color=INK, linewidth=1.8),
         Line2D([], [], color=INK, linewidth=1.0, linestyle="--"),
     ]
     handles = [Line2D([], [], color=colours[size], linewidth=3) for size in few]
     names = ["validation", "train", *(f"code size {size}" for size in few)]
-    side_legend(fig, [*styles, *handles], names)
+    free = [axes for axes in grid.ravel() if not axes.axison]
+    side_legend(free[0] if free else fig, [*styles, *handles], names)
 
 
-@drawing("training", "Codes and reconstructions while training", needs.snapshots, 350)
 def training(study: Study) -> list[Image.Image]:
-    """Codes of test images and fixed reconstructions, epoch by epoch."""
-    runs = needs.recorded(study)
-    kept = {family: explore.moments(run) for family, run in runs.items()}
-    films = {family: film for family, film in kept.items() if film is not None}
-    fig = figure(3.3 * len(films) + (1.2 if len(films) == 1 else 0), 5.4, "While training")
-    grid = fig.subplots(2, len(films), squeeze=False, height_ratios=[2.5, 1])
-    scenes = [
-        _Scene(grid[:, i], film, needs.shown(study, family, runs[family]), len(study.data.classes))
-        for i, (family, film) in enumerate(films.items())
-    ]
-    steps = max(len(film.epoch) for film in films.values())
-    return [_frame(fig, scenes, step) for step in range(steps)]
+    """Codes of test images and fixed reconstructions, epoch by epoch; three families a row."""
+    films = _films(study)
+    columns, bands = min(3, len(films)), -(-len(films) // 3)
+    note = "above: codes of test images; below: test images and their reconstructions"
+    fig = figure(max(3.3 * columns, 4.6), 4.6 * bands + 0.6, "While training", note)
+    grid = fig.subplots(2 * bands, columns, squeeze=False, height_ratios=[2.4, 1] * bands)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    if study.data.classes:
+        class_legend(fig, study.data.classes)
+    frames = []
+    for step in range(max(len(film.epoch) for film in films.values())):
+        for i, (title, film) in enumerate(films.items()):
+            now, band, column = min(step, len(film.epoch) - 1), 2 * (i // 3), i % 3
+            _moment(grid[band, column], film, now, title, len(study.data.classes))
+            _pictures(grid[band + 1, column], film, now)
+        frames.append(frame(fig))
+    return frames
 
 
-def _frame(fig: Figure, scenes: list[_Scene], step: int) -> Image.Image:
-    for scene in scenes:
-        scene.show(step)
-    return frame(fig)
+def _films(study: Study) -> dict[str, Moments]:
+    """The snapshots of each family that has some, by the title of its panel."""
+    films = {}
+    for family, run in needs.recorded(study).items():
+        film = explore.moments(run)
+        assert film is not None
+        points = strips(film.points, film.y)
+        films[needs.shown(study, family, run)] = replace(film, points=points)
+    return films
 
 
-class _Scene:
-    """One family in the animation: codes above, images and reconstructions below."""
+def _moment(axes: Axes, film: Moments, step: int, title: str, classes: int) -> None:
+    """Codes at one step; the limits are those of the last one, and of most codes before."""
+    axes.clear()
+    axes.set_axis_on()
+    points(axes, film.points[step], film.y, classes)
+    most = np.quantile(film.points, [0.02, 0.98], axis=1).reshape(-1, 2)
+    spread(axes, film.points[-1], most)
+    plain(axes, f"{title}: epoch {film.epoch[step]}")
 
-    def __init__(self, grid: np.ndarray, film: Moments, title: str, classes: int) -> None:
-        self.film, self.codes, self.below, self.title = film, grid[0], grid[1], title
-        points(self.codes, film.points[-1], film.y, classes)
-        spread(self.codes, film.points.reshape(-1, 2))
-        self.chosen = np.linspace(0, len(film.x) - 1, min(5, len(film.x))).round().astype(int)
-        self.below.imshow(self._pair(0))
-        self.below.set_axis_off()
 
-    def _pair(self, step: int) -> np.ndarray:
-        return pixels(np.stack([self.film.x, self.film.reconstructions[step]])[:, self.chosen])
-
-    def show(self, step: int) -> None:
-        """Move to a step; a film that is over shows its end."""
-        ...
+def _pictures(axes: Axes, film: Moments, step: int) -> None:
+    """Up to five images, and their reconstructions at one step."""
+    axes.clear()
+    few = np.linspace(0, len(film.x) - 1, min(5, len(film.x))).round().astype(int)
+    axes.imshow(pixels(np.stack([film.x, film.reconstructions[step]])[:, few]))
+    axes.set_axis_off()

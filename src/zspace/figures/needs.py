@@ -16,12 +16,18 @@ def labels(study: Study) -> str | None:
     return f"the data '{study.data.name}' have no labels"
 
 
+def training_images(study: Study) -> str | None:
+    """Enough images for a map."""
+    return _enough(len(study.data.train), "training images")
+
+
 def test_images(study: Study) -> str | None:
     """Enough test images to speak of a distribution."""
-    n = len(study.data.test)
-    if n >= FEWEST:
-        return None
-    return f"it needs at least {FEWEST} test images, but the data have {n}"
+    return _enough(len(study.data.test), "test images")
+
+
+def _enough(n: int, what: str) -> str | None:
+    return None if n >= FEWEST else f"it needs at least {FEWEST} {what}, but the data have {n}"
 
 
 def two_test_images(study: Study) -> str | None:

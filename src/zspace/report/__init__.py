@@ -1,15 +1,14 @@
-"""A study or a run as one HTML file that needs no network."""
+"""A study or a run as one HTML file that needs no network.
 
-from __future__ import annotations
+facts      a study as the sentences see it
+families   what the page says of a family, and which two are fair to compare
+measures   numbers that stand beside the figures
+words      numbers into sentences
+captions   the text of each figure (about_images, about_codes); intros, prose: all other text
+pictures   figures as data URIs; scatter: the interactive one; tables: rows of text
+page       the file
+"""
 
-from pathlib import Path
+from zspace.report.page import write_report
 
-from rich.console import Console
-
-from zspace import files
-from zspace.study import Study
-
-
-def write_report(study: Study, path: Path, console: Console | None = None) -> Path:
-    files.write(path, b"<!doctype html>")
-    return path
+__all__ = ["write_report"]

@@ -1,0 +1,231 @@
+"""Every figure, drawn for a small study, and for studies of odd shapes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import zspace
+from conftest import SMALL
+from zspace import figures
+from zspace.figures import FIGURES
+from zspace.figures.house import short, tighten, title_of
+from zspace.study import Study
+from zspace.types import Spec
+
+FAMILIES = 3
+AXES = {
+    "data": 1,
+    "data-tsne": 1,
+    "curves": 3 * FAMILIES,
+    "reconstructions": 1,
+    "reconstructions-by-size": FAMILIES,
+    "error-per-class": FAMILIES,
+    "samples": FAMILIES,
+    "codes-pca": FAMILIES,
+    "codes-tsne": FAMILIES,
+    "codes-kde": FAMILIES,
+    "posterior": 3 * FAMILIES,
+    "plane": 2,
+    "plane-by-label": 10,
+    "holes": 3,
+    "interpolation": 1,
+    "tweak": FAMILIES,
+}
+FRAMES = {"plane-labels": 10, "training": 2}
+
+
+@pytest.fixture(scope="module")
+def planar(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> dict[str, zspace.Run]:
+    """Runs with codes of size 2, which kept snapshots."""
+    folder = tmp_path_factory.mktemp("planar")
+    options = {**SMALL, "data": str(digits), "latent": 2, "snapshots": 2, "quiet": True}
+    return {
+        name: zspace.train(name, out=folder / name, **options) for name in ("ae", "vae", "cvae")
+    }
+
+
+@pytest.fixture(scope="module")
+def study(runs, planar) -> Study:
+    """Three families at code sizes 2 and 3."""
+    some = [runs["ae"], runs["vae"], runs["cvae"], *planar.values()]
+    return Study(Path("study"), some)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Colour images without labels, and one run with a code of one number."""
+    folder = tmp_path_factory.mktemp("bare")
+    x = np.random.RandomState(0).randint(0, 256, (120, 3, 6, 8), np.uint8)
+    np.savez(folder / "x.npz", x=x, allow_pickle=False)
+    options = {"data": str(folder / "x.npz"), "hidden": (8,), "precision": "fp32"}
+    run = zspace.train("vae", latent=1, epochs=1, out=folder / "run", quiet=True, **options)
+    return Study(folder, [run])
+
+
+def test_every_figure_is_documented_here():
+    assert AXES.keys() | FRAMES.keys() == FIGURES.keys()
+    for name, drawing in FIGURES.items():
+        assert drawing.name == name
+        assert drawing.title
+        assert bool(drawing.milliseconds) == (name in FRAMES)
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_a_figure_is_drawn_and_written(study, name, tmp_path):
+    fig = figures.draw(name, study)
+    panels = [axes for axes in fig.axes if axes.axison or axes.has_data() or axes.get_legend()]
+    allowed = 3 if name in ("curves", "posterior") else 0  # an AE has no KL: free panels
+    assert AXES[name] - allowed <= len(panels) <= AXES[name]
+    assert fig.get_suptitle()
+    assert max(fig.get_size_inches()) < 14
+    path = figures.save(fig, tmp_path / f"{name}.png")
+    with Image.open(path) as picture:
+        assert min(picture.size) > 200
+        assert np.asarray(picture.convert("L")).std() > 5
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_an_animation_is_written(study, name, tmp_path):
+    path = figures.write(name, study, tmp_path / "new" / f"{name}.gif")
+    with Image.open(path) as film:
+        assert film.n_frames == FRAMES[name]
+        assert film.info["loop"] == 0
+        film.seek(film.n_frames - 1)
+        assert film.info["duration"] > FIGURES[name].milliseconds
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_a_figure_is_written_by_its_suffix(study, tmp_path, suffix):
+    first = figures.write("data", study, tmp_path / f"a{suffix}").read_bytes()
+    assert first.startswith({".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix])
+    assert first == figures.write("data", study, tmp_path / f"b{suffix}").read_bytes()
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [f"a{suffix}", f"b{suffix}"]
+
+
+def test_an_unknown_figure_is_refused(study, tmp_path):
+    for call in (
+        lambda: figures.draw("curvs", study),
+        lambda: figures.write("curvs", study, tmp_path / "x.png"),
+    ):
+        with pytest.raises(
+            zspace.UserError, match="figure 'curvs' is unknown: did you mean 'curves'"
+        ):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "said"),
+    [
+        ("data", "x.gif", r"'data' is a figure, use \.png or \.svg or \.pdf"),
+        ("data", "x", "'data' is a figure"),
+        ("plane-labels", "x.png", r"'plane-labels' is an animation, use \.gif"),
+    ],
+)
+def test_a_wrong_suffix_is_refused(study, tmp_path, name, file, said):
+    with pytest.raises(zspace.UserError, match=said):
+        figures.write(name, study, tmp_path / file)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("plane", "recipe vae, --latent 2"),
+        ("plane-by-label", "recipe cvae, --latent 2"),
+        ("holes", "recipe ae, --latent 2"),
+        ("training", "train with --snapshots"),
+        ("error-per-class", "have no labels"),
+    ],
+)
+def test_an_unmet_need_is_a_sentence(bare, name, said):
+    assert FIGURES[name].needs(bare) is not None
+    with pytest.raises(zspace.UserError, match=f"figure '{name}' cannot be drawn: .*{said}"):
+        figures.draw(name, bare)
+
+
+def test_all_else_is_drawn_of_colour_images_without_labels(bare):
+    drawn = [name for name, drawing in FIGURES.items() if drawing.needs(bare) is None]
+    assert {"data", "curves", "samples", "codes-pca", "posterior", "tweak"} < set(drawn)
+    for name in drawn:
+        assert figures.draw(name, bare).axes
+
+
+def test_too_few_test_images_are_a_sentence(bare):
+    few = Study(bare.path, bare.runs)
+    one = replace(bare.data.test, index=bare.data.test.index[:1])
+    few.__dict__["data"] = replace(bare.data, test=one)
+    with pytest.raises(zspace.UserError, match="at least 10 test images, but the data have 1"):
+        figures.draw("codes-pca", few)
+    with pytest.raises(zspace.UserError, match="two test images"):
+        figures.draw("interpolation", few)
+
+
+@pytest.mark.parametrize("classes", [13, 25])
+def test_many_classes_with_long_odd_names(planar, classes):
+    run = zspace.load(planar["ae"].path)
+    names = tuple(f"$x_{i}^ a rather long name" for i in range(classes))
+    run.spec = Spec(run.spec.shape, names)
+    study = Study(run.path, [run])
+    study.__dict__["data"] = replace(run.data(), classes=names)
+    for name in ("data", "codes-pca", "codes-kde", "error-per-class", "holes"):
+        assert figures.draw(name, study).axes
+
+
+def test_many_families_stand_below_each_other(runs, planar):
+    study = Study(Path("study"), [*runs.values(), *planar.values()])
+    fig = figures.draw("curves", study)
+    assert fig.get_figwidth() < 14
+    assert len(fig.axes) == 5 * 4  # mse, kl, iwae, objective
+    assert len([axes for axes in figures.draw("tweak", study).axes if axes.axison]) == 5
+
+
+def test_a_run_is_a_study_of_one(runs):
+    study = Study(runs["vae"].path, [runs["vae"]])
+    for name in ("curves", "samples", "reconstructions-by-size", "codes-kde"):
+        assert figures.draw(name, study).axes
+
+
+def test_one_epoch_and_many_sizes_have_curves(bare):
+    from zspace.figures import learning
+
+    fig = figures.figure(6, 3, "x")
+    sizes = list(range(1, 31))
+    colours = dict.fromkeys(sizes, "black")
+    learning._key(fig, fig.subplots(1, 1, squeeze=False), sizes, colours)
+    assert len(fig.legends[0].get_texts()) == 8
+    assert figures.draw("curves", bare).axes
+
+
+def test_free_space_is_taken_away():
+    fig = figures.figure(6, 9, "A title")
+    axes = fig.subplots()
+    axes.imshow(np.zeros((10, 20)))
+    tighten(fig)
+    width, height = fig.get_size_inches()
+    assert width == pytest.approx(6, abs=0.1)
+    assert height < 4.2
+
+
+def test_what_a_training_leaves_in_its_folder(runs):
+    written = figures.overview(runs["cvae"])
+    assert [path.name for path in written] == [
+        "reconstructions.png", "samples.png", "codes.png", "curves.png",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("family", "title"),
+    [("ae", "AE"), ("cvae", "CVAE"), ("beta-vae beta=4.0", "beta-VAE beta=4.0"), ("x", "x")],
+)
+def test_families_are_written_as_papers_do(family, title):
+    assert title_of(family) == title
+
+
+def test_names_are_shortened():
+    assert short("Ankle boot") == "Ankle boot"
+    assert short("a  very\nlong name of a class") == "a very long nam…"
