@@ -25,8 +25,8 @@ FLOORS = (
         "machine", "meter", "nets", "data", "images", "files",
     },
     {"model", "loop"},
-    {"recipes", "checkpoint", "snapshots"},
-    {"job", "session", "runs", "training", "explore", "progress"},
+    {"recipes", "checkpoint"},
+    {"job", "session", "runs", "training", "explore", "progress", "snapshots"},
     {"figures", "outputs", "study", "grid", "table", "report"},
     {"cli", "commands", "studies"},
 )  # fmt: skip

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from zspace import files
 from zspace.data import Data
+from zspace.explore import evenly, subset
 from zspace.loop import Fit
 
 POINTS, PICTURES = 1000, 10
@@ -34,12 +35,19 @@ class Snapshots:
         self.epochs = set(moments.round().astype(int).tolist())
         if not self.wanted:
             return
-        i = torch.arange(min(POINTS, len(data.test)))
-        self.x, self.y = data.test.images(i).to(fit.device), data.test.labels(i)
-        self.c = None
-        if fit.model.context and self.y is not None:
-            self.c = torch.eye(fit.model.context)[self.y].to(fit.device)
+        points = subset(data.test, POINTS)
+        shown = evenly(data.test, PICTURES)
+        self.x, self.c = self._inputs(points.images(), points.labels(), fit)
+        self.shown = self._inputs(data.test.images(shown), data.test.labels(shown), fit)
+        self.y = points.labels()
         self.taken = self._earlier(fit.epoch)
+
+    @staticmethod
+    def _inputs(x: Tensor, y: Tensor | None, fit: Fit) -> tuple[Tensor, Tensor | None]:
+        """Images and their contexts on the device."""
+        context = fit.model.context
+        c = torch.eye(context)[y].to(fit.device) if context and y is not None else None
+        return x.to(fit.device), c
 
     def _earlier(self, epoch: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         if not self.path.exists():
@@ -61,14 +69,14 @@ class Snapshots:
         with fit.averaged():
             fit.model.eval()
             z = fit.model.encode(self.x, self.c)
-            few = None if self.c is None else self.c[:PICTURES]
-            shown = _bytes(fit.model.decode(z[:PICTURES], few).mean)
+            x, c = self.shown
+            shown = _bytes(fit.model.decode(fit.model.encode(x, c), c).mean)
         self.taken[fit.epoch] = (z.cpu().numpy().astype(np.float16), shown)
         arrays = {
             "epoch": np.array(list(self.taken)),
             "codes": np.stack([codes for codes, _ in self.taken.values()]),
             "reconstructions": np.stack([shown for _, shown in self.taken.values()]),
-            "x": _bytes(self.x[:PICTURES]),
+            "x": _bytes(x),
         }
         if self.y is not None:
             arrays["y"] = self.y.numpy()
