@@ -499,3 +499,12 @@ def test_snapshots_hold_the_training_in_pictures(conduct, tmp_path):
         if run.result["best_epoch"] == 4:
             z = run.encode(test.images(), test.labels()).numpy()
             np.testing.assert_allclose(kept["codes"][-1], z, atol=2e-3, rtol=2e-3)
+
+
+def test_share_of_a_run_is_read_from_its_folder(tmp_path):
+    from zspace.studies import _share
+
+    assert _share(tmp_path) == 0
+    (tmp_path / "run.json").write_text('{"job": {"settings": {"epochs": 4}}}')
+    (tmp_path / "metrics.jsonl").write_text('{"number": 1}\n')
+    assert _share(tmp_path) == 0.25

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress
 
 from zspace import grid as grids
 from zspace import progress
@@ -14,6 +18,7 @@ from zspace.errors import UserError
 from zspace.grid import Grid, Outcome
 from zspace.progress import Quiet
 from zspace.report import write_report
+from zspace.runs import read_metrics
 from zspace.study import open_study
 from zspace.table import write_table
 
@@ -66,12 +71,45 @@ def _train(grid: Grid, folder: Path, jobs: int, console: Console, quiet: bool) -
         elif jobs > 1:
             console.print(f"{name}  done after {time.monotonic() - start:.0f} s", markup=False)
 
-    outcomes = grids.conduct(
-        grid,
-        folder,
-        jobs=jobs,
-        reporter=(lambda *_: Quiet()) if quiet else progress.row_reporter,
-        told=told,
-    )
+    with _watched(folder, total, console if jobs > 1 else None):
+        outcomes = grids.conduct(
+            grid,
+            folder,
+            jobs=jobs,
+            reporter=(lambda *_: Quiet()) if quiet else progress.row_reporter,
+            told=told,
+        )
     if all(outcome.status == "failed" for outcome in outcomes):
         raise UserError(f"all {total} runs failed, the first because: {outcomes[0].reason}")
+
+
+@contextlib.contextmanager
+def _watched(folder: Path, total: int, console: Console | None) -> Iterator[None]:
+    """Within, a bar on a terminal shows how far all runs together are; None shows nothing."""
+    if console is None or console.quiet or not console.is_terminal:
+        yield
+        return
+    over = threading.Event()
+    with Progress(*Progress.get_default_columns(), console=console) as bar:
+        task = bar.add_task("runs", total=total)
+
+        def watch() -> None:
+            while not over.wait(1.0):
+                bar.update(task, completed=sum(map(_share, (folder / "runs").glob("*"))))
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def _share(run: Path) -> float:
+    """How much of a run is done, from its folder alone."""
+    try:
+        epochs = json.loads((run / "run.json").read_text())["job"]["settings"]["epochs"]
+    except (OSError, ValueError, KeyError):
+        return 0.0  # it has only begun
+    return min(1.0, len(read_metrics(run / "metrics.jsonl")) / epochs)

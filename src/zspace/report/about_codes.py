@@ -102,7 +102,7 @@ def plane_labels(facts: Facts) -> str:
     """The figure plane-labels."""
     return (
         "The same plane, label after label. Look at one place: the style stays while the class "
-        f"changes, {len(facts.data.classes)} times."
+        f"goes through all {len(facts.data.classes)}."
     )
 
 
@@ -148,7 +148,7 @@ def training(facts: Facts) -> str:
         whose = "the" if len(facts.families) == 1 else f"the {f.label}'s"
         parts.append(
             f"{whose} validation objective fell from {number(first)} after the first epoch to "
-            f"{number(min(values.values()))}, half of that by epoch {half[0]} of {len(values)}"
+            f"{number(min(values.values()))}, half of the way by epoch {half[0]} of {len(values)}"
         )
     text = (
         "Codes of the same test images, and ten of their reconstructions, as training goes on; "

@@ -1,0 +1,45 @@
+"""A model of your own in ten lines: a VAE whose codes are pushed apart by a term of yours.
+
+    python examples/own_model.py
+
+Takes about 20 seconds on two cores. Expect the term's value beside the others, and a run folder
+`runs/spread_vae-mnist5k-2` that `zspace resume` and `zspace repeat` know.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+import zspace
+from zspace.loop import Player
+from zspace.objective import Objective, warmup
+from zspace.recipes import vae
+from zspace.terms import kl, mse
+from zspace.types import Pass, Spec
+
+
+def crowding(p: Pass) -> dict[str, torch.Tensor]:
+    """How close codes of one batch lie to each other, in (0, 1]."""
+    z = p.latents[0].z[0]
+    return {"crowding": torch.exp(-torch.cdist(z, z)).mean()}
+
+
+@zspace.recipe
+def spread_vae(data: Spec, latent: int = 2, weight: float = 5.0) -> zspace.Recipe:
+    """VAE whose codes keep their distance."""
+    model = vae(data, latent=latent, hidden=(256, 256)).model
+    weights = {"mse": 1.0, "kl": warmup(until=0.3), "crowding": weight}
+    return zspace.Recipe(model, (Player(model, Objective([mse, kl, crowding], weights)),))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=60)
+    run = zspace.train("spread_vae", epochs=parser.parse_args().epochs)
+    print({name: round(value, 3) for name, value in run.result["test"].items()})
+
+
+if __name__ == "__main__":
+    main()
