@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -218,6 +219,8 @@ def _attempt(job: Job, out: Path, name: str, reporter: Reporter) -> tuple[str, s
         raise
     except Exception as error:  # a study of many hours must not die of one run
         return "failed", str(error) or type(error).__name__
+    finally:
+        gc.collect()  # a training's objects refer to each other, and to the data set
     return "finished", ""
 
 

@@ -1,0 +1,98 @@
+"""What the report says of a study, held to its own models: exits with 1 where it is not so.
+
+    python benchmarks/claims.py STUDY
+
+1. The marginals of the autoencoder's codes are far from N(0, 1); those of the VAE's much nearer.
+2. Samples of the conditional VAE asked for a digit are that digit: a classifier trained on real
+   training images (50 principal components, a support vector machine) agrees on at least 97%.
+3. Samples of the autoencoder from N(0, I) are not: fewer lie as near to a real training image
+   as 95% of the test images do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+from sklearn.svm import SVC
+
+import zspace
+from zspace.data import Data
+from zspace.explore import posterior_summary
+from zspace.study import open_study
+
+TRAINING = 20_000
+
+
+class Judge:
+    """A classifier of real images, and how near a real training image lies."""
+
+    def __init__(self, data: Data) -> None:
+        x, y = data.train.images().flatten(1).numpy()[:TRAINING], data.train.labels().numpy()
+        self.pca = PCA(50, random_state=0).fit(x)
+        z = self.pca.transform(x)
+        self.svm = SVC(C=10).fit(z, y[:TRAINING])
+        self.near = NearestNeighbors(n_neighbors=1).fit(z)
+        test = data.test.images().numpy()
+        self.accuracy = float((self.classes(test) == data.test.labels().numpy()).mean())
+        self.usual = np.quantile(self.distances(test), 0.95)
+
+    def project(self, x: np.ndarray) -> np.ndarray:
+        return self.pca.transform(x.reshape(len(x), -1))
+
+    def classes(self, x: np.ndarray) -> np.ndarray:
+        return self.svm.predict(self.project(x))
+
+    def distances(self, x: np.ndarray) -> np.ndarray:
+        return self.near.kneighbors(self.project(x))[0][:, 0]
+
+    def plausible(self, x: np.ndarray) -> float:
+        """The share of images as near to a training image as 95% of test images are."""
+        return float((self.distances(x) <= self.usual).mean())
+
+
+def agreement(judge: Judge, run: zspace.Run, each: int = 200) -> float:
+    """The share of conditional samples that the judge takes for the digit asked for."""
+    y = np.repeat(np.arange(len(run.spec.classes)), each)
+    return float((judge.classes(run.sample(len(y), label=y, seed=0)) == y).mean())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study")
+    study = open_study(parser.parse_args().study)
+    judge = Judge(study.data)
+    print(f"judge: {judge.accuracy:.1%} of test images right\n")
+    print("| family | code size | mean KS to N(0, 1) | plausible samples | right digit |")
+    print("|---|---|---|---|---|")
+    found: dict[tuple[str, int], tuple[float, float, float | None]] = {}
+    for family, sizes in study.families.items():
+        for latent, (run, *_) in sizes.items():
+            ks = float(np.mean(posterior_summary(run, study.data).ks))
+            near = judge.plausible(run.sample(1000, seed=1))
+            right = agreement(judge, run) if run.model.context else None
+            found[family, latent] = ks, near, right
+            shown = "" if right is None else f"{right:.1%}"
+            print(f"| {family} | {latent} | {ks:.3f} | {near:.1%} | {shown} |", flush=True)
+    return verdict(found, study.chosen)
+
+
+def verdict(found: dict[tuple[str, int], tuple[float, float, float | None]], chosen) -> int:
+    """0 where all three claims hold at the code sizes that were chosen."""
+    ae, vae, cvae = (found[name, chosen[name]] for name in ("ae", "vae", "cvae"))
+    claims = {
+        "the AE's marginals are at least 3 times as far from N(0, 1)": ae[0] > 3 * vae[0],
+        "the CVAE draws the digit asked for in 97% and more": (cvae[2] or 0) >= 0.97,
+        "the AE's samples are plausible at most half as often": ae[1] < 0.5 * vae[1],
+    }
+    print()
+    for claim, holds in claims.items():
+        print(f"{'holds' if holds else 'FAILS'}: {claim}")
+    return 0 if all(claims.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
