@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,7 +24,17 @@ from zspace.errors import UserError
 from zspace.figures import FIGURES
 from zspace.grid import Grid, parse_choices
 from zspace.progress import Quiet
-from zspace.report import intros, measures, page, prose, scatter, tables, words, write_report
+from zspace.report import (
+    intros,
+    measures,
+    page,
+    pictures,
+    prose,
+    scatter,
+    tables,
+    words,
+    write_report,
+)
 from zspace.report.captions import CAPTIONS
 from zspace.report.facts import Facts
 from zspace.report.families import families_of, kl_contrast, label_contrast
@@ -86,6 +97,14 @@ def folder(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     record["runs"][-1] |= {"status": "failed", "reason": "the loss at step 3 is <nan>"}
     (out / "study.json").write_text(json.dumps(record))
     return out
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse() -> Iterator[None]:
+    """Fewer dots an inch: what the figures look like is not looked at here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "DPI", 50)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -260,21 +260,16 @@ def test_other_settings_under_the_same_name_are_refused(conduct, tmp_path):
     assert (tmp_path / "runs/ae-2-s0/run.json").read_bytes() == before
 
 
-def test_processes_give_the_same_weights(conduct, tmp_path, monkeypatch):
+def test_processes_give_the_same_weights_and_note_failures(conduct, tmp_path, monkeypatch):
     """With as many threads each: two processes on two cores have one each, as this one has."""
     monkeypatch.setattr(grid.os, "cpu_count", lambda: 2)
-    conduct(tmp_path / "one", "ae", latent=(2, 3), jobs=1)
-    outcomes = conduct(tmp_path / "two", "ae", latent=(2, 3), jobs=2)
-    assert [outcome.status for outcome in outcomes] == ["finished"] * 2
-    for name in ("ae-2-s0", "ae-3-s0"):
-        one, two = (zspace.load(tmp_path / out / "runs" / name) for out in ("one", "two"))
-        assert one.record["files"] == two.record["files"]
-
-
-def test_a_process_that_fails_is_noted_too(conduct, tmp_path):
-    outcomes = conduct(tmp_path, "ae", jobs=2, lr=1e30)
-    assert [outcome.status for outcome in outcomes] == ["failed"]
+    conduct(tmp_path / "one", "ae")
+    outcomes = conduct(tmp_path / "two", "ae", jobs=2, vary={"lr": [1e30, 0.002]})
+    assert [outcome.status for outcome in outcomes] == ["failed", "finished"]
     assert "not finite" in outcomes[0].reason
+    one = zspace.load(tmp_path / "one/runs/ae-2-s0")
+    two = zspace.load(tmp_path / "two/runs" / outcomes[1].entry.name)
+    assert one.record["files"] == two.record["files"]
 
 
 # Reading a study
@@ -508,3 +503,22 @@ def test_share_of_a_run_is_read_from_its_folder(tmp_path):
     (tmp_path / "run.json").write_text('{"job": {"settings": {"epochs": 4}}}')
     (tmp_path / "metrics.jsonl").write_text('{"number": 1}\n')
     assert _share(tmp_path) == 0.25
+
+
+def test_equal_entries_are_trained_once():
+    grid = Grid(recipes=("beta-vae", "beta_vae"), latent=(2, 2), vary={"beta": [4, 4.0]})
+    assert [entry.name for entry in grid.entries()] == ["beta-vae-beta=4-2-s0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("latent=2,3", "use --latent"),
+        ("seed=1", "use --seeds"),
+        ("data=mnist", "use --data"),
+        ("binarize=none,dynamic", "study of each"),
+    ],
+)
+def test_choices_that_have_a_flag_or_change_the_data_are_refused(text, sentence):
+    with pytest.raises(UserError, match=sentence):
+        grid.parse_choices([text])

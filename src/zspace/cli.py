@@ -177,10 +177,13 @@ def report(path: Positional[Path], *, out: OutOrDefault = None) -> None:
         path: The folder of a run or a study.
         out: FILE.html; by default report.html in that folder.
     """
+    from rich.console import Console
+
     from zspace.report import write_report
     from zspace.study import open_study
 
-    print(write_report(open_study(path), out or path / "report.html"))
+    console = Console(stderr=True, highlight=False)
+    print(write_report(open_study(path), out or path / "report.html", console))
 
 
 def figure(name: Positional[str], path: Positional[Path], *, out: Out) -> None:

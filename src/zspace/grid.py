@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from zspace import files, recipes, training
+from zspace.data import DataOptions
 from zspace.errors import UserError, unknown
 from zspace.job import Job
 from zspace.progress import Quiet, Reporter
@@ -24,6 +25,13 @@ from zspace.runs import read_record
 from zspace.session import environment
 from zspace.study import FORMAT
 
+ELSEWHERE = {
+    "latent": "--latent",
+    "seed": "--seeds",
+    "data": "--data",
+    "data_dir": "--data-dir",
+}
+DATA_OPTIONS = {option.name for option in fields(DataOptions)}
 PRESETS = {"quick": (2, 20), "full": (2, 5, 10, 20, 50, 100)}
 
 
@@ -52,7 +60,8 @@ class Grid:
 
     def entries(self) -> list[Entry]:
         """Every run, family by family. Raises UserError for an empty grid and unknown options."""
-        entries = [entry for recipe in self.recipes for entry in self._family(recipe)]
+        names = dict.fromkeys(recipes.shown(recipe) for recipe in self.recipes)
+        entries = [entry for recipe in names for entry in self._family(recipe)]
         if not entries or self.seeds < 1:
             raise UserError(
                 "this grid has no runs: give at least one recipe, one --latent and one seed"
@@ -67,10 +76,11 @@ class Grid:
         own = recipes.arguments(recipes.find(recipe))
         vary = {n: v for n, v in self.vary.items() if n in own or not self._of_some_recipe(n)}
         fixed = {n: v for n, v in self.fixed.items() if n in own or not self._of_some_recipe(n)}
-        for values in itertools.product(*vary.values()):
+        for values in itertools.product(*(dict.fromkeys(v) for v in vary.values())):
             choice = dict(zip(vary, values, strict=True))
-            label = " ".join([recipe.replace("_", "-"), *(f"{k}={v}" for k, v in choice.items())])
-            for latent, seed in itertools.product(self.latent, range(self.seeds)):
+            label = " ".join([recipe, *(f"{k}={v}" for k, v in choice.items())])
+            sizes = dict.fromkeys(self.latent)
+            for latent, seed in itertools.product(sizes, range(self.seeds)):
                 name = f"{label.replace(' ', '-').replace('/', '_')}-{latent}-s{seed}"
                 options = {**fixed, **choice, "latent": latent, "seed": seed}
                 yield Entry(name, label, Job.of(recipe, options))
@@ -92,6 +102,13 @@ def parse_choices(texts: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[
         except ValueError:
             values = right.split(",")
         name = name.replace("-", "_")
+        if name in ELSEWHERE:
+            raise UserError(f"--set {name} is not possible: use {ELSEWHERE[name]}")
+        if len(values) > 1 and name in DATA_OPTIONS:
+            raise UserError(
+                f"--set cannot vary {name}, since all runs of a study see the same data: make a "
+                "study of each"
+            )
         if len(values) == 1:
             fixed[name] = values[0]
         else:
@@ -126,6 +143,8 @@ def conduct(
 
     Raises UserError where the folder holds runs of the same name with other settings.
     """
+    if jobs < 1:
+        raise UserError(f"jobs is {jobs}: train at least 1 run at a time")
     outcomes = [Outcome(entry) for entry in grid.entries()]
     with files.explained(out):
         (out / "runs").mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,9 @@ def run(
 ) -> Path:
     """Train what is missing of the study and write its report; returns the report's path.
 
+    jobs: with more than 1, the runs are processes of their own; a script must then call this under
+    ``if __name__ == "__main__":``, as multiprocessing asks.
+
     Raises UserError for a grid that makes no sense, before anything is trained.
     """
     fixed, vary = grids.parse_choices(choices)

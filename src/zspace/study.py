@@ -91,9 +91,16 @@ def open_study(path: str | Path) -> Study:
             f"'{path}' is neither a study nor a run: it holds no study.json or run.json"
         )
     record = files.read_json(folder / "study.json")
+    if not isinstance(record, dict) or not {"format", "runs"} <= record.keys():
+        raise UserError(f"'{path}' is not a study: its study.json names no format or no runs")
     if record["format"] > FORMAT:
         raise UserError(f"study '{path}' was made by a newer zspace: upgrade zspace")
     done = [entry for entry in record["runs"] if entry["status"] == "finished"]
     failed = [Failed(e["name"], e["reason"]) for e in record["runs"] if e["status"] == "failed"]
-    runs = [load(folder / "runs" / entry["name"]) for entry in done]
+    try:
+        runs = [load(folder / "runs" / entry["name"]) for entry in done]
+    except UserError as error:
+        raise UserError(
+            f"{error}; delete the folder of that run and give the command of the study again"
+        ) from None
     return Study(folder, runs, failed, [entry["family"] for entry in done])
