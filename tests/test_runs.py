@@ -518,3 +518,24 @@ def test_own_recipe_needs_no_types(digits, tmp_path, registry):
     options = {k: v for k, v in SMALL.items() if k != "hidden"}
     run = zspace.train("bare", data=str(digits), out=tmp_path / "run", **options)
     assert run.model.latent == (3,)
+
+
+def test_results_do_not_go_into_the_folder_of_the_data(tmp_path):
+    from PIL import Image
+
+    for i in range(12):
+        Image.new("L", (8, 8), 20 * i).save(tmp_path / f"{i}.png")
+    with pytest.raises(zspace.UserError, match="lies inside the data folder"):
+        zspace.train("ae", data=str(tmp_path), out=tmp_path / "run", epochs=1, hidden=(8,))
+
+
+def test_changed_data_are_warned_of(digits, tmp_path):
+    source = tmp_path / "own.npz"
+    source.write_bytes(digits.read_bytes())
+    run = zspace.train(
+        "ae", data=str(source), out=tmp_path / "run", epochs=1, hidden=(8,), latent=2, quiet=True
+    )
+    with np.load(digits) as content:
+        np.savez(source, x=255 - content["x"], y=content["y"])
+    with pytest.warns(UserWarning, match="has changed since"):
+        zspace.load(run.path).data()

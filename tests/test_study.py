@@ -522,3 +522,22 @@ def test_equal_entries_are_trained_once():
 def test_choices_that_have_a_flag_or_change_the_data_are_refused(text, sentence):
     with pytest.raises(UserError, match=sentence):
         grid.parse_choices([text])
+
+
+def test_study_grows_and_forgets_no_run(digits, tmp_path):
+    choices = ["epochs=1", "hidden=[16]", "precision=fp32"]
+    options = {"data": str(digits), "out": tmp_path / "s", "choices": choices, "quiet": True}
+    studies.run(["ae"], latent=[2], **options)
+    studies.run(["ae"], latent=[3], **options)
+    assert list(open_study(tmp_path / "s").families["ae"]) == [2, 3]
+    with pytest.raises(UserError, match="latent is 0"):
+        studies.run(["ae"], latent=[0], **options)
+    assert len(open_study(tmp_path / "s").runs) == 2
+
+
+def test_report_goes_into_html_files_only(digits, tmp_path, runs):
+    from zspace.report import write_report
+
+    study, wrong = Study(tmp_path, [runs["ae"]]), runs["ae"].path / "run.json"
+    with pytest.raises(UserError, match=r"end it in \.html"):
+        write_report(study, wrong)

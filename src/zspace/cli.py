@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
+from tyro.conf import (
+    FlagCreatePairsOff,
+    OmitArgPrefixes,
+    OmitSubcommandPrefixes,
+    Positional,
+    UseAppendAction,
+    arg,
+)
 from tyro.extras import subcommand_cli_from_dict
 
 from zspace._version import __version__
@@ -129,9 +136,9 @@ def study(
     data_dir: Path | None = None,
     latent: tuple[int, ...] = (),
     seeds: int = 1,
-    set: tuple[str, ...] = (),
+    set: UseAppendAction[tuple[tuple[str, ...], ...]] = (),
     preset: Literal["quick", "full"] | None = None,
-    jobs: int = 1,
+    jobs: int = 0,
     out: OutOrDefault = None,
     quiet: bool = False,
 ) -> None:
@@ -145,10 +152,12 @@ def study(
         data_dir: Where files of named data sets lie.
         latent: Code sizes; by default those of the preset.
         seeds: Runs of each kind, with seeds 0, 1, ...
-        set: Other choices: beta=0.5,1,4 trains each value, epochs=5 sets one for all.
+        set: Other choices: beta=0.5,1,4 trains each value, epochs=5 or hidden=[256,256] sets
+            one for all.
         preset: quick has code sizes 2 and 20, full 2 5 10 20 50 100; by default quick on
             mnist5k and full elsewhere.
-        jobs: Runs at once, each in a process with its share of the cores.
+        jobs: Runs at once, each in a process with its share of the cores; 0 is one a core, at
+            most 4, and 1 where a GPU trains.
         out: The folder of the study; by default studies/DATA.
         quiet: Say nothing but the report's path.
     """
@@ -161,7 +170,7 @@ def study(
             data_dir=data_dir,
             latent=latent,
             seeds=seeds,
-            choices=set,
+            choices=[text for group in set for text in group],
             preset=preset,
             jobs=jobs,
             out=out,
@@ -248,6 +257,9 @@ ABOUT = "Build, train, compare and explore autoencoders from parts."
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit codes: 0, 2 for a user's error, 1 for ours."""
     args = list(sys.argv[1:] if argv is None else argv)
+    # By default OpenMP's threads wait for each other at full speed for milliseconds, which costs
+    # nothing on an idle machine and slows a busy one many times over. Torch's import reads this.
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     warnings.formatwarning = _one_line  # type: ignore[assignment] # it reads one argument
     try:
         code = _main(args)

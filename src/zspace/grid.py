@@ -66,6 +66,8 @@ class Grid:
             raise UserError(
                 "this grid has no runs: give at least one recipe, one --latent and one seed"
             )
+        if min(self.latent) < 1:
+            raise UserError(f"latent is {min(self.latent)}: a code needs at least 1 dimension")
         used = {name for entry in entries for name in entry.job.arguments}
         for name in self.vary:
             if name not in used and name not in asdict(entries[0].job.settings):
@@ -243,11 +245,21 @@ def _attempt(job: Job, out: Path, name: str, reporter: Reporter) -> tuple[str, s
     return "finished", ""
 
 
+def _earlier(out: Path) -> list[dict[str, Any]]:
+    """The finished runs that the folder's index names: a study grows, and forgets none of them."""
+    if not (out / "study.json").exists():
+        return []
+    record = files.read_json(out / "study.json")
+    return [run for run in record.get("runs", []) if run["status"] == "finished"]
+
+
 def _note(out: Path, grid: Grid, outcomes: Sequence[Outcome]) -> None:
     runs = [
         {"name": o.entry.name, "family": o.entry.family, "status": o.status, "reason": o.reason}
         for o in outcomes
     ]
+    names = {run["name"] for run in runs}
+    runs = [run for run in _earlier(out) if run["name"] not in names] + runs
     record = {
         "format": FORMAT,
         "grid": asdict(grid),

@@ -41,6 +41,8 @@ def sample(run: Run, *, n: int, label: str | None, seed: int, out: Path) -> Path
     elif out.suffix:
         raise UserError(f"cannot write '{out}': use FILE.png, FILE.npz or a folder")
     else:
+        if out.is_dir() and any(out.glob("*.png")):
+            raise UserError(f"'{out}' holds pictures already: choose another folder")
         with files.explained(out):
             out.mkdir(parents=True, exist_ok=True)
         for i, image in enumerate(x):

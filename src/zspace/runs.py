@@ -9,6 +9,7 @@ state/              what an exact resume needs, until the training has ended
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -92,7 +93,11 @@ class Run:
                 f"run '{self.path}' has no finished epoch yet: continue it with "
                 f"'zspace resume {self.path}'"
             )
-        weights, _ = files.read_tensors(self.path / name, self.record["files"][name])
+        try:
+            weights, _ = files.read_tensors(self.path / name, self.record["files"][name])
+        except UserError as error:
+            again = f"'zspace repeat {self.path} --out DIR' trains it again"
+            raise UserError(f"{error}: {again}") from None
         recipe = recipes.find(self.job.recipe)(self.spec, **self.job.arguments)
         try:
             recipe.model.load_state_dict(weights)
@@ -135,34 +140,49 @@ class Run:
 
         data_dir: where files of named sets lie, if not where they lay in training.
         """
-        given = self.job.data
-        folder = data_dir or given.data_dir
+        folder = data_dir or self.job.data.data_dir
         if source is None:
-            if self.own_data is None:
-                self.own_data = load_data(
-                    given.data,
-                    data_dir=folder,
-                    size=given.size,
-                    skip_bad=given.skip_bad,
-                    quiet=quiet,
-                )
-            return self._fitting(self.own_data)
+            return self._fitting(self._own(folder, quiet))
         channels, height, width = self.spec.shape
         squared = Path(source).is_dir() and not is_known(str(source)) and height == width
         data = load_data(
             str(source),
             data_dir=folder,
             size=height if squared else None,
-            channels=channels if squared else None,
+            channels=3 if squared and channels == 3 else None,  # grey becomes colour, not back
             quiet=quiet,
         )
         return self._fitting(data)
+
+    def _own(self, folder: Path | None, quiet: bool) -> Data:
+        if self.own_data is None:
+            given = self.job.data
+            self.own_data = load_data(
+                given.data,
+                data_dir=folder,
+                size=given.size,
+                skip_bad=given.skip_bad,
+                quiet=quiet,
+            )
+            if self.own_data.fingerprint != self.record["data"]["fingerprint"]:
+                warnings.warn(
+                    f"the data of run '{self.path}' has changed since it was trained: what "
+                    "follows is of the data as it is now",
+                    stacklevel=3,
+                )
+        return self.own_data
 
     def _fitting(self, data: Data) -> Data:
         if data.spec.shape != self.spec.shape:
             raise UserError(
                 f"data '{data.name}' has images of {by(data.spec.shape)}, but this model reads "
                 f"{by(self.spec.shape)} (channels × height × width): give images of that shape"
+            )
+        known = self.spec.classes[: len(data.classes)]
+        if self.model.context and (not data.classes or data.classes != known):
+            raise UserError(
+                f"data '{data.name}' has the labels {', '.join(data.classes) or '(none)'}, but "
+                f"this conditional model knows {', '.join(self.spec.classes)}: give such data"
             )
         return data
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,13 +15,16 @@ from rich.progress import Progress
 
 from zspace import grid as grids
 from zspace import progress
+from zspace.data import DataOptions
 from zspace.errors import UserError
 from zspace.grid import Grid, Outcome
+from zspace.machine import pick_device
 from zspace.progress import Quiet
 from zspace.report import write_report
 from zspace.runs import read_metrics
 from zspace.study import open_study
 from zspace.table import write_table
+from zspace.training import Interrupted
 
 SNAPSHOTS = 24
 
@@ -40,12 +44,13 @@ def run(
 ) -> Path:
     """Train what is missing of the study and write its report; returns the report's path.
 
-    jobs: with more than 1, the runs are processes of their own; a script must then call this under
-    ``if __name__ == "__main__":``, as multiprocessing asks.
+    jobs: 0 chooses; with more than 1, the runs are processes of their own; a script must then call
+    this under ``if __name__ == "__main__":``, as multiprocessing asks.
 
     Raises UserError for a grid that makes no sense, before anything is trained.
     """
     fixed, vary = grids.parse_choices(choices)
+    jobs = jobs or _suitable_jobs()
     preset = preset or ("quick" if data == "mnist5k" else "full")
     grid = Grid(
         recipes=tuple(recipes),
@@ -55,12 +60,18 @@ def run(
         vary=vary,
     )
     folder = out or Path("studies") / Path(data).stem
+    DataOptions(data=data).refuse_inside(folder)
     console = Console(stderr=True, highlight=False, quiet=quiet, soft_wrap=True)
     _train(grid, folder, jobs, console, quiet)
     study = open_study(folder)
     write_table(study, folder / "table.csv")
     console.print("writing the report ...")
     return write_report(study, folder / "report.html", console)
+
+
+def _suitable_jobs() -> int:
+    """One a core, at most 4: small models train faster side by side than on many threads."""
+    return 1 if pick_device("auto").type != "cpu" else min(4, os.cpu_count() or 1)
 
 
 def _train(grid: Grid, folder: Path, jobs: int, console: Console, quiet: bool) -> None:
@@ -75,13 +86,18 @@ def _train(grid: Grid, folder: Path, jobs: int, console: Console, quiet: bool) -
             console.print(f"{name}  done after {time.monotonic() - start:.0f} s", markup=False)
 
     with _watched(folder, total, console if jobs > 1 else None):
-        outcomes = grids.conduct(
-            grid,
-            folder,
-            jobs=jobs,
-            reporter=(lambda *_: Quiet()) if quiet else progress.row_reporter,
-            told=told,
-        )
+        try:
+            outcomes = grids.conduct(
+                grid,
+                folder,
+                jobs=jobs,
+                reporter=(lambda *_: Quiet()) if quiet else progress.row_reporter,
+                told=told,
+            )
+        except Interrupted:
+            raise UserError(
+                "the study is stopped and saved: give the same command again to go on"
+            ) from None
     if all(outcome.status == "failed" for outcome in outcomes):
         raise UserError(f"all {total} runs failed, the first because: {outcomes[0].reason}")
 

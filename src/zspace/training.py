@@ -71,6 +71,7 @@ def start(
     if out is not None:
         with files.explained(Path(out)):
             _refuse_existing(Path(out), Path(out).exists())
+        job.data.refuse_inside(Path(out))
     session = Session.prepare(job, quiet=not reporter.bars)
     if fingerprint not in (None, session.data.fingerprint):
         raise UserError("the data of that run has changed since: train anew, with zspace train")
@@ -112,8 +113,8 @@ def resume(
     record = read_record(folder)
     if record["status"] == "finished":
         raise UserError(
-            f"run '{path}' has finished, there is nothing to resume: 'zspace repeat {path}' "
-            "trains it again"
+            f"run '{path}' has finished, there is nothing to resume: 'zspace repeat {path} "
+            "--out DIR' trains it again"
         )
     session = Session.prepare(Job.from_json(record["job"]), quiet=not reporter.bars)
     if session.data.fingerprint != record["data"]["fingerprint"]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import get_args
 
 from zspace.data.batches import Binarize
-from zspace.errors import unknown
+from zspace.data.catalogue import KNOWN
+from zspace.errors import UserError, unknown
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,12 @@ class DataOptions:
         if self.binarize not in get_args(Binarize):
             raise unknown("binarize", self.binarize, get_args(Binarize))
         return self
+
+    def refuse_inside(self, out: Path) -> None:
+        """Raise UserError where results would be written into the folder of the data itself."""
+        source = Path(self.data).resolve()
+        if self.data not in KNOWN and source.is_dir() and source in (out := out.resolve()).parents:
+            raise UserError(
+                f"'{out}' lies inside the data folder '{source}', whose images would then include "
+                "the results: choose another --out"
+            )

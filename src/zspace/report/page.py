@@ -14,6 +14,7 @@ from rich.console import Console
 
 from zspace import files
 from zspace._version import __version__
+from zspace.errors import UserError
 from zspace.figures import FIGURES
 from zspace.report import intros, prose, tables, words
 from zspace.report.facts import Facts
@@ -79,6 +80,8 @@ def write_report(study: Study, path: Path, console: Console | None = None) -> Pa
     console: is told of each figure as it is drawn. Raises UserError where the place cannot be
     written.
     """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"cannot write '{path}': a report is an HTML file, so end it in .html")
     console = console or Console(quiet=True)
     with files.explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
