@@ -377,6 +377,8 @@ def test_findings_check_the_sign(facts):
     old, new = (f.mean("test", "mse", size) for f in (facts.kl.before, facts.kl.after))
     if words.number(old) == words.number(new):
         assert " leaves " in kl
+    elif abs(new - old) < 0.01 * old:
+        assert " hardly changes " in kl
     else:
         assert (" raises " in kl) == (new > old)
         assert f"from {words.number(old)} to {words.number(new)}" in kl
@@ -671,3 +673,9 @@ def test_large_pictures_become_thumbnails():
     assert scatter.thumbnails(np.zeros((2, 3, 64, 64), np.float32)).shape == (2, 3, 32, 32)
     assert scatter.thumbnails(np.zeros((2, 2, 28, 28), np.float32)).shape == (2, 1, 28, 28)
     assert scatter.thumbnails(np.zeros((2, 1, 33, 50), np.float32)).shape == (2, 1, 17, 25)
+
+
+def test_a_difference_of_under_a_percent_is_no_claim():
+    text = words.change("The KL term", "squared error", 49.827, 49.856)
+    assert text == "The KL term hardly changes the squared error: 49.8 before, 49.9 after"
+    assert "raises" in words.change("The KL term", "squared error", 49.0, 50.0)

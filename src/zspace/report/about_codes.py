@@ -151,7 +151,7 @@ def training(facts: Facts) -> str:
             f"{number(min(values.values()))}, half of the way by epoch {half[0]} of {len(values)}"
         )
     text = (
-        "Codes of the same test images, and ten of their reconstructions, as training goes on; "
+        "Codes of the same test images, and reconstructions of some of them, as training goes on; "
         "moments lie close together at the start, where most happens. "
     )
     return text + (sentence("; ".join(parts)) if parts else "")
