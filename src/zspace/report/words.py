@@ -90,7 +90,7 @@ def change(cause: str, quantity: str, before: float, after: float) -> str:
     old, new = number(before), number(after)
     if old == new:
         return f"{cause} leaves the {quantity} at {new}"
-    if abs(after - before) < 0.01 * abs(before):  # well within what another seed would change
+    if abs(after - before) < 0.01 * abs(before):  # too little to make a claim of
         return f"{cause} hardly changes the {quantity}: {old} before, {new} after"
     return f"{cause} {'raises' if after > before else 'lowers'} the {quantity} from {old} to {new}"
 
