@@ -54,7 +54,12 @@ def published(tmp_path):
         content = gzip.compress(header + bytes(int(np.prod(shape))), mtime=0)
         (folder / f"{name}.gz").write_bytes(content)
         sums.append(hashlib.md5(content).hexdigest())
-    return folder, tuple(sums)
+    return folder, named(*sums)
+
+
+def named(*sums):
+    """Checksums by the names of the files."""
+    return dict(zip([f"{name}.gz" for name in idx.NAMES], sums, strict=True))
 
 
 @pytest.fixture
@@ -65,7 +70,7 @@ def pretend(monkeypatch, tmp_path):
     monkeypatch.setattr(fetch, "PAUSE", 0.0)
 
     def publish(mirrors, md5):
-        remote = fetch.Remote(("kmnist",), mirrors, md5)
+        remote = fetch.Remote(("kmnist",), mirrors, md5, idx.find)
         known = catalogue.KNOWN["kmnist"]
         pretended = catalogue.Known(known.about, known.licence, known.classes, known.sizes, remote)
         monkeypatch.setitem(catalogue.KNOWN, "kmnist", pretended)
@@ -91,7 +96,7 @@ def test_a_wrong_checksum_is_refused_and_leaves_nothing_behind(
     tmp_path, serve, published, pretend
 ):
     folder, md5 = published
-    pretend((serve(folder)[1],), ("0" * 32, *md5[1:]))
+    pretend((serve(folder)[1],), {**md5, f"{idx.NAMES[0]}.gz": "0" * 32})
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz.*wrong checksum"):
         load("kmnist")
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
@@ -129,5 +134,5 @@ def test_a_failure_names_what_was_tried_and_the_remedies(tmp_path, serve, preten
 
 def test_local_files_come_before_any_download(tmp_path, published, pretend):
     folder, _ = published
-    pretend(("http://127.0.0.1:1/",), ("0" * 32,) * 4)
+    pretend(("http://127.0.0.1:1/",), named(*["0" * 32] * 4))
     assert len(load("kmnist", data_dir=folder).test) == 10

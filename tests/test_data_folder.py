@@ -1,17 +1,26 @@
 """Folders of images: layouts, sizes, damage, and the path that leaves images on disk."""
 
 import os
+import tarfile
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import zspace
 from zspace.data import Batches, load
 from zspace.errors import UserError
 
 RNG = np.random.default_rng(0)
 GREY, RED = 90, (200, 30, 40)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 def save(path, mode="L", size=(6, 4), colour=None, **options):
@@ -145,11 +154,9 @@ def test_a_damaged_image_stops_or_is_skipped(tmp_path, memory):
 def test_a_truncated_image_is_named(tmp_path):
     folder = damaged(tmp_path)
     os.remove(tmp_path / "07b.png")
-    with pytest.raises(UserError, match=r"05b\.png' cannot be read"):
-        load(folder)
-    lazy = load(folder, memory=1)  # only headers are read here, so the error comes with the batch
-    with pytest.raises(UserError, match=r"05b\.png' cannot be read"):
-        lazy.train.x.read(torch.arange(13))
+    for memory in (None, 1):
+        with pytest.raises(UserError, match=r"05b\.png' cannot be read"):
+            load(folder, memory=memory)
 
 
 def test_nothing_but_damage_is_an_error(tmp_path):
@@ -238,3 +245,61 @@ def test_splits_must_agree_about_classes(tmp_path):
     fill(tmp_path / "valid" / "a")
     with pytest.raises(UserError, match="two folders for the validation split"):
         load(str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def of_grey(tmp_path_factory):
+    """A run that was trained on grey images of 4 x 4."""
+    folder = tmp_path_factory.mktemp("grey")
+    for i in range(20):
+        save(folder / "images" / f"{i:02}.png", size=(4, 4), colour=10 * i)
+    options = {"hidden": (4,), "latent": 2, "epochs": 1, "precision": "fp32"}
+    data = str(folder / "images")
+    return zspace.train("ae", data=data, out=folder / "run", quiet=True, **options)
+
+
+def test_a_model_of_grey_images_refuses_colour_in_one_sentence(of_grey, tmp_path):
+    fill(tmp_path / "mixed")
+    assert of_grey.data(tmp_path / "mixed").spec.shape == (1, 4, 4)
+    save(tmp_path / "mixed" / "red.png", "RGB")
+    with pytest.raises(UserError, match=r"'mixed' has images in colour, .* make all of them grey"):
+        of_grey.data(tmp_path / "mixed")
+
+
+def test_a_model_of_colour_images_reads_grey_ones(tmp_path):
+    fill(tmp_path / "red", mode="RGB", size=(4, 4))
+    fill(tmp_path / "grey")
+    options = {"hidden": (4,), "latent": 2, "epochs": 1, "precision": "fp32"}
+    run = zspace.train(
+        "ae", data=str(tmp_path / "red"), out=tmp_path / "run", quiet=True, **options
+    )
+    assert run.data(tmp_path / "grey").spec.shape == (3, 4, 4)
+
+
+def test_arrays_are_not_converted(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((20, 4, 4, 3), np.uint8))
+    with pytest.raises(
+        UserError, match="'x' has 3 channels, but 1 were asked for; only images in"
+    ):
+        load(str(tmp_path / "x.npy"), channels=1)
+
+
+def test_real_photographs(tmp_path):
+    root = Path(os.environ.get("ZSPACE_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    archive = root / "cifar10-jpeg" / "test.tar.gz"
+    if not archive.is_file():
+        pytest.skip("the photographs of cifar10-jpeg are not here")
+    with pytest.raises(UserError, match="is an archive; unpack it first"):
+        load(str(archive))
+    with tarfile.open(archive) as tar:
+        photos = (member for member in tar if member.name.endswith(".jpg"))
+        for member in islice(photos, 0, 3000, 25):
+            tar.extract(member, tmp_path, filter="data")
+    data, lazy = (load(str(tmp_path / "test"), memory=memory) for memory in (None, 1))
+    assert data.spec.shape == (3, 32, 32)
+    assert len(data.train.x) == 120
+    assert {"bird"} <= set(data.classes) <= {
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+    }  # fmt: skip
+    assert torch.equal(lazy.test.images(), data.test.images())
+    assert 0.3 < data.train.images().mean() < 0.6

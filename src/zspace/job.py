@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from zspace import recipes
-from zspace.data import DataOptions, is_known
+from zspace.data import DataOptions, lasting
 from zspace.errors import UserError, unknown
 from zspace.settings import Settings
 
@@ -105,14 +105,12 @@ class Job:
     def name(self) -> str:
         """A short name for a folder: recipe, data and code size."""
         latent = self.arguments.get("latent")
-        parts = [recipes.shown(self.recipe), Path(self.data.data).stem, latent]
+        parts = [recipes.shown(self.recipe), Path(self.data.data.removeprefix("hf:")).stem, latent]
         return "-".join(str(part) for part in parts if part not in (None, ""))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON can hold it. A path becomes absolute: it means the same from anywhere."""
-        data = asdict(self.data)
-        if not is_known(self.data.data):
-            data["data"] = str(Path(self.data.data).resolve())
+        data = {**asdict(self.data), "data": lasting(self.data.data)}
         if self.data.data_dir is not None:
             data["data_dir"] = str(Path(self.data.data_dir).resolve())
         return {

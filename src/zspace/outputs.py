@@ -14,7 +14,7 @@ from rich.table import Table
 
 from zspace import explore, files, images
 from zspace import recipes as recipe_list
-from zspace.data import describe, sources
+from zspace.data import attribute_columns, describe, sources, turns
 from zspace.errors import UserError
 from zspace.runs import Run, class_numbers
 
@@ -35,8 +35,8 @@ def sample(run: Run, *, n: int, label: str | None, seed: int, out: Path) -> Path
     elif out.suffix == ".npz":
         arrays = {"x": x}
         if run.model.context:
-            labels = np.arange(n) if y is None else class_numbers(y, run.spec.classes).numpy()
-            arrays["y"] = np.broadcast_to(labels % len(run.spec.classes), n)
+            told = turns(run.spec, n) if y is None else _told(run, y)
+            arrays["y"] = np.broadcast_to(told, (n, *told.shape[1:]))
         save_npz(out, arrays)
     elif out.suffix:
         raise UserError(f"cannot write '{out}': use FILE.png, FILE.npz or a folder")
@@ -56,6 +56,13 @@ def _label(run: Run, label: str | None) -> int | str | None:
     return int(label or 0) if number and label not in run.spec.classes else label
 
 
+def _told(run: Run, label: int | str) -> np.ndarray:
+    """What the model is told: the label (1,), or the attributes (1, A)."""
+    if run.spec.attributes:
+        return attribute_columns(label, run.spec.attributes).numpy()
+    return class_numbers(label, run.spec.classes).numpy()
+
+
 def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, out: Path) -> Path:
     """Write n test images above their decodings as one sheet."""
     if n < 1:
@@ -72,7 +79,7 @@ def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, ou
 
 
 def embed(run: Run, *, data: str | None, data_dir: Path | None, out: Path) -> Path:
-    """Write codes of every image, its label, split and row: arrays z, y, split, index."""
+    """Write codes of every image, its label or attributes, split and row: z, y, split, index."""
     if out.suffix != ".npz":
         raise UserError(f"cannot write '{out}': codes go into an .npz file (-o z.npz)")
     source = explore.open_data(run, data, data_dir, quiet=False)
@@ -80,7 +87,7 @@ def embed(run: Run, *, data: str | None, data_dir: Path | None, out: Path) -> Pa
     for split in ("train", "validation", "test"):
         samples = getattr(source, split)
         for i in torch.arange(len(samples)).split(1024):
-            y = samples.labels(i)
+            y = samples.conditions(i)
             codes = run.encode(samples.images(i), y if run.model.context else None)
             parts["z"].append(codes.numpy())
             parts["split"].append(np.full(len(i), split))
@@ -120,7 +127,10 @@ def list_data(data_dir: Path | None) -> None:
     for name, what, licence, here in sources(data_dir):
         table.add_row(name, what, licence, "yes" if here else "no")
     Screen().print(table)
-    print("A folder of images, an .npz or an .npy file are data too: --data PATH.")
+    print(
+        "A folder of images, an .npz or an .npy file are data too: --data PATH; so is an image "
+        'set of the Hugging Face hub: --data hf:NAME (pip install "zspace[hf]").'
+    )
 
 
 def _plainly(value: object) -> str:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from zspace import files, recipes
-from zspace.data import Data, is_known
+from zspace.data import Data, attribute_columns, columns, is_resized, turns
 from zspace.data import load as load_data
 from zspace.errors import UserError
 from zspace.job import Job
@@ -73,7 +73,8 @@ class Run:
 
     Images go in as numpy or torch, (N, C, H, W) or, with one channel, (N, H, W), uint8 or floats
     in [0, 1]; results come back as the same kind. Labels are numbers or class names, one for all
-    or one an image; conditional models need them, others refuse them.
+    or one an image; conditional models need them, others refuse them. Where the data have
+    attributes instead, a label is the names of those that hold, or 0 and 1 for each, (N, A).
     """
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
@@ -82,7 +83,8 @@ class Run:
         self.job = Job.from_json(self.record["job"])
         self.device = pick_device(device)
         facts = self.record["data"]
-        self.spec = Spec(tuple(facts["shape"]), tuple(facts["classes"]))
+        attributes = tuple(facts.get("attributes", ()))
+        self.spec = Spec(tuple(facts["shape"]), tuple(facts["classes"]), attributes)
         self.recipe = self._rebuild()
         self.own_data: Data | None = None
 
@@ -144,7 +146,7 @@ class Run:
         if source is None:
             return self._fitting(self._own(folder, quiet))
         channels, height, width = self.spec.shape
-        squared = Path(source).is_dir() and not is_known(str(source)) and height == width
+        squared = is_resized(str(source)) and height == width
         data = load_data(
             str(source),
             data_dir=folder,
@@ -152,6 +154,11 @@ class Run:
             channels=3 if squared and channels == 3 else None,  # grey becomes colour, not back
             quiet=quiet,
         )
+        if (data.spec.shape[0], channels) == (3, 1):
+            raise UserError(
+                f"data '{data.name}' has images in colour, but this model was trained on grey "
+                "ones: make all of them grey, or train on colour"
+            )
         return self._fitting(data)
 
     def _own(self, folder: Path | None, quiet: bool) -> Data:
@@ -178,6 +185,13 @@ class Run:
                 f"data '{data.name}' has images of {by(data.spec.shape)}, but this model reads "
                 f"{by(self.spec.shape)} (channels × height × width): give images of that shape"
             )
+        if self.model.context and self.spec.attributes:
+            if data.attributes != self.spec.attributes:
+                raise UserError(
+                    f"data '{data.name}' does not have the {len(self.spec.attributes)} attributes "
+                    "of this conditional model: give such data"
+                )
+            return data
         known = self.spec.classes[: len(data.classes)]
         if self.model.context and (not data.classes or data.classes != known):
             raise UserError(
@@ -189,14 +203,15 @@ class Run:
     def sample(self, n: int, label: Label | None = None, seed: int | None = None) -> np.ndarray:
         """n images (n, C, H, W) in [0, 1]: the mean of p(x|z) at draws z of the prior.
 
-        label: for a conditional model; without it, the classes take turns. seed: None draws anew.
+        label: for a conditional model, a class or the attributes that hold ("Smiling,Male");
+        without it, they take turns. seed: None draws anew.
         """
         if n < 1:
             raise UserError(f"n is {n}: ask for at least 1 sample")
         if seed is not None and not 0 <= seed < 2**63:
             raise UserError(f"seed is {seed}: use a whole number from 0 to 2^63 - 1")
         if label is None and self.model.context:
-            label = np.arange(n) % len(self.spec.classes)
+            label = turns(self.spec, n)
         c = self._context(label, n)
         with torch.no_grad(), torch.random.fork_rng():
             if seed is None:
@@ -240,7 +255,7 @@ class Run:
         return y.to(like.device) if isinstance(like, Tensor) else y.cpu().numpy()
 
     def _context(self, label: Label | None, n: int) -> Tensor | None:
-        """One-hot labels (n, classes); None for an unconditional model."""
+        """One-hot labels or attributes (n, context); None for an unconditional model."""
         if not self.model.context:
             if label is not None:
                 raise UserError(
@@ -249,11 +264,16 @@ class Run:
                 )
             return None
         if label is None:
-            raise UserError("this model is conditional: give the label of each image")
-        y = class_numbers(label, self.spec.classes)
-        if len(y) not in (1, n):
-            raise UserError(f"{len(y)} labels were given for {n} images: give one, or one each")
-        return torch.eye(len(self.spec.classes), device=self.device)[y.expand(n)]
+            raise UserError(
+                "this model is conditional: give the label, or the attributes, of each image"
+            )
+        if self.spec.attributes:
+            told = attribute_columns(label, self.spec.attributes)
+        else:
+            told = class_numbers(label, self.spec.classes)
+        if len(told) not in (1, n):
+            raise UserError(f"{len(told)} labels were given for {n} images: give one, or one each")
+        return columns(told, self.model.context).to(self.device).expand(n, -1)
 
 
 def class_numbers(label: Label, classes: tuple[str, ...]) -> Tensor:

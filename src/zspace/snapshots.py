@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from zspace import files
-from zspace.data import Data
+from zspace.data import Data, columns
 from zspace.explore import evenly, subset
 from zspace.loop import Fit
 
@@ -37,8 +37,8 @@ class Snapshots:
             return
         points = subset(data.test, POINTS)
         shown = evenly(data.test, PICTURES)
-        self.x, self.c = self._inputs(points.images(), points.labels(), fit)
-        self.shown = self._inputs(data.test.images(shown), data.test.labels(shown), fit)
+        self.x, self.c = self._inputs(points.images(), points.conditions(), fit)
+        self.shown = self._inputs(data.test.images(shown), data.test.conditions(shown), fit)
         self.y = points.labels()
         self.taken = self._earlier(fit.epoch)
 
@@ -46,7 +46,7 @@ class Snapshots:
     def _inputs(x: Tensor, y: Tensor | None, fit: Fit) -> tuple[Tensor, Tensor | None]:
         """Images and their contexts on the device."""
         context = fit.model.context
-        c = torch.eye(context)[y].to(fit.device) if context and y is not None else None
+        c = columns(y, context).to(fit.device) if context and y is not None else None
         return x.to(fit.device), c
 
     def _earlier(self, epoch: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:

@@ -59,7 +59,7 @@ def run(
         fixed={"data": data, "data_dir": data_dir, "snapshots": SNAPSHOTS, **fixed},
         vary=vary,
     )
-    folder = out or Path("studies") / Path(data).stem
+    folder = out or Path("studies") / Path(data.removeprefix("hf:")).stem
     DataOptions(data=data).refuse_inside(folder)
     console = Console(stderr=True, highlight=False, quiet=quiet, soft_wrap=True)
     _train(grid, folder, jobs, console, quiet)

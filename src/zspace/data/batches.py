@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from zspace.data.augment import Augment, augmented
 from zspace.data.samples import Lazy, Samples, to_float
 from zspace.errors import UserError
 from zspace.types import Batch
@@ -130,7 +131,9 @@ class Batches:
 
     batch: samples a batch; the last, smaller one is kept.
     seed: with the epoch's number, all that the order depends on.
-    classes: over 0, every batch carries the one-hot labels c (B, classes), float32.
+    classes: over 0, every batch carries c (B, classes), float32: the one-hot labels, or the
+        attributes where the samples have such.
+    augment: how the images of each batch are changed at random; see `zspace.data.augment`.
     binarize: "static", one Bernoulli(x) draw an image for good (the same in every run);
         "dynamic", a fresh draw each time (R. Salakhutdinov, I. Murray, "On the quantitative
         analysis of deep belief networks", 2008).
@@ -150,6 +153,7 @@ class Batches:
         device: torch.device,
         seed: int,
         classes: int = 0,
+        augment: Augment = "none",
         binarize: Binarize = "none",
         shuffle: bool = True,
         workers: int = 0,
@@ -159,7 +163,8 @@ class Batches:
         self.samples, self.batch, self.device = samples, batch, device
         self.seed, self.shuffle = seed, shuffle
         self._store = _store(samples, device, binarize, workers)
-        self._one_hot = _one_hot(samples, classes, device)
+        self._context = _context(samples, classes, device)
+        self._augment = augment
         self._finish = self._finisher(binarize)
 
     def __len__(self) -> int:
@@ -173,7 +178,8 @@ class Batches:
         """
         rows = self._order(number).to(self.device).split(self.batch)[start:]
         for at, (i, raw) in enumerate(zip(rows, self._store.stream(rows), strict=True), start):
-            yield Batch(self._finish(to_float(raw), at), self._one_hot(i))
+            x = to_float(augmented(raw, self._augment))
+            yield Batch(self._finish(x, at), self._context(i))
 
     def _order(self, number: int) -> Tensor:
         """The rows of the storage (n,) in the order of this epoch."""
@@ -209,16 +215,29 @@ def _store(samples: Samples, device: torch.device, binarize: Binarize, workers: 
     return Streamed(samples.x, device, workers)
 
 
-def _one_hot(
-    samples: Samples, classes: int, device: torch.device
+def _context(
+    samples: Samples, columns: int, device: torch.device
 ) -> Callable[[Tensor], Tensor | None]:
-    """From rows (B,) to c (B, classes); to None where no classes are wanted."""
-    if classes == 0:
+    """From rows (B,) to c (B, columns); to None where no columns are wanted."""
+    if columns == 0:
         return lambda rows: None
+    if samples.attributes is not None:
+        return _attributes(samples.attributes, columns, device)
     if samples.y is None:
         raise UserError("a model with classes needs labels, but this data set has none")
-    if int(samples.y.max()) >= classes:
-        raise UserError(f"labels go up to {int(samples.y.max())}, but there are {classes} classes")
+    if int(samples.y.max()) >= columns:
+        raise UserError(f"labels go up to {int(samples.y.max())}, but there are {columns} classes")
     # A look-up rather than torch's one_hot, whose range check waits for the device.
-    eye, y = torch.eye(classes, device=device), samples.y.to(device)
+    eye, y = torch.eye(columns, device=device), samples.y.to(device)
     return lambda rows: eye.index_select(0, y.index_select(0, rows))
+
+
+def _attributes(
+    attributes: Tensor, columns: int, device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    if attributes.shape[1] != columns:
+        raise UserError(
+            f"the model reads {columns} attributes, but this data set has {attributes.shape[1]}"
+        )
+    there = attributes.to(device)
+    return lambda rows: there.index_select(0, rows).to(torch.float32)

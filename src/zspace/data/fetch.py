@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
 
-from zspace.data import idx
+from zspace.data.idx import Found
 from zspace.data.progress import download_bar
 from zspace.errors import UserError
 
@@ -24,24 +24,25 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Remote:
-    """A set of four IDX files as it is published.
+    """A set as it is published.
 
     folders: what its folder is called on disk; the first is its name, the others habits.
-    mirrors: addresses that end with a slash, the best first.
-    md5: published checksums of the gzip files, in the order of `idx.NAMES`.
+    mirrors: addresses that end with a slash, the best first; none: it must be fetched by hand.
+    md5: published checksums of its files, by name.
+    find: its files in a folder, or None unless all are there.
+    by_hand: what to fetch, and from where, if there are no mirrors.
     """
 
     folders: tuple[str, ...]
     mirrors: tuple[str, ...]
-    md5: tuple[str, str, str, str]
+    md5: Mapping[str, str]
+    find: Callable[[Path], Found | None]
+    by_hand: str = ""
 
     @property
     def cache(self) -> Path:
         """Where downloads are kept."""
         return Path(pooch.os_cache("zspace")) / self.folders[0]
-
-    def checksums(self) -> dict[str, str]:
-        return {f"{name}.gz": md5 for name, md5 in zip(idx.NAMES, self.md5, strict=True)}
 
 
 def data_root(data_dir: Path | None) -> Path | None:
@@ -59,7 +60,7 @@ def data_root(data_dir: Path | None) -> Path | None:
     return root
 
 
-def local(remote: Remote, data_dir: Path | None) -> idx.Quartet | None:
+def local(remote: Remote, data_dir: Path | None) -> Found | None:
     """The files below ``data_dir`` or ZSPACE_DATA, or None.
 
     A sub-folder of the set's name comes before the folder itself, whose files might be another
@@ -69,24 +70,33 @@ def local(remote: Remote, data_dir: Path | None) -> idx.Quartet | None:
     if root is None:
         return None
     folders = [*(root / folder for folder in remote.folders), root]
-    return next((files for files in map(idx.find, folders) if files is not None), None)
+    return next((files for files in map(remote.find, folders) if files is not None), None)
 
 
 def cached(remote: Remote) -> bool:
     """Whether all files have been downloaded before."""
-    return all((remote.cache / name).is_file() for name in remote.checksums())
+    return remote.find(remote.cache) is not None
 
 
-def download(remote: Remote, quiet: bool) -> idx.Quartet:
+def download(remote: Remote, quiet: bool) -> Found:
     """The files in the cache folder, downloaded where missing or damaged.
 
-    Raises UserError that names what was tried once every mirror has failed twice.
+    Raises UserError that names what was tried once every mirror has failed twice, and one that
+    says what to fetch where nothing can be downloaded.
     """
-    with _without_log():
-        train_x, train_y, test_x, test_y = (
-            _retrieve(remote, name, md5, quiet) for name, md5 in remote.checksums().items()
+    if not remote.mirrors and not cached(remote):
+        name = remote.folders[0]
+        raise UserError(
+            f"data '{name}' cannot be downloaded without a person: get {remote.by_hand}, unpack "
+            f"them into a folder DIR/{name} and give --data-dir DIR"
         )
-    return train_x, train_y, test_x, test_y
+    with _without_log():
+        for name, md5 in remote.md5.items():
+            _retrieve(remote, name, md5, quiet)
+    found = remote.find(remote.cache)
+    if found is None:
+        raise UserError(f"'{remote.cache}' has changed while it was read; try again")
+    return found
 
 
 def _retrieve(remote: Remote, name: str, md5: str, quiet: bool) -> Path:

@@ -1,74 +1,30 @@
 """A folder of images as a data set: see `zspace.data.layout` for what the folder may look like.
 
-Images that fit the memory budget are decoded once, by a few threads; others stay on disk and are
-decoded batch by batch, by the workers of `zspace.data.batches.Batches`.
+Images that fit the memory budget are decoded into memory; others once into a cache on disk, from
+which batches are read: see `zspace.data.cache`.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zspace.data import images, layout
+from zspace.data.cache import Cache, Shape
+from zspace.data.images import Source
 from zspace.data.layout import Files
-from zspace.data.progress import bar
+from zspace.data.passes import Wish, each
 from zspace.data.samples import Data, Part, Storage, assemble
 from zspace.errors import UserError
 
-_TASK = 64
-
-T = TypeVar("T")
-Shape = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Folder:
-    """Images (N, C, H, W) that are decoded when read; see `zspace.data.samples.Lazy`."""
-
-    root: Path
-    paths: tuple[Path, ...]
-    shape: tuple[int, ...]
-    size: int | None
-
-    def read(self, rows: Tensor) -> Tensor:
-        with images.strict():
-            found = [_image(self.paths[i], self.shape[1:], self.size) for i in rows.tolist()]
-        return torch.from_numpy(np.stack(found))
-
-    def identity(self) -> Iterator[bytes]:
-        for path in sorted(self.paths):
-            name = path.relative_to(self.root).as_posix()
-            yield f"{name}/{path.stat().st_size}\n".encode()
-
-
-@dataclass(frozen=True)
-class Wish:
-    """How a folder is to be read: the arguments of `load_folder`."""
-
-    size: int | None
-    channels: int | None
-    skip_bad: bool
-    memory: float
-    quiet: bool
-
-
-@dataclass(frozen=True)
-class Outcome(Generic[T]):
-    """What came of a pass over files: results of the good ones, errors of the bad ones."""
-
-    positions: list[int]
-    results: list[T]
-    bad: list[str]
+Looks = dict[str, list[images.Look]]
 
 
 def load_folder(root: Path, wish: Wish) -> Data:
@@ -76,40 +32,64 @@ def load_folder(root: Path, wish: Wish) -> Data:
 
     Without a size all images must agree in height and width. Colour and grey images together are
     all made RGB, unless ``channels`` says otherwise. With ``skip_bad``, unreadable files are left
-    out, counted in `Data.skipped` and warned of once; for images that stay on disk, this costs a
-    pass that decodes them all.
+    out, counted in `Data.skipped` and warned of once.
 
     Raises UserError naming the file or files at fault.
     """
-    splits, looks, bad = _survey(layout.find(root), wish)
-    shape = _shape(splits, looks, wish)
-    lazy = math.prod(shape) * sum(map(len, splits.values())) > wish.memory
-    storage = _stay if lazy else _decode
-    names = layout.classes(splits["train"])
-    parts: dict[str, Part] = {}
-    for split, files in splits.items():
-        files, x, errors = storage(root, files, shape, wish)
-        parts[split] = Part(x, _labels(files, names))
-        bad += errors
-    _warn(root, bad)
+    splits = layout.find(root)
+    parts, bad = gather(root, splits, wish, layout.classes(splits["train"]))
     return assemble(
         root.resolve().name,
         parts["train"],
         validation=parts.get("validation"),
         test=parts.get("test"),
-        classes=names,
+        classes=layout.classes(splits["train"]),
         provenance=f"The folder of images {root.resolve().name}.",
-        skipped=len(bad),
+        skipped=bad,
     )
 
 
-def _survey(
-    splits: dict[str, Files], wish: Wish
-) -> tuple[dict[str, Files], dict[str, list[images.Look]], list[str]]:
+def gather(
+    root: Path, splits: Mapping[str, Files], wish: Wish, classes: tuple[str, ...]
+) -> tuple[dict[str, Part], int]:
+    """The images of every split, in memory or on disk, and how many files were left out.
+
+    root: where the files lie, or what else names them. classes: names of the labels 0, 1, ...
+    Raises UserError as `load_folder` does.
+    """
+    stored, bad = _stored(root.absolute(), splits, wish)
+    if bad:
+        text = f"{len(bad)} unreadable files of '{root}' are left out; the first: {bad[0]}"
+        warnings.warn(text, UserWarning, stacklevel=4)
+    parts = {
+        split: Part(x, _labels(files, classes), _attributes(files))
+        for split, (files, x) in stored.items()
+    }
+    return parts, len(bad)
+
+
+def _stored(
+    root: Path, splits: Mapping[str, Files], wish: Wish
+) -> tuple[Mapping[str, tuple[Files, Storage]], list[str]]:
+    """The images of each split with the files that could be read, and the errors of the others."""
+    # Absolute, so that a worker, or a caller that changes folder, still finds them.
+    splits = {split: files.absolute() for split, files in splits.items()}
+    cache = Cache(root, splits, wish)
+    kept = cache.find()
+    if kept is None or kept.nbytes <= wish.memory:
+        readable, looks, bad = _survey(splits, wish)
+        shape = _shape(readable, looks, wish)
+        if math.prod(shape) * sum(map(len, readable.values())) <= wish.memory:
+            return _decoded(readable, shape, wish, bad), bad
+        kept = cache.make(shape, partial(_image, shape=shape, wish=wish))
+    return kept.splits, kept.bad
+
+
+def _survey(splits: Mapping[str, Files], wish: Wish) -> tuple[dict[str, Files], Looks, list[str]]:
     """The files whose headers can be read, what these say, and the errors of the others."""
     kept, looks, bad = {}, {}, []
     for split, files in splits.items():
-        outcome = _each("Looking at", files, lambda i, path: images.look(path), wish)
+        outcome = each("Looking at", files.paths, lambda i, path: images.look(path), wish)
         kept[split], looks[split] = files.keep(outcome.positions), outcome.results
         bad += outcome.bad
     if not kept["train"]:
@@ -117,7 +97,7 @@ def _survey(
     return kept, looks, bad
 
 
-def _shape(splits: dict[str, Files], looks: dict[str, list[images.Look]], wish: Wish) -> Shape:
+def _shape(splits: Mapping[str, Files], looks: Looks, wish: Wish) -> Shape:
     """(C, H, W) of every image of the data set, as it will be read."""
     paths = [path for files in splits.values() for path in files.paths]
     every = [look for found in looks.values() for look in found]
@@ -134,75 +114,32 @@ def _shape(splits: dict[str, Files], looks: dict[str, list[images.Look]], wish: 
     return channels, first.height, first.width
 
 
-def _decode(
-    root: Path, files: Files, shape: Shape, wish: Wish
-) -> tuple[Files, Storage, list[str]]:
-    """The images in memory."""
-    x = torch.empty((len(files), *shape), dtype=torch.uint8)
-    array = x.numpy()
+def _decoded(
+    splits: Mapping[str, Files], shape: Shape, wish: Wish, bad: list[str]
+) -> dict[str, tuple[Files, Storage]]:
+    """The images in memory; errors of bad ones are added to ``bad``."""
+    stored: dict[str, tuple[Files, Storage]] = {}
+    for split, files in splits.items():
+        x = torch.empty((len(files), *shape), dtype=torch.uint8)
+        array = x.numpy()
 
-    def work(i: int, path: Path) -> None:
-        array[i] = _image(path, shape, wish.size)
+        def work(i: int, source: Source, array: np.ndarray = array) -> None:
+            array[i] = _image(source, shape, wish)
 
-    outcome = _each("Decoding", files, work, wish)
-    if outcome.bad:
-        x = x[torch.tensor(outcome.positions, dtype=torch.int64)]
-    return files.keep(outcome.positions), x, outcome.bad
-
-
-def _stay(root: Path, files: Files, shape: Shape, wish: Wish) -> tuple[Files, Storage, list[str]]:
-    """The images on disk; where bad ones are to be skipped, they are found by decoding all."""
-    bad: list[str] = []
-    if wish.skip_bad:
-
-        def work(i: int, path: Path) -> None:
-            _image(path, shape, wish.size)
-
-        outcome = _each("Checking", files, work, wish)
-        files, bad = files.keep(outcome.positions), outcome.bad
-    # Absolute, so that a worker, or a caller that changes folder, still finds them.
-    paths = tuple(path.absolute() for path in files.paths)
-    return files, Folder(root.absolute(), paths, (len(files), *shape), wish.size), bad
+        outcome = each("Decoding", files.paths, work, wish)
+        if outcome.bad:
+            x = x[torch.tensor(outcome.positions, dtype=torch.int64)]
+        stored[split] = files.keep(outcome.positions), x
+        bad += outcome.bad
+    return stored
 
 
-def _each(what: str, files: Files, work: Callable[[int, Path], T], wish: Wish) -> Outcome[T]:
-    """``work`` of each file by threads, in order; a bad one stops it, or is noted and skipped."""
-
-    def one(i: int) -> T | UserError:
-        try:
-            return work(i, files.paths[i])
-        except UserError as error:
-            if not wish.skip_bad:
-                raise
-            return error
-
-    every: list[T | UserError] = []
-    starts = range(0, len(files), _TASK)
-    tasks = [range(start, min(start + _TASK, len(files))) for start in starts]
-    threads = max(1, min(8, os.cpu_count() or 1, len(tasks)))
-    with (
-        images.strict(),
-        bar(what, len(files), wish.quiet) as advance,
-        ThreadPoolExecutor(threads) as pool,
-    ):
-        for results in pool.map(lambda task: [one(i) for i in task], tasks):
-            every += results
-            advance(len(results))
-    return _sorted_out(every)
-
-
-def _sorted_out(every: list[T | UserError]) -> Outcome[T]:
-    good = [(i, result) for i, result in enumerate(every) if not isinstance(result, UserError)]
-    bad = [str(result) for result in every if isinstance(result, UserError)]
-    return Outcome([i for i, _ in good], [result for _, result in good], bad)
-
-
-def _image(path: Path, shape: tuple[int, ...], size: int | None) -> np.ndarray:
+def _image(source: Source, shape: Shape, wish: Wish) -> np.ndarray:
     """The image (C, H, W), held to the shape that was found when the folder was looked over."""
-    image = images.decode(path, shape[0], size)
+    image = images.decode(source, shape[0], wish.size, wish.crop)
     if image.shape != shape:
         raise UserError(
-            f"image '{path}' is {image.shape[2]} x {image.shape[1]} instead of {shape[2]} x "
+            f"image '{source}' is {image.shape[2]} x {image.shape[1]} instead of {shape[2]} x "
             f"{shape[1]}; it has changed, or is turned by data behind the image; give --size"
         )
     return image
@@ -215,7 +152,5 @@ def _labels(files: Files, classes: tuple[str, ...]) -> Tensor | None:
     return torch.tensor([number[name] for name in files.names], dtype=torch.int64)
 
 
-def _warn(root: Path, bad: list[str]) -> None:
-    if bad:
-        text = f"{len(bad)} unreadable files of '{root}' are left out; the first: {bad[0]}"
-        warnings.warn(text, UserWarning, stacklevel=4)
+def _attributes(files: Files) -> Tensor | None:
+    return None if files.attributes is None else torch.from_numpy(files.attributes)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -24,8 +25,8 @@ UBYTE = 0x08
 MOST_BYTES = 1 << 32
 _PIECE = 1 << 20
 
-Quartet = tuple[Path, Path, Path, Path]
-"""Train images, train labels, test images, test labels."""
+Found = tuple[Path, ...]
+"""The files of a set: here train images, train labels, test images, test labels."""
 
 NAMES = (
     "train-images-idx3-ubyte",
@@ -35,13 +36,11 @@ NAMES = (
 )
 
 
-def find(folder: Path) -> Quartet | None:
+def find(folder: Path, names: Sequence[str] = NAMES) -> Found | None:
     """The four files of a set in this folder, gzipped or not; None unless all are there."""
-    found = [_find(folder, name) for name in NAMES]
-    train_x, train_y, test_x, test_y = found
-    if train_x is None or train_y is None or test_x is None or test_y is None:
-        return None
-    return train_x, train_y, test_x, test_y
+    found = [_find(folder, name) for name in names]
+    there = tuple(path for path in found if path is not None)
+    return there if len(there) == len(found) else None
 
 
 def _find(folder: Path, name: str) -> Path | None:
@@ -56,7 +55,17 @@ def pair(images: Path, labels: Path, classes: int) -> Part:
 
     Raises UserError for unequal numbers, labels beyond the classes, and whatever `read` raises.
     """
-    x, y = read(images, axes=3), read(labels, axes=1)
+    return joined(read(images, axes=3), read(labels, axes=1), images, labels, classes)
+
+
+def read_set(files: Found, classes: int) -> tuple[Part, Part]:
+    """Train and test of a set of four files. Raises UserError as `pair` does."""
+    train_x, train_y, test_x, test_y = files
+    return pair(train_x, train_y, classes), pair(test_x, test_y, classes)
+
+
+def joined(x: np.ndarray, y: np.ndarray, images: Path, labels: Path, classes: int) -> Part:
+    """Images (N, H, W) and labels (N,), checked against each other, as a storage (N, 1, H, W)."""
     if len(x) != len(y):
         raise UserError(f"'{images}' holds {len(x)} images but '{labels}' {len(y)} labels")
     if x.size == 0:
@@ -73,21 +82,25 @@ def read(path: Path, *, axes: int) -> np.ndarray:
     header that does not match the bytes, a damaged gzip stream.
     """
     try:
-        with _open(path) as file:
-            shape = _header(file, path, axes)
-            return _body(file, path, shape)
+        with path.open("rb") as file:
+            return parse(file, path, axes=axes)
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read as IDX: {error}; fetch it again") from error
+
+
+def parse(file: IO[bytes], path: Path, *, axes: int) -> np.ndarray:
+    """The same from an open file that can be read from its start again, a zip's member say."""
+    # By content rather than by suffix: browsers unpack a .gz and keep its name.
+    gzipped = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    try:
+        content: Any = gzip.GzipFile(fileobj=file) if gzipped else file
+        return _body(content, path, _header(content, path, axes))
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"'{path}' cannot be read as IDX: {error}; fetch it again") from error
 
 
-def _open(path: Path) -> BinaryIO:
-    """By content rather than by suffix: browsers unpack a .gz and keep its name."""
-    with path.open("rb") as file:
-        gzipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if gzipped else path.open("rb")  # type: ignore[return-value]
-
-
-def _header(file: BinaryIO, path: Path, axes: int) -> tuple[int, ...]:
+def _header(file: IO[bytes], path: Path, axes: int) -> tuple[int, ...]:
     magic = file.read(4)
     if magic != bytes((0, 0, UBYTE, axes)):
         raise UserError(
@@ -100,7 +113,7 @@ def _header(file: BinaryIO, path: Path, axes: int) -> tuple[int, ...]:
     return struct.unpack(f">{axes}I", sizes)
 
 
-def _body(file: BinaryIO, path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _body(file: IO[bytes], path: Path, shape: tuple[int, ...]) -> np.ndarray:
     claim = 1
     for size in shape:  # Python integers: no overflow
         claim *= size

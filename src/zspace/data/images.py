@@ -1,8 +1,8 @@
 """One image file to an array: every mode that Pillow reads becomes 8-bit grey or RGB.
 
 Transparency is laid over white, EXIF orientation is applied, 16-bit grey is scaled to 8, and an
-animation gives its first frame. A size S resizes the shorter side to S (Lanczos, antialiased) and
-crops the centre S x S.
+animation gives its first frame. A crop P keeps the centre P x P at most. After it, a size S
+resizes the shorter side to S (Lanczos, antialiased) and crops the centre S x S.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -26,6 +27,20 @@ _ORIENTATION = 0x0112
 _TURNED = frozenset({5, 6, 7, 8})
 
 T = TypeVar("T")
+
+
+class Blob(Protocol):
+    """An encoded image that is no file of its own; as text, it names itself."""
+
+    def read(self) -> bytes:
+        """The bytes of a PNG, a JPEG or another format."""
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+
+
+Source = Path | Blob
 
 
 @dataclass(frozen=True)
@@ -49,27 +64,28 @@ def strict() -> Iterator[None]:
         yield
 
 
-def look(path: Path) -> Look:
+def look(source: Source) -> Look:
     """Read the header. Raises UserError naming the file if it is no image."""
-    return _guarded(path, _look)
+    return _guarded(source, _look)
 
 
-def decode(path: Path, channels: int, size: int | None) -> np.ndarray:
+def decode(source: Source, channels: int, size: int | None, crop: int | None = None) -> np.ndarray:
     """The image (channels, H, W), uint8. Raises UserError naming the file if it is damaged."""
-    return _guarded(path, lambda image: _decode(image, channels, size))
+    return _guarded(source, lambda image: _decode(image, channels, size, crop))
 
 
-def _guarded(path: Path, work: Callable[[Image.Image], T]) -> T:
+def _guarded(source: Source, work: Callable[[Image.Image], T]) -> T:
     try:
-        with Image.open(path) as image:
+        file = source if isinstance(source, Path) else BytesIO(source.read())
+        with Image.open(file) as image:
             return work(image)
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         why = str(error) or type(error).__name__
         if isinstance(error, Image.UnidentifiedImageError):
             why = "it is no image that Pillow knows"
         raise UserError(
-            f"image '{path}' cannot be read: {why}; repair or remove it, or skip such files with "
-            "--skip-bad"
+            f"image '{source}' cannot be read: {why}; repair or remove it, or skip such files "
+            "with --skip-bad"
         ) from error
 
 
@@ -88,14 +104,23 @@ def _is_grey(image: Image.Image) -> bool:
     return bool((palette == palette[:, :1]).all())
 
 
-def _decode(image: Image.Image, channels: int, size: int | None) -> np.ndarray:
+def _decode(image: Image.Image, channels: int, size: int | None, crop: int | None) -> np.ndarray:
     flat = _eight_bit(image) if image.mode in _SIXTEEN_BIT else _over_white(image)
     flat = ImageOps.exif_transpose(flat).convert("L" if channels == 1 else "RGB")
+    if crop is not None:
+        flat = _centre(flat, crop)
     if size is not None and flat.size != (size, size):
         flat = ImageOps.fit(flat, (size, size), Image.Resampling.LANCZOS)
     array = np.asarray(flat)
     # Copied into this order: numpy would otherwise stack images to a batch with channels last.
     return array[None] if channels == 1 else np.ascontiguousarray(np.moveaxis(array, 2, 0))
+
+
+def _centre(image: Image.Image, side: int) -> Image.Image:
+    """The middle of the picture, at most side x side."""
+    width, height = (min(side, length) for length in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -16,28 +16,40 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zspace.data.images import SUFFIXES
+import numpy as np
+
+from zspace.data.images import SUFFIXES, Source
 from zspace.errors import UserError
 
 ARCHIVES = frozenset({".tar", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
-_SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(
+SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(
     ("val", "valid", "validation"), "validation"
 )
 
 
 @dataclass(frozen=True)
 class Files:
-    """The images of one split. names: the class of each path, or None without classes."""
+    """The images of one split.
 
-    paths: tuple[Path, ...]
-    names: tuple[str, ...] | None
+    names: the class of each, or None without classes. attributes: (n, A) uint8, 0 or 1, or None.
+    """
+
+    paths: tuple[Source, ...]
+    names: tuple[str, ...] | None = None
+    attributes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def absolute(self) -> Files:
+        """The same files, wherever the current folder goes."""
+        paths = tuple(p.absolute() if isinstance(p, Path) else p for p in self.paths)
+        return Files(paths, self.names, self.attributes)
+
     def keep(self, positions: Sequence[int]) -> Files:
         names = None if self.names is None else tuple(self.names[i] for i in positions)
-        return Files(tuple(self.paths[i] for i in positions), names)
+        attributes = None if self.attributes is None else self.attributes[list(positions)]
+        return Files(tuple(self.paths[i] for i in positions), names, attributes)
 
 
 def find(root: Path) -> dict[str, Files]:
@@ -48,11 +60,11 @@ def find(root: Path) -> dict[str, Files]:
     """
     folders = [path for path in _visible(root) if path.is_dir()]
     names = {path.name.lower() for path in folders}
-    if "train" not in names or not names <= _SPLITS.keys():
+    if "train" not in names or not names <= SPLITS.keys():
         return {"train": _files(root)}
     splits: dict[str, Files] = {}
     for folder in folders:
-        split = _SPLITS[folder.name.lower()]
+        split = SPLITS[folder.name.lower()]
         if split in splits:
             raise UserError(f"'{root}' has two folders for the {split} split; merge them")
         splits[split] = _files(folder)
@@ -83,7 +95,7 @@ def _files(folder: Path) -> Files:
             f"('{next(iter(groups))}'); put every image into a class folder, or none"
         )
     if loose:
-        return Files(tuple(loose), None)
+        return Files(tuple(loose))
     if not groups:
         raise UserError(_nothing(folder))
     pairs = [(path, name) for name, paths in groups.items() for path in paths]

@@ -60,11 +60,13 @@ class Samples:
 
     x: the storage, (N, C, H, W). y: labels (N,) int64 of the whole storage, or None.
     index: (n,) int64, the rows that these samples are.
+    attributes: (N, A) uint8, 0 or 1, several of which may hold at once; None where there are none.
     """
 
     x: Storage
     y: Tensor | None
     index: Tensor
+    attributes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -77,6 +79,14 @@ class Samples:
         """Labels (B,) int64 of positions ``i`` (B,), or None where there are none."""
         return None if self.y is None else self.y[self._rows(i)]
 
+    def conditions(self, i: Tensor | None = None) -> Tensor | None:
+        """What a conditional model is told of positions ``i``: labels (B,) int64, or attributes
+        (B, A) float32; None where there is neither.
+        """
+        if self.attributes is None:
+            return self.labels(i)
+        return self.attributes[self._rows(i)].to(torch.float32)
+
     def _rows(self, i: Tensor | None) -> Tensor:
         return self.index if i is None else self.index[i]
 
@@ -86,6 +96,7 @@ class Data:
     """A data set in three splits that share no sample.
 
     classes: names of the labels 0, 1, ...; empty where there are none.
+    attributes: names of what may hold or not of each sample, several at once; mostly empty.
     provenance: one sentence that says whose data they are, with the licence where it is known.
     skipped: how many unreadable files were left out (``skip_bad``).
     """
@@ -97,20 +108,21 @@ class Data:
     classes: tuple[str, ...]
     provenance: str
     skipped: int = 0
+    attributes: tuple[str, ...] = ()
 
     @property
     def spec(self) -> Spec:
-        """The shape (C, H, W) and the classes: what a recipe must know."""
-        return Spec(tuple(self.train.x.shape[1:]), self.classes)
+        """The shape (C, H, W), the classes and the attributes: what a recipe must know."""
+        return Spec(tuple(self.train.x.shape[1:]), self.classes, self.attributes)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over shapes, pixels, labels and splits.
+        """SHA-256 over shapes, pixels, labels, attributes and splits.
 
         For a storage on disk the names and sizes of its files, sorted, stand for the pixels:
         reading every file would take minutes.
         """
-        digest = hashlib.sha256("\n".join(self.classes).encode())
+        digest = hashlib.sha256("\n".join((*self.classes, *self.attributes)).encode())
         splits = (self.train, self.validation, self.test)
         for x in _once(split.x for split in splits):
             digest.update(repr(tuple(x.shape)).encode())
@@ -118,8 +130,9 @@ class Data:
                 digest.update(part)
         for split in splits:
             digest.update(_content(split.index))
-        for y in _once(split.y for split in splits if split.y is not None):
-            digest.update(_content(y))
+        for told in ([split.y for split in splits], [split.attributes for split in splits]):
+            for y in _once(y for y in told if y is not None):
+                digest.update(_content(y))
         return digest.hexdigest()
 
 
@@ -134,13 +147,14 @@ def _content(x: Tensor) -> memoryview:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A storage with its labels, before it is split."""
+    """A storage with its labels or attributes, before it is split."""
 
     x: Storage
     y: Tensor | None = None
+    attributes: Tensor | None = None
 
     def rows(self, index: Tensor) -> Samples:
-        return Samples(self.x, self.y, index)
+        return Samples(self.x, self.y, index, self.attributes)
 
     def all(self) -> Samples:
         return self.rows(torch.arange(len(self)))
@@ -156,6 +170,7 @@ def assemble(
     validation: Part | None = None,
     test: Part | None = None,
     classes: tuple[str, ...] = (),
+    attributes: tuple[str, ...] = (),
     provenance: str = "",
     skipped: int = 0,
 ) -> Data:
@@ -176,6 +191,7 @@ def assemble(
         classes=classes,
         provenance=provenance,
         skipped=skipped,
+        attributes=attributes,
     )
 
 

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from zspace.data import fetch, idx
+from zspace.data import celeba, fetch, hub, idx
 from zspace.data.arrays import load_npy, load_npz
 from zspace.data.catalogue import KNOWN, Known
-from zspace.data.folder import Wish, load_folder
+from zspace.data.folder import load_folder
 from zspace.data.layout import ARCHIVES
+from zspace.data.passes import Wish
 from zspace.data.samples import Data, Part, assemble
 from zspace.errors import UserError, nearest
 
@@ -39,13 +40,15 @@ def load(
     memory: float | None = None,
     quiet: bool = False,
 ) -> Data:
-    """A data set by its name, or from a folder of images or IDX files, an .npz or an .npy file.
+    """A data set by its name, or from a folder of images or IDX files, an .npz or an .npy file,
+    or, as hf:NAME, from the Hugging Face hub.
 
     data_dir: where local copies of known sets lie; else ZSPACE_DATA, else they are downloaded.
-    size: for a folder of images, the side of the square they are resized and cropped to.
+    size: for images in files, the side of the square they are resized and cropped to.
     channels: 1 for grey or 3 for RGB; None leaves it to the images.
     skip_bad: leave out unreadable images of a folder and warn, rather than stop.
-    memory: bytes that images may take before they stay on disk; None: half of the free memory.
+    memory: bytes that images may take before they stay on disk (files are decoded once, into the
+        user's cache folder); None: half of the free memory.
     quiet: no progress bars.
 
     Raises UserError, one sentence, for whatever is wrong with the data or their name.
@@ -60,18 +63,36 @@ def load(
         raise UserError(f"channels must be 1 (grey) or 3 (RGB), but is {channels}")
     budget = _budget() if memory is None else memory
     wish = Wish(size, channels, skip_bad, budget, quiet)
-    if name_or_path in KNOWN:
-        return _fixed(_load_known(name_or_path, data_dir, quiet), wish)
     path = Path(name_or_path).expanduser()
     try:
+        if name_or_path in KNOWN:
+            return _load_known(name_or_path, data_dir, wish)
+        if name_or_path.startswith(hub.PREFIX):
+            return hub.load_hub(name_or_path, wish)
         return _load_path(path, name_or_path, wish)
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {error}") from error
 
 
 def is_known(name: str) -> bool:
-    """Whether data of that name are a known set, which goes before a folder of the same name."""
-    return name in KNOWN
+    """Whether data of that name are a known set, which goes before a folder of the same name, or
+    one of the hub's.
+    """
+    return name in KNOWN or name.startswith(hub.PREFIX)
+
+
+def lasting(name_or_path: str) -> str:
+    """The same name or path so that it means the same from any folder."""
+    if name_or_path.startswith(hub.PREFIX):
+        return hub.lasting(name_or_path)
+    return name_or_path if name_or_path in KNOWN else str(Path(name_or_path).resolve())
+
+
+def is_resized(name_or_path: str) -> bool:
+    """Whether the images of that source can be had at any size."""
+    if name_or_path in KNOWN:
+        return KNOWN[name_or_path].read is None
+    return name_or_path.startswith(hub.PREFIX) or Path(name_or_path).is_dir()
 
 
 def sources(data_dir: Path | None = None) -> list[Source]:
@@ -95,13 +116,15 @@ def describe(name: str, data_dir: Path | None = None) -> dict[str, Any]:
         "name": name,
         "provenance": known.provenance,
         "licence": known.licence,
-        "shape": [1, 28, 28],
+        "shape": list(known.shape),
         "classes": list(known.classes),
+        "attributes": list(known.attributes),
         "sizes": dict(known.sizes),
         "local": _where(known, data_dir),
         "cache": str(remote.cache) if remote else None,
         "mirrors": list(remote.mirrors) if remote else [],
-        "md5": remote.checksums() if remote else {},
+        "md5": dict(remote.md5) if remote else {},
+        "by hand": [remote.by_hand] if remote and remote.by_hand else [],
     }
 
 
@@ -115,13 +138,17 @@ def _where(known: Known, data_dir: Path | None) -> str | None:
     return str(known.remote.cache) if fetch.cached(known.remote) else None
 
 
-def _load_known(name: str, data_dir: Path | None, quiet: bool) -> Data:
+def _load_known(name: str, data_dir: Path | None, wish: Wish) -> Data:
     known = KNOWN[name]
     if known.remote is None:
         part, classes, provenance = _packaged(), known.classes, known.provenance
-        return assemble(name, part, classes=classes, provenance=provenance)
-    quartet = fetch.local(known.remote, data_dir) or fetch.download(known.remote, quiet)
-    return _from_idx(name, quartet, known.classes, known.provenance)
+        return _fixed(assemble(name, part, classes=classes, provenance=provenance), wish)
+    files = fetch.local(known.remote, data_dir) or fetch.download(known.remote, wish.quiet)
+    if known.read is None:
+        return celeba.load(name, files, wish, known.provenance)
+    train, test = known.read(files, len(known.classes))
+    data = assemble(name, train, test=test, classes=known.classes, provenance=known.provenance)
+    return _fixed(data, wish)
 
 
 def _packaged() -> Part:
@@ -133,19 +160,17 @@ def _packaged() -> Part:
     return Part(torch.from_numpy(x).unsqueeze(1), torch.from_numpy(y.astype(np.int64)))
 
 
-def _from_idx(name: str, quartet: idx.Quartet, classes: tuple[str, ...], provenance: str) -> Data:
-    train_x, train_y, test_x, test_y = quartet
-    train = idx.pair(train_x, train_y, len(classes))
-    test = idx.pair(test_x, test_y, len(classes))
-    return assemble(name, train, test=test, classes=classes, provenance=provenance)
-
-
-def _own_idx(path: Path, quartet: idx.Quartet) -> Data:
+def _own_idx(path: Path, files: idx.Found) -> Data:
     """A folder of the user's with the four IDX files of a set, whatever set it is."""
-    most = max(int(idx.read(labels, axes=1).max(initial=0)) for labels in quartet[1::2])
-    classes = tuple(map(str, range(most + 1)))
-    name = path.resolve().name
-    return _from_idx(name, quartet, classes, f"The IDX files of the folder {name}.")
+    most = max(int(idx.read(labels, axes=1).max(initial=0)) for labels in files[1::2])
+    train, test = idx.read_set(files, most + 1)
+    return assemble(
+        name := path.resolve().name,
+        train,
+        test=test,
+        classes=tuple(map(str, range(most + 1))),
+        provenance=f"The IDX files of the folder {name}.",
+    )
 
 
 def _load_path(path: Path, given: str, wish: Wish) -> Data:
@@ -174,12 +199,16 @@ def _fixed(data: Data, wish: Wish) -> Data:
         )
     if wish.channels not in (None, channels):
         raise UserError(
-            f"'{data.name}' has {channels} channels, but {wish.channels} were asked for"
+            f"'{data.name}' has {channels} channels, but {wish.channels} were asked for; only "
+            "images in files are converted: leave channels out"
         )
     return data
 
 
-_CHOICE = f"give a folder of images, an .npz or .npy file, or one of: {', '.join(sorted(KNOWN))}"
+_CHOICE = (
+    "give a folder of images, an .npz or .npy file, hf:NAME for a set of the Hugging Face hub, or "
+    f"one of: {', '.join(sorted(KNOWN))}"
+)
 
 
 def _missing(given: str) -> str:
