@@ -266,9 +266,9 @@ def test_fixed_gaussian_scale_equals_scipy(scale: float) -> None:
     likelihood = likelihoods.Gaussian(scale=scale).double()
     assert list(likelihood.parameters()) == []
     assert likelihood.scale.item() == pytest.approx(scale, rel=1e-5)
-    h, x = torch.randn(2, 5, 4, dtype=torch.float64), torch.rand(5, 4, dtype=torch.float64)
-    expected = stats.norm(torch.sigmoid(h).numpy(), scale).logpdf(x.numpy()).sum(-1)
-    assert np.allclose(likelihood(h, 1).log_prob(x), expected, rtol=1e-4)
+    h, x = torch.randn(2, 5, 3, 4, 6).double(), torch.rand(5, 3, 4, 6).double()  # colour
+    expected = stats.norm(torch.sigmoid(h).numpy(), scale).logpdf(x.numpy()).sum((2, 3, 4))
+    assert np.allclose(likelihood(h, 3).log_prob(x), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, 1e-3, 400.0, math.inf, math.nan])
