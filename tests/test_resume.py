@@ -329,7 +329,7 @@ def spoilt_from(step: int):
         return {"spoilt": torch.full((len(p.x),), np.nan if steps >= step else 0.0)}
 
     def spoilt_vae(data, latent: int = 3, hidden: tuple[int, ...] = (16,)):
-        model = recipes.vae(data, latent, hidden).model
+        model = recipes.vae(data, latent=latent, hidden=hidden).model
         weights = {"mse": 1.0, "kl": 1.0, "spoilt": 1.0}
         return recipes.Recipe(model, (Player(model, Objective([mse, kl, spoilt], weights)),))
 

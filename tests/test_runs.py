@@ -258,7 +258,8 @@ def test_run_json_holds_all_that_a_training_was(runs, digits):
     assert record["status"] == "finished"
     assert record["job"]["recipe"] == "cvae"
     assert record["job"]["arguments"] == {
-        "latent": 3, "hidden": [32], "likelihood": "squared-error"
+        "latent": 3, "likelihood": "squared-error", "net": "mlp", "hidden": [32],
+        "channels": [32, 64, 128], "blocks": 1, "up": "nearest", "heads": 4, "code": "flat",
     }  # fmt: skip
     assert record["job"]["data"]["data"] == str(digits)
     settings = record["job"]["settings"]
@@ -291,7 +292,9 @@ def test_metrics_have_a_line_an_epoch(runs):
         assert [line["number"] for line in lines] == [1, 2], name
         assert lines == run.metrics
         for line in lines:
-            assert line["train"].keys() == line["validation"].keys() > {"objective"}
+            others = {"critic", "fool_weight"} if name == "vaegan" else set()
+            assert line["train"].keys() - others == line["validation"].keys() > {"objective"}
+            assert line["quality"].keys() == {"train", "validation"}
             assert line["seconds"] > 0 < line["samples_per_second"]
             assert line["step"] == 4 * line["number"]
 
@@ -483,6 +486,26 @@ def test_numbers_of_numpy_are_numbers(digits, tmp_path):
     assert weights[0] == weights[1]
 
 
+@pytest.mark.parametrize(
+    ("options", "bits"),
+    [
+        ({"likelihood": "logistic-mixture"}, True),
+        ({"likelihood": "bernoulli", "binarize": "static"}, True),
+        ({"likelihood": "bernoulli"}, False),
+        ({"likelihood": "gaussian"}, False),
+    ],
+    ids=str,
+)
+def test_bits_per_dimension_where_pixels_are_discrete(digits, tmp_path, options, bits):
+    run = zspace.train("vae", data=str(digits), out=tmp_path / "run", **SMALL, **options)
+    assert ("bits_per_dimension" in run.result) == bits
+    if bits:
+        test = run.result["test"]
+        nats = test.get("nll", test.get("bce")) + test["kl"]
+        found = run.result["bits_per_dimension"]["test"]
+        assert found == pytest.approx(nats / np.log(2) / np.prod(SHAPE))
+
+
 # A recipe of the user's own
 
 
@@ -497,7 +520,7 @@ def test_own_recipe_trains_loads_and_repeats(digits, tmp_path, registry, x):
     @zspace.recipe
     def small_vae(data: recipes.Spec, latent: int = 2, width: int = 8) -> zspace.Recipe:
         """A VAE with one hidden layer."""
-        return recipes.vae(data, latent, (width,))
+        return recipes.vae(data, latent, hidden=(width,))
 
     options = {k: v for k, v in SMALL.items() if k != "hidden"}
     run = zspace.train("small-vae", data=str(digits), out=tmp_path / "run", **options, width=12)
@@ -513,7 +536,7 @@ def test_own_recipe_trains_loads_and_repeats(digits, tmp_path, registry, x):
 def test_own_recipe_needs_no_types(digits, tmp_path, registry):
     @zspace.recipe
     def bare(data, latent=3):
-        return recipes.vae(data, latent, (8,))
+        return recipes.vae(data, latent, hidden=(8,))
 
     options = {k: v for k, v in SMALL.items() if k != "hidden"}
     run = zspace.train("bare", data=str(digits), out=tmp_path / "run", **options)

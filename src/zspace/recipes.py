@@ -12,8 +12,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Literal, get_type_hints
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal, get_type_hints
 
 from typing_extensions import Doc
 
@@ -22,19 +22,18 @@ from zspace.bottlenecks import Bottleneck, Gaussian, Point
 from zspace.errors import UserError, unknown
 from zspace.loop import Player
 from zspace.model import Autoencoder
-from zspace.nets import MLP
-from zspace.objective import Objective, cyclical, warmup
+from zspace.nets import NetOptions, PatchCritic, networks
+from zspace.objective import Adaptive, Objective, cyclical, from_, warmup
+from zspace.perceptual import Perceptual
 from zspace.priors import StandardNormal
-from zspace.terms import FreeBits, bce, kl, mse, nll
+from zspace.terms import Fool, FreeBits, Tell, bce, kl, mse, nll
 from zspace.terms import iwae as bound
+from zspace.tutors import TUTORS, Tutor, choose
 from zspace.types import Model, Schedule, Spec, Term
 
 Size = Annotated[int, Doc("Dimensions of the code.")]
-Widths = Annotated[
-    tuple[int, ...], Doc("Widths of the encoder's hidden layers; the decoder has them reversed.")
-]
 Likelihood = Annotated[
-    Literal["squared-error", "bernoulli", "continuous-bernoulli", "gaussian"],
+    Literal["squared-error", "bernoulli", "continuous-bernoulli", "gaussian", "logistic-mixture"],
     Doc("p(x|z): what reconstruction error means."),
 ]
 Anneal = Annotated[
@@ -45,10 +44,16 @@ Anneal = Annotated[
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model and its players; the first player's objective chooses the best epoch."""
+    """A model, its players, and what they look through.
+
+    The first player's objective chooses the best epoch, unless there are several players.
+    decided: choices that were left to the recipe, as a run keeps them.
+    """
 
     model: Model
     players: tuple[Player, ...]
+    tutors: tuple[Tutor, ...] = ()
+    decided: Mapping[str, Any] = field(default_factory=dict)
 
 
 RECIPES: dict[str, Callable[..., Recipe]] = {}
@@ -79,10 +84,27 @@ def about(name: str) -> str:
 
 
 def arguments(function: Callable[..., Recipe]) -> dict[str, inspect.Parameter]:
-    """The choices that a recipe offers, by name, with resolved types."""
+    """The choices that a recipe offers, by name, with resolved types.
+
+    One that takes ``**net`` offers those of `zspace.nets.NetOptions` too.
+    """
     hints = get_type_hints(function, include_extras=True)
     parameters = list(inspect.signature(function).parameters.values())[1:]
-    return {p.name: p.replace(annotation=hints.get(p.name, type(p.default))) for p in parameters}
+    own = [p.replace(annotation=hints.get(p.name, type(p.default))) for p in parameters]
+    if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        own[-1:] = NET_PARAMETERS
+    return {p.name: p for p in own}
+
+
+NET_PARAMETERS = [
+    inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=field.default,
+        annotation=get_type_hints(NetOptions, include_extras=True)[field.name],
+    )
+    for field in fields(NetOptions)
+]
 
 
 LIKELIHOODS: dict[str, tuple[Callable[[], likelihoods.Likelihood], Term]] = {
@@ -90,39 +112,46 @@ LIKELIHOODS: dict[str, tuple[Callable[[], likelihoods.Likelihood], Term]] = {
     "bernoulli": (likelihoods.Bernoulli, bce),
     "continuous-bernoulli": (likelihoods.ContinuousBernoulli, nll),
     "gaussian": (likelihoods.Gaussian, nll),
+    "logistic-mixture": (likelihoods.LogisticMixture, nll),
 }
 """Each likelihood and the term under whose name the field reports it."""
 
 
-def _connected(
+def _assembled(
     data: Spec,
     bottleneck: Bottleneck,
     latent: int,
-    hidden: tuple[int, ...],
     likelihood: Likelihood,
+    net: Mapping[str, Any],
     context: int = 0,
 ) -> Autoencoder:
-    """A fully connected autoencoder; the decoder mirrors the encoder."""
+    """An autoencoder of the networks, the bottleneck and the likelihood that were chosen."""
     if likelihood not in LIKELIHOODS:
         raise unknown("likelihood", likelihood, LIKELIHOODS)
     p_x = LIKELIHOODS[likelihood][0]()
-    channels, *rest = data.shape
-    outputs = (channels * p_x.params, *rest)
+    made = networks(
+        NetOptions(**net),
+        data.shape,
+        features=bottleneck.features,
+        latent=latent,
+        outputs=p_x.outputs(data.shape),
+        context=context,
+    )
     return Autoencoder(
-        encoder=MLP(data.shape, (bottleneck.features,), hidden=hidden, context=context),
+        encoder=made.encoder,
         bottleneck=bottleneck,
-        decoder=MLP((latent,), outputs, hidden=hidden[::-1], context=context),
+        decoder=made.decoder,
         likelihood=p_x,
-        prior=StandardNormal(latent),
-        latent=(latent,),
+        prior=StandardNormal(*made.latent),
+        latent=made.latent,
         context=context,
     )
 
 
 def _gaussian(
-    data: Spec, latent: int, hidden: tuple[int, ...], likelihood: Likelihood, context: int = 0
+    data: Spec, latent: int, likelihood: Likelihood, net: Mapping[str, Any], context: int = 0
 ) -> Autoencoder:
-    return _connected(data, Gaussian(latent), latent, hidden, likelihood, context)
+    return _assembled(data, Gaussian(latent), latent, likelihood, net, context)
 
 
 def _trained_by(
@@ -143,15 +172,15 @@ def _trained_by(
 def ae(
     data: Spec,
     latent: Size = 20,
-    hidden: Widths = (784, 784),
     likelihood: Likelihood = "squared-error",
+    **net: Any,
 ) -> Recipe:
     """Autoencoder: a deterministic, linear code layer and a reconstruction error.
 
     Reference: Hinton, Salakhutdinov. Reducing the dimensionality of data with neural networks.
     Science 313, 2006, doi 10.1126/science.1127647.
     """
-    model = _connected(data, Point(latent), latent, hidden, likelihood)
+    model = _assembled(data, Point(latent), latent, likelihood, net)
     return _trained_by(model, likelihood, weights={})
 
 
@@ -159,14 +188,14 @@ def ae(
 def vae(
     data: Spec,
     latent: Size = 20,
-    hidden: Widths = (784, 784),
     likelihood: Likelihood = "squared-error",
+    **net: Any,
 ) -> Recipe:
     """Variational autoencoder: a Gaussian code, reconstruction error plus KL to N(0, I).
 
     Reference: Kingma, Welling. Auto-encoding variational Bayes. 2013, arXiv 1312.6114.
     """
-    model = _gaussian(data, latent, hidden, likelihood)
+    model = _gaussian(data, latent, likelihood, net)
     return _trained_by(model, likelihood, kl, weights={"kl": 1.0})
 
 
@@ -174,20 +203,20 @@ def vae(
 def cvae(
     data: Spec,
     latent: Size = 20,
-    hidden: Widths = (784, 784),
     likelihood: Likelihood = "squared-error",
+    **net: Any,
 ) -> Recipe:
     """Conditional VAE: the label, one-hot, joins x in the encoder and z in the decoder.
 
     Reference: Sohn, Lee, Yan. Learning structured output representation using deep conditional
     generative models. NeurIPS 2015.
     """
-    if not data.classes:
+    if not data.context:
         raise UserError(
             "cvae needs a label for each sample, but the data has none: give a folder with one "
             "sub-folder a class, or an .npz with x and y, or use recipe 'vae'"
         )
-    model = _gaussian(data, latent, hidden, likelihood, context=len(data.classes))
+    model = _gaussian(data, latent, likelihood, net, context=data.context)
     return _trained_by(model, likelihood, kl, weights={"kl": 1.0})
 
 
@@ -202,11 +231,11 @@ ANNEALS: dict[str, Callable[[float], float | Schedule]] = {
 def beta_vae(
     data: Spec,
     latent: Size = 20,
-    hidden: Widths = (784, 784),
     likelihood: Likelihood = "squared-error",
     beta: Annotated[float, Doc("Weight of the KL.")] = 4.0,
     anneal: Anneal = "none",
     free_bits: Annotated[float, Doc("Nats a code dimension that cost nothing; 0: none.")] = 0.0,
+    **net: Any,
 ) -> Recipe:
     """Beta-VAE: the VAE with a weight on the KL, which may be annealed or have free bits.
 
@@ -217,7 +246,7 @@ def beta_vae(
         raise unknown("anneal", anneal, ANNEALS)
     if not 0 <= beta < math.inf:
         raise UserError(f"beta is {beta}: use a finite weight >= 0")
-    model, weight = _gaussian(data, latent, hidden, likelihood), ANNEALS[anneal](beta)
+    model, weight = _gaussian(data, latent, likelihood, net), ANNEALS[anneal](beta)
     if free_bits:
         free = {"kl": 0.0, "kl_free_bits": weight}
         return _trained_by(model, likelihood, FreeBits(free_bits), weights=free)
@@ -228,16 +257,63 @@ def beta_vae(
 def iwae(
     data: Spec,
     latent: Size = 20,
-    hidden: Widths = (784, 784),
     likelihood: Likelihood = "squared-error",
     samples: Annotated[int, Doc("K, draws of the code for each image.")] = 5,
+    **net: Any,
 ) -> Recipe:
     """Importance-weighted autoencoder: the VAE's parts under a tighter bound of K draws.
 
     Reference: Burda, Grosse, Salakhutdinov. Importance weighted autoencoders. 2015, arXiv
     1509.00519.
     """
-    model, weights = _gaussian(data, latent, hidden, likelihood), {"iwae": 1.0, "kl": 0.0}
+    model, weights = _gaussian(data, latent, likelihood, net), {"iwae": 1.0, "kl": 0.0}
     return _trained_by(
         model, likelihood, bound, kl, weights=weights, reconstruction=0.0, samples=samples
     )
+
+
+@recipe
+def vaegan(
+    data: Spec,
+    latent: Size = 20,
+    likelihood: Likelihood = "squared-error",
+    beta: Annotated[float, Doc("Weight of the KL.")] = 1.0,
+    perceptual: Annotated[
+        Literal["auto", "judge", "vgg16", "none"],
+        Doc(
+            "Features in which images are compared: those of VGG16, or of a judge trained on the "
+            "run's own labels; auto takes VGG16 where its weights are at hand."
+        ),
+    ] = "auto",
+    perceptual_weight: Annotated[float, Doc("Against the squared error of one pixel.")] = 0.1,
+    adversarial: Annotated[
+        Literal["hinge", "least-squares"], Doc("Loss of the critic.")
+    ] = "hinge",
+    adversarial_weight: Annotated[float, Doc("Against all other terms; adaptive.")] = 0.5,
+    critic_start: Annotated[float, Doc("Part of training after which the critic learns.")] = 0.1,
+    fool_start: Annotated[float, Doc("Part of training after which it is listened to.")] = 0.2,
+    **net: Any,
+) -> Recipe:
+    """VAE-GAN: a VAE whose reconstructions must also fool a PatchGAN critic, for sharp images.
+
+    References: Larsen, Sonderby, Larochelle, Winther. Autoencoding beyond pixels using a learned
+    similarity metric. 2015, arXiv 1512.09300; Esser, Rombach, Ommer. Taming transformers for
+    high-resolution image synthesis. 2020, arXiv 2012.09841.
+    """
+    model, critic = _gaussian(data, latent, likelihood, net), PatchCritic(data.shape)
+    error, tutor = LIKELIHOODS[likelihood][1], choose(perceptual, data)
+    terms: list[Term] = [error, kl, Fool(critic, adversarial)]
+    weights: dict[str, float | Schedule] = {
+        error.__name__: 1.0,
+        "kl": beta,
+        "fool": from_(fool_start, adversarial_weight),
+    }
+    tutors = [TUTORS[tutor]()] if tutor != "none" else []
+    for network in tutors:
+        terms.append(Perceptual(network))
+        weights["perceptual"] = perceptual_weight * math.prod(data.shape)
+    last = [p for p in model.decoder.parameters() if p.dim() > 1][-1]
+    makes = Adaptive(terms, weights, adapted="fool", last=last)
+    tells = Objective([Tell(critic, adversarial)], {"critic": 1.0})
+    players = (Player(model, makes), Player(critic, tells, start=critic_start))
+    return Recipe(model, players, tuple(tutors), {"perceptual": tutor})

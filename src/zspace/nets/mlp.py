@@ -12,15 +12,17 @@ from torch import Tensor, nn
 from zspace.errors import UserError
 
 
-def _glorot(module: nn.Module) -> None:
-    """Uniform weights that keep variances, zero biases.
+def glorot(module: nn.Module) -> None:
+    """Uniform weights that keep variances, zero biases, for a linear layer or a convolution.
 
-    Torch's default starts smaller and is 0.2 nats behind on MNIST after 12 epochs (Glorot, Bengio.
+    Torch's default starts smaller: fully connected it is 0.2 nats behind on MNIST after 12 epochs,
+    and codes of deep convolutions start so faint that a KL closes them for good (Glorot, Bengio.
     Understanding the difficulty of training deep feedforward neural networks. AISTATS 2010).
     """
-    if isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class MLP(nn.Module):
@@ -48,7 +50,7 @@ class MLP(nn.Module):
         for a, b in itertools.pairwise(widths):
             layers += [nn.Linear(a, b), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers[:-1])
-        self.apply(_glorot)
+        self.apply(glorot)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """x (B, *inputs), c (B, context) or None -> (B, *outputs)."""

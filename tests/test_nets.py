@@ -1,0 +1,189 @@
+"""Networks for images: shapes, gradients, what crosses the bottleneck, what they refuse."""
+
+import pytest
+import torch
+from torch import nn
+
+from zspace import recipes
+from zspace.errors import UserError
+from zspace.nets import ConvDecoder, ConvEncoder, NetOptions, UNetDecoder, UNetEncoder, networks
+from zspace.nets.conv import Nearest, Residual, Shift, Transposed, resolutions
+from zspace.nets.unet import Attention, Block, Middle, Tokens
+from zspace.types import Spec
+
+SHAPES = [(1, 28, 28), (3, 32, 32), (2, 13, 21), (1, 8, 8)]
+KINDS = [
+    {"net": "conv", "code": "flat", "up": "nearest"},
+    {"net": "conv", "code": "spatial", "up": "transposed"},
+    {"net": "unet", "code": "flat", "up": "transposed"},
+    {"net": "unet", "code": "spatial", "up": "nearest", "heads": 2},
+]
+LABELS = tuple("abc")
+
+
+def built(name="vae", shape=(1, 28, 28), **kind):
+    spec = Spec(shape, LABELS)
+    return recipes.find(name)(spec, latent=2, channels=(4, 6, 8), **kind)
+
+
+def context(name, n):
+    return torch.eye(3)[torch.arange(n) % 3] if name == "cvae" else None
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_any_image_comes_back_in_its_shape(kind, shape):
+    model = built(shape=shape, **kind).model
+    x = torch.rand(2, *shape)
+    p = model(x, samples=3)
+    assert p.px.mean.shape == (3, 2, *shape)
+    assert model.encode(x).shape == (2, *model.latent)
+    quarter = (-(-shape[1] // 4), -(-shape[2] // 4))
+    assert model.latent == ((2, *quarter) if kind["code"] == "spatial" else (2,))
+    assert model.sample(5).mean.shape == (5, *shape)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("name", ["ae", "vae", "cvae", "beta_vae", "iwae"])
+def test_every_recipe_takes_every_network_and_every_parameter_a_gradient(name, kind):
+    recipe = built(name, **kind)
+    (player,) = recipe.players
+    x, c = torch.rand(4, 1, 28, 28), context(name, 4)
+    optimizer = torch.optim.SGD(recipe.model.parameters(), lr=1e-3)
+    for _ in range(2):  # branches begin at 0, so that what is inside them moves from step 2 on
+        optimizer.zero_grad()
+        loss, _ = player.objective(recipe.model(x, c, player.objective.samples))
+        loss.backward()
+        optimizer.step()
+    still = [n for n, p in recipe.model.named_parameters() if p.grad is None or not p.grad.any()]
+    # A key's bias moves all scores of a query alike, which softmax does not see.
+    assert not [n for n in still if "key_value.bias" not in n]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_the_label_is_read_by_encoder_and_decoder(kind):
+    recipe = built("cvae", **kind)
+    for p in recipe.model.parameters():
+        nn.init.normal_(p, std=0.3)
+    x, c = torch.rand(1, 1, 28, 28), torch.eye(3)
+    codes = torch.stack([recipe.model.encode(x, row[None])[0] for row in c])
+    assert (codes - codes[0])[1:].flatten(1).abs().amax(1).min() > 1e-4
+    z = torch.zeros(3, *recipe.model.latent)
+    images = recipe.model.decode(z, c).mean
+    assert (images - images[0])[1:].flatten(1).abs().amax(1).min() > 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_nothing_crosses_the_bottleneck(kind):
+    """A fresh decoder with the same weights, which has met no image, makes the same image."""
+    model, other = built(**kind).model, built(**kind).model
+    other.load_state_dict(model.state_dict())
+    x = torch.rand(2, 1, 28, 28)
+    z = model.encode(x)
+    assert torch.equal(model.decode(z).mean, other.decode(z).mean)
+
+
+def test_resolutions_are_halves_rounded_up():
+    assert resolutions((1, 28, 28), 3) == [(28, 28), (14, 14), (7, 7)]
+    assert resolutions((1, 13, 21), 3) == [(13, 21), (7, 11), (4, 6)]
+
+
+@pytest.mark.parametrize("up", [Nearest, Transposed])
+@pytest.mark.parametrize("size", [(14, 14), (13, 21), (13, 22)], ids=str)
+def test_upsampling_reaches_the_size_it_is_asked_for(up, size):
+    low = (-(-size[0] // 2), -(-size[1] // 2))
+    assert up(3, 5, size)(torch.rand(2, 3, *low)).shape == (2, 5, *size)
+
+
+def test_residual_blocks_begin_as_the_identity():
+    x, tokens = torch.randn(2, 8, 5, 5), torch.randn(2, 3, 8)
+    block, residual = Block(8, 8), Residual(8)
+    own, crossed = Attention(8, 2), Attention(8, 2, crossed=True)
+    for branch in (block, residual, own, crossed):
+        branch.start()
+    moved = [
+        (block(x), block.conv2.bias),
+        (residual(x), residual.second.bias),
+        (own(x), own.out.bias),
+        (crossed(x, tokens), crossed.out.bias),
+    ]
+    for y, bias in moved:
+        torch.testing.assert_close(y - x, bias.view(1, -1, 1, 1).expand_as(x))
+
+
+def test_attention_is_torchs_multi_head_attention():
+    torch.manual_seed(0)
+    ours, theirs = Attention(8, 2), nn.MultiheadAttention(8, 2, batch_first=True)
+    nn.init.normal_(ours.out.weight)
+    query, both = ours.query, ours.key_value
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([query.weight, both.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([query.bias, both.bias]))
+        theirs.out_proj.weight.copy_(ours.out.weight)
+        theirs.out_proj.bias.copy_(ours.out.bias)
+    x = torch.randn(2, 8, 3, 5)
+    rows = ours.norm(x).flatten(2).transpose(1, 2)
+    want, _ = theirs(rows, rows, rows)
+    torch.testing.assert_close(ours(x), x + want.transpose(1, 2).reshape(x.shape))
+
+
+def test_tokens_tell_which_columns_are_set():
+    tokens = Tokens(3, 8)(torch.eye(3)[:2])
+    assert tokens.shape == (2, 3, 8)
+    assert torch.equal(tokens[0, 2], tokens[1, 2])  # neither has the third column
+    assert not torch.equal(tokens[0, 0], tokens[1, 0])
+
+
+def test_a_middle_without_context_has_no_cross_attention():
+    assert Middle(8, 2, context=0).across is None
+
+
+def test_a_shift_is_the_context_joined_to_the_image_as_planes():
+    shift, stem = Shift(3, 5), nn.Conv2d(2, 5, 1)
+    joined = nn.Conv2d(5, 5, 1)
+    with torch.no_grad():
+        joined.weight.copy_(torch.cat([stem.weight, shift.linear.weight[..., None, None]], 1))
+        joined.bias.copy_(stem.bias)
+    x, c = torch.rand(4, 2, 6, 6), torch.rand(4, 3)
+    planes = torch.cat([x, c[:, :, None, None].expand(-1, -1, 6, 6)], 1)
+    torch.testing.assert_close(shift(stem(x), c), joined(planes))
+
+
+def test_blocks_and_levels_are_as_many_as_asked_for():
+    few = ConvEncoder((1, 28, 28), 4, channels=(4, 6), blocks=1)
+    more = ConvEncoder((1, 28, 28), 4, channels=(4, 6), blocks=3)
+    count = sum(type(m).__name__ == "Residual" for m in few.modules())
+    assert (count, sum(type(m).__name__ == "Residual" for m in more.modules())) == (2, 6)
+    decoder = UNetDecoder(2, (1, 28, 28), channels=(4, 6, 8), heads=2, blocks=2)
+    assert sum(isinstance(m, Block) for m in decoder.modules()) == 3 * 2 + 2
+
+
+def test_mirror_images_have_the_same_map_at_the_bottleneck():
+    encoder = UNetEncoder((3, 20, 12), 6, channels=(4, 8), heads=2)
+    decoder = ConvDecoder(3, (3, 20, 12), channels=(4, 8), spatial=True)
+    h = encoder(torch.rand(2, 3, 20, 12))
+    assert h.shape == (2, 6, 10, 6)
+    assert decoder(h[:, :3]).shape == (2, 3, 20, 12)
+
+
+REFUSED = [
+    ({"net": "conv", "channels": (8, 8, 8)}, (1, 7, 9), "7 x 9 is too small.*8 x 8.*fewer --ch"),
+    ({"net": "unet", "channels": (8, 6), "heads": 4}, (1, 28, 28), "4 attention heads.*6 channel"),
+    ({"net": "unet", "heads": 0}, (1, 28, 28), "0 attention heads"),
+    ({"net": "conv", "channels": ()}, (1, 28, 28), "channels is empty"),
+    ({"net": "conv", "channels": (8, 0)}, (1, 28, 28), "whole numbers >= 1"),
+    ({"net": "conv", "blocks": 0}, (1, 28, 28), "blocks is 0"),
+    ({"net": "conv"}, (28,), "images \\(C, H, W\\).*--net mlp"),
+    ({"net": "resnet"}, (1, 28, 28), "net 'resnet' is unknown.*unet"),
+    ({"net": "conv", "up": "bilinear"}, (1, 28, 28), "up 'bilinear' is unknown.*nearest"),
+    ({"net": "conv", "hidden": (3,)}, (1, 28, 28), "hidden is \\(3,\\).*--net mlp"),
+    ({"net": "mlp", "channels": (3,)}, (1, 28, 28), "channels is \\(3,\\).*--net conv or unet"),
+    ({"net": "conv", "heads": 2}, (1, 28, 28), "heads is 2.*--net unet"),
+    ({"code": "spatial"}, (1, 28, 28), "code is 'spatial'.*--net conv or unet"),
+]
+
+
+@pytest.mark.parametrize(("options", "shape", "message"), REFUSED, ids=str)
+def test_what_does_not_suit_is_refused_in_one_sentence(options, shape, message):
+    with pytest.raises(UserError, match=message):
+        networks(NetOptions(**options), shape, features=4, latent=2, outputs=shape)
