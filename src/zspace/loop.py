@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from zspace.errors import UserError
 from zspace.machine import keep_freed_memory, random_state, set_random_state
 from zspace.meter import Meter, NonFinite
 from zspace.objective import Objective
+from zspace.quality import measure
 from zspace.settings import DTYPES, Settings
 from zspace.types import Batch, Model
 
@@ -35,15 +37,25 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Player:
-    """Whose parameters move, and what they minimise. A VAE has one player, a GAN two."""
+    """Whose parameters move, and what they minimise. A VAE has one player, a GAN two.
+
+    All players of a step read one pass of the model. Only the first may send gradients into it;
+    the others read it detached.
+
+    start: the progress in [0, 1) from which on the parameters move; before, the player watches.
+    """
 
     module: nn.Module
     objective: Objective
+    start: float = 0.0
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to: means of every term, on the training and the validation set."""
+    """What one epoch came to: means of every term, on the training and the validation set.
+
+    quality: of reconstructions of the watched images (see `zspace.quality`), set by set.
+    """
 
     number: int
     step: int
@@ -53,13 +65,18 @@ class Epoch:
     train: dict[str, float]
     validation: dict[str, float]
     best: bool
+    quality: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 class Fit:
     """A training in progress.
 
     model: on its device. players: who moves. train, validation: batches on that device.
-    settings: with `epochs` and `precision` decided. on_step is called after every step.
+    settings: with `epochs` and `precision` decided. fixed: modules that do not move, but belong
+    to the state of the training. watched: batches, not shuffled, whose reconstructions are
+    measured after every epoch. on_step is called after every step.
+
+    A game of several players has no objective that says which epoch is best: the last one is.
     """
 
     def __init__(
@@ -69,10 +86,20 @@ class Fit:
         train: Batches,
         validation: Batches,
         settings: Settings,
+        fixed: Sequence[nn.Module] = (),
+        watched: Mapping[str, Batches] | None = None,
     ) -> None:
         assert settings.epochs is not None
         assert settings.precision != "auto"
         self.model, self.players, self.settings = model, players, settings
+        self.game = len(players) > 1
+        if self.game and settings.patience:
+            raise UserError(
+                f"patience is {settings.patience}, but a game of {len(players)} players has no "
+                "objective that says which epoch is best: leave patience out"
+            )
+        self.watched = watched or {}
+        self.others = [*(player.module for player in players[1:]), *fixed]
         self.train, self.validation = train, validation
         self.device = next(model.parameters()).device
         keep_freed_memory()
@@ -86,7 +113,7 @@ class Fit:
         self.best: dict[str, Tensor] = {}
         self.best_objective, self.best_epoch = float("inf"), 0
         self.on_step: Callable[[Fit], None] = lambda fit: None
-        self.loss = torch.compile(self._loss) if settings.compile else self._loss
+        self.losses = torch.compile(self._losses) if settings.compile else self._losses
 
     def epochs(self) -> Iterator[Epoch]:
         """Train on, yielding after each epoch. Raises NonFinite; `best` keeps good weights."""
@@ -119,6 +146,7 @@ class Fit:
             samples_per_second=samples / seconds,
             train=train,
             validation=validation,
+            quality=self._watch(),
             best=self._keep_if_best(validation["objective"]),
         )
 
@@ -127,17 +155,14 @@ class Fit:
             self.step + 0.5
         ) / self.total_steps  # its middle: no step is lost to a rate of 0
         report: dict[str, Tensor] = {}
-        for player, optimizer in zip(self.players, self.optimizers, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = self.settings.rate(progress)
-            loss, terms = self.loss(player.objective, batch, progress)
-            optimizer.zero_grad()
-            self.scaler.scale(loss).backward()
-            if self.settings.clip:
-                self.scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(player.module.parameters(), self.settings.clip)
-            self.scaler.step(optimizer)
-            report.update(terms)
+        objectives = [player.objective for player in self.players]
+        results = self.losses(objectives, batch, progress)
+        for player, optimizer, (loss, terms) in zip(
+            self.players, self.optimizers, results, strict=True
+        ):
+            report = {**terms, **report}  # `objective` is the first player's
+            if progress >= player.start:
+                self._move(player, optimizer, loss, self.settings.rate(progress))
         self.scaler.update()
         self._average()
         self.meter.add(report, len(batch.x))
@@ -145,12 +170,25 @@ class Fit:
         if len(self.meter.rows) >= READ_EVERY:
             self.meter.fold()
 
-    def _loss(
-        self, objective: Objective, batch: Batch, progress: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        dtype = DTYPES[self.settings.precision]
-        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            return objective(self.model(batch.x, batch.c, objective.samples), progress)
+    def _move(
+        self, player: Player, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float
+    ) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        if self.settings.clip:
+            self.scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(player.module.parameters(), self.settings.clip)
+        self.scaler.step(optimizer)
+
+    def _losses(
+        self, objectives: Sequence[Objective], batch: Batch, progress: float
+    ) -> list[tuple[Tensor, dict[str, Tensor]]]:
+        """The loss and the report of each objective, all of one pass of the model."""
+        with self._autocast():
+            p = self.model(batch.x, batch.c, objectives[0].samples)
+            return [objective(p, progress) for objective in objectives]
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -159,6 +197,15 @@ class Fit:
             now = _floats(self.model)
             torch._foreach_lerp_([self.ema[name] for name in now], list(now.values()), 1 - decay)
 
+    def _autocast(self) -> torch.autocast:
+        dtype = DTYPES[self.settings.precision]
+        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+
+    def _loss(
+        self, objective: Objective, batch: Batch, progress: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.losses([objective], batch, progress)[0]
+
     def _validate(self) -> dict[str, float]:
         objective = self.players[0].objective
         with self.averaged():
@@ -166,6 +213,10 @@ class Fit:
                 return evaluate(self.model, objective, self.validation, self._loss)
             except NonFinite as error:
                 raise NonFinite(f"after step {self.step}, on validation, {error}") from None
+
+    def _watch(self) -> dict[str, dict[str, float]]:
+        with self.averaged(), self._autocast():
+            return {name: measure(self.model, b.epoch(0)) for name, b in self.watched.items()}
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -178,7 +229,7 @@ class Fit:
             self.model.load_state_dict(own, strict=False)
 
     def _keep_if_best(self, objective: float) -> bool:
-        if objective >= self.best_objective:
+        if objective >= self.best_objective and not self.game:
             self.stale += 1
             return False
         self.stale, self.best_objective, self.best_epoch = 0, objective, self.epoch
@@ -191,6 +242,7 @@ class Fit:
         self.meter.fold()
         return {
             "model": self.model.state_dict(),
+            "others": {str(i): other.state_dict() for i, other in enumerate(self.others)},
             "optimizers": {
                 str(i): optimizer.state_dict()["state"]
                 for i, optimizer in enumerate(self.optimizers)
@@ -210,8 +262,14 @@ class Fit:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned, on a `Fit` of the same model, players and settings."""
         self.model.load_state_dict(state["model"])
+        for i, other in enumerate(self.others):
+            other.load_state_dict(state["others"].get(str(i), {}))
         for i, optimizer in enumerate(self.optimizers):
-            moments = {int(k): v for k, v in state["optimizers"][str(i)].items()}
+            parameters = optimizer.param_groups[0]["params"]
+            moments = {
+                int(k): {name: _laid_out(value, parameters[int(k)]) for name, value in v.items()}
+                for k, v in state["optimizers"][str(i)].items()
+            }
             optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
         self.scaler.load_state_dict(state["scaler"])
         self.ema = {name: value.to(self.device) for name, value in state["ema"].items()}
@@ -261,6 +319,13 @@ def _optimizer(player: Player, settings: Settings, device: torch.device) -> torc
         weight_decay=settings.weight_decay,
         fused=True,
     )
+
+
+def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
+    """A moment with its parameter's strides, which fused optimizers take for granted."""
+    if moment.shape != parameter.shape:
+        return moment
+    return torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
 
 
 def _floats(model: nn.Module) -> dict[str, Tensor]:

@@ -40,11 +40,14 @@ class Objective:
     def __call__(self, p: Pass, progress: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, a scalar, and a report: each term unweighted, and `objective`."""
         values = {name: value.mean() for name, value in self.values(p).items()}
-        counted = [name for name in values if self.weights[name] != 0]
-        weighted = [self.weight(name, progress) * values[name] for name in counted]
-        loss = torch.stack(weighted).sum()
+        loss = self.total(values, progress)
         report = {name: value.detach() for name, value in values.items()}
         return loss, {**report, "objective": loss.detach()}
+
+    def total(self, values: Mapping[str, Tensor], progress: float) -> Tensor:
+        """The weighted sum of terms that are scalars."""
+        counted = [name for name in values if self.weights[name] != 0]
+        return torch.stack([self.weight(name, progress) * values[name] for name in counted]).sum()
 
     def values(self, p: Pass) -> dict[str, Tensor]:
         """Each term unweighted, (B,) or scalar. Raises UserError where names differ."""
@@ -57,10 +60,71 @@ class Objective:
             )
         return values
 
+    def shown(self) -> dict[str, float | str]:
+        """The weights at the end of training, as run.json keeps them."""
+        return {name: self.weight(name, 1.0) for name in self.weights}
+
     def weight(self, name: str, progress: float) -> float:
         """The weight of one term at this progress."""
         weight = self.weights[name]
         return weight(progress) if callable(weight) else weight
+
+
+class Adaptive(Objective):
+    """An objective in which one term is made to pull as strongly as all the others together.
+
+    Its weight is multiplied by ``|grad rest| / (|grad term| + 1e-4)``, at most 1e4, the ratio of
+    gradient norms at the decoder's last layer. Without gradients, as in validation, the term is
+    reported only: its value is an opinion that changes from epoch to epoch.
+
+    Reference: Esser, Rombach, Ommer. Taming transformers for high-resolution image synthesis.
+    2020, arXiv 2012.09841 (equation 7).
+
+    adapted: the name of that term. last: the weight of the decoder's last layer.
+    """
+
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        weights: Mapping[str, float | Schedule],
+        *,
+        adapted: str,
+        last: Tensor,
+        samples: int = 1,
+    ) -> None:
+        super().__init__(terms, weights, samples)
+        self.adapted, self.last = adapted, last
+
+    def __call__(self, p: Pass, progress: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+        values = {name: value.mean() for name, value in self.values(p).items()}
+        term = values[self.adapted]
+        loss = self.total({**values, self.adapted: torch.zeros_like(term)}, progress)
+        report = {name: value.detach() for name, value in values.items()}
+        if torch.is_grad_enabled():
+            weight = self.weight(self.adapted, progress)
+            ratio = self.ratio(loss, term) if weight else torch.zeros_like(term)
+            report[f"{self.adapted}_weight"] = weight * ratio
+            loss = loss + weight * ratio * term
+        return loss, {**report, "objective": loss.detach()}
+
+    def shown(self) -> dict[str, float | str]:
+        weight = self.weight(self.adapted, 1.0)
+        return {**super().shown(), self.adapted: f"{weight:g}, adaptive"}
+
+    def ratio(self, rest: Tensor, term: Tensor) -> Tensor:
+        """The factor, a scalar without a gradient."""
+        norms = [
+            torch.autograd.grad(value, self.last, retain_graph=True)[0].norm()
+            for value in (rest, term)
+        ]
+        return (norms[0] / (norms[1] + 1e-4)).clamp(max=1e4)
+
+
+def from_(start: float, end: float = 1.0) -> Schedule:
+    """A weight that is 0 before `start`, a fraction of training in [0, 1), and `end` after."""
+    if not 0 <= start < 1:
+        raise UserError(f"a term starts at {start} of training: use a fraction in [0, 1)")
+    return lambda progress: end if progress >= start else 0.0
 
 
 def warmup(until: float = 0.2, end: float = 1.0) -> Schedule:

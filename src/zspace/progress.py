@@ -192,10 +192,13 @@ def closing(facts: Mapping[str, Any]) -> str:
     result = facts["result"]
     early = " (stopped early)" if result["epochs"] < facts["job"]["settings"]["epochs"] else ""
     seconds = result["seconds"]
+    bits = result.get("bits_per_dimension", {}).get("test")
+    honest = f"   {bits:.3f} bits a dimension on test" if bits is not None else ""
     return (
         f"best epoch {result['best_epoch']} of {result['epochs']}{early}, "
         f"{seconds:.{0 if seconds >= 10 else 1}f} s:  "
         f"validation {terms_text(result['validation'])}   test {terms_text(result['test'])}"
+        f"{honest}"
     )
 
 

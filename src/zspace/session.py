@@ -15,6 +15,8 @@ from zspace.data import load as load_data
 from zspace.job import Job
 from zspace.loop import Fit
 from zspace.machine import pick_device, pick_precision
+from zspace.nets import on_device
+from zspace.quality import MOST
 from zspace.settings import Settings
 
 
@@ -42,12 +44,32 @@ class Session:
         )
         torch.manual_seed(settings.seed)
         recipe = recipes.find(job.recipe)(data.spec, **job.arguments)
-        model = recipe.model.to(device)
+        job = replace(job, arguments={**job.arguments, **recipe.decided})
+        model = on_device(recipe.model, device)
+        for player in recipe.players:
+            on_device(player.module, device)
+        for tutor in recipe.tutors:
+            on_device(tutor.ready(data, device, quiet=quiet), device)
         splits = {
             name: _batches(getattr(data, name), name, job, data, settings, model.context)
             for name in ("train", "validation", "test")
         }
-        fit = Fit(model, recipe.players, splits["train"], splits["validation"], settings)
+        watched = {
+            name: _batches(some, "watched", job, data, settings, model.context)
+            for name, some in (
+                ("train", _some(data.train)),
+                ("validation", _some(data.validation)),
+            )
+        }
+        fit = Fit(
+            model,
+            recipe.players,
+            splits["train"],
+            splits["validation"],
+            settings,
+            fixed=recipe.tutors,
+            watched=watched,
+        )
         return cls(replace(job, settings=settings), data, recipe, fit, splits)
 
     def facts(self) -> dict[str, Any]:
@@ -57,6 +79,7 @@ class Session:
             "name": self.data.name,
             "shape": list(self.data.spec.shape),
             "classes": list(self.data.classes),
+            "attributes": list(self.data.attributes),
             **splits,
             "skipped": self.data.skipped,
             "provenance": self.data.provenance,
@@ -64,9 +87,16 @@ class Session:
         }
 
 
+def _some(samples: Samples) -> Samples:
+    """At most as many samples as are measured after every epoch, drawn once for all runs."""
+    rows = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:MOST]
+    return replace(samples, index=samples.index[rows.sort().values])
+
+
 def _loading(job: Job) -> dict[str, Any]:
     options = asdict(job.data)
-    options.pop("binarize")
+    for made_in_batches in ("augment", "binarize"):
+        options.pop(made_in_batches)
     return {"name_or_path": options.pop("data"), **options}
 
 
@@ -80,6 +110,7 @@ def _batches(
         device=torch.device(settings.device),
         seed=settings.seed if training else 0,
         classes=context,
+        augment=job.data.augment if training else "none",
         binarize=job.data.binarize,
         shuffle=training,
     )

@@ -9,14 +9,16 @@ batch.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent, kl_divergence
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from zspace.distributions import bernoulli_log_prob
-from zspace.errors import UserError
+from zspace.errors import UserError, unknown
 from zspace.types import Latent, Pass
 
 
@@ -117,3 +119,63 @@ def iwae(p: Pass) -> dict[str, Tensor]:
     for level in p.latents:
         weight = weight + level.p.log_prob(level.z) - _posterior(level, "iwae").log_prob(level.z)
     return {"iwae": math.log(weight.shape[0]) - torch.logsumexp(weight, dim=0)}
+
+
+class Fool:
+    """How well reconstructions pass for real: what the model minimises against a critic.
+
+    A mean over the critic's patches; its parameters are read and get no gradient.
+
+    critic: images (N, C, H, W) -> logits, high for real ones. loss: a key of `ADVERSARIAL`.
+    """
+
+    def __init__(self, critic: nn.Module, loss: str = "hinge") -> None:
+        self.critic, self.loss = critic, _adversarial(loss)[1]
+
+    def __call__(self, p: Pass) -> dict[str, Tensor]:
+        fixed = {name: value.detach() for name, value in self.critic.named_parameters()}
+        fake = p.px.mean
+        logits = functional_call(self.critic, fixed, (fake.flatten(0, 1),))
+        loss = self.loss(logits.float()).flatten(1).mean(1)
+        return {"fool": loss.unflatten(0, fake.shape[:2]).mean(0)}
+
+
+class Tell:
+    """How well a critic tells real images from reconstructions: what the critic minimises.
+
+    The reconstructions are detached: the model gets no gradient from here. Arguments as `Fool`'s.
+    """
+
+    def __init__(self, critic: nn.Module, loss: str = "hinge") -> None:
+        self.critic, self.loss = critic, _adversarial(loss)[0]
+
+    def __call__(self, p: Pass) -> dict[str, Tensor]:
+        fake = p.px.mean.detach()
+        logits = self.critic(torch.cat([p.x, fake.flatten(0, 1)])).float().flatten(1)
+        real, made = logits.split([len(p.x), len(logits) - len(p.x)])
+        real = real.expand(fake.shape[0], *real.shape).flatten(0, 1)
+        loss = self.loss(real, made).mean(1)
+        return {"critic": loss.unflatten(0, fake.shape[:2]).mean(0)}
+
+
+def _adversarial(loss: str) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    if loss not in ADVERSARIAL:
+        raise unknown("adversarial loss", loss, ADVERSARIAL)
+    return ADVERSARIAL[loss]
+
+
+ADVERSARIAL: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "hinge": (
+        lambda real, fake: 0.5 * (F.relu(1 - real) + F.relu(1 + fake)),
+        lambda fake: -fake,
+    ),
+    "least-squares": (
+        lambda real, fake: 0.5 * ((real - 1).square() + fake.square()),
+        lambda fake: (fake - 1).square(),
+    ),
+}
+"""Losses of the critic (of logits of real and made images) and of the model (of those it made).
+
+References: Lim, Ye. Geometric GAN. 2017, arXiv 1705.02894 (hinge); Mao et al. Least squares
+generative adversarial networks. 2016, arXiv 1611.04076.
+"""

@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -19,10 +19,12 @@ from zspace._version import __version__
 from zspace.checkpoint import Checkpoints
 from zspace.errors import UserError
 from zspace.job import Job
+from zspace.likelihoods import Bernoulli, bits_per_dimension
 from zspace.loop import Fit, evaluate
 from zspace.meter import NonFinite
 from zspace.progress import Reporter
 from zspace.progress import reporter as default_reporter
+from zspace.quality import measure
 from zspace.runs import FORMAT, Run, read_metrics, read_record
 from zspace.session import Session, environment
 from zspace.snapshots import Snapshots
@@ -252,11 +254,15 @@ class Training:
             name: evaluate(fit.model, objective, b) for name, b in self.session.splits.items()
         }
         lines = read_metrics(self.folder / "metrics.jsonl")
+        test = self.session.splits["test"]
+        quality = measure(fit.model, test.epoch(0), most=len(test.samples))
         result = {
             "epochs": fit.epoch,
             "best_epoch": fit.best_epoch,
             "seconds": sum(line["seconds"] for line in lines),
             **terms,
+            **({"quality": {"test": quality}} if quality else {}),
+            **self._bits(terms),
         }
         self._note("finished", result=result)
         self.checkpoints.remove()
@@ -264,6 +270,19 @@ class Training:
         run = Run(self.folder)
         run.own_data = self.session.data
         return run
+
+    def _bits(self, terms: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        """Bits per dimension, a bound, where p(x|z) is a probability of discrete pixels."""
+        likelihood = getattr(self.fit.model, "likelihood", None)
+        binary = self.session.job.data.binarize != "none"
+        if not (isinstance(likelihood, Bernoulli) and binary) and not getattr(
+            likelihood, "discrete", False
+        ):
+            return {}
+        nats = {split: bound(values) for split, values in terms.items()}
+        shape = self.session.data.spec.shape
+        bits = {s: bits_per_dimension(n, shape) for s, n in nats.items() if n is not None}
+        return {"bits_per_dimension": bits} if bits else {}
 
     def _note(self, status: str, **more: Any) -> None:
         files.write_json(self.folder / "run.json", self._record(status, **more))
@@ -278,10 +297,19 @@ class Training:
             "job": self.session.job.to_json(),
             "data": self.session.facts(),
             "parameters": sum(p.numel() for p in model.parameters()),
+            "objectives": [player.objective.shown() for player in self.fit.players],
             "environment": environment(self.fit.device),
             "files": self.files,
             **more,
         }
+
+
+def bound(terms: Mapping[str, float]) -> float | None:
+    """The negative bound on log p(x) among these terms, in nats; None where there is none."""
+    if "iwae" in terms:
+        return terms["iwae"]
+    error = terms.get("nll", terms.get("bce"))
+    return None if error is None or "kl" not in terms else error + terms["kl"]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,161 @@
+"""Convolutions, attention and a critic: three measurements, each a table.
+
+    python benchmarks/images.py unet --data-dir DIR [--latent 2 4 16] [--epochs 8] [-- more]
+    python benchmarks/images.py seconds --data-dir DIR [--steps 20]
+    python benchmarks/images.py conv --data-dir DIR [--epochs 12]
+    python benchmarks/images.py sharp --data FOLDER [--epochs 12] --out DIR
+
+unet      MNIST, a spatial code at a quarter of the resolution: PSNR and SSIM of test images
+seconds   one step of vaegan with a U-Net: ours, and a straightforward loop of the same network and
+          terms (peers/straight_gan.py), in turns in one process
+conv      MNIST, latent 16: a convolutional VAE, then a fully connected one for as many seconds
+sharp     a folder of colour images: a VAE and a VAE-GAN of equal code size and KL weight, judged
+          by what a classifier of the same data sees, and side by side in a report
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+KL = 5e-6 * 28 * 28
+"""The published weight, against the mean over pixels, for a squared error that is a sum."""
+NET = {"net": "unet", "code": "spatial", "channels": (16, 32, 64), "batch": 64}
+PUBLISHED = {2: (0.98, 30.5), 4: (0.985, 32.8), 16: (0.99, 35.5)}
+
+
+def train(recipe: str, out: Path | None = None, **options: Any) -> Any:
+    import zspace
+
+    folder = out or Path(tempfile.mkdtemp()) / "run"
+    return zspace.train(recipe, out=folder, quiet=not sys.stderr.isatty(), **options)
+
+
+def unet(args: argparse.Namespace, more: dict[str, Any]) -> None:
+    import math
+
+    print("| code | epochs | seconds an epoch | SSIM | published | PSNR, mean of images | "
+          "of the mean error | published | squared error + KL |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|---|")
+    for latent in args.latent:
+        options = {"data": "mnist", "data_dir": args.data_dir, "latent": latent, "beta": KL}
+        run = train("beta_vae", epochs=args.epochs, **{**NET, **options, **more})
+        found, terms = run.result["quality"]["test"], run.result["test"]
+        ssim, psnr = PUBLISHED.get(latent, ("", ""))
+        print(
+            f"| {latent} x 7 x 7 | {run.result['epochs']} | "
+            f"{run.result['seconds'] / run.result['epochs']:.0f} | {found['ssim']:.4f} | {ssim} | "
+            f"{found['psnr']:.2f} | {-10 * math.log10(found['mse']):.2f} | {psnr} | "
+            f"{terms['mse']:.3f} + {terms['kl']:.1f} |",
+            flush=True,
+        )
+
+
+def seconds(args: argparse.Namespace, more: dict[str, Any]) -> None:
+    import torch
+
+    from peers.straight_gan import steps as straight
+    from zspace.job import Job
+    from zspace.session import Session
+
+    chosen = {**NET, "latent": 4, "beta": KL, "perceptual": "judge", "data": "mnist"}
+    options = {**chosen, "data_dir": args.data_dir, "critic_start": 0.0, "fool_start": 0.0, **more}
+    session = Session.prepare(Job.of("vaegan", options), quiet=True)
+    fit = session.fit
+    batches = iter(fit.train.epoch(0))
+    theirs = straight(session, options["batch"])
+    times: dict[str, list[float]] = {"zspace": [], "straightforward": []}
+    for _ in range(args.steps + 2):
+        start = time.perf_counter()
+        fit._step(next(batches))
+        middle = time.perf_counter()
+        next(theirs)
+        end = time.perf_counter()
+        times["zspace"].append(middle - start)
+        times["straightforward"].append(end - middle)
+    print(f"precision {fit.settings.precision}, {torch.get_num_threads()} threads, medians of "
+          f"{args.steps} steps of batch {options['batch']}")  # fmt: skip
+    medians = {name: statistics.median(values[2:]) for name, values in times.items()}
+    for name, value in medians.items():
+        print(f"{name}: {value * 1e3:.0f} ms a step, {value * len(fit.train):.0f} s an epoch")
+    print(f"ratio {medians['zspace'] / medians['straightforward']:.2f}")
+
+
+def conv(args: argparse.Namespace, more: dict[str, Any]) -> None:
+    data = {"data": "mnist", "data_dir": args.data_dir, "latent": 16}
+    first = train("vae", epochs=args.epochs, net="conv", channels=(16, 32, 64), **data, **more)
+    short = train("vae", epochs=2, **data)
+    an_epoch = min(line["seconds"] for line in short.metrics)
+    epochs = max(1, round(first.result["seconds"] / an_epoch))
+    second = train("vae", epochs=epochs, **data)
+    print("| network | parameters | epochs | best | seconds | validation | test |")
+    print("|---|---|---|---|---|---|---|")
+    for name, run in (("conv 16 32 64", first), ("mlp 784 784", second)):
+        r = run.result
+        print(
+            f"| {name} | {run.record['parameters']:,} | {r['epochs']} | {r['best_epoch']} | "
+            f"{r['seconds']:.0f} | {r['validation']['objective']:.2f} | "
+            f"{r['test']['objective']:.2f} |"
+        )
+
+
+def sharp(args: argparse.Namespace, more: dict[str, Any]) -> None:
+    import torch
+
+    from zspace import studies
+    from zspace.judge import train_judge
+    from zspace.perceptual import Perceptual
+    from zspace.study import open_study
+
+    choices = [f"epochs={args.epochs}", "net=conv", "beta=0.1", "perceptual=judge"]
+    choices += [f"{name}={value}" for name, value in more.items()]
+    out = Path(args.out)
+    studies.run(["beta_vae", "vaegan"], data=args.data, latent=[args.latent[0]], choices=choices,
+                out=out, jobs=args.jobs)  # fmt: skip
+    study = open_study(out)
+    term = Perceptual(train_judge(study.data, torch.device("cpu")))
+    print("| recipe | distance in the judge's features | SSIM | PSNR |")
+    print("|---|---|---|---|")
+    for run in study.runs:
+        x = study.data.test.images(torch.arange(min(2000, len(study.data.test))))
+        with torch.no_grad():
+            pairs = zip(x.split(250), run.reconstruct(x).split(250), strict=True)
+            distance = torch.cat([term.distance(a, b) for a, b in pairs]).mean().item()
+        found = run.result["quality"]["test"]
+        print(f"| {run.job.recipe} | {distance:.4f} | {found['ssim']:.3f} | {found['psnr']:.2f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("unet", "seconds", "conv", "sharp"))
+    parser.add_argument("--data-dir")
+    parser.add_argument("--data")
+    parser.add_argument("--out")
+    parser.add_argument("--latent", type=int, nargs="+", default=[2, 4, 16])
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--set", nargs="*", default=[], help="further options, name=value")
+    args = parser.parse_args()
+    more = {name: _value(text) for name, text in (item.split("=", 1) for item in args.set)}
+    {"unet": unet, "seconds": seconds, "conv": conv, "sharp": sharp}[args.what](args, more)
+
+
+def _value(text: str) -> Any:
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""A straightforward loop for a VAE with a critic and a perceptual loss, as one writes it.
+
+The same networks, terms and weights as `zspace train vaegan`, in fp32: samples one by one through
+a DataLoader, a pass of the model for the critic and another for the model, features of real and
+made images, the adaptive weight, and Python floats for the log at every step.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from zspace.session import Session
+from zspace.terms import kl
+
+
+def steps(session: Session, batch: int) -> Iterator[dict[str, float]]:
+    """Endless steps on copies of the session's networks; each gives its log."""
+    model, critic, term = copy.deepcopy(
+        (
+            session.fit.model,
+            session.fit.players[1].module,
+            session.fit.players[0].objective.terms[3],
+        )
+    )
+    weights = session.fit.players[0].objective.weights
+    images = session.data.train.images()
+    loader = DataLoader(TensorDataset(images), batch_size=batch, shuffle=True)
+    makes = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.95))
+    tells = torch.optim.AdamW(critic.parameters(), lr=2e-3, betas=(0.9, 0.95))
+    last = [p for p in model.decoder.parameters() if p.dim() > 1][-1]
+    model.train()
+    while True:
+        for (x,) in loader:
+            with torch.no_grad():
+                made = model(x).px.mean[0]
+            loss = 0.5 * (F.relu(1 - critic(x)) + F.relu(1 + critic(made))).mean()
+            tells.zero_grad()
+            loss.backward()
+            tells.step()
+
+            p = model(x)
+            made = p.px.mean[0]
+            error = (made - x).square().flatten(1).sum(1).mean()
+            divergence = kl(p)["kl"].mean()
+            seen = term.distance(made, x).mean()
+            rest = error + weights["kl"] * divergence + weights["perceptual"] * seen
+            fool = -critic(made).mean()
+            of_rest = torch.autograd.grad(rest, last, retain_graph=True)[0].norm()
+            of_fool = torch.autograd.grad(fool, last, retain_graph=True)[0].norm()
+            ratio = (of_rest / (of_fool + 1e-4)).clamp(max=1e4).detach()
+            total = rest + 0.5 * ratio * fool
+            makes.zero_grad()
+            total.backward()
+            makes.step()
+            yield {"error": error.item(), "kl": divergence.item(), "critic": loss.item()}
