@@ -13,6 +13,8 @@ torch.set_num_threads(1)  # small tensors are faster so, and results do not depe
 import zspace  # noqa: E402
 
 SMALL = {"hidden": (32,), "latent": 3, "epochs": 2, "batch": 64, "precision": "fp32"}
+OWN = {"vaegan": {"perceptual": "judge"}}
+"""What a recipe needs beside that: 'auto' looks for files that this machine may have or not."""
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +37,30 @@ def runs(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> dict[str, zs
 
     folder = tmp_path_factory.mktemp("runs")
     return {
-        name: zspace.train(name, data=str(digits), out=folder / name, quiet=True, **SMALL)
+        name: zspace.train(
+            name, data=str(digits), out=folder / name, quiet=True, **SMALL, **OWN.get(name, {})
+        )
         for name in RECIPES
     }
+
+
+@pytest.fixture(scope="session")
+def planar(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> dict[str, zspace.Run]:
+    """Runs with codes of size 2, which kept snapshots."""
+    folder = tmp_path_factory.mktemp("planar")
+    options = {**SMALL, "data": str(digits), "latent": 2, "snapshots": 2, "quiet": True}
+    return {
+        name: zspace.train(name, out=folder / name, **options) for name in ("ae", "vae", "cvae")
+    }
+
+
+@pytest.fixture(scope="session")
+def maps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, zspace.Run]:
+    """Runs on colour images without labels whose codes are maps (2, 3, 4)."""
+    folder = tmp_path_factory.mktemp("maps")
+    x = np.random.RandomState(0).randint(0, 256, (150, 3, 6, 8), np.uint8)
+    x = x.repeat(2, axis=2).repeat(2, axis=3)
+    np.savez(folder / "x.npz", x=x, allow_pickle=False)
+    options = {"net": "conv", "code": "spatial", "channels": (4, 4, 4), "latent": 2, "epochs": 2}
+    options |= {"data": str(folder / "x.npz"), "precision": "fp32", "snapshots": 2, "quiet": True}
+    return {name: zspace.train(name, out=folder / name, **options) for name in ("ae", "vae")}

@@ -185,10 +185,9 @@ def test_options_reach_the_training(zs, undrawn, digits, tmp_path):
     assert result.code == 0
     job = json.loads((tmp_path / "run" / "run.json").read_text())["job"]
     assert job["recipe"] == "beta_vae"
-    assert job["arguments"] == {
-        "latent": 3, "hidden": [24, 12], "likelihood": "bernoulli", "beta": 2.0,
-        "anneal": "warmup", "free_bits": 0.0,
-    }  # fmt: skip
+    want = {"latent": 3, "hidden": [24, 12], "likelihood": "bernoulli", "beta": 2.0}
+    want |= {"anneal": "warmup", "free_bits": 0.0, "net": "mlp"}
+    assert {name: job["arguments"][name] for name in want} == want
     assert job["data"]["binarize"] == "dynamic"
     want = {"seed": 5, "lr": 0.01, "ema": 0.9, "schedule": "one-cycle", "clip": 1.0}
     want |= {"patience": 7, "betas": [0.8, 0.9], "epochs": 2, "batch": 64}

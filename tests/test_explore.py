@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from scipy import stats
 from sklearn.decomposition import PCA
 
 import zspace
-from conftest import SMALL
 from zspace import explore
 from zspace.data import Samples
 from zspace.explore.moments import flattened
@@ -27,16 +25,6 @@ def samples(y: list[int] | None, n: int = 0) -> Samples:
     n = n or len(y or [])
     x = torch.arange(n, dtype=torch.uint8).reshape(n, 1, 1, 1)
     return Samples(x, None if y is None else torch.tensor(y), torch.arange(n))
-
-
-@pytest.fixture(scope="module")
-def planar(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> dict[str, zspace.Run]:
-    """Runs with codes of size 2, which kept snapshots."""
-    folder = tmp_path_factory.mktemp("planar")
-    options = {**SMALL, "data": str(digits), "latent": 2, "snapshots": 2, "quiet": True}
-    return {
-        name: zspace.train(name, out=folder / name, **options) for name in ("ae", "vae", "cvae")
-    }
 
 
 # --- which images ---------------------------------------------------------------------------
@@ -274,10 +262,38 @@ def test_a_tweak_leaves_the_middle_as_it_is(runs):
     found = explore.tweak(run, steps=5)
     assert found.x.shape == (5, 5, *run.spec.shape)
     kl = explore.posterior_summary(run).kl
-    assert found.dimensions == tuple(np.argsort(-kl)[:2])
+    assert found.names == tuple(f"z[{j}]" for j in np.argsort(-kl)[:2])
     middle = explore.walk(run, steps=2).straight[-1]
     np.testing.assert_allclose(found.x[2, 2], middle, atol=1e-5)
     assert np.abs(found.x[0, 0] - middle).max() > 0
+
+
+def test_a_tweak_of_maps_goes_along_their_principal_directions(maps):
+    run = maps["vae"]
+    found, z = explore.tweak(run, steps=5), explore.codes(run).z
+    assert found.names == ("first principal direction", "second principal direction")
+    assert found.x.shape == (5, 5, *run.spec.shape)
+    fitted = PCA(2).fit(z)
+    moved = run.encode(run.data().test.images(torch.tensor([1]))).flatten(1).numpy()
+    wanted = {}
+    for sign in (1, -1):
+        step = sign * found.offsets[3] * fitted.transform(z).std(0)[0] * fitted.components_[0]
+        code = (moved + step).astype(np.float32).reshape(-1, *run.model.latent)
+        wanted[sign] = run.decode(code)[0]
+    right, left = found.x[2, 3], found.x[2, 1]
+    ways = [(right, left), (left, right)]  # the sign of a direction is free
+    near = [
+        np.allclose(a, wanted[1], atol=1e-5) and np.allclose(b, wanted[-1], atol=1e-5)
+        for a, b in ways
+    ]
+    assert any(near)
+
+
+def test_few_images_tell_of_few_directions(maps):
+    found = explore.posterior_summary(maps["vae"])
+    assert len(found.mean) == 24
+    assert len(found.eigenvalues) == found.n - 1 == 14
+    assert found.eigenvalues.sum() == pytest.approx(np.trace(found.covariance), rel=1e-5)
 
 
 def test_a_decoded_plane_has_the_largest_y_first(planar):

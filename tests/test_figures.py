@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 import zspace
-from conftest import SMALL
 from zspace import figures
 from zspace.figures import FIGURES
 from zspace.figures.house import short, tighten, title_of
@@ -22,6 +21,7 @@ AXES = {
     "data": 1,
     "data-tsne": 1,
     "curves": 3 * FAMILIES,
+    "quality": 3,
     "reconstructions": 1,
     "reconstructions-by-size": FAMILIES,
     "error-per-class": FAMILIES,
@@ -37,16 +37,6 @@ AXES = {
     "tweak": FAMILIES,
 }
 FRAMES = {"plane-labels": 10, "training": 2}
-
-
-@pytest.fixture(scope="module")
-def planar(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> dict[str, zspace.Run]:
-    """Runs with codes of size 2, which kept snapshots."""
-    folder = tmp_path_factory.mktemp("planar")
-    options = {**SMALL, "data": str(digits), "latent": 2, "snapshots": 2, "quiet": True}
-    return {
-        name: zspace.train(name, out=folder / name, **options) for name in ("ae", "vae", "cvae")
-    }
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +145,78 @@ def test_all_else_is_drawn_of_colour_images_without_labels(bare):
         assert figures.draw(name, bare).axes
 
 
+def old(run: zspace.Run) -> zspace.Run:
+    """The run as a version wrote it that measured no reconstructions."""
+    run = zspace.load(run.path)
+    lines = [{k: v for k, v in line.items() if k != "quality"} for line in run.metrics]
+    run.__dict__["metrics"] = lines
+    run.record["result"].pop("quality", None)
+    return run
+
+
+def test_quality_is_what_the_metrics_say(study):
+    fig = figures.draw("quality", study)
+    for axes, name in zip(fig.axes, ("mse", "ssim", "psnr"), strict=True):
+        lines = {tuple(line.get_ydata()) for line in axes.get_lines()}
+        for family in study.families:
+            metrics = study.best(family).metrics
+            for split in ("train", "validation"):
+                assert tuple(line["quality"][split][name] for line in metrics) in lines
+        assert len(lines) == 2 * FAMILIES
+    keys = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert keys[:2] == ["validation", "train"]
+    assert len(keys) == 2 + FAMILIES
+
+
+def test_small_images_have_no_panel_of_ssim(bare):
+    assert len(figures.draw("quality", bare).axes) == 2
+
+
+def test_runs_of_an_old_version_have_no_quality(runs):
+    study = Study(Path("old"), [old(runs["ae"])])
+    with pytest.raises(zspace.UserError, match="no run measured its reconstructions: train again"):
+        figures.draw("quality", study)
+    assert figures.draw("curves", study).axes
+    both = Study(Path("both"), [old(runs["ae"]), runs["vae"]])
+    assert len(figures.draw("quality", both).axes[0].get_lines()) == 2
+
+
+def test_a_term_that_validation_lacks_is_drawn_of_training_alone(runs):
+    run = zspace.load(runs["vae"].path)
+    for line in run.metrics:
+        line["train"]["fool_weight"] = 0.5
+    study = Study(run.path, [run])
+    titles = [axes.get_title(loc="left") for axes in figures.draw("curves", study).axes]
+    assert "VAE: weight of fool" in titles
+    assert titles[-1] == "VAE: objective (weighted sum)"
+    assert len(figures.curves(run.metrics, "x").axes) == 3
+
+
+def test_all_is_drawn_of_codes_that_are_maps(maps):
+    study = Study(Path("maps"), list(maps.values()))
+    drawn = [name for name, drawing in FIGURES.items() if drawing.needs(study) is None]
+    assert set(FIGURES) - set(drawn) == {
+        "error-per-class", "plane", "plane-by-label", "plane-labels", "holes",
+    }  # fmt: skip
+    for name in drawn:
+        made = figures.draw(name, study)
+        assert len(made) == 2 if name == "training" else made.axes
+    titles = [axes.get_title(loc="left") for axes in figures.draw("codes-pca", study).axes]
+    assert titles == ["AE, code 2×3×4", "VAE, code 2×3×4"]
+
+
+def test_the_frame_of_a_tweak_is_in_the_middle(maps, runs):
+    for run, x, y in (
+        (maps["vae"], "first principal direction", "second principal direction"),
+        (runs["ae"], "z[", "z["),
+    ):
+        axes = figures.draw("tweak", Study(run.path, [run])).axes[0]
+        assert axes.get_xlabel().startswith(x)
+        assert axes.get_ylabel().startswith(y)
+        height, width = axes.images[0].get_array().shape[:2]
+        assert axes.patches[0].get_center() == pytest.approx(((width - 1) / 2, (height - 1) / 2))
+
+
 def test_too_few_test_images_are_a_sentence(bare):
     few = Study(bare.path, bare.runs)
     one = replace(bare.data.test, index=bare.data.test.index[:1])
@@ -177,11 +239,23 @@ def test_many_classes_with_long_odd_names(planar, classes):
 
 
 def test_many_families_stand_below_each_other(runs, planar):
-    study = Study(Path("study"), [*runs.values(), *planar.values()])
+    five = [runs[name] for name in ("ae", "vae", "cvae", "beta_vae", "iwae")]
+    study = Study(Path("study"), [*five, *planar.values()])
     fig = figures.draw("curves", study)
     assert fig.get_figwidth() < 14
     assert len(fig.axes) == 5 * 4  # mse, kl, iwae, objective
     assert len([axes for axes in figures.draw("tweak", study).axes if axes.axison]) == 5
+
+
+@pytest.mark.parametrize("names", [["vaegan"], ["vae", "vaegan"], ["ae", "cvae", "vaegan"]])
+def test_many_terms_have_rows_of_their_own(runs, names):
+    study = Study(Path("study"), [runs[name] for name in names])
+    fig = figures.draw("curves", study)
+    assert max(fig.get_size_inches()) < 14
+    titles = [axes.get_title(loc="left") for axes in fig.axes if axes.axison]
+    assert len(titles) == len(set(titles))
+    assert "VAE-GAN: critic's loss (critic)" in titles
+    assert titles[-1] == "VAE-GAN: objective (weighted sum)"
 
 
 def test_a_run_is_a_study_of_one(runs):
@@ -220,7 +294,13 @@ def test_what_a_training_leaves_in_its_folder(runs):
 
 @pytest.mark.parametrize(
     ("family", "title"),
-    [("ae", "AE"), ("cvae", "CVAE"), ("beta-vae beta=4.0", "beta-VAE beta=4.0"), ("x", "x")],
+    [
+        ("ae", "AE"),
+        ("cvae", "CVAE"),
+        ("beta-vae beta=4.0", "beta-VAE beta=4.0"),
+        ("vaegan", "VAE-GAN"),
+        ("x", "x"),
+    ],
 )
 def test_families_are_written_as_papers_do(family, title):
     assert title_of(family) == title

@@ -36,9 +36,10 @@ from zspace.report import (
     write_report,
 )
 from zspace.report.captions import CAPTIONS
-from zspace.report.facts import Facts
+from zspace.report.facts import Facts, sizes
 from zspace.report.families import families_of, kl_contrast, label_contrast
 from zspace.study import Study, open_study
+from zspace.table import write_table
 
 VOID = {"meta", "link", "img", "br", "source", "hr"}
 
@@ -236,6 +237,26 @@ def test_a_choice_says_by_how_much():
         "win."
     )
     assert "that of 50 too: not a clear win" in words.choice("VAE", {20: 28.0, 50: 28.01})
+
+
+def test_a_choice_may_be_of_channels():
+    told = words.choice("VAE", {2: 34.8, 4: 28.0}, unit="channels")
+    assert told.startswith("VAE: 4 channels. Its validation objective, 28.0, is the lowest")
+
+
+@pytest.mark.parametrize(
+    ("weights", "text"),
+    [
+        ({"mse": 1.0}, "squared error"),
+        ({"mse": 1.0, "kl": 0.0039}, "squared error + 0.0039 × KL term"),
+        ({"mse": 0.0, "iwae": 1.0, "kl": 0.0}, "importance-weighted bound"),
+        ({"mse": 1.0, "fool": "0.5, adaptive"}, "squared error + adversarial term (weight 0.5, "
+         "adaptive)"),
+        ({"total_correlation": 12.345}, "12.3 × total correlation"),
+    ],
+)  # fmt: skip
+def test_an_objective_in_words(weights, text):
+    assert words.weighted(weights) == text
 
 
 def test_extremes_name_the_hardest_and_the_easiest():
@@ -442,6 +463,96 @@ def test_the_command_of_a_run_trains_the_same_job(runs, monkeypatch, tmp_path):
     assert cli.main(shlex.split(tables.train_command(job))[1:]) == 0
     same = replace(job.settings, device="auto")
     assert seen == [replace(job, settings=same)]
+
+
+@pytest.fixture
+def known(folder: Path) -> Facts:
+    """The study with made-up SSIM and PSNR, but for its last run, which is of an old version."""
+    study = open_study(folder)
+    for i, run in enumerate(study.runs):
+        values = {"mse": 0.01, "ssim": 0.5 + i / 100, "psnr": 20.0 + i}
+        run.record["result"]["quality"] = {"test": values}
+    del study.runs[-1].record["result"]["quality"]
+    return Facts.of(study)
+
+
+def test_the_table_has_quality_where_it_was_measured(known):
+    table = tables.results(known)
+    assert table.measures == ["SSIM", "PSNR (dB)"]
+    assert table.rows[0].measures == ["0.505 ± 0.007", "20.50 ± 0.71"]
+    assert table.rows[-1].measures == [tables.DASH, tables.DASH]
+    heads, rows = tables.every_run(known)
+    assert heads[-2:] == ["test SSIM", "test PSNR (dB)"]
+    assert rows[1][-2:] == ["0.510", "21.000"]
+    assert rows[-1][-2:] == [tables.DASH] * 2
+    assert "Of SSIM and PSNR, explained below, more is better" in intros.intro("results", known)[0]
+
+
+def test_the_csv_has_quality_where_it_was_measured(known, tmp_path):
+    lines = write_table(known.study, tmp_path / "table.csv").read_text().splitlines()
+    heads, first, *_, last, _ = (line.split(",") for line in lines)
+    assert first[heads.index("test_ssim")] == "0.5"
+    assert first[heads.index("test_psnr")] == "20.0"
+    assert last[heads.index("test_ssim")] == ""
+    assert "test_mse" in heads
+
+
+def test_the_caption_of_quality_has_the_numbers(known):
+    text = CAPTIONS["quality"](known)
+    chosen = known.families[0]
+    ssim = np.mean([run.result["quality"]["test"]["ssim"] for run in chosen.sizes[chosen.chosen]])
+    assert f"SSIM {words.number(ssim)} for the AE" in text
+    assert "11 × 11 pixels" in intros.intro("quality", known)[0]
+
+
+def test_runs_of_an_old_version_have_no_such_columns(folder):
+    study = open_study(folder)
+    for run in study.runs:
+        run.record["result"].pop("quality", None)
+        run.record.pop("objectives", None)
+    facts = Facts.of(study)
+    assert tables.results(facts).measures == []
+    assert tables.every_run(facts)[0][-1] == "train objective"
+    assert "SSIM" not in intros.intro("results", facts)[0]
+    assert prose.minimised(facts.families[0]) == ""
+    assert CAPTIONS["quality"](facts).endswith("encoded to its mean code and decoded.")
+
+
+def test_a_page_says_what_is_minimised(shown, runs):
+    assert "reconstruction error plus KL to N(0, I). Minimised: squared error + KL term." in (
+        shown.text
+    )
+    family = families_of(Study(Path("made-up"), [runs["vaegan"]]))[0]
+    told = prose.minimised(family)
+    assert told.startswith("Two players: the first minimises squared error + KL term + ")
+    assert "adversarial term (weight 0.5, adaptive)" in told
+    assert told.endswith("; the second minimises critic's loss.")
+
+
+def test_codes_that_are_maps_are_called_so(maps):
+    facts = Facts.of(Study(Path("made-up"), list(maps.values())))
+    assert "with a code of 2 × 3 × 4 numbers" in prose.lede(facts)
+    assert dict(prose.parts(facts))["encoder"] == "conv 4 → 4 → 4"
+    assert dict(prose.parts(facts))["decoder"] == "conv 4 → 4 → 4"
+    assert dict(prose.parts(facts))["code z"] == "2 × 3 × 4"
+    assert [row.size for row in tables.results(facts).rows] == ["2 × 3 × 4"] * 2
+    assert "code channels" in next(t for _, t in prose.findings(facts) if t.startswith("The KL"))
+    assert "the two principal ones in the AE" in CAPTIONS["tweak"](facts)
+    names = [name for name, _ in tables.settings(facts)]
+    assert "channels" in names
+    assert not {"hidden", "heads"} & set(names)  # options of other networks
+
+
+def test_codes_of_two_kinds_are_told_apart(maps, runs):
+    some = families_of(Study(Path("made-up"), [runs["ae"], maps["vae"]]))
+    assert sizes(some) == "3 dimensions for the AE and a map of 2 × 3 × 4 numbers for the VAE"
+
+
+@pytest.mark.slow
+def test_a_page_of_maps_without_labels(maps, tmp_path):
+    study = Study(maps["vae"].path, list(maps.values()))
+    made = Page(write_report(study, tmp_path / "maps.html").read_text())
+    assert {"figure-quality", "figure-tweak", "figure-training"} <= made.ids()
 
 
 # The page

@@ -14,7 +14,7 @@ from zspace.explore.latents import (
 from zspace.explore.maps import Principal, density, principal, tsne
 from zspace.explore.moments import Moments, moments
 from zspace.explore.once import once
-from zspace.explore.passes import error_name, per_class, per_sample_terms
+from zspace.explore.passes import error_name, measured, per_class, per_sample_terms
 from zspace.explore.paths import (
     Tweak,
     Walk,
@@ -51,6 +51,7 @@ __all__ = [
     "error_name",
     "evenly",
     "lattice",
+    "measured",
     "moments",
     "once",
     "open_data",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from zspace.data import Batches, Data, Samples
 from zspace.explore.once import once
+from zspace.perceptual import Perceptual
 from zspace.runs import Run
+from zspace.terms import Fool
 from zspace.types import Batch
 
 T = TypeVar("T")
@@ -38,13 +40,16 @@ def per_sample_terms(
 ) -> dict[str, np.ndarray]:
     """Each term of the run's objective for every sample of a split: name -> (N,).
 
-    Their means are the numbers in `run.result`. Terms that are statistics of a batch are left out.
+    Their means are the numbers in `run.result`. Left out are terms that are statistics of a batch,
+    and those that look through another network, which a run does not keep.
     data: the run's data where they are loaded already.
     """
     objective = run.recipe.players[0].objective
+    own = [term for term in objective.terms if not isinstance(term, Fool | Perceptual)]
 
     def terms(batch: Batch) -> dict[str, np.ndarray]:
-        values = objective.values(run.model(batch.x, batch.c, objective.samples))
+        p = run.model(batch.x, batch.c, objective.samples)
+        values = {name: value for term in own for name, value in term(p).items()}
         return {name: value.cpu().numpy() for name, value in values.items() if value.dim()}
 
     parts = over(run, getattr(data or run.data(), split), terms)
@@ -55,6 +60,14 @@ def error_name(run: Run) -> str:
     """The term that measures reconstruction: squared error where there is one."""
     terms = run.result["test"]
     return next((name for name in ("mse", "bce", "nll") if name in terms), next(iter(terms)))
+
+
+def measured(run: Run) -> list[dict[str, Any]]:
+    """The epochs after which MSE, SSIM and PSNR were measured; none of a run of an old version.
+
+    Each is a line of `run.metrics`, with "quality": split -> measure -> mean over images.
+    """
+    return [line for line in run.metrics if line.get("quality")]
 
 
 def per_class(values: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:

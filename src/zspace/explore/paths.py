@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from zspace.data import Data
+from zspace.data import Data, columns
 from zspace.explore.latents import codes
+from zspace.explore.maps import principal
 from zspace.explore.picks import evenly
 from zspace.explore.posterior import posterior_summary
 from zspace.runs import Run
@@ -78,12 +79,12 @@ def walk(run: Run, data: Data | None = None, steps: int = 11) -> Walk:
     """Between two test images; for a conditional model their labels are mixed like the codes."""
     data, t = data or run.data(), np.linspace(0, 1, steps, dtype=np.float32)
     i = ends(data)
-    x, y = data.test.images(i), data.test.labels(i)
-    a, b = run.encode(x, y if run.model.context else None).flatten(1).numpy()
+    x, y = data.test.images(i), data.test.conditions(i) if run.model.context else None
+    a, b = run.encode(x, y).flatten(1).numpy()
     c = None
-    if run.model.context and y is not None:
-        one_hot = np.eye(run.model.context, dtype=np.float32)[y.numpy()]
-        c = torch.from_numpy(straight(one_hot[0], one_hot[1], t)).to(run.device)
+    if y is not None:
+        told = columns(y, run.model.context).numpy()
+        c = torch.from_numpy(straight(told[0], told[1], t)).to(run.device)
     return Walk(x.numpy(), _decode(run, straight(a, b, t), c), _decode(run, spherical(a, b, t), c))
 
 
@@ -95,32 +96,45 @@ def _decode(run: Run, z: np.ndarray, c: torch.Tensor | None) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Tweak:
-    """Decoded codes (R, S, C, H, W) of one image of which two dimensions were varied.
+    """Decoded codes (R, S, C, H, W) of one image, varied along two directions of code space.
 
-    dimensions: which, across and upwards. offsets: (S,) what was added, in standard deviations of
-    the codes of test images; the largest upward offset is the first row. A code of one dimension
-    has one row.
+    names: of the directions, across and upwards. offsets: (S,) what was added, in standard
+    deviations of the codes of test images along them; the largest upward offset is the first row.
+    A code of one dimension has one row.
     """
 
     x: np.ndarray
-    dimensions: tuple[int, ...]
+    names: tuple[str, ...]
     offsets: np.ndarray
 
 
 def tweak(run: Run, data: Data | None = None, steps: int = 9, reach: float = 2.0) -> Tweak:
-    """Vary the two dimensions that tell most: by KL, or by variance where there is no KL."""
+    """Vary the code of a test image along the two directions that tell most."""
     data = data or run.data()
-    summary, found = posterior_summary(run, data), codes(run, data)
-    weight = np.diag(summary.covariance) if summary.kl is None else summary.kl
-    dimensions = tuple(int(j) for j in np.argsort(-weight, kind="stable")[:2])
+    names, directions = telling(run, data)
     i = ends(data)[1:]
-    y = data.test.labels(i) if run.model.context else None
+    y = data.test.conditions(i) if run.model.context else None
     code = run.encode(data.test.images(i), y).flatten(1).numpy()[0]
     offsets = np.linspace(-reach, reach, steps)
-    rows = offsets if len(dimensions) == 2 else np.zeros(1)
-    moves = lattice(offsets, rows)[:, : len(dimensions)]
-    z = np.repeat(code[None], len(moves), axis=0)
-    z[:, dimensions] += moves * found.z.std(0)[list(dimensions)]
-    label = None if y is None else int(y[0])
-    x = run.decode(z.reshape(-1, *run.model.latent), label)
-    return Tweak(x.reshape(len(rows), steps, *x.shape[1:]), dimensions, offsets)
+    rows = offsets if len(names) == 2 else np.zeros(1)
+    z = code + lattice(offsets, rows)[:, : len(names)] @ directions
+    x = run.decode(z.astype(np.float32).reshape(-1, *run.model.latent), y)
+    return Tweak(x.reshape(len(rows), steps, *x.shape[1:]), names, offsets)
+
+
+def telling(run: Run, data: Data) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the two directions in which codes of test images tell most, and a standard
+    deviation of them along each, (2, Z).
+
+    Of a flat code the two dimensions with the largest KL, or variance where there is no KL. One
+    dimension of a map of codes is one place in the image: there the two principal directions.
+    """
+    z = codes(run, data).z
+    if len(run.model.latent) > 1:
+        found = principal(z, min(2, z.shape[1]))
+        names = ("first principal direction", "second principal direction")
+        return names[: len(found.directions)], found.points.std(0)[:, None] * found.directions
+    summary = posterior_summary(run, data)
+    weight = np.diag(summary.covariance) if summary.kl is None else summary.kl
+    most = np.argsort(-weight, kind="stable")[:2]
+    return tuple(f"z[{j}]" for j in most), np.diag(z.std(0))[most]

@@ -31,16 +31,18 @@ def reconstructions(
     test = (data if isinstance(data, Data) else open_data(run, data, data_dir)).test
     i = evenly(test, n)
     x, y = test.images(i).numpy(), test.labels(i)
-    decoded = run.reconstruct(x, y if run.model.context else None)
+    decoded = run.reconstruct(x, test.conditions(i) if run.model.context else None)
     return Pairs(x, decoded, None if y is None else y.numpy())
 
 
 def sample_rows(
     run: Run, columns: int = 10, seed: int = 0, rows: int = 4
 ) -> tuple[list[np.ndarray], list[str]]:
-    """Rows of samples and their names: a class a row, the same z down each column; or plain."""
+    """Rows of samples and their names: a class a row, or an attribute, the same z down each
+    column; or plain.
+    """
     if not run.model.context:
         x = run.sample(rows * columns, seed=seed)
         return list(x.reshape(rows, columns, *x.shape[1:])), [""] * rows
-    classes = run.spec.classes[:10]
-    return [run.sample(columns, label=k, seed=seed) for k in range(len(classes))], list(classes)
+    names = list(run.spec.classes or run.spec.attributes)[:10]
+    return [run.sample(columns, label=name, seed=seed) for name in names], names

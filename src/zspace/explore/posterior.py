@@ -42,8 +42,8 @@ class Summary:
 
     @property
     def eigenvalues(self) -> np.ndarray:
-        """Of the covariance, the largest first: all 1 for N(0, I)."""
-        return np.linalg.eigvalsh(self.covariance)[::-1].clip(0)
+        """Of the covariance, the largest first: all 1 for N(0, I). n images tell of n - 1."""
+        return np.linalg.eigvalsh(self.covariance)[::-1].clip(0)[: max(1, self.n - 1)]
 
     @property
     def critical(self) -> float:

@@ -20,6 +20,7 @@ from zspace.figures.house import (
     axis_names,
     class_colours,
     class_legend,
+    code_of,
     figure,
     panels,
     plain,
@@ -36,6 +37,10 @@ TERMS = {
     "nll": "-log p(x|z) (nll)",
     "kl": "KL to the prior (kl)",
     "iwae": "K-sample bound (iwae)",
+    "perceptual": "perceptual distance (perceptual)",
+    "fool": "adversarial term (fool)",
+    "fool_weight": "weight of fool",
+    "critic": "critic's loss (critic)",
     "objective": "objective (weighted sum)",
 }
 
@@ -45,9 +50,14 @@ def term_title(name: str) -> str:
     return TERMS.get(name, name)
 
 
+def term_names(metrics: Sequence[dict[str, Any]]) -> list[str]:
+    """Every term of a training, those last that validation lacks."""
+    return list({**metrics[-1]["validation"], **metrics[-1]["train"]})
+
+
 def run_title(run: Run) -> str:
     """A run by its recipe and code size."""
-    return f"{title_of(run.job.recipe.replace('_', '-'))}, code size {run.job.arguments['latent']}"
+    return f"{title_of(run.job.recipe.replace('_', '-'))}, {code_of(run.model.latent)}"
 
 
 def epochs_axis(axes: Axes) -> None:
@@ -65,16 +75,18 @@ def after_the_first(axes: Axes, values: Sequence[float]) -> None:
 
 def curves(metrics: Sequence[dict[str, Any]], title: str) -> Figure:
     """A panel for each term: its mean on train and validation against the epoch."""
-    names = [name for name in metrics[0]["train"] if name != "objective"]
+    names = [name for name in term_names(metrics) if name != "objective"]
     fig, grid = panels(len(names), title, "sum over an image, mean over images", ratio=0.8)
     epochs = [line["number"] for line in metrics]
     marker = "o" if len(epochs) == 1 else ""
     for axes, name in zip(grid, names, strict=True):
         for split, colour in zip(SPLITS, (COLOURS[0], COLOURS[6]), strict=True):
-            values = [line[split][name] for line in metrics]
-            axes.plot(epochs, values, color=colour, label=split, marker=marker)
+            values = [line[split].get(name, np.nan) for line in metrics]
+            if not np.isnan(values).all():
+                axes.plot(epochs, values, color=colour, label=split, marker=marker)
         plain(axes, term_title(name))
-        after_the_first(axes, [line[split][name] for line in metrics[1:] for split in SPLITS])
+        later = [line[split] for line in metrics[1:] for split in SPLITS]
+        after_the_first(axes, [terms[name] for terms in later if name in terms])
         epochs_axis(axes)
         axes.legend(frameon=False, fontsize=SMALL)
     return fig

@@ -50,6 +50,7 @@ _ALL = (
     Drawing("data", "A sample of the data", images.data),
     Drawing("data-tsne", "A map of the raw images", images.data_tsne, needs.training_images),
     Drawing("curves", "Training and validation", learning.curves),
+    Drawing("quality", "How near reconstructions come", learning.quality, needs.quality),
     Drawing("reconstructions", "Unseen images, reconstructed", quality.reconstructions),
     Drawing("reconstructions-by-size", "The same by code size", quality.reconstructions_by_size),
     Drawing("error-per-class", "The error of each class", quality.error_per_class, needs.labels),
@@ -63,7 +64,7 @@ _ALL = (
     Drawing("plane-labels", "Label after label", planes.plane_labels, needs.labelled_plane, 700),
     Drawing("holes", "Dense and empty parts of a plane", planes.holes, needs.point_plane),
     Drawing("interpolation", "Between two images", walks.interpolation, needs.two_test_images),
-    Drawing("tweak", "Two dimensions varied", walks.tweak, needs.test_images),
+    Drawing("tweak", "One code, varied", walks.tweak, needs.test_images),
     Drawing("training", "While training", learning.training, needs.snapshots, 350),
 )
 FIGURES = {drawing.name: drawing for drawing in _ALL}

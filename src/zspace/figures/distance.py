@@ -28,6 +28,8 @@ def posterior(study: Study) -> Figure:
         "in each panel.\nDashed: the variance of N(0, I), and the KS distance that 95% of true "
         f"samples stay below. Active: a KL above {ACTIVE} nats."
     )
+    if any(len(summary.eigenvalues) < len(summary.mean) for summary in found.values()):
+        note += "\nThere are more dimensions than images, which tell of fewer axes than images."
     fig = figure(10, 2.3 * len(found) + 1.1, "Codes of test images against N(0, I)", note)
     grid = fig.subplots(len(found), 3, squeeze=False, sharey="col")
     for line, (name, summary) in zip(grid, found.items(), strict=True):

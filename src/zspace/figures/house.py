@@ -122,10 +122,20 @@ def short(name: str, most: int = 16) -> str:
 
 
 def title_of(family: str) -> str:
-    """A family as its papers write it: 'cvae' is CVAE, 'beta-vae beta=4' is beta-VAE beta=4."""
+    """A family as its papers write it: 'cvae' is CVAE, 'beta-vae beta=4' is beta-VAE beta=4,
+    'vaegan' is VAE-GAN.
+    """
     recipe, *varied = family.split(" ")
+    if recipe.endswith("aegan"):
+        recipe = f"{recipe.removesuffix('gan')}-GAN"
     parts = [part.upper() if part.endswith("ae") else part for part in recipe.split("-")]
     return short(" ".join(["-".join(parts), *varied]), 30)
+
+
+def code_of(latent: Sequence[int]) -> str:
+    """The shape of a code in words: 'code size 20', or 'code 4×7×7' for a map of codes."""
+    size = "×".join(map(str, latent))
+    return f"code {size}" if len(latent) > 1 else f"code size {size}"
 
 
 def class_colours(y: np.ndarray, classes: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +15,22 @@ from PIL import Image
 from zspace import explore
 from zspace.explore import Moments
 from zspace.figures import needs
-from zspace.figures.basic import after_the_first, epochs_axis, points, spread, strips, term_title
+from zspace.figures.basic import (
+    after_the_first,
+    epochs_axis,
+    points,
+    spread,
+    strips,
+    term_names,
+    term_title,
+)
 from zspace.figures.house import (
+    COLOURS,
     INK,
     class_legend,
     figure,
     frame,
+    panels,
     plain,
     shades,
     side_legend,
@@ -29,54 +40,77 @@ from zspace.figures.sheets import pixels
 from zspace.runs import Run
 from zspace.study import Study
 
-MANY = 12
+MANY, ACROSS = 12, 4
+SPLITS: Any = ("train", "--", 1.0), ("validation", "-", 1.8)
+MEASURES = {
+    "mse": "MSE, lower is better",
+    "ssim": "SSIM, higher is better",
+    "psnr": "PSNR in dB, higher is better",
+}
 
 
 def terms(study: Study) -> dict[str, list[str]]:
     """Term -> the families that have it; the objective where it is more than one term."""
     found: dict[str, list[str]] = {}
     for family in study.families:
-        names = list(study.best(family).metrics[0]["train"])
+        names = term_names(study.best(family).metrics)
         for name in names if len(names) > 2 else names[:1]:
             found.setdefault(name, []).append(family)
     return dict(sorted(found.items(), key=lambda item: item[0] == "objective"))
 
 
 def curves(study: Study) -> Figure:
-    """Each term against the epoch: a colour a code size; two or three families stand side by
-    side, more of them below each other.
-    """
+    """Each term against the epoch: a colour a code size, a panel for each term of each family."""
     rows, families = terms(study), list(study.families)
     sizes = sorted({size for family in families for size in study.families[family]})
     colours = dict(zip(sizes, shades(len(sizes)), strict=True))
     note = "sum over an image, mean over images; the first epoch may lie outside"
-    beside = len(families) in (2, 3)
-    shape = (len(rows), len(families)) if beside else (len(families), len(rows))
+    places, shape = arranged(rows, families)
     width = {1: 6.6, 2: 7.8}.get(shape[1], 3.1 * shape[1])
     fig = figure(width, 2.6 * shape[0] + 0.8, "Training and validation", note)
     grid = fig.subplots(*shape, squeeze=False)
-    by_term = grid if beside else grid.T
-    for line, (name, having) in zip(by_term, rows.items(), strict=True):
-        _term(dict(zip(families, line, strict=True)), study, name, having, colours)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    for name, having in rows.items():
+        _term({family: grid[places[family, name]] for family in having}, study, name, colours)
     _key(fig, grid, sizes, colours)
     return fig
 
 
-def _term(
-    panels: dict[str, Axes], study: Study, name: str, having: list[str], colours: dict[int, Any]
-) -> None:
+def arranged(
+    rows: dict[str, list[str]], families: list[str]
+) -> tuple[dict[tuple[str, str], tuple[int, int]], tuple[int, int]]:
+    """The panel (row, column) of each family's each term, and how many of them there are.
+
+    Few terms are lined up: two or three families side by side, more of them below each other. Of
+    many terms each family has rows of its own, with no gaps.
+    """
+    if len(rows) > ACROSS:
+        places, top = {}, 0
+        for family in families:
+            own = [name for name, having in rows.items() if family in having]
+            for i, name in enumerate(own):
+                places[family, name] = top + i // ACROSS, i % ACROSS
+            top += -(-len(own) // ACROSS)
+        return places, (top, ACROSS)
+    both = [(f, name) for f in range(len(families)) for name in range(len(rows))]
+    names, beside = list(rows), len(families) in (2, 3)
+    places = {(families[f], names[i]): (i, f) if beside else (f, i) for f, i in both}
+    return places, (len(rows), len(families)) if beside else (len(families), len(rows))
+
+
+def _term(panels: dict[str, Axes], study: Study, name: str, colours: dict[int, Any]) -> None:
     """One term of all families that have it, on axes of the same height."""
     values: list[float] = []
+    first, *others = panels.values()
     for family, axes in panels.items():
-        if family in having:
-            values += _lines(axes, study.families[family], name, colours)
-            plain(axes, f"{title_of(family)}: {term_title(name)}")
-            epochs_axis(axes)
-        else:
-            axes.set_axis_off()
-    for family in having[1:]:
-        panels[family].sharey(panels[having[0]])
-    after_the_first(panels[having[0]], values)
+        axes.set_axis_on()
+        values += _lines(axes, study.families[family], name, colours)
+        plain(axes, f"{title_of(family)}: {term_title(name)}")
+        epochs_axis(axes)
+    for axes in others:
+        axes.sharey(first)
+    after_the_first(first, values)
 
 
 def _lines(
@@ -87,11 +121,11 @@ def _lines(
     for size, runs in sizes.items():
         for metrics in (run.metrics for run in runs):
             epochs = [line["number"] for line in metrics]
-            for split, style, width in (("train", "--", 1.0), ("validation", "-", 1.8)):
-                y = [line[split][term] for line in metrics]
+            for split, style, width in SPLITS:
+                y = [line[split].get(term, np.nan) for line in metrics]
                 marker = "o" if len(y) == 1 else ""
                 axes.plot(epochs, y, style, color=colours[size], linewidth=width, marker=marker)
-                values += y[1:]
+                values += [value for value in y[1:] if not np.isnan(value)]
     return values
 
 
@@ -100,15 +134,48 @@ def _key(fig: Figure, grid: np.ndarray, sizes: list[int], colours: dict[int, Any
     places = np.arange(len(sizes))
     if len(sizes) > MANY:
         places = np.linspace(0, len(sizes) - 1, 6, dtype=int)
-    few = [sizes[i] for i in places]
-    styles = [
-        Line2D([], [], color=INK, linewidth=1.8),
-        Line2D([], [], color=INK, linewidth=1.0, linestyle="--"),
-    ]
-    handles = [Line2D([], [], color=colours[size], linewidth=3) for size in few]
-    names = ["validation", "train", *(f"code size {size}" for size in few)]
+    few = {sizes[i]: f"code size {sizes[i]}" for i in places}
     free = [axes for axes in grid.ravel() if not axes.axison]
-    side_legend(free[0] if free else fig, [*styles, *handles], names)
+    _styles(free[0] if free else fig, few, colours)
+
+
+def quality(study: Study) -> Figure:
+    """MSE, SSIM and PSNR of reconstructions against the epoch: a colour a family, at its chosen
+    code size, a line a seed.
+    """
+    shown = {name: study.families[name][study.chosen[name]] for name in study.families}
+    shown = {name: runs for name, runs in shown.items() if explore.measured(runs[0])}
+    lines = [line for runs in shown.values() for line in explore.measured(runs[0])]
+    names = list(dict.fromkeys(name for line in lines for name in line["quality"]["validation"]))
+    few = len(shown) <= len(COLOURS)
+    colours = dict(zip(shown, COLOURS if few else shades(len(shown)), strict=False))
+    note = "means over at most 1,000 images a split, encoded and decoded without a draw"
+    fig, grid = panels(len(names), "How near reconstructions come", note, ratio=0.85)
+    for axes, name in zip(grid, names, strict=True):
+        for family, runs in shown.items():
+            for run in runs:
+                _measure(axes, explore.measured(run), name, colours[family])
+        plain(axes, MEASURES.get(name, name))
+        epochs_axis(axes)
+    titles = {name: needs.shown(study, name) for name in shown}
+    _styles(fig, titles if len(shown) > 1 else {}, colours)
+    return fig
+
+
+def _measure(axes: Axes, lines: Sequence[dict[str, Any]], name: str, colour: Any) -> None:
+    """One measure of one run: validation solid, train dashed."""
+    epochs = [line["number"] for line in lines]
+    marker = "o" if len(epochs) == 1 else ""
+    for split, style, width in SPLITS:
+        y = [line["quality"][split].get(name, np.nan) for line in lines]
+        axes.plot(epochs, y, style, color=colour, linewidth=width, marker=marker)
+
+
+def _styles(at: Figure | Axes, names: Mapping[Any, str], colours: Mapping[Any, Any]) -> None:
+    """A legend of the two kinds of lines, and of colours by name."""
+    handles = [Line2D([], [], color=INK, linewidth=w, linestyle=s) for _, s, w in SPLITS[::-1]]
+    handles += [Line2D([], [], color=colours[key], linewidth=3) for key in names]
+    side_legend(at, handles, [split for split, *_ in SPLITS[::-1]] + list(names.values()))
 
 
 def training(study: Study) -> list[Image.Image]:

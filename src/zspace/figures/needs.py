@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zspace import explore
 from zspace.explore.maps import FEWEST
-from zspace.figures.house import title_of
+from zspace.figures.house import code_of, title_of
 from zspace.runs import Run
 from zspace.study import Study
 
@@ -54,9 +54,9 @@ def plain_plane(study: Study) -> str | None:
 
 
 def labelled_plane(study: Study) -> str | None:
-    """A conditional VAE with a 2-D code."""
+    """A conditional VAE with a 2-D code, and labels to go through."""
     if with_two(study, conditional=True, variational=True):
-        return None
+        return labels(study)
     return "it needs a conditional run with a code of size 2 (recipe cvae, --latent 2)"
 
 
@@ -65,6 +65,13 @@ def point_plane(study: Study) -> str | None:
     if with_two(study, conditional=False, variational=False):
         return test_images(study)
     return "it needs a run with a deterministic code of size 2 (recipe ae, --latent 2)"
+
+
+def quality(study: Study) -> str | None:
+    """A run whose reconstructions were measured while it was trained."""
+    if any(explore.measured(study.best(name)) for name in study.families):
+        return None
+    return "no run measured its reconstructions: train again, this version does"
 
 
 def recorded(study: Study) -> dict[str, Run]:
@@ -87,5 +94,4 @@ def snapshots(study: Study) -> str | None:
 
 def shown(study: Study, family: str, run: Run | None = None) -> str:
     """The title of a family's panel: its name and the code size that is shown."""
-    size = study.chosen[family] if run is None else run.job.arguments["latent"]
-    return f"{title_of(family)}, code size {size}"
+    return f"{title_of(family)}, {code_of((run or study.best(family)).model.latent)}"

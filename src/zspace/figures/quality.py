@@ -15,6 +15,7 @@ from zspace.figures.house import (
     INK,
     NORMAL,
     axis_names,
+    code_of,
     figure,
     panels,
     plain,
@@ -107,7 +108,8 @@ def reconstructions(study: Study) -> Figure:
     pairs = {name: explore.reconstructions(run, 10, study.data) for name, run in best.items()}
     first = next(iter(pairs.values()))
     rows = [first.x, *(pair.decoded for pair in pairs.values())]
-    left = ["test image", *(f"{title_of(name)}, size {study.chosen[name]}" for name in pairs)]
+    sizes = {name: code_of(run.model.latent).removeprefix("code ") for name, run in best.items()}
+    left = ["test image", *(f"{title_of(name)}, {size}" for name, size in sizes.items())]
     right = ["", *(test_error(run) for run in best.values())]
     note = "right: the error over the whole test set"
     return image_grid(rows, left, "Unseen images and their reconstructions", note, right)
@@ -126,7 +128,7 @@ def reconstructions_by_size(study: Study) -> Figure:
         runs = {size: seeds[0] for size, seeds in sizes.items()}
         pairs = [explore.reconstructions(run, 10, study.data) for run in runs.values()]
         x = np.stack([pairs[0].x, *(pair.decoded for pair in pairs)])
-        left = ["test image", *(f"code size {size}" for size in runs)]
+        left = ["test image", *(code_of(run.model.latent) for run in runs.values())]
         sheet(axes, x, left, ["", *(test_error(run) for run in runs.values())])
         axes.set_title(title_of(family), loc="left", fontsize=NORMAL, color=INK, fontweight="bold")
     return fig
@@ -135,12 +137,14 @@ def reconstructions_by_size(study: Study) -> Figure:
 def samples(study: Study) -> Figure:
     """Decoded draws z ~ N(0, I); for conditional models a row a label, the same z in a column."""
     best = {name: study.best(name) for name in study.families}
-    conditional = any(run.model.context for run in best.values())
-    rows = min(10, len(study.data.classes)) if conditional else 6
-    note = "a row a label, the same z down each column, where the model takes labels"
+    told = study.data.classes or study.data.attributes
+    labelled = bool(told) and any(run.model.context for run in best.values())
+    rows = min(10, len(told)) if labelled else 6
+    what = "label" if study.data.classes else "attribute"
+    note = f"a row for each {what}, the same z down each column, where the model takes {what}s"
     height, width = study.data.spec.shape[1:]
     fig, grid = panels(
-        len(best), "Decoded draws of N(0, I)", note if conditional else "",
+        len(best), "Decoded draws of N(0, I)", note if labelled else "",
         ratio=rows / 10 * height / width + 0.08,
     )  # fmt: skip
     for axes, (name, run) in zip(grid, best.items(), strict=True):

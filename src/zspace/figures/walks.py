@@ -29,25 +29,25 @@ def interpolation(study: Study) -> Figure:
 
 
 def tweak(study: Study) -> Figure:
-    """A test image's code with its two most telling dimensions varied, a panel a family."""
-    title = "One unseen image, two dimensions of its code varied"
+    """A test image's code, varied along its two most telling directions, a panel a family."""
+    title = "One unseen image, its code varied"
     note = "axes: standard deviations of the test set's codes; framed: the image's own code"
     fig, grid = panels(len(study.families), title, note, ratio=1.08)
     for axes, name in zip(grid, study.families, strict=True):
         found = explore.tweak(study.best(name), study.data)
         plain(axes, needs.shown(study, name))
-        across, upwards = (
-            found.offsets,
-            found.offsets if len(found.dimensions) == 2 else np.zeros(1),
-        )
-        lattice(axes, found.x, across, upwards)
-        axis_names(axes, *(f"z[{j}]" for j in found.dimensions))
+        upwards = found.offsets if len(found.names) == 2 else np.zeros(1)
+        lattice(axes, found.x, found.offsets, upwards)
+        axis_names(axes, *found.names)
         _frame(axes, found)
     return fig
 
 
 def _frame(axes: Axes, found: explore.Tweak) -> None:
     """Mark the image in the middle, which nothing was done to."""
-    rows, columns, _, height, width = found.x.shape
-    corner = (columns // 2 * width - 0.5, rows // 2 * height - 0.5)
+    rows, columns = found.x.shape[:2]
+    right, left = axes.get_xlim()[::-1]
+    bottom, top = axes.get_ylim()
+    width, height = (right - left) / columns, (bottom - top) / rows
+    corner = left + columns // 2 * width, top + rows // 2 * height
     axes.add_patch(Rectangle(corner, width, height, fill=False, color=COLOURS[1], linewidth=2))

@@ -123,15 +123,18 @@ def tweak(facts: Facts) -> str:
     """The figure tweak."""
     parts = []
     for f in facts.families:
-        found = explore.tweak(f.run, facts.data).dimensions
+        whose = "" if len(facts.families) == 1 else f" in the {f.label}"
+        if f.spatial:
+            share = explore.principal(explore.codes(f.run, facts.data).z, 2).share.sum()
+            parts.append(f"the two principal ones{whose} ({percent(share)} of the variance)")
+            continue
         kl = explore.posterior_summary(f.run, facts.data).kl
         what = "largest variance" if kl is None else "largest KL"
-        moved = joined(f"z[{j}]" for j in found)
-        whose = "" if len(facts.families) == 1 else f" in the {f.label}"
+        moved = joined(explore.tweak(f.run, facts.data).names)
         parts.append(f"{moved}{whose} ({what} of {count(f.chosen, 'dimension')})")
     return (
-        "One test image, framed, is encoded; then the most telling dimensions of its code are "
-        "moved by up to 2.5 standard deviations either way, and decoded. "
+        "One test image, framed, is encoded; then its code is moved along the most telling "
+        "directions by up to 2 standard deviations either way, and decoded. "
         + sentence(f"Here they are {joined(parts)}")
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from zspace import table
 from zspace.report import measures, words
 from zspace.report.facts import Facts, errors, sizes
 from zspace.report.families import Family
@@ -16,7 +17,7 @@ def data(facts: Facts) -> str:
     y = data.train.labels()
     text = f"Training images drawn at random from {data.name}. "
     if y is None:
-        return text + f"None of the {len(data.train):,} has a label."
+        return text + ("" if data.attributes else f"None of the {len(data.train):,} has a label.")
     counts = np.bincount(y.numpy(), minlength=n)
     low, high = int(counts.min()), int(counts.max())
     held = f"{low:,}" if low == high else f"{low:,} to {high:,}"
@@ -58,6 +59,24 @@ def curves(facts: Facts) -> str:
         gaps.append(made if len(facts.families) == 1 else f"{f.label} {made}")
     return text + sentence(
         f"The objective of the finished models at the chosen size: {'; '.join(gaps)}"
+    )
+
+
+def quality(facts: Facts) -> str:
+    """The figure quality."""
+    text = (
+        "Solid: validation images, thin dashed: training images, at most 1,000 of each and the "
+        "same after every epoch; each is encoded to its mean code and decoded. "
+    )
+    found = {f.label: table.measures(f.sizes[f.chosen]) for f in facts.families}
+    parts = []
+    for name, title in table.MEASURES.items():
+        known = {label: cells[name].mean for label, cells in found.items() if name in cells}
+        if known:
+            only = next(iter(known)) if len(known) == 1 < len(found) else ""
+            parts.append(f"{title} {each(known)}" + (f" for the {only}" if only else ""))
+    return (
+        text.strip() if not parts else text + sentence(f"On all test images: {'; '.join(parts)}")
     )
 
 
@@ -107,7 +126,7 @@ def reconstructions_by_size(facts: Facts) -> str:
         values = f.by_size("test", f.error)
         if len(values) > 1:
             whose = "the" if len(facts.families) == 1 else f"the {f.label}'s"
-            parts.append(words.course(f"{whose} {words.term(f.error)}", values, "dimensions"))
+            parts.append(words.course(f"{whose} {words.term(f.error)}", values, f"{f.unit}s"))
     text = (
         "The same test images, a row a code size, with the mean error of all test images beside "
         "it. "
@@ -124,8 +143,9 @@ def samples(facts: Facts) -> str:
         f"{each(far)}, that of real test images {number(real)}: {words.further(far, real)}"
     )
     if any(f.conditional for f in facts.families):
+        what = "a class" if facts.data.classes else "one attribute"
         text += (
-            " A conditional model is asked for a class, a row each, with the same draw down a "
+            f" A conditional model is asked for {what}, a row each, with the same draw down a "
             "column."
         )
     return text + "".join(f" {_asked(f, facts)}" for f in facts.families if f.conditional)

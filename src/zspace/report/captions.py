@@ -11,6 +11,7 @@ CAPTIONS: dict[str, Callable[[Facts], str]] = {
     "data": about_images.data,
     "data-tsne": about_images.data_tsne,
     "curves": about_images.curves,
+    "quality": about_images.quality,
     "error-per-class": about_images.error_per_class,
     "reconstructions": about_images.reconstructions,
     "reconstructions-by-size": about_images.reconstructions_by_size,

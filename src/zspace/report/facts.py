@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from zspace.data import Data
 from zspace.report import words
 from zspace.report.families import Contrast, Family, families_of, kl_contrast, label_contrast
-from zspace.report.words import count, each
+from zspace.report.words import count, each, joined
+from zspace.runs import Run
 from zspace.study import Study
 
 
@@ -42,6 +43,21 @@ def errors(families: Sequence[Family], split: str = "test") -> str:
 
 def sizes(families: Sequence[Family]) -> str:
     """The chosen sizes: '20 dimensions', or '2 for the AE and 20 for the VAE'."""
-    if len({family.chosen for family in families}) == 1:
-        return count(families[0].chosen, "dimension")
+    texts = {family.label: size(family) for family in families}
+    if len(set(texts.values())) == 1:
+        return size(families[0])
+    if any(family.spatial for family in families):
+        return joined(f"{text} for the {label}" for label, text in texts.items())
     return each({family.label: family.chosen for family in families}, "whole")
+
+
+def size(family: Family) -> str:
+    """The chosen size of one family: '20 dimensions', or 'a map of 2 × 7 × 7 numbers'."""
+    if family.spatial:
+        return f"a map of {shape(family.run)} numbers"
+    return count(family.chosen, "dimension")
+
+
+def shape(run: Run) -> str:
+    """The shape of a run's code: '20', or '2 × 7 × 7'."""
+    return " × ".join(map(str, run.model.latent))

@@ -19,7 +19,8 @@ class Family:
 
     sizes: code size -> its runs, one a seed. chosen: the code size that validation chose.
     error: the name of the term that measures reconstruction. kl_weight: of the plain KL term in
-    the objective at the end of training; 0 where it does not count.
+    the objective at the end of training; 0 where it does not count. spatial: whether a code is a
+    map (channels, height, width), whose channels are then its size.
     """
 
     name: str
@@ -29,6 +30,12 @@ class Family:
     kl_weight: float
     variational: bool
     conditional: bool
+    spatial: bool
+
+    @property
+    def unit(self) -> str:
+        """What its code sizes count."""
+        return "channel" if self.spatial else "dimension"
 
     @property
     def label(self) -> str:
@@ -75,6 +82,7 @@ def _family(study: Study, name: str) -> Family:
         kl_weight=objective.weight("kl", 1.0) if "kl" in objective.weights else 0.0,
         variational=explore.variational(run),
         conditional=bool(run.model.context),
+        spatial=len(run.model.latent) > 1,
     )
 
 

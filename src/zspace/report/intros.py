@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from zspace.bottlenecks import Gaussian
+from zspace.quality import WINDOW
 from zspace.report.facts import Facts
 from zspace.report.prose import uses_squared_error
+from zspace.report.tables import measures_of
 from zspace.report.words import count, joined, number
 
 
@@ -67,6 +69,9 @@ def _data(facts: Facts) -> str:
     )
     if data.classes and len(data.classes) <= 20:
         text += f" The {count(len(data.classes), 'label')}: {', '.join(data.classes)}."
+    if data.attributes:
+        told = f": {', '.join(data.attributes)}" if len(data.attributes) <= 20 else ""
+        text += f" Each has {count(len(data.attributes), 'attribute')} that hold or do not{told}."
     return text + (f" {data.skipped:,} unreadable files were left out." if data.skipped else "")
 
 
@@ -81,9 +86,10 @@ def _models(facts: Facts) -> str:
 def _results(facts: Facts) -> str:
     many = any(len(family.sizes) > 1 for family in facts.families)
     text = (
-        "Every number is a sum over the values of an image and a mean over images: lower is "
-        "better."
+        "Every term is a sum over the values of an image and a mean over images: lower is better."
     )
+    if measures_of(facts):
+        text += " Of SSIM and PSNR, explained below, more is better."
     return text + (
         " The star marks the code size with the lowest validation objective of its family; test "
         "images had no say in it."
@@ -96,6 +102,22 @@ def _learning(facts: Facts) -> str:
     return (
         "What is minimised, and its terms, after each pass over the training images. The weights "
         "kept are those of the epoch with the best validation objective."
+    )
+
+
+def _quality(facts: Facts) -> str:
+    text = (
+        "Measures of an image and its reconstruction that do not grow with the image; values lie "
+        "in [0, 1], so the data range is 1. MSE is the mean squared error of a pixel. "
+    )
+    if min(facts.data.spec.shape[-2:]) >= WINDOW:
+        text += (
+            "SSIM, structural similarity, compares means, variances and covariance in windows of "
+            f"{WINDOW} × {WINDOW} pixels: 1 for equal images, about 0 for unrelated ones. "
+        )
+    return text + (
+        "PSNR, the peak signal-to-noise ratio, is 10 log10(1/MSE) in decibels: 10 more mean a "
+        "tenth of the error. Each is a mean over images."
     )
 
 
@@ -156,6 +178,7 @@ INTROS = {
     "models": _models,
     "results": _results,
     "learning": _learning,
+    "quality": _quality,
     "classes": _classes,
     "reconstructions": _reconstructions,
     "samples": _samples,

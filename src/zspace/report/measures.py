@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from zspace import explore
-from zspace.data import Data
+from zspace.data import Data, columns
 from zspace.explore.once import once
 from zspace.explore.picks import subset
 from zspace.runs import Run
@@ -59,13 +59,13 @@ def samples_to_real(run: Run, data: Data) -> float:
 def middle_to_real(run: Run, data: Data) -> float:
     """The same for what lies half-way, on a straight line, between codes of two test images."""
     pairs = subset(data.test, MADE)
-    x, y = pairs.images(), pairs.labels()
-    z = run.encode(x, y if run.model.context else None)
+    x, y = pairs.images(), pairs.conditions() if run.model.context else None
+    z = run.encode(x, y)
     order = torch.from_numpy(np.random.RandomState(0).permutation(len(z)))
     c = None
-    if run.model.context and y is not None:
-        one_hot = torch.eye(run.model.context)[y]
-        c = ((one_hot + one_hot[order]) / 2).to(run.device)
+    if y is not None:
+        told = columns(y, run.model.context)
+        c = ((told + told[order]) / 2).to(run.device)
     with torch.no_grad():
         made = run.model.decode(((z + z[order]) / 2).to(run.device), c).mean
     return to_real(data, made.cpu().numpy())

@@ -39,6 +39,7 @@ PARTS = (
     Part("models", "The parts, and the maths", "Models", fixed=True),
     Part("results", "What came out", "Results", fixed=True),
     Part("learning", "Learning", "Learning", ("curves",)),
+    Part("quality", "How near the images come back", "Quality", ("quality",)),
     Part("classes", "Which classes are hard", "Classes", ("error-per-class",)),
     Part(
         "reconstructions",

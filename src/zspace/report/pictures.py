@@ -54,6 +54,7 @@ ALT = {
     "data": "A sheet of training images, ten in a row.",
     "data-tsne": "A scatter of points, one an image, gathered in groups.",
     "curves": "Line charts against the epoch, one for each term of each family.",
+    "quality": "Line charts of MSE, SSIM and PSNR against the epoch, a line a family.",
     "error-per-class": "Bar charts of the error of each class, one for each family.",
     "reconstructions": "Rows of images: ten test images, and below them their reconstructions.",
     "reconstructions-by-size": "Rows of reconstructed images, one row a code size.",

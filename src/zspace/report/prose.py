@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from zspace import explore, recipes
 from zspace.figures import needs
 from zspace.likelihoods import SquaredError
 from zspace.report import measures, words
-from zspace.report.facts import Facts, errors, sizes
+from zspace.report.facts import Facts, errors, shape, sizes
 from zspace.report.families import Family, mean
 from zspace.report.words import count, each, joined, number, percent, sentence
 from zspace.table import over_seeds
@@ -26,7 +27,7 @@ def lede(facts: Facts) -> str:
     """What was trained, on what, in two sentences."""
     data, families = facts.data, facts.families
     n = len(facts.study.runs)
-    codes = sorted({size for family in families for size in family.sizes})
+    codes, flat = _codes(families), not any(family.spatial for family in families)
     seeds = {run.job.settings.seed for run in facts.study.runs}
     many = "One model was"
     if n > 1:
@@ -34,8 +35,8 @@ def lede(facts: Facts) -> str:
         many = f"{words.spelled(n)} models{kinds} were"
     text = (
         f"{many} trained on {count(len(data.train), 'image')}, with "
-        f"{'a code' if len(codes) == 1 else 'codes'} of {joined(map(str, codes))} "
-        f"{'dimension' if codes == [1] else 'dimensions'}"
+        f"{'a code' if len(codes) == 1 else 'codes'} of {joined(codes)} "
+        f"{('dimension' if codes == ['1'] else 'dimensions') if flat else 'numbers'}"
     )
     text += f" and {words.spelled(len(seeds))} seeds each" if len(seeds) > 1 else ""
     return sentence(text) + (
@@ -45,10 +46,20 @@ def lede(facts: Facts) -> str:
     )
 
 
+def _codes(families: Sequence[Family]) -> list[str]:
+    """The shapes of all codes: '2', '20', '4 × 7 × 7'."""
+    runs = {size: runs[0] for f in families for size, runs in f.sizes.items() if not f.spatial}
+    maps = [runs[0] for f in families if f.spatial for runs in f.sizes.values()]
+    return list(dict.fromkeys(shape(run) for run in [*(runs[n] for n in sorted(runs)), *maps]))
+
+
 def findings(facts: Facts) -> list[tuple[str, str]]:
     """What came out, in short: the part of the page that shows it, and a sentence."""
     found = [("results", _errors(facts))]
-    for contrast, cause in ((facts.kl, _kl_cause(facts)), (facts.label, "Giving the label")):
+    for contrast, cause in (
+        (facts.kl, _kl_cause(facts)),
+        (facts.label, f"Giving the {told(facts)}"),
+    ):
         if contrast is not None:
             found.append(
                 (
@@ -62,6 +73,11 @@ def findings(facts: Facts) -> list[tuple[str, str]]:
     return [(part, text) for part, text in found if text]
 
 
+def told(facts: Facts) -> str:
+    """What a conditional model is told beside the image."""
+    return "label" if facts.data.classes else "attributes"
+
+
 def _kl_cause(facts: Facts) -> str:
     weight = facts.kl.after.kl_weight if facts.kl else 1.0
     return "The KL term" if weight == 1 else f"The KL term, with weight {number(weight)},"
@@ -71,7 +87,7 @@ def _contrast(facts: Facts, before: Family, after: Family, size: int, cause: str
     runs = before.sizes[size], after.sizes[size]
     old, new = (mean(group, "test", before.error) for group in runs)
     text = words.change(cause, f"{words.term(before.error)} on test images", old, new)
-    text += f" with {count(size, 'code dimension')} ({before.label} to {after.label})"
+    text += f" with {count(size, f'code {after.unit}')} ({before.label} to {after.label})"
     if before.variational:  # then both minimise the same sum
         old, new = (mean(group, "test", "objective") for group in runs)
         text += "; " + words.change("it", "objective", old, new)
@@ -136,7 +152,8 @@ def choices(facts: Facts) -> list[str]:
         best = sorted(scores, key=lambda size: scores[size])[:2]
         spreads = [cell.spread for size, cell in cells.items() if cell and size in best]
         known = [spread for spread in spreads if spread is not None]
-        made.append(words.choice(family.label, scores, max(known) if known else None))
+        spread = max(known) if known else None
+        made.append(words.choice(family.label, scores, spread, f"{family.unit}s"))
     return made
 
 
@@ -199,29 +216,51 @@ def uses_squared_error(facts: Facts) -> bool:
     )
 
 
-def about(facts: Facts) -> list[tuple[str, str, str]]:
-    """Each family: its label, its recipe's sentence, its reference."""
+def about(facts: Facts) -> list[tuple[str, str, str, str]]:
+    """Each family: its label, its recipe's sentence, what it minimises, its reference."""
     made = []
     for family in facts.families:
         text, _, reference = recipes.about(family.run.job.recipe).partition("\n\n")
-        made.append((family.label, " ".join(text.split()), " ".join(reference.split())))
+        texts = " ".join(text.split()), minimised(family), " ".join(reference.split())
+        made.append((family.label, *texts))
     return made
+
+
+def minimised(family: Family) -> str:
+    """The terms of each player's objective and their weights at the end of training.
+
+    Empty for a run of an old version, which did not write them down.
+    """
+    sums = [words.weighted(weights) for weights in family.run.record.get("objectives", [])]
+    if len(sums) < 2:
+        return "".join(f"Minimised: {text}." for text in sums)
+    ranks = ("first", "second", "third", "fourth")
+    each_sum = zip(ranks, sums, strict=False)
+    told = "; ".join(f"the {rank} minimises {text}" for rank, text in each_sum)
+    return sentence(f"{words.spelled(len(sums))} players: {told}")
 
 
 def parts(facts: Facts) -> list[tuple[str, str]]:
     """The parts that an image goes through, with their sizes where all families agree."""
     arguments = [family.run.job.arguments for family in facts.families]
-    widths = {tuple(one.get("hidden", ())) for one in arguments}
+    widths = {layers(one) for one in arguments}
     likelihoods = {str(one.get("likelihood", "")).replace("-", " ") for one in arguments}
-    layers = [str(width) for width in next(iter(widths))] if len(widths) == 1 else []
-    codes = sorted({size for family in facts.families for size in family.sizes})
+    names = list(next(iter(widths))) if len(widths) == 1 else []
+    kinds = {one.get("net", "mlp") for one in arguments} - {"mlp"}
+    kind = f"{next(iter(kinds))} " if names and kinds else ""
     return [
         ("image x", " × ".join(map(str, facts.data.spec.shape))),
-        ("encoder", " → ".join(layers) or "network"),
-        ("code z", joined(map(str, codes))),
-        ("decoder", " → ".join(reversed(layers)) or "network"),
+        ("encoder", kind + " → ".join(names) or "network"),
+        ("code z", joined(_codes(facts.families))),
+        ("decoder", kind + " → ".join(reversed(names)) or "network"),
         ("p(x|z)", " or ".join(sorted(likelihoods - {""})) or "likelihood"),
     ]
+
+
+def layers(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """The widths of an encoder's layers, or its channels."""
+    maps = arguments.get("net", "mlp") != "mlp"
+    return tuple(map(str, arguments.get("channels" if maps else "hidden", ())))
 
 
 def table_caption(facts: Facts, terms: Sequence[tuple[str, str]]) -> str:

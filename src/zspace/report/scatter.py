@@ -41,12 +41,12 @@ def explorer(facts: Facts) -> dict[str, Any] | None:
     x = facts.data.test.images(torch.arange(1)).numpy()
     each = thumbnails(x).size * (len(facts.families) + 1)
     few = subset(facts.data.test, max(10, min(MOST, VALUES // each)))
-    x, y = few.images().numpy(), few.labels()
+    x, y, c = few.images().numpy(), few.labels(), few.conditions()
     shown, clouds = [thumbnails(x)], []
     for family in facts.families:
-        made = family.run.reconstruct(x, y if family.conditional else None)
+        made = family.run.reconstruct(x, c if family.conditional else None)
         shown.append(thumbnails(made))
-        clouds.append(cloud(facts, family, x, y, made))
+        clouds.append(cloud(facts, family, x, c, made))
     tiles = np.concatenate(shown)
     columns = max(1, 2000 // tiles.shape[-1])
     return {
@@ -62,10 +62,10 @@ def explorer(facts: Facts) -> dict[str, Any] | None:
 
 
 def cloud(
-    facts: Facts, family: Family, x: np.ndarray, y: torch.Tensor | None, made: np.ndarray
+    facts: Facts, family: Family, x: np.ndarray, c: torch.Tensor | None, made: np.ndarray
 ) -> dict[str, Any]:
     """Where a family puts the images, on the plane of its figure, and how well it keeps them."""
-    z = family.run.encode(x, y if family.conditional else None).reshape(len(x), -1)
+    z = family.run.encode(x, c if family.conditional else None).reshape(len(x), -1)
     plane = explore.plane(family.run, data=facts.data)
     if z.shape[1] == 1:
         z = np.c_[z, np.random.RandomState(0).uniform(-0.35, 0.35, len(z))]

@@ -12,11 +12,12 @@ from typing import Any
 from zspace import files, recipes
 from zspace.data import DataOptions
 from zspace.job import Job
-from zspace.report.facts import Facts
+from zspace.nets.options import READ
+from zspace.report.facts import Facts, shape
 from zspace.report.families import Family
 from zspace.report.words import term
 from zspace.settings import Settings
-from zspace.table import over_seeds
+from zspace.table import MEASURES, measured, measures, over_seeds
 
 DASH = "–"
 SPLITS = ("validation", "test", "train")
@@ -30,19 +31,24 @@ class Row:
     family: str
     first: bool
     rows: int
-    size: int
+    size: str
     chosen: bool
     cells: list[str]
+    measures: list[str]
     epochs: str
     seconds: str
 
 
 @dataclass(frozen=True)
 class Results:
-    """The table of results: splits over terms, a row for each family and code size."""
+    """The table of results: splits over terms, a row for each family and code size.
+
+    measures: titles of further columns, of test images; empty where no run has them.
+    """
 
     terms: list[tuple[str, str]]
     splits: tuple[str, ...]
+    measures: list[str]
     rows: list[Row]
 
 
@@ -57,24 +63,33 @@ def terms_of(facts: Facts) -> list[str]:
 
 def results(facts: Facts) -> Results:
     """The table of results."""
-    names = terms_of(facts)
+    names, titled = terms_of(facts), measures_of(facts)
     return Results(
         [(name, term(name)) for name in names],
         SPLITS,
-        [row for family in facts.families for row in _rows(family, names)],
+        [MEASURES[name] for name in titled],
+        [row for family in facts.families for row in _rows(family, names, titled)],
     )
 
 
-def _rows(family: Family, names: list[str]) -> Iterable[Row]:
+def measures_of(facts: Facts) -> list[str]:
+    """Which of SSIM and PSNR some run has."""
+    runs = [run for family in facts.families for run in family.runs]
+    return [name for name in MEASURES if any(name in measured(run) for run in runs)]
+
+
+def _rows(family: Family, names: list[str], titled: list[str]) -> Iterable[Row]:
     for i, (size, runs) in enumerate(family.sizes.items()):
         cells = [over_seeds(runs, split, name) for split in SPLITS for name in names]
+        quality = measures(runs)
         yield Row(
             family=family.label,
             first=i == 0,
             rows=len(family.sizes),
-            size=size,
+            size=shape(runs[0]),
             chosen=size == family.chosen and len(family.sizes) > 1,
             cells=[DASH if cell is None else plain(str(cell)) for cell in cells],
+            measures=[plain(str(quality.get(name, DASH))) for name in titled],
             epochs=", ".join(f"{r.result['best_epoch']}/{r.result['epochs']}" for r in runs),
             seconds=f"{statistics.mean(run.result['seconds'] for run in runs):,.0f}",
         )
@@ -87,17 +102,19 @@ def plain(text: str) -> str:
 
 def every_run(facts: Facts) -> tuple[list[str], list[list[str]]]:
     """Heads and rows: each run by itself, with every term on every split."""
-    names = terms_of(facts)
+    names, titled = terms_of(facts), measures_of(facts)
     heads = ["family", "size", "seed", "parameters", "best epoch", "seconds"]
     heads += [f"{split} {name}" for split in SPLITS for name in names]
+    heads += [f"test {MEASURES[name]}" for name in titled]
     rows = []
     for family in facts.families:
         for run in family.runs:
             values = [run.result[split].get(name) for split in SPLITS for name in names]
+            values += [measured(run).get(name) for name in titled]
             rows.append(
                 [
                     family.label,
-                    str(run.job.arguments["latent"]),
+                    shape(run),
                     str(run.job.settings.seed),
                     f"{run.record['parameters']:,}",
                     f"{run.result['best_epoch']} of {run.result['epochs']}",
@@ -114,9 +131,18 @@ def settings(facts: Facts) -> list[tuple[str, str]]:
     found = []
     for group in ("data", "arguments", "settings"):
         for name in dict.fromkeys(name for job in jobs for name in job[group]):
-            values = dict.fromkeys(shown(job[group][name]) for job in jobs if name in job[group])
+            having = [job[group] for job in jobs if name in job[group] and not idle(job, name)]
+            if not having:
+                continue
+            values = dict.fromkeys(shown(choices[name]) for choices in having)
             found.append((name.replace("_", " "), "; ".join(values)))
     return found
+
+
+def idle(job: Mapping[str, Any], name: str) -> bool:
+    """Whether an option is of networks that the job does not have."""
+    read = READ.get(job["arguments"].get("net", ""))
+    return read is not None and name not in read and any(name in names for names in READ.values())
 
 
 def shown(value: Any) -> str:

@@ -13,6 +13,9 @@ TERMS = {
     "kl": "KL term",
     "kl_free_bits": "KL term with free bits",
     "iwae": "importance-weighted bound",
+    "perceptual": "perceptual distance",
+    "fool": "adversarial term",
+    "critic": "critic's loss",
     "objective": "objective",
 }
 
@@ -109,7 +112,9 @@ def course(quantity: str, steps: Mapping[int, float], unit: str) -> str:
     return f"{text}, with its lowest value, {number(steps[best])}, at {best}"
 
 
-def choice(name: str, scores: Mapping[int, float], spread: float | None = None) -> str:
+def choice(
+    name: str, scores: Mapping[int, float], spread: float | None = None, unit: str = "dimensions"
+) -> str:
     """Why a code size was chosen: scores are mean validation objectives by size.
 
     spread: the largest sample standard deviation over seeds of the two best, where there is one.
@@ -118,13 +123,28 @@ def choice(name: str, scores: Mapping[int, float], spread: float | None = None) 
     if not others:
         return f"{name}: {best} is the only code size that was trained."
     lead = scores[others[0]] - scores[best]
-    text = f"{name}: {best} dimensions. Its validation objective, {number(scores[best])}, is "
+    text = f"{name}: {best} {unit}. Its validation objective, {number(scores[best])}, is "
     if number(scores[best]) == number(scores[others[0]]):
         return text + f"to these digits that of {others[0]} too: not a clear win."
     text += f"the lowest, {number(lead)} below that of the next, {others[0]}"
     if spread is not None and lead < spread:
         return text + f": less than the spread over seeds, {number(spread)}, so not a clear win."
     return text + "."
+
+
+def weighted(weights: Mapping[str, float | str]) -> str:
+    """'squared error + 0.5 × KL term': an objective in words, without what it only reports.
+
+    A weight that training sets itself comes as a sentence part and stays one.
+    """
+    parts = []
+    for name, weight in weights.items():
+        if isinstance(weight, str):
+            parts.append(f"{term(name)} (weight {weight})")
+        elif weight:
+            size = f"{weight:.3g}".replace("-", "−")
+            parts.append(term(name) if weight == 1 else f"{size} × {term(name)}")
+    return " + ".join(parts)
 
 
 def extremes(errors: Mapping[str, float]) -> str:
