@@ -136,7 +136,7 @@ def test_missing_weights_are_one_sentence_with_the_remedy(nowhere):
     assert vgg.find_weights() is None
     with pytest.raises(UserError) as caught:
         VGG16Features.pretrained(quiet=True)
-    for part in ("vgg16-397923af.pth", "127.0.0.1", "cache", "--data-dir", "--perceptual judge"):
+    for part in ("vgg16-397923af.pth", "127.0.0.1", "cache", "ZSPACE_DATA", "--perceptual judge"):
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [path for path in nowhere.rglob("*") if path.is_file()] == []

@@ -20,7 +20,8 @@ class Autoencoder(Model):
     """One level of codes between an encoder and a decoder.
 
     encoder: (x (B, *X), c) -> h (B, bottleneck.features, ...).
-    bottleneck: (h, K) -> Code. decoder: (z (N, *Z), c) -> (N, params * C, ...).
+    bottleneck: (h, K) -> Code. decoder: (z (N, *Z), c) -> (N, *outputs),
+    the `outputs` that the likelihood wants.
     likelihood: (decoder output, event dims) -> Distribution. prior: (c) -> Distribution.
     latent: the shape of one code. context: columns of c that the networks read; 0 for none.
     """

@@ -176,7 +176,7 @@ def _download(file: Published, quiet: bool) -> Path:
         why = "wrong checksum" if "hash" in str(error) else f"{type(error).__name__}: {error}"
         raise UserError(
             f"{file.url} could not be fetched ({why[:160]}): put '{file.name}' into '{folder}' or "
-            "the folder that --data-dir names, or use --perceptual judge"
+            "the folder that ZSPACE_DATA names, or use --perceptual judge"
         ) from None
     return Path(path)
 
