@@ -27,8 +27,8 @@ FLOORS = (
     {"model", "loop", "judge"},
     {"recipes", "tutors", "checkpoint"},
     {"job", "session", "runs", "training", "explore", "progress", "snapshots"},
-    {"figures", "outputs", "study", "grid", "table", "report"},
-    {"cli", "commands", "studies", "web"},
+    {"figures", "outputs", "study", "grid", "table", "report", "evaluate"},
+    {"cli", "verbs", "commands", "studies", "web"},
 )  # fmt: skip
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 DOORS = {("types", "errors"), ("likelihoods", "distributions"), ("terms", "distributions")}
@@ -37,6 +37,7 @@ OUTSIDE = {"__init__", "__main__", "_version"}  # no rooms: names, and the way i
 BANNED = {"torchvision", "lpips", "timm", "torch_fidelity", "pickle", "dill", "cloudpickle"}
 BANNED |= {"joblib", "shelve", "marshal"}
 FILES = sorted(HOUSE.rglob("*.py"))
+VERBS = [str(path.relative_to(HOUSE)) for path in sorted(HOUSE.glob("verbs/*.py"))]
 TREES = {path: ast.parse(path.read_text(), str(path)) for path in FILES}
 
 
@@ -135,10 +136,11 @@ def test_the_loop_knows_no_recipe():
     assert "recipes" not in rooms_imported(HOUSE / "loop.py")
 
 
-@pytest.mark.parametrize("name", ["cli.py", "__init__.py", "__main__.py"])
+@pytest.mark.parametrize("name", ["cli.py", "__init__.py", "__main__.py", *VERBS])
 def test_the_way_in_imports_nothing_heavy(name):
     path = HOUSE / name
     light = {"__future__", "zspace._version", "zspace.errors", "zspace.cli", "tyro", "collections"}
+    light |= {"zspace.verbs", *(f"zspace.verbs.{Path(verb).stem}" for verb in VERBS)}
     light |= set(sys.stdlib_module_names)
     for module in imports(path, at_import(TREES[path])):
         known = {module, module.rpartition(".")[0], module.split(".")[0]} - {"zspace"}

@@ -1,0 +1,90 @@
+"""Many runs, and pages and figures of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional, UseAppendAction
+
+from zspace.verbs.kinds import Out, OutOrDefault
+
+
+def study(
+    recipes: Positional[tuple[str, ...]] = (),
+    *,
+    data: str = "mnist5k",
+    data_dir: Path | None = None,
+    latent: tuple[int, ...] = (),
+    seeds: int = 1,
+    set: UseAppendAction[tuple[tuple[str, ...], ...]] = (),
+    preset: Literal["quick", "full"] | None = None,
+    jobs: int = 0,
+    out: OutOrDefault = None,
+    quiet: bool = False,
+) -> None:
+    """Train families of models over code sizes and compare them on one page.
+
+    Stopped, it goes on where it was when the same command is given again.
+
+    Args:
+        recipes: The families; by default ae vae cvae.
+        data: A known name, a folder of images, or an .npz or .npy file.
+        data_dir: Where files of named data sets lie.
+        latent: Code sizes; by default those of the preset.
+        seeds: Runs of each kind, with seeds 0, 1, ...
+        set: Other choices: beta=0.5,1,4 trains each value, epochs=5 or hidden=[256,256] sets
+            one for all.
+        preset: quick has code sizes 2 and 20, full 2 5 10 20 50 100; by default quick on
+            mnist5k and full elsewhere.
+        jobs: Runs at once, each in a process with its share of the cores; 0 is one a core, at
+            most 4, and 1 where a GPU trains.
+        out: The folder of the study; by default studies/DATA.
+        quiet: Say nothing but the report's path.
+    """
+    from zspace import studies
+
+    print(
+        studies.run(
+            recipes or ("ae", "vae", "cvae"),
+            data=data,
+            data_dir=data_dir,
+            latent=latent,
+            seeds=seeds,
+            choices=[text for group in set for text in group],
+            preset=preset,
+            jobs=jobs,
+            out=out,
+            quiet=quiet,
+        )
+    )
+
+
+def report(path: Positional[Path], *, out: OutOrDefault = None) -> None:
+    """Write the report of a run or a study: one HTML file that needs no network.
+
+    Args:
+        path: The folder of a run or a study.
+        out: FILE.html; by default report.html in that folder.
+    """
+    from rich.console import Console
+
+    from zspace.report import write_report
+    from zspace.study import open_study
+
+    console = Console(stderr=True, highlight=False)
+    print(write_report(open_study(path), out or path / "report.html", console))
+
+
+def figure(name: Positional[str], path: Positional[Path], *, out: Out) -> None:
+    """Draw one figure of a run or a study.
+
+    Args:
+        name: The figure; a wrong name lists them all.
+        path: The folder of a run or a study.
+        out: FILE.png, .svg or .pdf; FILE.gif for an animation.
+    """
+    from zspace import figures
+    from zspace.study import open_study
+
+    print(figures.write(name, open_study(path), out))

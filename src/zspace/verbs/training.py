@@ -1,0 +1,45 @@
+"""Train, go on, train again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zspace.verbs.kinds import RunPath
+
+
+def train() -> None:
+    """Train a recipe on a data set: zspace train vae --data mnist5k."""
+
+
+def resume(
+    run: RunPath, *, save_every: float = 30.0, json: bool = False, quiet: bool = False
+) -> None:
+    """Go on with an interrupted training, exactly as if it had not been.
+
+    Args:
+        run: The folder of the interrupted run.
+        save_every: Seconds between checkpoints.
+        json: One JSON object a line on standard output.
+        quiet: Say nothing.
+    """
+    from zspace import commands, progress, training
+
+    reporter = progress.reporter(quiet=quiet, json_lines=json)
+    commands.show(
+        training.resume(run, reporter=reporter, save_every=save_every), silent=quiet or json
+    )
+
+
+def repeat(run: RunPath, *, out: Path, json: bool = False, quiet: bool = False) -> None:
+    """Train the same again, into another folder.
+
+    Args:
+        run: The folder of a run.
+        out: The new folder.
+        json: One JSON object a line on standard output.
+        quiet: Say nothing.
+    """
+    from zspace import commands, progress, training
+
+    reporter = progress.reporter(quiet=quiet, json_lines=json)
+    commands.show(training.repeat(run, out=out, reporter=reporter), silent=quiet or json)

@@ -1,0 +1,188 @@
+"""`zspace export --to page`: the explorer as a folder of files that any web host serves.
+
+    index.html  static/     the page, told to read files instead of asking a server
+    export/                 arrays of at most 2,000 test images, little endian, C order
+
+Fully connected decoders are written as float16 weights, with which the page decodes by itself;
+of others, a sheet of decoded tiles of the plane of two principal components.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from zspace import explore, files
+from zspace._version import __version__
+from zspace.bottlenecks import Gaussian, Point
+from zspace.errors import UserError
+from zspace.likelihoods import Bernoulli, SquaredError
+from zspace.likelihoods import Gaussian as GaussianPixels
+from zspace.model import Autoencoder
+from zspace.nets import MLP
+from zspace.runs import Run
+from zspace.web import page_files
+from zspace.web.exhibit import Exhibit
+
+MOST = 2000
+BYTES = 16 << 20
+SIDE = 21
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'"
+)
+MODE = '<meta name="zspace-mode" content="static">'
+
+
+def write_page(run: Run, out: Path, data_dir: Path | None = None) -> Path:
+    """Write the page of a run into a new folder and return the path of its index.html.
+
+    The folder is there as a whole or not at all. Raises UserError where it is not empty or cannot
+    be made, and where the run's data cannot be read.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(f"'{out}' is there already: choose a new folder")
+    run.data(data_dir=data_dir)
+    whole = dict(contents(Exhibit(run)))
+    with files.explained(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        made = tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=files.PART)
+        building = Path(made)
+        try:
+            for name, content in whole.items():
+                path = building / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            building.chmod(0o755)
+            building.replace(out)
+        except BaseException:
+            shutil.rmtree(building)
+            raise
+    return out / "index.html"
+
+
+def contents(exhibit: Exhibit) -> Iterator[tuple[str, bytes]]:
+    """The names of all files of the folder, and what is in them."""
+    for name, path in page_files().items():
+        if name == "index.html":
+            yield name, told_static(path.read_text("utf-8")).encode()
+        else:
+            yield f"static/{name}", path.read_bytes()
+    for name, content in arrays(exhibit):
+        yield f"export/{name}", _bytes(content)
+
+
+def _bytes(content: Any) -> bytes:
+    """An array as it lies in memory, anything else as JSON."""
+    if isinstance(content, np.ndarray):
+        return np.ascontiguousarray(content).tobytes()
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+def told_static(html: str) -> str:
+    """The page's HTML with the mode set to static, and the policy that the server would send."""
+    html = re.sub(r'\s*<meta name="zspace-mode"[^>]*>', "", html)
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    return re.sub(r"(<head[^>]*>)", rf"\1\n{policy}\n{MODE}", html, count=1)
+
+
+def arrays(exhibit: Exhibit) -> Iterator[tuple[str, Any]]:
+    """Arrays, and facts for JSON, by file name; position i is the same image in all of them."""
+    i = chosen(exhibit)
+    flat = [name for name in exhibit.projections if name != "tsne"]
+    net = networks(exhibit.run)
+    facts = exhibit.facts("a") | {"static": True, "n": len(i), "projections": flat}
+    facts["decoder"] = "net" if net else "tiles"
+    yield "info.json", {"version": __version__, "runs": [facts]}
+    z = exhibit.z[i]
+    for name in flat:
+        yield f"map-{name}.f32", exhibit.flat(z, name).astype("<f4")
+        yield f"plane-{name}.json", exhibit.plane(name)
+    if exhibit.labels is not None:
+        small = len(exhibit.run.spec.classes) <= 256
+        yield f"labels.u{8 if small else 16}", exhibit.labels[i].astype("u1" if small else "<u2")
+    yield "images.u8", exhibit.images(i)
+    yield "reconstructions.u8", exhibit.reconstructions(i)
+    yield "codes.f32", z.astype("<f4")
+    yield "errors.f32", exhibit.errors[i].astype("<f4")
+    moments = exhibit.moments()
+    if moments is not None:
+        yield "moments.json", moments["facts"]
+        yield "moments-points.f32", moments["points"]
+        yield "moments-pictures.u8", moments["pictures"]
+    yield from net or tiles(exhibit)
+
+
+def chosen(exhibit: Exhibit) -> np.ndarray:
+    """Positions of at most 2,000 test images, fewer where these are large, drawn with a seed."""
+    most = max(1, min(MOST, BYTES // int(np.prod(exhibit.shape))))
+    return np.sort(np.random.RandomState(0).permutation(len(exhibit))[:most])
+
+
+def networks(run: Run) -> list[tuple[str, Any]]:
+    """The layers and float16 weights of a decoder and an encoder that a page can run itself.
+
+    Empty where they are not fully connected, or the mean of p(x|z) is no sigmoid of the output.
+    """
+    model = run.model
+    if not (isinstance(model, Autoencoder) and type(model.bottleneck) in (Point, Gaussian)):
+        return []
+    if type(model.likelihood) not in (SquaredError, Bernoulli, GaussianPixels):
+        return []
+    encoder, decoder = model.encoder, model.decoder
+    if not (isinstance(encoder, MLP) and isinstance(decoder, MLP)):
+        return []
+    return [
+        *_network("net.json", "weights.f16", decoder, "sigmoid"),
+        *_network("encoder.json", "encoder.f16", encoder, "linear", rows=model.latent[0]),
+    ]
+
+
+def _network(
+    facts: str, weights: str, net: MLP, last: str, rows: int | None = None
+) -> list[tuple[str, Any]]:
+    """One network; of its last layer, only so many outputs: the mean, not the variance."""
+    linear = [layer for layer in net.layers if isinstance(layer, nn.Linear)]
+    layers, numbers = [], []
+    for layer in linear:
+        kept = slice(rows if layer is linear[-1] else None)
+        weight, bias = layer.weight[kept].detach().cpu(), layer.bias[kept].detach().cpu()
+        activation = last if layer is linear[-1] else "relu"
+        outputs, inputs = weight.shape
+        layers.append({"inputs": inputs, "outputs": outputs, "activation": activation})
+        numbers += [weight.flatten(), bias]
+    flat = torch.cat(numbers).numpy().astype("<f2")
+    return [(facts, {"layers": layers, "context": net.context}), (weights, flat)]
+
+
+def tiles(exhibit: Exhibit) -> list[tuple[str, Any]]:
+    """Decoded tiles of a plane: a sheet (S, S, H, W, C) uint8 a condition, the largest y first."""
+    projection = "pca" if "pca" in exhibit.projections else "dims"
+    sheets = max(1, len(exhibit.conditions))
+    size = int(np.prod(exhibit.shape)) * sheets
+    side = max(3, min(SIDE, int((BYTES / size) ** 0.5)))
+    points, plane = exhibit.flat(exhibit.z, projection), exhibit.plane(projection)
+    low, high = np.quantile(points, [0.01, 0.99], axis=0)
+    xs, ys = (np.linspace(a, b, side) for a, b in zip(low, high, strict=True))
+    at = explore.lattice(xs, ys)
+    z = np.array(plane["origin"]) + at @ np.array([plane["u"], plane["v"]])
+    z = z.astype(np.float32)
+    told = range(sheets) if exhibit.conditions else ["none"]
+    drawn = np.stack([exhibit.decode(z, exhibit.contexts(label, len(z))) for label in told])
+    shown = drawn.reshape(sheets, side, side, *drawn.shape[2:])
+    facts = {
+        "projection": projection,
+        "shape": list(shown.shape),
+        "xs": xs.tolist(),
+        "ys": np.sort(ys)[::-1].tolist(),
+    }
+    return [("tiles.json", facts), ("tiles.u8", shown)]

@@ -1,0 +1,36 @@
+// Petroff's ten colours (arXiv 2107.02270), as in the figures; shades of viridis above 20 classes.
+
+const TEN = [
+  "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
+  "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+];
+const VIRIDIS = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"];
+const MANY = 20;
+
+export function rgb(hex) {
+  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+}
+
+/** The colour [r, g, b] of class k of n; of a point without a class with n = 0. */
+export function classColour(k, n) {
+  if (n <= MANY) return rgb(TEN[k % 10]);
+  const at = (k / (n - 1)) * (VIRIDIS.length - 1);
+  const low = Math.min(VIRIDIS.length - 2, Math.floor(at));
+  const [a, b] = [rgb(VIRIDIS[low]), rgb(VIRIDIS[low + 1])];
+  return a.map((value, c) => Math.round(value + (at - low) * (b[c] - value)));
+}
+
+export function css([r, g, b], alpha = 1) {
+  return `rgba(${r},${g},${b},${alpha})`;
+}
+
+/** The theme's colours, for what is drawn on canvas; read again when the theme changes. */
+export function theme() {
+  const style = getComputedStyle(document.documentElement);
+  const of = (name) => style.getPropertyValue(name).trim();
+  return {
+    ink: of("--ink"), muted: of("--muted"), line: of("--line"), card: of("--card"),
+    paper: of("--paper"), accent: of("--accent"),
+    dark: matchMedia("(prefers-color-scheme: dark)").matches,
+  };
+}

@@ -1,0 +1,119 @@
+// What is under the pointer, selected or circled, in pictures and numbers.
+import { button, download, gauge, make, percent } from "./dom.js";
+import { classColour, css } from "./colours.js";
+import { Latest } from "./latest.js";
+import { copy, row } from "./pictures.js";
+
+const NEAR = 8;
+const SHOWN = 24;
+const TILES = "This page holds ready-made decodings of one plane. With zspace explore the model itself "
+  + "decodes, and there are sliders, paths and drawing.";
+
+export function lookPanel(app, holder) {
+  const [held, all] = circled(app);
+  const ready = app.run.info.decoder === "tiles" ? make("p", { class: "note", text: TILES }) : null;
+  holder.replaceChildren(...[held, selection(app), nearest(app), all, ready].filter(Boolean));
+}
+
+function nearest(app) {
+  let found = [];
+  const holder = make("div", { class: "thumbs large" });
+  const title = make("h2", { text: "Nearest test images on this map" });
+  const canvases = row(holder, NEAR, {
+    press: (k) => found[k] !== undefined && app.select(found[k], app.active),
+    name: (k) => `Select nearest test image ${k + 1}`,
+  });
+  const names = [...holder.children].map((one) => one.appendChild(make("span", {})));
+  const latest = new Latest(async ({ now, run }) => {
+    found = now;
+    (await run.thumbsOf(now)).forEach((thumb, k) => copy(thumb, canvases[k]));
+    now.forEach((i, k) => {
+      names[k].textContent = run.labels ? run.className(run.labels[i]) : "";
+    });
+  });
+  app.hear("nearest", (now, k) => app.tab === "look" && latest.ask({ now, run: app.runs[k] }));
+  return make("section", {}, title, holder);
+}
+
+function selection(app) {
+  const title = make("h2");
+  const scale = gauge("like most", "hard to decode");
+  const section = make("section", { hidden: true }, title, scale.element,
+    button("Clear selection", () => app.select(-1)));
+  app.hear("select", async (i) => {
+    section.hidden = i < 0;
+    if (i < 0) return;
+    const { run } = app;
+    title.textContent = `Test image ${i}${run.labels ? `: ${run.className(run.labels[i])}` : ""}`;
+    const share = await run.percentile(i).catch(() => null);
+    if (share === null || app.selected !== i) return;
+    scale.set(share, `Its reconstruction is worse than that of ${percent(share)} of the test images.`);
+  });
+  return section;
+}
+
+/** What the lasso holds: counts by class, pictures, a table to keep. */
+function circled(app) {
+  const title = make("h2");
+  const bars = make("ul", { class: "bars" });
+  const holder = make("div", { class: "thumbs" });
+  let held = [];
+  const section = make("section", { id: "circled", hidden: true }, title, bars, holder,
+    make("div", { class: "row" },
+      button("Download CSV", () => save(app, held), { id: "csv" }),
+      button("Clear", () => app.lasso(null))));
+  const all = make("section", { class: "row" }, button("Count what is in view", () => inView(app), {
+    id: "in-view", title: "Choose every test image that the map shows now",
+  }));
+  app.hear("lasso", async (found) => {
+    held = found ?? [];
+    section.hidden = !found;
+    if (!found) return;
+    title.textContent = `${found.length.toLocaleString("en")} test images`;
+    bars.replaceChildren(...counts(app.run, found));
+    const step = Math.max(1, Math.floor(found.length / SHOWN));
+    const some = found.filter((_, k) => k % step === 0).slice(0, SHOWN);
+    const canvases = row(holder, some.length, {
+      press: (k) => app.select(some[k]),
+      name: (k) => `Select test image ${some[k]}`,
+    });
+    if (some.length) (await app.run.thumbsOf(some)).forEach((thumb, k) => copy(thumb, canvases[k]));
+  });
+  return [section, all];
+}
+
+function inView(app) {
+  const map = app.maps[app.active];
+  const found = [];
+  for (let i = 0; 2 * i < map.place.length; i++) {
+    const [x, y] = map.toScreen(map.place[2 * i], map.place[2 * i + 1]);
+    if (x >= 0 && y >= 0 && x <= map.width && y <= map.height && map.seen(i)) found.push(i);
+  }
+  app.lasso(found, app.active);
+}
+
+function counts(run, found) {
+  if (!run.labels) return [];
+  const sums = new Array(run.info.classes.length).fill(0);
+  for (const i of found) sums[run.labels[i]]++;
+  const most = Math.max(1, ...sums);
+  const order = sums.map((_, k) => k).filter((k) => sums[k]).sort((a, b) => sums[b] - sums[a]);
+  return order.map((k) => {
+    const bar = make("span", { class: "bar" });
+    bar.style.width = `${(100 * sums[k]) / most}%`;
+    bar.style.background = css(classColour(k, sums.length));
+    return make("li", {}, make("span", { class: "name", text: run.className(k) }),
+      make("span", { class: "track" }, bar), make("span", { class: "count", text: `${sums[k]}` }));
+  });
+}
+
+async function save(app, found) {
+  const { run } = app;
+  run.errors ??= await run.source.errors(run.id).catch(() => null);
+  const { points } = run.layouts.get(app.projection);
+  const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const lines = found.map((i) => [i, run.labels ? quoted(run.className(run.labels[i])) : "",
+    points[2 * i], points[2 * i + 1], run.errors?.[i] ?? ""].join());
+  const text = [`index,label,${app.projection}_1,${app.projection}_2,error`, ...lines, ""].join("\n");
+  download(new Blob([text], { type: "text/csv" }), `${run.info.name}-selection.csv`);
+}

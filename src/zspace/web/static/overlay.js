@@ -1,0 +1,148 @@
+// What lies over the points: the lens under the pointer, marks of images, the path, the lasso.
+
+const FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif";
+
+/**
+ * marks: place [x, y] and picture of the lens; hover, selected, drawn {at, picture, text, note};
+ * near [[x, y]]; path {points, a, b}; lasso [[x, y]]. Places are the map's, pictures canvases.
+ */
+export function drawMarks(context, map, marks, theme) {
+  const to = (at) => map.toScreen(...at);
+  context.lineJoin = "round";
+  if (marks.path) drawPath(context, marks.path, to, theme);
+  if (marks.lasso) drawLasso(context, marks.lasso.map(to), theme);
+  for (const at of marks.near ?? []) ring(context, ...to(at), 6, theme.ink, theme.card);
+  const { place } = marks;
+  const here = ({ at }) => place && Math.hypot(at[0] - place[0], at[1] - place[1]) < 1e-3;
+  const pins = [marks.drawn, marks.selected].filter(Boolean);
+  const own = pins.find(here); // the lens tells of it
+  for (const pin of pins) if (pin !== own) pinned(context, map, pin, to, theme);
+  if (marks.hover) ring(context, ...to(marks.hover.at), 7, theme.ink, theme.card);
+  if (!place || !marks.picture) return;
+  if (map.tool === "lasso") ring(context, ...to(place), 4, theme.accent, theme.card);
+  else lens(context, map, own ? { ...marks, hover: own } : marks, to(place), theme);
+}
+
+function ring(context, x, y, radius, colour, halo) {
+  for (const [width, style] of [[4.5, halo], [2, colour]]) {
+    context.beginPath();
+    context.arc(x, y, radius, 0, 2 * Math.PI);
+    context.lineWidth = width;
+    context.strokeStyle = style;
+    context.stroke();
+  }
+}
+
+function plate(context, x, y, width, height, theme, radius = 8) {
+  context.save();
+  context.shadowColor = "rgba(0, 0, 0, 0.35)";
+  context.shadowBlur = 14;
+  context.shadowOffsetY = 3;
+  context.beginPath();
+  context.roundRect(x, y, width, height, radius);
+  context.fillStyle = theme.card;
+  context.fill();
+  context.restore();
+}
+
+function crisp(context, picture, x, y, width, height) {
+  context.save();
+  context.beginPath();
+  context.roundRect(x, y, width, height, 4);
+  context.clip();
+  context.imageSmoothingEnabled = picture.width > width;
+  context.drawImage(picture, x, y, width, height);
+  context.restore();
+}
+
+/** The picture of the code under the pointer, beside it, so that a finger does not cover it. */
+function lens(context, map, marks, [x, y], theme) {
+  const side = Math.min(116, Math.max(76, map.width * 0.2));
+  const tall = (side * marks.picture.height) / marks.picture.width;
+  const hover = marks.hover;
+  const note = hover ? 38 : 0;
+  const pad = 5;
+  const [width, height] = [side + 2 * pad, tall + 2 * pad + note];
+  const left = x + 18 + width > map.width - 4 ? x - 18 - width : x + 18;
+  const top = Math.min(map.height - height - 4, Math.max(4, y - 18 - height));
+  const clear = Math.max(4, Math.min(map.width - width - 4, left));
+  ring(context, x, y, 4, theme.accent, theme.card);
+  plate(context, clear, top, width, height, theme, 10);
+  context.strokeStyle = theme.line;
+  context.lineWidth = 1;
+  context.stroke();
+  crisp(context, marks.picture, clear + pad, top + pad, side, tall);
+  if (!hover) return;
+  const line = top + tall + 2 * pad;
+  if (hover.picture) crisp(context, hover.picture, clear + pad, line, 33, 33);
+  context.fillStyle = theme.ink;
+  context.font = `600 12px ${FONT}`;
+  context.textBaseline = "middle";
+  context.fillText(hover.text, clear + pad + 40, line + 9, side - 40);
+  context.fillStyle = theme.muted;
+  context.font = `11px ${FONT}`;
+  context.fillText(hover.note, clear + pad + 40, line + 25, side - 40);
+}
+
+/** A mark with its picture above it. */
+function pinned(context, map, { at, picture, text }, to, theme) {
+  const [x, y] = to(at);
+  if (x < -40 || y < -40 || x > map.width + 40 || y > map.height + 40) return;
+  ring(context, x, y, 7, theme.accent, theme.card);
+  if (!picture) return;
+  const side = map.width < 420 ? 40 : 48;
+  const left = Math.max(4, Math.min(map.width - side - 12, x - side / 2 - 4));
+  const top = y - side - 24 < 4 ? y + 14 : y - side - 22;
+  plate(context, left, top, side + 8, side + 8, theme);
+  context.strokeStyle = theme.accent;
+  context.lineWidth = 2;
+  context.beginPath();
+  context.roundRect(left, top, side + 8, side + 8, 8);
+  context.stroke();
+  crisp(context, picture, left + 4, top + 4, side, side);
+  if (text) chip(context, text, left + side + 8, top + 2, theme);
+}
+
+function chip(context, text, x, y, theme) {
+  context.font = `700 12px ${FONT}`;
+  const width = Math.max(18, context.measureText(text).width + 10);
+  context.beginPath();
+  context.roundRect(x - width / 2, y - 9, width, 18, 9);
+  context.fillStyle = theme.accent;
+  context.fill();
+  context.fillStyle = theme.card;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillText(text, x, y + 0.5);
+  context.textAlign = "start";
+}
+
+function trace(context, points) {
+  context.beginPath();
+  points.forEach(([x, y], k) => (k ? context.lineTo(x, y) : context.moveTo(x, y)));
+}
+
+function drawPath(context, { points, ends }, to, theme) {
+  const screen = points.map(to);
+  for (const [width, style] of [[6, theme.card], [3, theme.accent]]) {
+    trace(context, screen);
+    context.lineWidth = width;
+    context.strokeStyle = style;
+    context.stroke();
+  }
+  ends.forEach((text, k) => chip(context, text, ...screen[k ? screen.length - 1 : 0], theme));
+}
+
+function drawLasso(context, screen, theme) {
+  trace(context, screen);
+  context.closePath();
+  context.globalAlpha = 0.14;
+  context.fillStyle = theme.accent;
+  context.fill();
+  context.globalAlpha = 1;
+  context.setLineDash([5, 4]);
+  context.lineWidth = 2;
+  context.strokeStyle = theme.accent;
+  context.stroke();
+  context.setLineDash([]);
+}

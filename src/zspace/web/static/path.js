@@ -1,0 +1,160 @@
+// From code A to code B, straight or along a sphere: play it, drag through it, keep it as a GIF.
+import { button, download, make, segments } from "./dom.js";
+import { between } from "./geometry.js";
+import { Latest, calm } from "./latest.js";
+import { paint, row } from "./pictures.js";
+
+const STEPS = 41;
+const SHOWN = 9;
+
+export function pathPanel(app, holder) {
+  const path = new Path(app);
+  holder.replaceChildren(...path.build());
+  app.hear("tab", (tab) => path.enter(tab === "path"));
+  app.hear("fail", () => path.stop());
+  app.hear("label", () => path.refresh());
+  app.hear("hand", () => path.timer && path.stop());
+  app.hear("projection", () => path.draw());
+  return path;
+}
+
+class Path {
+  constructor(app) {
+    Object.assign(this, { app, a: null, b: null, kind: "straight", at: 0, timer: null });
+    this.latest = new Latest(() => this.#decode(), (error) => app.fail(error));
+  }
+
+  build() {
+    const { app } = this;
+    this.ends = ["a", "b"].map((end) => make("canvas", { class: "end empty", role: "img", "aria-label": end.toUpperCase() }));
+    const setters = ["a", "b"].map((end, k) => make("div", { class: "slot" }, this.ends[k],
+      button(`Set ${end.toUpperCase()} here`, () => {
+        this[end] = [...app.run.code];
+        this.refresh();
+      }, { id: `set-${end}` })));
+    this.choice = segments("Kind of path", [["straight", "Straight"], ["spherical", "Spherical"]], (kind) => {
+      this.kind = kind;
+      this.refresh();
+    });
+    this.slide = make("input", {
+      type: "range", min: 0, max: STEPS - 1, step: 1, value: 0, "aria-label": "Place on the path",
+      id: "along", on: { input: () => {
+        this.stop();
+        this.go(Number(this.slide.value));
+      } },
+    });
+    this.play = button("Play", () => (this.timer ? this.stop() : this.#start()), { id: "play", class: "strong" });
+    this.gif = button("GIF", () => this.#save(), {
+      id: "gif", title: "Download the path as GIF", hidden: app.run.info.static,
+    });
+    this.film = make("div", { class: "film" });
+    this.frames = row(this.film, SHOWN, {
+      press: (k) => {
+        this.stop();
+        this.go(Math.round((k * (STEPS - 1)) / (SHOWN - 1)));
+      },
+      name: (k) => `Picture ${k + 1} of ${SHOWN}`,
+    });
+    this.choice.set(this.kind);
+    return [
+      make("div", { class: "slots" }, setters[0], make("span", { class: "arrow", text: "→", "aria-hidden": "true" }), setters[1]),
+      this.choice.element,
+      make("div", { class: "row" }, this.play, this.slide),
+      this.film,
+      make("div", { class: "row" }, button("Two other images", () => this.#random(), { id: "other" }), this.gif),
+      make("p", { class: "note", text: "Point at a place of the map, or select a test image, and set it as A or B." }),
+    ];
+  }
+
+  async enter(shown) {
+    const { app } = this;
+    if (!shown) this.stop();
+    const first = shown && !this.a;
+    if (first) await this.#random();
+    this.draw();
+    if (first && app.tab === "path" && !calm()) this.#start();
+  }
+
+  /** Two test images of different classes. */
+  async #random() {
+    const { run } = this.app;
+    const n = run.info.n;
+    const i = Math.floor(Math.random() * n);
+    let j = Math.floor(Math.random() * n);
+    for (let k = 0; k < 40 && run.labels && run.labels[i] === run.labels[j]; k++) {
+      j = Math.floor(Math.random() * n);
+    }
+    [this.a, this.b] = await Promise.all([run.codeOf(i), run.codeOf(j)]);
+    this.refresh();
+  }
+
+  codes() {
+    return Array.from({ length: STEPS }, (_, k) =>
+      between(this.a, this.b, k / (STEPS - 1), this.kind === "spherical"));
+  }
+
+  refresh() {
+    if (this.a && this.b) this.latest.ask(null);
+    this.draw();
+    this.app.changed();
+  }
+
+  async #decode() {
+    const { run, label } = this.app;
+    if (this.a.length !== run.info.dims) return;
+    const pixels = await run.decode(Float32Array.from(this.codes().flat()), label);
+    const { shape } = run.info;
+    paint(this.ends[0], pixels, shape, 0);
+    paint(this.ends[1], pixels, shape, STEPS - 1);
+    this.frames.forEach((canvas, k) =>
+      paint(canvas, pixels, shape, Math.round((k * (STEPS - 1)) / (SHOWN - 1))));
+  }
+
+  /** The path on the map. */
+  draw() {
+    const { app } = this;
+    app.maps.forEach((map, k) => {
+      const shown = app.tab === "path" && k === app.active && this.a && this.b;
+      const fits = shown && this.a.length === app.run.info.dims;
+      const points = fits ? this.codes().map((z) => app.run.placeOf(z, app.projection)) : [];
+      map.marks.path = points[0] ? { points, ends: ["A", "B"] } : null;
+      map.redraw();
+    });
+  }
+
+  go(step) {
+    this.at = step;
+    this.slide.value = step;
+    this.app.moveTo(this.app.active, this.codes()[step]);
+  }
+
+  #start() {
+    if (!this.a) return;
+    let way = this.at >= STEPS - 1 ? -1 : 1;
+    this.play.textContent = "Pause";
+    this.timer = setInterval(() => {
+      if (this.at + way < 0 || this.at + way >= STEPS) way = -way;
+      this.go(this.at + way);
+    }, 50);
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    this.timer = null;
+    this.play.textContent = "Play";
+  }
+
+  async #save() {
+    const { app } = this;
+    const { run } = app;
+    this.gif.disabled = true;
+    try {
+      const label = run.conditional ? app.label : null;
+      const spec = { from: this.a, to: this.b, steps: STEPS, path: this.kind, label };
+      download(await run.source.gif(run.id, spec), `${run.info.name}-path.gif`);
+    } catch (error) {
+      app.fail(error);
+    }
+    this.gif.disabled = false;
+  }
+}

@@ -1,0 +1,94 @@
+// One model: its maps, its labels, its pictures, and the code that the visitor holds.
+import { bytesOf, picture } from "./pictures.js";
+import { drop, lift } from "./geometry.js";
+import { Grid, bounds } from "./spatial.js";
+
+const THUMBS = 600;
+
+export class Run {
+  constructor(source, info) {
+    this.source = source;
+    this.info = info;
+    this.id = info.id;
+    this.layouts = new Map();
+    this.thumbs = new Map();
+    this.errors = null;
+    this.code = null; // the code under the pointer
+    this.place = null; // where it lies on the map that is shown
+    this.pictures = null; // its decodings: one, or one a class
+  }
+
+  /** Whether the decoder is told a class. */
+  get conditional() {
+    return this.info.conditions.length > 0;
+  }
+
+  async start() {
+    this.labels = await this.source.labels(this.id);
+  }
+
+  /** The map of a projection: {points, grid, box, plane}; plane is null for t-SNE. */
+  async layout(projection, tell) {
+    if (!this.layouts.has(projection)) {
+      const flat = projection !== "tsne";
+      const [points, plane] = await Promise.all([
+        this.source.map(this.id, projection, tell),
+        flat ? this.source.plane(this.id, projection) : null,
+      ]);
+      const grid = new Grid(points);
+      this.layouts.set(projection, { points, plane, grid, box: bounds(points) });
+    }
+    return this.layouts.get(projection);
+  }
+
+  codeAt(x, y, projection) {
+    return lift(this.layouts.get(projection).plane, x, y);
+  }
+
+  /** Where a code lies on a map; null on one that codes cannot be put on. */
+  placeOf(z, projection) {
+    const plane = this.layouts.get(projection)?.plane;
+    return plane ? drop(plane, z) : null;
+  }
+
+  async codeOf(i) {
+    const codes = await this.source.codes(this.id, [i]);
+    return Array.from(codes);
+  }
+
+  decode(codes, label) {
+    return this.source.decode(this.id, codes, this.conditional ? label : null);
+  }
+
+  /** Which decoding of a code is the picked class's. */
+  pick(label) {
+    return this.conditional ? label : 0;
+  }
+
+  /** Pictures of test images as canvases, kept for a while. */
+  async thumbsOf(which) {
+    const missing = which.filter((i) => !this.thumbs.has(i));
+    if (missing.length) {
+      const pixels = await this.source.images(this.id, missing);
+      if (pixels.length < missing.length * bytesOf(this.info.shape)) return [];
+      if (this.thumbs.size > THUMBS) this.thumbs.clear();
+      missing.forEach((i, k) => this.thumbs.set(i, picture(pixels, this.info.shape, k)));
+    }
+    return which.map((i) => this.thumbs.get(i));
+  }
+
+  /** The share of test images whose error is below that of image i, in percent. */
+  async percentile(i) {
+    this.errors ??= await this.source.errors(this.id);
+    const below = this.errors.reduce((n, value) => n + (value < this.errors[i]), 0);
+    return (100 * below) / this.errors.length;
+  }
+
+  className(k) {
+    return this.info.classes[k] ?? `${k}`;
+  }
+
+  conditionName(k) {
+    return this.info.conditions[k] ?? `${k}`;
+  }
+}

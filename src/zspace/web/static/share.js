@@ -1,0 +1,114 @@
+// What is seen as a link, and as a picture.
+import { download } from "./dom.js";
+
+const MOST = 256;
+const short = (values) => Array.from(values, (value) => Number(value.toPrecision(4))).join();
+const numbers = (text) => {
+  const found = text ? text.split(",").map(Number) : [];
+  return found.length && found.every((value) => Number.isFinite(value) && Math.abs(value) <= 1000)
+    ? found : null;
+};
+
+/** Strokes as text: two digits a coordinate, points that are near one another left out. */
+export function inkText(strokes) {
+  const two = (value) => String(Math.min(99, Math.max(0, Math.round(99 * value)))).padStart(2, "0");
+  return strokes.map((stroke) => {
+    const kept = stroke.filter((p, k) => k === 0 || k === stroke.length - 1 || k % 2 === 0);
+    return kept.map(([x, y]) => two(x) + two(y)).join("");
+  }).join("-");
+}
+
+export function inkStrokes(text) {
+  if (!/^[\d-]{4,4000}$/.test(text ?? "")) return [];
+  return text.split("-").filter((stroke) => stroke.length >= 4).map((stroke) =>
+    (stroke.match(/\d{4}/g)).map((four) => [Number(four.slice(0, 2)) / 99, Number(four.slice(2)) / 99]));
+}
+
+/** The state of the page as the text of a fragment. */
+export function stateText(app, { path, drawing, training }) {
+  const state = new URLSearchParams();
+  const put = (name, value) => value !== null && value !== "" && state.set(name, value);
+  const { run } = app;
+  const map = app.maps[app.active];
+  put("tab", app.tab);
+  if (app.active) put("run", app.active);
+  put("map", app.projection);
+  if (app.label !== null) put("class", app.label);
+  if (app.selected >= 0) put("test", app.selected);
+  if (!app.tiles) put("tiles", 0);
+  if (!app.points) put("points", 0);
+  put("off", [...app.hidden].join());
+  if (run.code && run.info.dims <= MOST) put("z", short(run.code));
+  if (!map.fitted && map.box) put("view", short([map.cx, map.cy, map.scale / map.width]));
+  if (app.tab === "path" && path?.a && run.info.dims <= MOST) {
+    put("a", short(path.a));
+    put("b", short(path.b));
+    put("way", path.kind);
+  }
+  if (app.tab === "draw" && drawing?.strokes.length) put("ink", inkText(drawing.strokes));
+  if (app.tab === "training" && training?.kept) put("epoch", training.at.toFixed(2));
+  return state.toString().replaceAll("%2C", ",");
+}
+
+/** What a fragment asks for; anything that does not make sense is left out. */
+export function stateOf(text, app) {
+  const state = new URLSearchParams(text.replace(/^#/, ""));
+  const whole = (name, least, most) => {
+    const value = Number(state.get(name) ?? NaN);
+    return Number.isInteger(value) && value >= least && value <= most ? value : null;
+  };
+  const active = whole("run", 0, app.runs.length - 1) ?? 0;
+  const { info } = app.runs[active];
+  const code = (name) => {
+    const found = numbers(state.get(name));
+    return found?.length === info.dims ? found : null;
+  };
+  const view = numbers(state.get("view"));
+  return {
+    any: [...state.keys()].length > 0, active,
+    tab: state.get("tab") ?? "look",
+    projection: info.projections.includes(state.get("map")) ? state.get("map") : null,
+    label: whole("class", 0, info.conditions.length - 1),
+    selected: whole("test", 0, info.n - 1) ?? -1,
+    tiles: state.get("tiles") !== "0", points: state.get("points") !== "0",
+    hidden: (numbers(state.get("off")) ?? []).filter((k) => k >= 0 && k < info.classes.length),
+    z: code("z"), a: code("a"), b: code("b"),
+    way: state.get("way") === "spherical" ? "spherical" : "straight",
+    view: view?.length === 3 && view[2] > 0 ? view : null,
+    strokes: inkStrokes(state.get("ink")),
+    epoch: state.has("epoch") && state.get("epoch") >= 0 ? Number(state.get("epoch")) : null,
+  };
+}
+
+/** Maps and pictures as they lie on the page, as one PNG. */
+export async function savePng(app) {
+  const shown = [...document.querySelectorAll("main canvas")].filter((one) =>
+    one.offsetParent !== null && !one.classList.contains("empty") && !one.classList.contains("off"));
+  app.maps.forEach((map) => {
+    map.whole = true;
+    map.now(); // what WebGL drew is gone after its frame
+  });
+  const boxes = shown.map((one) => one.getBoundingClientRect());
+  const [left, top] = [Math.min(...boxes.map((b) => b.left)), Math.min(...boxes.map((b) => b.top))];
+  const right = Math.max(...boxes.map((b) => b.right));
+  const bottom = Math.max(...boxes.map((b) => b.bottom));
+  const [edge, head, ratio] = [16, 40, 2];
+  const sheet = document.createElement("canvas");
+  sheet.width = (right - left + 2 * edge) * ratio;
+  sheet.height = (bottom - top + edge + head) * ratio;
+  const context = sheet.getContext("2d");
+  const { theme } = app.maps[0];
+  context.scale(ratio, ratio);
+  context.fillStyle = theme.paper;
+  context.fillRect(0, 0, sheet.width, sheet.height);
+  context.fillStyle = theme.ink;
+  context.font = "600 16px system-ui, sans-serif";
+  context.fillText(document.title, edge, 26);
+  shown.forEach((one, k) => {
+    context.imageSmoothingEnabled = one.width > boxes[k].width;
+    const [x, y] = [boxes[k].left - left + edge, boxes[k].top - top + head];
+    context.drawImage(one, x, y, boxes[k].width, boxes[k].height);
+  });
+  const blob = await new Promise((go) => sheet.toBlob(go, "image/png"));
+  download(blob, `${app.run.info.name}-${app.tab}.png`);
+}

@@ -1,0 +1,180 @@
+// The files of `zspace export --to page`: maps and pictures as arrays, and the networks themselves
+// where they are fully connected. The page then encodes and decodes on its own.
+import { bytesOf } from "./pictures.js";
+import { drop } from "./geometry.js";
+
+const SLICE = 12; // ms of work between two frames
+
+async function load(name, Kind = null) {
+  const answer = await fetch(`export/${name}`);
+  if (!answer.ok) throw new Error(`The file export/${name} is missing beside this page.`);
+  return Kind ? new Kind(await answer.arrayBuffer()) : answer.json();
+}
+
+/** float16 numbers, as their bits, as float32. */
+export function widened(halves) {
+  return Float32Array.from(halves, (half) => {
+    const sign = half & 0x8000 ? -1 : 1;
+    const exponent = (half >> 10) & 31;
+    const fraction = half & 1023;
+    if (exponent === 0) return sign * fraction * 2 ** -24;
+    return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  });
+}
+
+/** A fully connected network: run(x) of a float vector; the context follows the input. */
+export class Network {
+  constructor({ layers, context }, halves) {
+    const numbers = widened(halves);
+    let at = 0;
+    this.context = context;
+    this.layers = layers.map(({ inputs, outputs, activation }) => {
+      const weight = numbers.subarray(at, (at += inputs * outputs));
+      const bias = numbers.subarray(at, (at += outputs));
+      return { inputs, outputs, activation, weight, bias };
+    });
+  }
+
+  run(input, label = null) {
+    let x = new Float32Array(this.layers[0].inputs);
+    x.set(input);
+    if (this.context && label !== null) x[input.length + label] = 1;
+    for (const { inputs, outputs, activation, weight, bias } of this.layers) {
+      const y = new Float32Array(outputs);
+      for (let o = 0, at = 0; o < outputs; o++) {
+        let sum = bias[o];
+        for (let i = 0; i < inputs; i++, at++) sum += weight[at] * x[i];
+        if (activation === "relu") sum = Math.max(0, sum);
+        y[o] = activation === "sigmoid" ? 1 / (1 + Math.exp(-sum)) : sum;
+      }
+      x = y;
+    }
+    return x;
+  }
+}
+
+/** Floats in [0, 1], (C, H, W), as bytes (H, W, C) at `start` of `into`. */
+function bytesFrom(floats, [channels, height, width], into, start) {
+  const area = height * width;
+  for (let i = 0; i < area; i++) {
+    for (let c = 0; c < channels; c++) {
+      into[start + i * channels + c] = Math.round(255 * floats[c * area + i]);
+    }
+  }
+}
+
+export class StaticSource {
+  async info() {
+    const told = await load("info.json");
+    [this.facts] = told.runs;
+    if (this.facts.decoder === "net") {
+      this.decoder = new Network(await load("net.json"), await load("weights.f16", Uint16Array));
+      this.encoder = new Network(await load("encoder.json"), await load("encoder.f16", Uint16Array));
+    } else {
+      this.sheet = { ...(await load("tiles.json")), pixels: await load("tiles.u8", Uint8Array) };
+      this.sheet.plane = await load(`plane-${this.sheet.projection}.json`);
+    }
+    [this.every, this.z] = [await load("images.u8", Uint8Array), await load("codes.f32", Float32Array)];
+    return told;
+  }
+
+  map(id, projection) {
+    return load(`map-${projection}.f32`, Float32Array);
+  }
+
+  plane(id, projection) {
+    return load(`plane-${projection}.json`);
+  }
+
+  async labels() {
+    const wide = this.facts.classes.length > 256;
+    if (!this.facts.classes.length) return null;
+    this.classes = await load(`labels.u${wide ? 16 : 8}`, wide ? Uint16Array : Uint8Array);
+    return this.classes;
+  }
+
+  errors() {
+    return load("errors.f32", Float32Array);
+  }
+
+  async images(id, which) {
+    return this.#pick(this.every, which);
+  }
+
+  async reconstructions(id, which) {
+    this.back ??= await load("reconstructions.u8", Uint8Array);
+    return this.#pick(this.back, which);
+  }
+
+  #pick(pixels, which) {
+    const size = bytesOf(this.facts.shape);
+    const found = new Uint8Array(size * which.length);
+    which.forEach((i, k) => found.set(pixels.subarray(i * size, (i + 1) * size), k * size));
+    return found;
+  }
+
+  async codes(id, which) {
+    const { dims } = this.facts;
+    return Float32Array.from(which.flatMap((i) => [...this.z.subarray(i * dims, (i + 1) * dims)]));
+  }
+
+  async decode(id, codes, label) {
+    const { dims, shape, context } = this.facts;
+    const labels = label === "all" ? [...Array(context).keys()] : [label ?? null];
+    const size = bytesOf(shape);
+    const found = new Uint8Array((codes.length / dims) * labels.length * size);
+    let [at, since] = [0, performance.now()];
+    for (let k = 0; k < codes.length; k += dims) {
+      for (const one of labels) {
+        const z = codes.subarray(k, k + dims);
+        if (this.decoder) bytesFrom(this.decoder.run(z, one), shape, found, at);
+        else found.set(this.#tile(z, one ?? 0), at);
+        at += size;
+      }
+      if (performance.now() - since > SLICE) {
+        await new Promise((go) => setTimeout(go, 0));
+        since = performance.now();
+      }
+    }
+    return found;
+  }
+
+  /** The tile of the sheet that lies nearest to a code. */
+  #tile(z, label) {
+    const { plane, xs, ys, pixels } = this.sheet;
+    const [x, y] = drop(plane, Array.from(z));
+    const nearest = (values, at) => values.reduce(
+      (best, value, k) => (Math.abs(value - at) < Math.abs(values[best] - at) ? k : best), 0);
+    const size = bytesOf(this.facts.shape);
+    const k = (label * ys.length + nearest(ys, y)) * xs.length + nearest(xs, x);
+    return pixels.subarray(k * size, (k + 1) * size);
+  }
+
+  async encode(id, pixels, label) {
+    const { shape: [channels, height, width], dims, n } = this.facts;
+    const area = height * width;
+    const x = new Float32Array(pixels.length);
+    for (let i = 0; i < area; i++) {
+      for (let c = 0; c < channels; c++) x[c * area + i] = pixels[i * channels + c] / 255;
+    }
+    const z = Array.from(this.encoder.run(x, label));
+    const back = this.decoder.run(z, label);
+    const error = x.reduce((sum, value, i) => sum + (value - back[i]) ** 2, 0);
+    const errors = await this.errors();
+    const percentile = (100 * errors.reduce((sum, one) => sum + (one < error), 0)) / n;
+    const points = {};
+    for (const name of this.facts.projections) points[name] = drop(await this.plane(id, name), z);
+    const far = Array.from({ length: n }, (_, i) => ({
+      i, label: this.classes?.[i] ?? null,
+      distance: Math.hypot(...z.map((value, j) => value - this.z[i * dims + j])),
+    }));
+    const neighbours = far.sort((a, b) => a.distance - b.distance).slice(0, 8);
+    return { z, points, error, percentile, neighbours };
+  }
+
+  async moments() {
+    const [told, points, pictures] = await Promise.all([load("moments.json"),
+      load("moments-points.f32", Float32Array), load("moments-pictures.u8", Uint8Array)]);
+    return { ...told, points, pictures };
+  }
+}

@@ -1,0 +1,141 @@
+"""What tests do to a page in a browser, and what they read from it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import math
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+TURN = [2 * math.pi * t / 20 for t in range(22)]
+RING = [(0.5 + 0.25 * math.sin(t) + 0.07 * math.cos(t), 0.5 - 0.33 * math.cos(t)) for t in TURN]
+STROKES = {
+    "0": RING,
+    "1": [(0.5, 0.15), (0.5, 0.4), (0.5, 0.6), (0.49, 0.85)],
+    "7": [(0.28, 0.2), (0.45, 0.2), (0.72, 0.2), (0.64, 0.45), (0.56, 0.65), (0.48, 0.88)],
+}
+"""Digits as a pen goes, in fractions of the square."""
+
+CONTRAST = """() => {
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255).map((v) =>
+    v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const behind = (one) => {
+    for (; one; one = one.parentElement) {
+      const colour = parse(getComputedStyle(one).backgroundColor);
+      if (colour.length < 4 || colour[3] === 1) return colour;
+    }
+  };
+  const found = [];
+  for (const one of document.querySelectorAll("body *")) {
+    const own = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own || !one.offsetParent || one.closest(".unseen, .hint")) continue;
+    const [a, b] = [light(parse(getComputedStyle(one).color)), light(behind(one))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) found.push(`${one.textContent.trim()}: ${ratio.toFixed(2)}`);
+  }
+  return found;
+}"""
+"""The texts of the page whose contrast is below 4.5, WCAG 2.2's level AA."""
+
+
+def pixels(page: Any, selector: str) -> np.ndarray:
+    """What a canvas shows, (H, W, 4)."""
+    height, width, data = page.evaluate(
+        """selector => {
+          const canvas = document.querySelector(selector);
+          const { width, height } = canvas;
+          const context = canvas.getContext("2d");
+          return [height, width, Array.from(context.getImageData(0, 0, width, height).data)];
+        }""",
+        selector,
+    )
+    return np.array(data, np.uint8).reshape(height, width, 4)
+
+
+def soon(test: Callable[[], Any], seconds: float = 6.0) -> Any:
+    """What `test` answers, once that is true."""
+    end = time.monotonic() + seconds
+    while not (found := test()):
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.03)
+    return found
+
+
+def changed(page: Any, selector: str, before: np.ndarray) -> np.ndarray:
+    """What a canvas shows, once that is another picture."""
+    soon(lambda: not np.array_equal(pixels(page, selector), before))
+    return pixels(page, selector)
+
+
+def at(page: Any, x: float, y: float, selector: str = ".map") -> tuple[float, float]:
+    """A place of an element by fractions of its size, on the screen."""
+    box = page.locator(selector).first.bounding_box()
+    return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+
+def drag(page: Any, places: list[tuple[float, float]], selector: str = ".map", n: int = 3) -> None:
+    page.mouse.move(*at(page, *places[0], selector))
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*at(page, *place, selector), steps=n)
+    page.mouse.up()
+
+
+def link(page: Any) -> str:
+    return page.evaluate("location.href")
+
+
+def numbers(url: str, name: str) -> list[float]:
+    """The numbers that the link of a page holds under a name."""
+    parts = dict(part.split("=", 1) for part in urlsplit(url).fragment.split("&"))
+    return [float(value) for value in parts[name].split(",")]
+
+
+def alike(one: Any, other: Any, selector: str) -> bool:
+    """Whether a canvas shows the same on two pages, but for rounding."""
+    a, b = (pixels(page, selector).astype(int) for page in (one, other))
+    return a.shape == b.shape and bool(np.abs(a - b).max() <= 3)
+
+
+def total(page: Any) -> int:
+    """How many test images the lasso holds."""
+    title = page.locator("#circled h2")
+    soon(lambda: "test images" in title.inner_text())
+    return int(title.inner_text().split()[0].replace(",", ""))
+
+
+def foreign(url: str, own: str) -> bool:
+    """Whether a request leaves the page's own host."""
+    parts = urlsplit(url)
+    return parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(own).netloc
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None: ...
+
+
+@contextlib.contextmanager
+def hosted(folder: Path) -> Iterator[str]:
+    """The URL at which a plain web host serves a folder."""
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
+        thread = threading.Thread(target=host.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{host.server_port}"
+        host.shutdown()
+        thread.join()

@@ -1,0 +1,235 @@
+"""The exported page: its files hold what the model makes, and it is there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import zspace
+from test_data_sets import faces
+from zspace import UserError, explore, web
+from zspace.cli import main
+from zspace.web import export
+from zspace.web.exhibit import Exhibit
+
+
+@pytest.fixture(scope="module")
+def written(planar, maps, tmp_path_factory) -> dict[str, Path]:
+    """The exports of a VAE, a conditional one and one with a convolutional decoder."""
+    folder = tmp_path_factory.mktemp("pages")
+    runs = {"vae": planar["vae"], "cvae": planar["cvae"], "conv": maps["vae"]}
+    for name, run in runs.items():
+        assert export.write_page(run, folder / name) == folder / name / "index.html"
+    return {name: folder / name / "export" for name in runs}
+
+
+def facts(folder: Path, name: str = "info.json"):
+    return json.loads((folder / name).read_text())
+
+
+def numbers(folder: Path, name: str, kind: str, *shape: int) -> np.ndarray:
+    return np.frombuffer((folder / name).read_bytes(), kind).reshape(shape)
+
+
+def page_network(folder: Path, name: str, weights: str) -> Callable[[np.ndarray], np.ndarray]:
+    """A network computed from its two files alone, as the page does."""
+    layers, flat = facts(folder, name)["layers"], numbers(folder, weights, "<f2", -1)
+    ends = {
+        "relu": lambda x: np.maximum(x, 0),
+        "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+        "linear": lambda x: x,
+    }
+
+    def run(x: np.ndarray) -> np.ndarray:
+        start = 0
+        for layer in layers:
+            inputs, outputs = layer["inputs"], layer["outputs"]
+            weight = flat[start : start + inputs * outputs].reshape(outputs, inputs)
+            start += inputs * outputs
+            bias, start = flat[start : start + outputs], start + outputs
+            x = ends[layer["activation"]](x @ weight.T.astype(np.float32) + bias)
+        assert start == len(flat)
+        return x
+
+    return run
+
+
+def test_info_says_that_it_is_static(written, planar):
+    for name, decoder in (("vae", "net"), ("cvae", "net"), ("conv", "tiles")):
+        (run,) = facts(written[name])["runs"]
+        assert (run["id"], run["static"], run["decoder"]) == ("a", True, decoder)
+        assert run["projections"] == ["dims", "pca"]
+    served = Exhibit(planar["vae"]).facts("a")
+    (run,) = facts(written["vae"])["runs"]
+    assert {k: v for k, v in run.items() if served.get(k) != v} == {
+        "static": True, "projections": ["dims", "pca"], "decoder": "net",
+    }  # fmt: skip
+
+
+def test_files_are_of_the_same_images(written, planar):
+    folder, run = written["cvae"], planar["cvae"]
+    test = run.data().test
+    n = len(test)
+    z = numbers(folder, "codes.f32", "<f4", n, 2)
+    np.testing.assert_array_equal(z, explore.codes(run).z)
+    np.testing.assert_array_equal(numbers(folder, "map-dims.f32", "<f4", n, 2), z)
+    np.testing.assert_array_equal(numbers(folder, "labels.u8", "u1", n), test.labels())
+    x = numbers(folder, "images.u8", "u1", n, 14, 14, 1)
+    np.testing.assert_array_equal(
+        x, np.round(255 * test.images().numpy()).transpose(0, 2, 3, 1).astype(np.uint8)
+    )
+    plane = facts(folder, "plane-pca.json")
+    points = numbers(folder, "map-pca.f32", "<f4", n, 2)
+    np.testing.assert_allclose(
+        plane["origin"] + points @ np.array([plane["u"], plane["v"]]), z, atol=1e-5
+    )
+    made = run.reconstruct(test.images().numpy(), test.labels())
+    shown = numbers(folder, "reconstructions.u8", "u1", n, 14, 14, 1).transpose(0, 3, 1, 2)
+    assert np.abs(shown / 255 - made).max() <= 1.5 / 255
+    error = ((made - test.images().numpy()) ** 2).sum((1, 2, 3))
+    np.testing.assert_allclose(numbers(folder, "errors.f32", "<f4", n), error, rtol=1e-4)
+
+
+def test_moments_are_there_where_the_run_kept_some(written, runs, tmp_path):
+    shape = facts(written["vae"], "moments.json")["shape"]
+    assert numbers(written["vae"], "moments-pictures.u8", "u1", -1, *shape).shape[0] == 3
+    assert numbers(written["vae"], "moments-points.f32", "<f4", 2, -1, 2).shape[1] == 30
+    names = dict(export.arrays(Exhibit(runs["vae"])))
+    assert not [name for name in names if name.startswith("moments")]
+
+
+@pytest.mark.parametrize("label", [None, 0, 7])
+def test_the_page_can_decode_to_a_thousandth(written, planar, label):
+    name = "vae" if label is None else "cvae"
+    z = np.random.RandomState(1).randn(200, 2).astype(np.float32) * 2
+    told = np.zeros((200, 0)) if label is None else np.eye(10)[[label] * 200]
+    decode = page_network(written[name], "net.json", "weights.f16")
+    assert facts(written[name], "net.json")["context"] == told.shape[1]
+    made = decode(np.concatenate([z, told.astype(np.float32)], axis=1))
+    wanted = planar[name].decode(z, label).reshape(200, -1)
+    np.testing.assert_allclose(made, wanted, atol=1e-3)
+
+
+def test_the_page_can_encode(written, planar):
+    test = planar["cvae"].data().test
+    x, y = test.images().flatten(1).numpy(), test.labels()
+    encode = page_network(written["cvae"], "encoder.json", "encoder.f16")
+    made = encode(np.concatenate([x, np.eye(10, dtype=np.float32)[y]], axis=1))
+    np.testing.assert_allclose(made, explore.codes(planar["cvae"]).z, atol=5e-3)
+
+
+def test_other_decoders_leave_tiles(written, maps):
+    told = facts(written["conv"], "tiles.json")
+    assert told["projection"] == "pca"
+    assert told["shape"] == [1, 21, 21, 12, 16, 3]
+    tiles = numbers(written["conv"], "tiles.u8", "u1", *told["shape"])
+    assert told["ys"] == sorted(told["ys"], reverse=True)
+    plane = facts(written["conv"], "plane-pca.json")
+    for row, column in ((0, 0), (20, 3)):
+        z = np.array(plane["origin"]) + told["xs"][column] * np.array(plane["u"])
+        z += told["ys"][row] * np.array(plane["v"])
+        wanted = maps["vae"].decode(z.astype(np.float32).reshape(1, 2, 3, 4))[0]
+        assert np.abs(tiles[0, row, column].transpose(2, 0, 1) / 255 - wanted).max() <= 1.5 / 255
+    assert not (written["conv"] / "labels.u8").exists()
+    assert not (written["conv"] / "net.json").exists()
+
+
+def test_a_conditional_model_has_a_sheet_a_condition(planar, monkeypatch):
+    monkeypatch.setattr(export, "BYTES", 300_000)
+    made = dict(export.tiles(Exhibit(planar["cvae"])))
+    sheets, side, *_ = made["tiles.json"]["shape"]
+    assert (sheets, side) == (10, 12)
+    assert list(made["tiles.u8"].shape) == made["tiles.json"]["shape"]
+    assert made["tiles.u8"].nbytes <= 300_000
+
+
+def test_another_mean_than_a_sigmoid_is_not_decoded_in_the_page(digits, tmp_path):
+    run = zspace.train(
+        "vae", data=str(digits), likelihood="continuous-bernoulli", hidden=(8,), latent=1,
+        epochs=1, precision="fp32", quiet=True, out=tmp_path / "run",
+    )  # fmt: skip
+    assert export.networks(run) == []
+    export.write_page(run, tmp_path / "page")
+    told = facts(tmp_path / "page" / "export", "tiles.json")
+    assert told["projection"] == "dims"  # a code of one number has one map
+    assert facts(tmp_path / "page" / "export")["runs"][0]["projections"] == ["dims"]
+
+
+def test_attributes_are_conditions_one_at_a_time(tmp_path):
+    faces(tmp_path / "celeba", n=80, held=12)
+    run = zspace.train(
+        "cvae", data="celeba", data_dir=tmp_path, size=8, hidden=(8,), latent=2, epochs=1,
+        batch=16, precision="fp32", quiet=True, out=tmp_path / "run",
+    )  # fmt: skip
+    exhibit, z = Exhibit(run), np.ones((2, 2), np.float32)
+    made = dict(export.arrays(exhibit))
+    (told,) = made["info.json"]["runs"]
+    assert told["conditions"] == ["Male", "Smiling", "Young"]
+    assert (told["classes"], told["context"], exhibit.labels) == ([], 3, None)
+    shown = exhibit.decode(z, exhibit.contexts(1, 2)).transpose(0, 3, 1, 2) / 255
+    assert np.abs(shown - run.decode(z, "Smiling")).max() <= 1.5 / 255
+    test = run.data().test
+    again = made["reconstructions.u8"].transpose(0, 3, 1, 2) / 255
+    wanted = run.reconstruct(test.images().numpy(), test.conditions())
+    assert np.abs(again - wanted).max() <= 1.5 / 255
+
+
+def test_few_and_large_images_are_fewer_yet(planar, monkeypatch):
+    exhibit = Exhibit(planar["vae"])
+    monkeypatch.setattr(export, "BYTES", 14 * 14 * 7)
+    rows = export.chosen(exhibit)
+    assert len(rows) == len(set(rows.tolist())) == 7
+    made = dict(export.arrays(exhibit))
+    assert made["info.json"]["runs"][0]["n"] == 7
+    np.testing.assert_array_equal(made["codes.f32"], exhibit.z[rows])
+    np.testing.assert_array_equal(made["labels.u8"], exhibit.labels[rows])
+    np.testing.assert_array_equal(made["errors.f32"], exhibit.errors[rows])
+
+
+def test_the_page_is_told_and_needs_no_server(written):
+    folder = written["vae"].parent
+    html = (folder / "index.html").read_text()
+    assert html.count("zspace-mode") == 1
+    assert '<meta name="zspace-mode" content="static">' in html
+    assert "default-src 'none'" in html
+    assert not re.findall(r"""(?:src|href)=["']/""", html)  # any sub-folder of a host will do
+    served = {name: path.read_bytes() for name, path in web.page_files().items()}
+    del served["index.html"]
+    assert served == {name: (folder / "static" / name).read_bytes() for name in served}
+
+
+def test_the_mode_of_any_page_is_set():
+    html = '<!doctype html><html><head>\n<meta name="zspace-mode" content="server">\n<title>'
+    told = export.told_static(html)
+    assert told.count("zspace-mode") == 1
+    assert told.endswith("\n<title>")
+    assert export.told_static(told).count('content="static"') == 1
+
+
+def test_the_command_prints_the_page(planar, tmp_path, capsys):
+    out = tmp_path / "deep" / "page"
+    assert main(["export", str(planar["vae"].path), "--to", "page", "-o", str(out)]) == 0
+    assert capsys.readouterr().out.strip() == str(out / "index.html")
+    assert out.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_in_use_is_left_alone(planar, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="is there already"):
+        export.write_page(planar["vae"], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_nothing_half_written_stays(planar, tmp_path, monkeypatch):
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match="no space is left"):
+        export.write_page(planar["vae"], tmp_path / "page")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,349 @@
+"""What a visitor does in a real browser and what the page then shows; skipped without Chromium."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import torch
+
+import zspace
+from browsing import (
+    CHROMIUM,
+    CONTRAST,
+    STROKES,
+    alike,
+    at,
+    changed,
+    drag,
+    foreign,
+    hosted,
+    link,
+    numbers,
+    pixels,
+    soon,
+    total,
+)  # fmt: skip
+from visiting import TOKEN, serving
+from zspace.web.export import write_page
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
+]
+SHOTS = Path(__file__).parent / "screenshots"
+OPTIONS: dict[str, Any] = {
+    "data": "mnist5k", "hidden": (128,), "epochs": 5, "batch": 64,
+    "snapshots": 3, "precision": "fp32", "quiet": True,
+}  # fmt: skip
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, zspace.Run]:
+    """Runs that read real digits: a VAE with codes of size 6, a conditional one of size 2."""
+    folder = tmp_path_factory.mktemp("page")
+    sizes = {"vae": 6, "cvae": 2}
+    return {
+        name: zspace.train(name, out=folder / name, latent=size, **OPTIONS)
+        for name, size in sizes.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def urls(trained: dict[str, zspace.Run]) -> Iterator[dict[str, str]]:
+    """Where each run is served, and both beside one another."""
+    vae, cvae = trained["vae"], trained["cvae"]
+    with serving(vae) as one, serving(cvae) as told, serving(vae, cvae) as two:
+        yield {
+            name: f"http://{visitor.host}/?token={TOKEN}"
+            for name, visitor in (("vae", one), ("cvae", told), ("two", two))
+        }
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Any, urls: dict[str, str]) -> Iterator[Open]:
+    """Open the page of a run. At the end: no error was logged and no other host was asked."""
+    SHOTS.mkdir(exist_ok=True)
+    contexts, wrong = [], []
+
+    def open_page(name: str, *, fragment: str = "", **options: Any) -> Any:
+        url = urls.get(name, name)
+        options = {
+            "viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **options
+        }  # fmt: skip
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: m.type == "error" and wrong.append(m.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda r: foreign(r.url, url) and wrong.append(f"asked {r.url}"))
+        page.goto(url)
+        if fragment:
+            page.goto("about:blank")
+            page.goto(url.split("?")[0] + fragment)
+        page.wait_for_selector("body.ready")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def test_the_picture_follows_the_pointer(visit: Open) -> None:
+    page = visit("vae", reduced_motion="no-preference")
+    before = soon(lambda: page.locator(".hero:not(.empty)").count()) and pixels(page, ".hero")
+    before = changed(page, ".hero", before)  # it wanders by itself until the first move
+    page.mouse.move(*at(page, 0.3, 0.7))
+    first = changed(page, ".hero", before)
+    drag(page, [(0.3, 0.7), (0.7, 0.3), (0.4, 0.4), (0.6, 0.7)], n=35)
+    changed(page, ".hero", first)
+    times = page.evaluate("performance.getEntriesByName('picture').map((one) => one.duration)")
+    median, last = np.percentile(times, [50, 99])
+    print(f"\npointer to picture: median {median:.1f} ms, p99 {last:.1f} ms of {len(times)}")
+    assert len(times) > 30
+    page.screenshot(path=SHOTS / "light.png")
+
+
+def test_only_the_newest_place_is_asked_for(visit: Open, trained: dict[str, zspace.Run]) -> None:
+    page = visit("vae")
+    page.uncheck("#tiles")
+    page.mouse.move(*at(page, 0.2, 0.2))
+    page.wait_for_load_state("networkidle")
+    bodies: list[bytes] = []
+
+    def slow(route: Any) -> None:
+        bodies.append(route.request.post_data_buffer)
+        time.sleep(0.1)
+        route.continue_()
+
+    page.route("**/decode*", slow)
+    page.mouse.move(*at(page, 0.8, 0.8), steps=40)
+    soon(lambda: len(bodies) > 1)
+    page.wait_for_timeout(500)
+    assert len(bodies) < 20
+    z = np.frombuffer(bodies[-1], np.float32)
+    np.testing.assert_allclose(z, numbers(link(page), "z"), rtol=1e-3)
+    expected = trained["vae"].decode(torch.tensor(z.copy())[None]).numpy()[0, 0]
+    np.testing.assert_allclose(pixels(page, ".hero")[:, :, 0] / 255, expected, atol=0.005)
+
+
+def test_the_same_code_as_every_class(visit: Open) -> None:
+    page = visit("cvae", color_scheme="dark")
+    page.mouse.move(*at(page, 0.55, 0.5))
+    page.wait_for_load_state("networkidle")
+    shown = [pixels(page, f"#strip button:nth-child({k + 1}) canvas") for k in range(10)]
+    assert len({picture.tobytes() for picture in shown}) == 10
+    page.click("#strip button[aria-label='7']")
+    soon(lambda: np.array_equal(pixels(page, ".hero"), shown[7]))
+    page.keyboard.press("ArrowRight")
+    soon(lambda: np.array_equal(pixels(page, ".hero"), shown[8]))
+    assert page.locator("#strip [aria-checked='true']").get_attribute("aria-label") == "8"
+    page.screenshot(path=SHOTS / "dark.png")
+
+
+def test_sliders_move_the_code(visit: Open) -> None:
+    page = visit("vae")
+    page.mouse.move(*at(page, 0.5, 0.5))
+    page.click("[data-tab='sliders']")
+    page.click("#randomise")
+    before = pixels(page, ".hero")
+    slider = page.locator(".slider input").first
+    slider.focus()
+    for _ in range(30):
+        page.keyboard.press("ArrowRight")
+    changed(page, ".hero", before)
+    page.click("#reset")
+    soon(lambda: page.locator(".slider .number").all_inner_texts() == ["0.00"] * 6)
+    page.screenshot(path=SHOTS / "sliders.png")
+
+
+@pytest.mark.parametrize("digit", STROKES)
+def test_a_drawn_digit_lies_among_its_like(visit: Open, digit: str) -> None:
+    page = visit("vae")
+    page.click("[data-tab='draw']")
+    drag(page, STROKES[digit], "#pad")
+    soon(lambda: all(page.locator("#drawn .thumbs span").all_inner_texts()))
+    page.wait_for_load_state("networkidle")
+    names = page.locator("#drawn .thumbs span").all_inner_texts()
+    assert names.count(digit) > len(names) / 2, names
+    seen = pixels(page, ".seen canvas")[:, :, 0].astype(float)
+    rows, columns = np.nonzero(seen > 20)
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 == pytest.approx(20, abs=1.5)
+    centre = [np.average(np.arange(28) + 0.5, weights=seen.sum(axis)) for axis in (0, 1)]
+    assert centre == pytest.approx([14, 14], abs=0.3)
+    page.screenshot(path=SHOTS / f"draw-{digit}.png")
+
+
+def test_the_lasso_counts_and_makes_a_table(visit: Open, trained: dict[str, zspace.Run]) -> None:
+    page = visit("vae")
+    labels = trained["vae"].data().test
+    page.click("[data-tool='lasso']")
+    drag(page, [(0.1, 0.1), (0.5, 0.1), (0.5, 0.9), (0.1, 0.9)])
+    some = total(page)
+    assert 0 < some < len(labels)
+    counts = [int(text) for text in page.locator(".bars .count").all_inner_texts()]
+    assert sum(counts) == some
+    with page.expect_download() as caught:
+        page.click("#csv")
+    lines = Path(caught.value.path()).read_text().splitlines()
+    assert lines[0] == "index,label,pca_1,pca_2,error"
+    assert len(lines) == some + 1
+    i, label, *_ = lines[1].split(",")
+    assert int(label) == int(labels.labels(torch.tensor([int(i)]))[0])
+    page.screenshot(path=SHOTS / "lasso.png")
+
+
+def test_everything_with_the_keyboard(visit: Open) -> None:
+    page = visit("vae")
+    page.wait_for_load_state("networkidle")
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('.map')"):
+            break
+    assert page.evaluate("document.activeElement.matches('.map:focus-visible')")
+    before = pixels(page, ".hero")
+    for key in ("ArrowRight", "Shift+ArrowRight", "Shift+ArrowUp"):
+        page.keyboard.press(key)
+    changed(page, ".hero", before)
+    page.keyboard.press("Enter")
+    soon(lambda: "test=" in link(page))
+    page.keyboard.press("+")
+    soon(lambda: "view=" in link(page))
+    page.focus("[role='tab'][aria-selected='true']")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#tab-sliders").is_visible()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "randomise"
+
+
+@pytest.mark.parametrize("name", ["cvae", "two"])
+def test_a_narrow_screen(visit: Open, name: str) -> None:
+    size = {"width": 360, "height": 740}
+    page = visit(name, viewport=size, has_touch=True, is_mobile=True, color_scheme="dark")
+    page.wait_for_timeout(300)
+    page.screenshot(path=SHOTS / f"phone-{name}.png")
+    before = pixels(page, ".hero")
+    page.touchscreen.tap(*at(page, 0.6, 0.6))
+    changed(page, ".hero", before)
+    for tab in page.locator("[role='tab']").all():
+        tab.click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, tab.inner_text()
+
+
+def test_two_models_mark_the_same_image(visit: Open) -> None:
+    page = visit("two")
+    page.mouse.move(*at(page, 0.5, 0.5))
+    pair = soon(
+        lambda: (
+            (m := page.locator(".map[data-test]")).count() == 2
+            and [one.get_attribute("data-test") for one in m.all()]
+        )
+    )
+    assert pair[0] == pair[1]
+    before = pixels(page, ".card:nth-child(2) .hero")
+    page.mouse.move(*at(page, 0.4, 0.3), steps=8)
+    changed(page, ".card:nth-child(2) .hero", before)
+    page.click("[data-tab='draw']")
+    drag(page, STROKES["0"], "#pad")
+    soon(lambda: page.locator(".seen canvas.empty").count() == 0)
+    page.screenshot(path=SHOTS / "two.png")
+
+
+def test_a_link_opens_the_same_view(visit: Open) -> None:
+    page = visit("vae")
+    page.mouse.move(*at(page, 0.35, 0.6))
+    page.keyboard.press("Tab")
+    page.click("[data-tab='path']")
+    soon(lambda: "a=" in link(page) and page.locator(".film canvas.empty").count() == 0)
+    page.click("text=Spherical")
+    page.uncheck("#tiles")
+    page.wait_for_timeout(500)
+    again = visit("vae", fragment="#" + urlsplit(link(page)).fragment)
+    soon(lambda: alike(again, page, ".hero"))
+    soon(lambda: alike(again, page, ".film canvas"))
+    assert again.locator("[role='tab'][data-tab='path']").get_attribute("aria-selected") == "true"
+    assert not again.locator("#tiles").is_checked()
+
+
+def test_pictures_to_keep(visit: Open) -> None:
+    page = visit("vae")
+    page.mouse.move(*at(page, 0.5, 0.5))
+    page.click("[data-tab='path']")
+    soon(lambda: page.locator(".film canvas.empty").count() == 0)
+    for button, magic in (("#png", b"\x89PNG"), ("#gif", b"GIF89a")):
+        with page.expect_download() as caught:
+            page.click(button)
+        assert Path(caught.value.path()).read_bytes().startswith(magic)
+    page.screenshot(path=SHOTS / "path.png")
+
+
+def test_the_time_of_the_training(visit: Open) -> None:
+    page = visit("two", color_scheme="dark")
+    page.click("[data-tab='training']")
+    soon(lambda: "Epoch" in page.locator("#tab-training h2").first.inner_text())
+    soon(lambda: page.locator(".pairs canvas").count() == 40)
+    page.locator("#epoch").fill("0")
+    before = pixels(page, ".pairs canvas:nth-child(6)")
+    page.locator("#epoch").fill(page.locator("#epoch").get_attribute("max"))
+    changed(page, ".pairs canvas:nth-child(6)", before)
+    assert page.locator("#tab-training h2").first.inner_text() == "Epoch 5 of 5"
+    page.screenshot(path=SHOTS / "training.png")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read(visit: Open, scheme: str) -> None:
+    page = visit("cvae", color_scheme=scheme)
+    for tab in page.locator("[role='tab']").all():
+        tab.click()
+        assert page.evaluate(CONTRAST) == []
+
+
+@pytest.fixture(scope="module")
+def exported(trained: dict[str, zspace.Run], tmp_path_factory: Any) -> Iterator[str]:
+    """The URL of a page without a server of ours, in a sub-folder."""
+    root = tmp_path_factory.mktemp("web")
+    write_page(trained["cvae"], root / "some" / "where")
+    with hosted(root) as url:
+        yield f"{url}/some/where/"
+
+
+def test_an_exported_page_decodes_by_itself(
+    visit: Open, exported: str, trained: dict[str, zspace.Run]
+) -> None:
+    page = visit(exported)
+    before = pixels(page, ".hero")
+    page.mouse.move(*at(page, 0.3, 0.6), steps=4)
+    changed(page, ".hero", before)
+    page.click("[data-tab='draw']")
+    drag(page, STROKES["0"], "#pad")
+    soon(lambda: "test images" in page.locator("#drawn .sentence").inner_text())
+    page.screenshot(path=SHOTS / "export.png")
+    z = np.random.RandomState(0).randn(5, 2).astype(np.float32)
+    floats = page.evaluate(
+        """async (codes) => {
+          const { Network } = await import(new URL("static/static.js", location.href));
+          const layers = await (await fetch("export/net.json")).json();
+          const weights = await (await fetch("export/weights.f16")).arrayBuffer();
+          const network = new Network(layers, new Uint16Array(weights));
+          return codes.map((z) => Array.from(network.run(z, 4)));
+        }""",
+        z.tolist(),
+    )
+    expected = trained["cvae"].decode(torch.from_numpy(z), torch.full((5,), 4)).numpy()
+    np.testing.assert_allclose(np.array(floats), expected.reshape(5, -1), atol=1e-3)
