@@ -164,13 +164,13 @@ def test_fitting_size_and_channels_are_accepted():
 def test_sources_and_descriptions_need_no_network(tmp_path):
     table = {row.name: row for row in sources()}
     assert list(table) == list(KNOWN)
-    assert [name for name, row in table.items() if row.local] == ["mnist5k"]
+    assert [name for name, row in table.items() if row.local] == ["mnist5k", "shapes"]
     for name, row in table.items():
         facts = describe(name)
         assert facts["licence"] == row.licence
         assert f"{sum(facts['sizes'].values()):,} " in facts["provenance"]
         assert facts["local"] is None or row.local
-        assert row.name == "mnist5k" or facts["mirrors"] or facts["by hand"]
+        assert row.name in ("mnist5k", "shapes") or facts["mirrors"] or facts["by hand"]
         assert set(facts["sizes"]) == {"train", "validation", "test"}
     assert describe("kmnist")["cache"].startswith(str(tmp_path))
     with pytest.raises(UserError, match="did you mean 'mnist5k'"):

@@ -290,5 +290,5 @@ def test_local_copies_are_listed(tmp_path):
     faces(tmp_path / "celeba")
     cifar_folder(tmp_path / "cifar10")
     here = {row.name for row in sources(tmp_path) if row.local}
-    assert here == {"mnist5k", "cifar10", "celeba"}
+    assert here == {"mnist5k", "shapes", "cifar10", "celeba"}
     assert describe("celeba", tmp_path)["local"] == str(tmp_path / "celeba")

@@ -25,6 +25,7 @@ AXES = {
     "reconstructions": 1,
     "reconstructions-by-size": FAMILIES,
     "error-per-class": FAMILIES,
+    "surprises": FAMILIES,
     "samples": FAMILIES,
     "codes-pca": FAMILIES,
     "codes-tsne": FAMILIES,

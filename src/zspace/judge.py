@@ -165,7 +165,8 @@ def _read(path: Path, data: Data) -> Judge | None:
     """The judge kept there; None where there is none, or where it is not what was written."""
     try:
         tensors, note = files.read_tensors(path, path.with_suffix(".sha256").read_text())
-        network = _network(data).fuse()
+        with torch.random.fork_rng(devices=[]):  # its first weights are drawn
+            network = _network(data).fuse()
         network.load_state_dict(tensors)
         return Judge(network, json.loads(note))
     except (OSError, UserError, RuntimeError, ValueError):

@@ -26,7 +26,7 @@ from zspace.nets import NetOptions, PatchCritic, networks
 from zspace.objective import Adaptive, Objective, cyclical, from_, warmup
 from zspace.perceptual import Perceptual
 from zspace.priors import StandardNormal
-from zspace.terms import Fool, FreeBits, Tell, bce, kl, mse, nll
+from zspace.terms import Fool, FreeBits, Tell, bce, kl, mse, nll, split_kl
 from zspace.terms import iwae as bound
 from zspace.tutors import TUTORS, Tutor, choose
 from zspace.types import Model, Schedule, Spec, Term
@@ -251,6 +251,26 @@ def beta_vae(
         free = {"kl": 0.0, "kl_free_bits": weight}
         return _trained_by(model, likelihood, FreeBits(free_bits), weights=free)
     return _trained_by(model, likelihood, kl, weights={"kl": weight})
+
+
+@recipe
+def tcvae(
+    data: Spec,
+    latent: Size = 20,
+    likelihood: Likelihood = "squared-error",
+    beta: Annotated[float, Doc("Weight of the total correlation.")] = 6.0,
+    **net: Any,
+) -> Recipe:
+    """Beta-TCVAE: the KL in parts, a weight on the one that says how dimensions depend.
+
+    Reference: Chen, Li, Grosse, Duvenaud. Isolating sources of disentanglement in variational
+    autoencoders. 2018, arXiv 1802.04942.
+    """
+    if not 0 <= beta < math.inf:
+        raise UserError(f"beta is {beta}: use a finite weight >= 0")
+    weights = {"mutual_information": 1.0, "total_correlation": beta, "dimension_kl": 1.0}
+    model = _gaussian(data, latent, likelihood, net)
+    return _trained_by(model, likelihood, split_kl, weights={"kl": 0.0, **weights})
 
 
 @recipe

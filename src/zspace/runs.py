@@ -169,6 +169,7 @@ class Run:
                 data_dir=folder,
                 size=given.size,
                 skip_bad=given.skip_bad,
+                hold_out_class=given.hold_out_class,
                 quiet=quiet,
             )
             if self.own_data.fingerprint != self.record["data"]["fingerprint"]:

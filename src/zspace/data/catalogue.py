@@ -6,7 +6,7 @@ import string
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from zspace.data import celeba, cifar, idx, svhn
+from zspace.data import celeba, cifar, idx, shapes, svhn
 from zspace.data.emnist import ARCHIVE, Emnist
 from zspace.data.fetch import Remote
 from zspace.data.idx import Found
@@ -23,6 +23,7 @@ class Known:
     shape: (C, H, W), where the size can be chosen the usual one.
     remote: where its files are published; None: inside the package.
     read: from its files and the number of classes to train and test; None: a reader of its own.
+    made: gives the images of a set that is drawn. factors: what from, as `Data` keeps them.
     """
 
     about: str
@@ -33,6 +34,8 @@ class Known:
     read: Callable[[Found, int], tuple[Part, Part]] | None = idx.read_set
     shape: tuple[int, int, int] = (1, 28, 28)
     attributes: tuple[str, ...] = ()
+    factors: tuple[tuple[str, int], ...] = ()
+    made: Callable[[], Part] | None = None
 
     @property
     def provenance(self) -> str:
@@ -77,6 +80,18 @@ KNOWN = {
         classes=_DIGITS,
         sizes={"train": 4_050, "validation": 450, "test": 500},
         remote=None,
+    ),
+    "shapes": Known(
+        about="Shapes, 17,280 white squares, ellipses and hearts of known scale, rotation and "
+        "place, after dSprites, Matthey, Higgins, Hassabis and Lerchner; drawn by the package",
+        licence="Apache-2.0",
+        classes=shapes.CLASSES,
+        sizes={"train": 13_997, "validation": 1_555, "test": 1_728},
+        remote=None,
+        read=None,
+        shape=(1, shapes.SIDE, shapes.SIDE),
+        factors=shapes.FACTORS,
+        made=shapes.part,
     ),
     "mnist": Known(
         about="MNIST, 70,000 handwritten digits, LeCun, Cortes and Burges",

@@ -34,6 +34,9 @@ class DataOptions:
     binarize: Binarize = "none"
     """Make pixels 0 or 1: one draw for good (static) or a fresh one each time (dynamic)."""
 
+    hold_out_class: str = ""
+    """Keep images of this class out of training and validation: they are the test's anomalies."""
+
     def check(self) -> DataOptions:
         """These options. Raises UserError where one makes no sense."""
         for name, known in (("augment", get_args(Augment)), ("binarize", get_args(Binarize))):

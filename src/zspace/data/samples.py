@@ -99,6 +99,8 @@ class Data:
     attributes: names of what may hold or not of each sample, several at once; mostly empty.
     provenance: one sentence that says whose data they are, with the licence where it is known.
     skipped: how many unreadable files were left out (``skip_bad``).
+    factors: names and numbers of values of the factors that the images were made from, where they
+        are known: row i of the storage is the i-th combination, the last factor turning fastest.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Data:
     provenance: str
     skipped: int = 0
     attributes: tuple[str, ...] = ()
+    factors: tuple[tuple[str, int], ...] = ()
 
     @property
     def spec(self) -> Spec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from zspace.data import celeba, fetch, hub, idx
 from zspace.data.arrays import load_npy, load_npz
 from zspace.data.catalogue import KNOWN, Known
 from zspace.data.folder import load_folder
+from zspace.data.holdout import without
 from zspace.data.layout import ARCHIVES
 from zspace.data.passes import Wish
 from zspace.data.samples import Data, Part, assemble
@@ -37,6 +39,7 @@ def load(
     size: int | None = None,
     channels: int | None = None,
     skip_bad: bool = False,
+    hold_out_class: str = "",
     memory: float | None = None,
     quiet: bool = False,
 ) -> Data:
@@ -47,6 +50,7 @@ def load(
     size: for images in files, the side of the square they are resized and cropped to.
     channels: 1 for grey or 3 for RGB; None leaves it to the images.
     skip_bad: leave out unreadable images of a folder and warn, rather than stop.
+    hold_out_class: a class whose images only the test split keeps; see `zspace.data.holdout`.
     memory: bytes that images may take before they stay on disk (files are decoded once, into the
         user's cache folder); None: half of the free memory.
     quiet: no progress bars.
@@ -66,12 +70,14 @@ def load(
     path = Path(name_or_path).expanduser()
     try:
         if name_or_path in KNOWN:
-            return _load_known(name_or_path, data_dir, wish)
-        if name_or_path.startswith(hub.PREFIX):
-            return hub.load_hub(name_or_path, wish)
-        return _load_path(path, name_or_path, wish)
+            data = _load_known(name_or_path, data_dir, wish)
+        elif name_or_path.startswith(hub.PREFIX):
+            data = hub.load_hub(name_or_path, wish)
+        else:
+            data = _load_path(path, name_or_path, wish)
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {error}") from error
+    return without(data, hold_out_class)
 
 
 def is_known(name: str) -> bool:
@@ -91,7 +97,7 @@ def lasting(name_or_path: str) -> str:
 def is_resized(name_or_path: str) -> bool:
     """Whether the images of that source can be had at any size."""
     if name_or_path in KNOWN:
-        return KNOWN[name_or_path].read is None
+        return KNOWN[name_or_path].read is None and KNOWN[name_or_path].made is None
     return name_or_path.startswith(hub.PREFIX) or Path(name_or_path).is_dir()
 
 
@@ -141,8 +147,9 @@ def _where(known: Known, data_dir: Path | None) -> str | None:
 def _load_known(name: str, data_dir: Path | None, wish: Wish) -> Data:
     known = KNOWN[name]
     if known.remote is None:
-        part, classes, provenance = _packaged(), known.classes, known.provenance
-        return _fixed(assemble(name, part, classes=classes, provenance=provenance), wish)
+        part = (known.made or _packaged)()
+        data = assemble(name, part, classes=known.classes, provenance=known.provenance)
+        return _fixed(replace(data, factors=known.factors), wish)
     files = fetch.local(known.remote, data_dir) or fetch.download(known.remote, wish.quiet)
     if known.read is None:
         return celeba.load(name, files, wish, known.provenance)

@@ -15,14 +15,23 @@ from PIL import Image
 
 from zspace import files
 from zspace.errors import UserError, unknown
-from zspace.figures import codes, distance, images, learning, needs, planes, quality, walks
-from zspace.figures.house import COLOURS, INK, MUTED, STYLE, save, tighten
+from zspace.figures import (
+    anomalies,
+    codes,
+    distance,
+    images,
+    learning,
+    needs,
+    planes,
+    quality,
+    walks,
+)
+from zspace.figures.house import COLOURS, INK, MUTED, STILL, STYLE, save, tighten
 from zspace.study import Study
 
 Drawn = Figure | list[Image.Image]
 Draw = Callable[[Study], Drawn]
 Needs = Callable[[Study], str | None]
-STILL = (".png", ".svg", ".pdf")
 HOLD = 6
 """How many times as long as the others the last frame of an animation stays."""
 
@@ -54,6 +63,7 @@ _ALL = (
     Drawing("reconstructions", "Unseen images, reconstructed", quality.reconstructions),
     Drawing("reconstructions-by-size", "The same by code size", quality.reconstructions_by_size),
     Drawing("error-per-class", "The error of each class", quality.error_per_class, needs.labels),
+    Drawing("surprises", "Images expected least, and where", anomalies.surprises),
     Drawing("samples", "Images from the prior alone", quality.samples),
     Drawing("codes-pca", "Codes of unseen images", codes.codes_pca, needs.test_images),
     Drawing("codes-tsne", "A map of the codes", codes.codes_tsne, needs.test_images),

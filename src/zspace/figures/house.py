@@ -32,6 +32,7 @@ COLOURS = (
 INK, MUTED, FAINT = "#22252b", "#5b616e", "#d4d7dd"
 MARKERS = "o^"
 LEGEND = 20
+STILL = (".png", ".svg", ".pdf")
 SMALL, NORMAL, PAD = 9.5, 10.5, 0.08
 STYLE: Any = {
     "text.parse_math": False,  # a class may be called "$5"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zspace import table
+from zspace.evaluate.where import least_expected
 from zspace.report import measures, words
 from zspace.report.facts import Facts, errors, sizes
 from zspace.report.families import Family
@@ -117,6 +118,20 @@ def reconstructions(facts: Facts) -> str:
     drawn = any(f.variational for f in facts.families)
     how = ", where a code with a distribution is drawn from it" if drawn else ""
     return text + sentence(f"Over all test images{how}: {errors(facts.families)}")
+
+
+def surprises(facts: Facts) -> str:
+    """The figure surprises."""
+    times = {}
+    for f in facts.families:
+        found = least_expected(f.run, facts.data)
+        times[f.label] = float(found.error[0]) / found.usual
+    images = count(len(found.x), "test image")
+    text = (
+        f"The {images} with the highest squared error, what comes back of each, and the distance "
+        "to it pixel by pixel: where the model did not expect what it saw. "
+    )
+    return text + sentence(f"The highest error is, in multiples of the mean, {each(times)}")
 
 
 def reconstructions_by_size(facts: Facts) -> str:

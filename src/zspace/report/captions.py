@@ -15,6 +15,7 @@ CAPTIONS: dict[str, Callable[[Facts], str]] = {
     "error-per-class": about_images.error_per_class,
     "reconstructions": about_images.reconstructions,
     "reconstructions-by-size": about_images.reconstructions_by_size,
+    "surprises": about_images.surprises,
     "samples": about_images.samples,
     "codes-pca": about_codes.codes_pca,
     "codes-kde": about_codes.codes_kde,

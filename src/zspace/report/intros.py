@@ -6,6 +6,7 @@ import numpy as np
 
 from zspace.bottlenecks import Gaussian
 from zspace.quality import WINDOW
+from zspace.report import evaluated
 from zspace.report.facts import Facts
 from zspace.report.prose import uses_squared_error
 from zspace.report.tables import measures_of
@@ -187,5 +188,6 @@ INTROS = {
     "paths": _paths,
     "training": _training,
     "regularised": _regularised,
+    "evaluated": evaluated.intro,
     "made": _made,
 }

@@ -16,7 +16,7 @@ from zspace import files
 from zspace._version import __version__
 from zspace.errors import UserError
 from zspace.figures import FIGURES
-from zspace.report import intros, prose, tables, words
+from zspace.report import evaluated, intros, prose, tables, words
 from zspace.report.facts import Facts
 from zspace.report.pictures import Picture, missing, picture
 from zspace.report.scatter import explorer
@@ -45,7 +45,7 @@ PARTS = (
         "reconstructions",
         "In and out again",
         "Reconstructions",
-        ("reconstructions", "reconstructions-by-size"),
+        ("reconstructions", "reconstructions-by-size", "surprises"),
     ),
     Part("samples", "Images from nothing but a draw", "Samples", ("samples",)),
     Part(
@@ -63,6 +63,7 @@ PARTS = (
     Part("paths", "Ways through it", "Ways", ("interpolation", "tweak")),
     Part("training", "Watching it learn", "Training", ("training",)),
     Part("regularised", "What regularised means, measured", "Regularised", ("posterior",)),
+    Part("evaluated", "Measured on test images", "Measured", fixed=True),
     Part("made", "How this was made", "How made", fixed=True),
 )
 
@@ -87,9 +88,10 @@ def write_report(study: Study, path: Path, console: Console | None = None) -> Pa
     with files.explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     facts = Facts.of(study)
-    parts = _drawn(facts, console)
+    numbers = evaluated.evaluated(facts)
+    parts = [one for one in _drawn(facts, console) if numbers or one.part.name != "evaluated"]
     console.print("  interactive codes", markup=False)
-    page = _render(facts, parts, explorer(facts))
+    page = _render(facts, parts, explorer(facts), numbers)
     files.write(path, page.encode())
     return path
 
@@ -108,7 +110,12 @@ def _drawn(facts: Facts, console: Console) -> list[Shown]:
     return [one for one in shown if one.pictures or one.part.fixed]
 
 
-def _render(facts: Facts, parts: list[Shown], scatter: dict[str, Any] | None) -> str:
+def _render(
+    facts: Facts,
+    parts: list[Shown],
+    scatter: dict[str, Any] | None,
+    numbers: evaluated.Evaluated | None,
+) -> str:
     environment = Environment(
         loader=PackageLoader("zspace", "templates"),
         autoescape=True,
@@ -127,6 +134,7 @@ def _render(facts: Facts, parts: list[Shown], scatter: dict[str, Any] | None) ->
         wanted=intros.maths_wanted(facts),
         tables=tables,
         scatter=scatter,
+        evaluated=numbers,
         missing=missing(facts),
         version=__version__,
         style=Markup(style),

@@ -206,6 +206,11 @@ ON_TERMS = {
         "The KL term with free bits counts what a code dimension costs above a floor; below it, "
         "information is free."
     ),
+    "total_correlation": (
+        "The KL falls into the mutual information of x and z, the total correlation, which says "
+        "how far code dimensions depend on each other, and the KL of the single dimensions. The "
+        "three are estimated from a batch: compare them between batches of one size only."
+    ),
 }
 
 

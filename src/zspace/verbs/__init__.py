@@ -11,6 +11,7 @@ from typing import Any
 from zspace.verbs.comparing import figure, report, study
 from zspace.verbs.exploring import explore, export
 from zspace.verbs.listing import data, recipes
+from zspace.verbs.measuring import compare, evaluate, score
 from zspace.verbs.training import repeat, resume, train
 from zspace.verbs.using import embed, reconstruct, sample
 
@@ -24,6 +25,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "study": study,
     "report": report,
     "figure": figure,
+    "evaluate": evaluate,
+    "score": score,
+    "compare": compare,
     "explore": explore,
     "export": export,
     "data": data,

@@ -1,0 +1,284 @@
+"""What `evaluate` keeps and prints, what `compare` marks, and what the page says of both."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from typing import get_args
+
+import pytest
+from rich.console import Console
+
+import zspace
+from zspace import evaluate as house
+from zspace.evaluate import Measure, NotMeasured, compare, evaluate
+from zspace.evaluate.compare import Cell, Group, best, cell, grouped, show
+from zspace.evaluate.evaluation import SECTIONS, measures_of, missing_of, read, warnings_of
+from zspace.evaluate.screen import print_sections, rows, shown
+from zspace.report import page, write_report
+from zspace.study import open_study
+from zspace.verbs import measuring
+
+OWN = ("likelihood", "latents")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, digits):
+    """Three small Bernoulli runs: two seeds, and another code size with one."""
+    folder = tmp_path_factory.mktemp("made")
+    options = {"data": str(digits), "likelihood": "bernoulli", "binarize": "static"}
+    options |= {"hidden": (32,), "epochs": 2, "batch": 64, "precision": "fp32", "quiet": True}
+    kinds = {"a0": (3, 0), "a1": (3, 1), "b0": (2, 0)}
+    return {
+        name: zspace.train("vae", latent=latent, seed=seed, out=folder / name, **options)
+        for name, (latent, seed) in kinds.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def evaluated(made):
+    for run in made.values():
+        evaluate(run, iw=5, sections=OWN)
+    return made
+
+
+def test_the_file_holds_what_is_returned(made):
+    run = made["a0"]
+    record = evaluate(run.path, iw=5, sections=OWN)
+    assert json.loads((run.path / "evaluation.json").read_text()) == record
+    assert record["model"] == run.record["files"]["model.safetensors"]
+    assert record["data"]["images"] == len(run.data().test)
+    section = record["sections"]["likelihood"]
+    assert section["options"] == {"samples": 5}
+    assert set(section["measures"]["iw_5"]) == {"value", "about", "unit", "error", "interval"}
+    found = measures_of(record)
+    assert isinstance(found["likelihood"]["elbo"], Measure)
+    assert found["likelihood"]["elbo"].unit == "nats"
+    assert evaluate(run, iw=5, sections=OWN)["sections"].keys() == set(OWN)
+    again = measures_of(evaluate(run, iw=5, sections=OWN))
+    assert again == found
+
+
+def test_other_sections_stay_as_long_as_the_model_is_the_same(made, tmp_path):
+    run = zspace.load(shutil.copytree(made["a0"].path, tmp_path / "run"))
+    (run.path / "evaluation.json").unlink(missing_ok=True)
+    evaluate(run, iw=5, sections=["latents"])
+    assert evaluate(run, iw=5, sections=["likelihood"])["sections"].keys() == set(OWN)
+    record = json.loads((run.path / "evaluation.json").read_text())
+    (run.path / "evaluation.json").write_text(json.dumps({**record, "model": "another"}))
+    assert read(run) is None
+    assert evaluate(run, iw=5, sections=["likelihood"])["sections"].keys() == {"likelihood"}
+
+
+def test_what_does_not_apply_is_said_not_raised(runs, capsys):
+    record = evaluate(runs["ae"], sections=OWN, quiet=False)
+    assert "deterministic" in missing_of(record)["likelihood"]
+    out = " ".join(capsys.readouterr().out.split())
+    assert "likelihood was not measured: the code is deterministic" in out
+    assert "mmd" in out
+
+
+def test_bad_requests_are_sentences(runs, tmp_path):
+    with pytest.raises(zspace.UserError, match="did you mean 'likelihood'"):
+        evaluate(runs["vae"], sections=["likelyhood"])
+    with pytest.raises(zspace.UserError, match="section 'gan' is unknown"):
+        evaluate(runs["vae"], sections=["latents"], options={"gan": {}})
+    with pytest.raises(zspace.UserError, match="does not exist"):
+        evaluate(tmp_path / "none")
+
+
+def test_a_stop_keeps_what_was_measured(made, tmp_path, monkeypatch):
+    run = zspace.load(shutil.copytree(made["a0"].path, tmp_path / "run"))
+    (run.path / "evaluation.json").unlink(missing_ok=True)
+
+    def stopped(run, data, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zspace.evaluate.likelihood.likelihood", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(run, sections=["latents", "likelihood"])
+    record = read(run)
+    assert record is not None
+    assert record["sections"].keys() == {"latents"}
+
+
+def test_a_file_that_is_damaged_or_newer_is_refused(made, tmp_path):
+    run = zspace.load(shutil.copytree(made["a0"].path, tmp_path / "run"))
+    for text, why in (
+        ("{", "not valid JSON"),
+        ("[]", "is no evaluation"),
+        ('{"format": 99, "model": "", "data": {}, "sections": {}}', "upgrade zspace"),
+    ):
+        (run.path / "evaluation.json").write_text(text)
+        with pytest.raises(zspace.UserError, match=why):
+            read(run)
+
+
+def test_collapse_is_warned_of(made, monkeypatch):
+    dead = {"active_kl": Measure(1, ""), "kl_0": Measure(1.0, ""), "kl_1": Measure(0.0, "")}
+    monkeypatch.setattr("zspace.evaluate.latents.latents", lambda run, data, **options: dead)
+    record = evaluate(made["b0"], sections=["latents"])
+    assert warnings_of(record)[0].startswith("1 of 2 code dimensions have collapsed")
+
+
+def test_options_are_kept_as_json_can_hold_them(made, monkeypatch, tmp_path):
+    monkeypatch.setattr("zspace.evaluate.anomaly.anomaly", lambda run, data, **options: {})
+    run = zspace.load(shutil.copytree(made["a0"].path, tmp_path / "run"))
+    options = {"anomaly": {"against": run.data(), "place": tmp_path, "most": 3}}
+    evaluate(run, sections=["anomaly"], options=options)
+    record = read(run)
+    assert record is not None
+    kept = record["sections"]["anomaly"]["options"]
+    assert kept == {"against": run.data().name, "place": str(tmp_path), "most": 3}
+
+
+def test_every_section_is_there():
+    from importlib import import_module
+
+    for name, module in SECTIONS.items():
+        assert callable(getattr(import_module(f"{house.__name__}.{module}"), name))
+
+
+@pytest.mark.parametrize(
+    ("measure", "text"),
+    [
+        (Measure(-89.534, "", error=0.213), "−89.53 ± 0.21"),
+        (Measure(1234.5, "", error=12.0), "1,234 ± 12"),
+        (Measure(0.97123, "", interval=(0.951, 0.984)), "0.971 [0.951, 0.984]"),
+        (Measure(13, ""), "13"),
+        (Measure(0.041871, ""), "0.04187"),
+        (Measure(-0.0001, "", error=0.02), "0.000 ± 0.020"),
+        (Measure(float("nan"), ""), "not finite"),
+        (Measure(5.0, "", error=0.0), "5"),
+    ],
+)
+def test_numbers_have_the_digits_of_their_error(measure, text):
+    assert shown(measure) == text
+
+
+def test_series_are_one_row_and_labels_are_not():
+    found = {f"kl_{j}": Measure(j / 10, "KL") for j in range(3)}
+    found |= {f"probe_{n}": Measure(0.5, "") for n in (10, 100, 1000)} | {"iw_100": Measure(1, "")}
+    titles = [row[0] for row in rows(found)]
+    assert titles == ["kl_0 to kl_2", "probe_10", "probe_100", "probe_1000", "iw_100"]
+    assert rows(found)[0][1] == "0 to 0.2"
+
+
+def test_text_in_brackets_is_printed_as_it_is():
+    console = Console(width=160, record=True, file=io.StringIO())
+    measure = Measure(0.5, "a [b] c", interval=(0.4, 0.6))
+    print_sections("T", {"s": {"auroc": measure}}, {}, [], console)
+    text = console.export_text()
+    assert "0.50 [0.40, 0.60]" in text
+    assert "a [b] c" in text
+
+
+def test_compare_groups_seeds(evaluated, capsys):
+    found = compare(list(evaluated.values()), quiet=False)
+    elbo = next(row for row in found if row["measure"] == "elbo")
+    values = elbo["values"]
+    assert {name: one["seeds"] for name, one in values.items()} == {
+        "vae latent=3": 2,
+        "vae latent=2": 1,
+    }
+    both = [measures_of(read(evaluated[n]))["likelihood"]["elbo"].value for n in ("a0", "a1")]
+    assert values["vae latent=3"]["mean"] == pytest.approx(sum(both) / 2)
+    assert values["vae latent=3"]["spread"] == pytest.approx(abs(both[0] - both[1]) / 2**0.5)
+    assert values["vae latent=2"]["spread"] is None
+    assert all(row["best"] is None for row in found)
+    assert not any(row["measure"].startswith("kl_") for row in found)
+    assert "2 seeds" in capsys.readouterr().out
+
+
+def test_compare_refuses_what_does_not_compare(evaluated, runs, tmp_path):
+    run = evaluated["a0"]
+    with pytest.raises(zspace.UserError, match="two or more"):
+        compare([run])
+    with pytest.raises(zspace.UserError, match="two or more"):
+        compare([run, run.path])
+    fresh = shutil.copytree(run.path, tmp_path / "fresh")
+    (fresh / "evaluation.json").unlink()
+    with pytest.raises(zspace.UserError, match="has not been evaluated"):
+        compare([run, fresh])
+    other = shutil.copytree(run.path, tmp_path / "other")
+    record = json.loads((other / "evaluation.json").read_text())
+    record["data"]["fingerprint"] = "another"
+    (other / "evaluation.json").write_text(json.dumps(record))
+    with pytest.raises(zspace.UserError, match="different data"):
+        compare([run, other])
+
+
+def cells(*pairs, about="same"):
+    return {f"g{i}": Cell(mean, spread, "", about) for i, (mean, spread) in enumerate(pairs)}
+
+
+def test_best_is_beyond_the_larger_spread():
+    assert best("elbo", cells((-90, 1), (-92, 1.9))) == "g0"
+    assert best("elbo", cells((-90, 1), (-92, 2.0))) is None
+    assert best("elbo", cells((-90, 1), (-92, 1), (-93, 4))) is None
+    assert best("frechet", cells((3, 0.1), (2, 0.1))) == "g1"
+    assert best("elbo_bits", cells((3, 0.1), (2, 0.1))) == "g1"
+    assert best("elbo", cells((-90, None), (-99, 1))) is None
+    assert best("kl", cells((3, 0.1), (2, 0.1))) is None
+    assert best("elbo", cells((-90, 1))) is None
+    assert best("elbo", {**cells((-90, 1), (-99, 1)), "g1": Cell(-99, 1, "", "other")}) is None
+
+
+def test_a_cell_is_none_where_a_seed_lacks_it(evaluated):
+    group = next(g for g in grouped(list(evaluated.values())) if len(g.runs) == 2)
+    assert cell(group, "likelihood", "elbo") is not None
+    first, second = group.measured
+    lacking = Group(group.name, group.runs, (first, {**second, "likelihood": {}}))
+    assert cell(lacking, "likelihood", "elbo") is None
+
+
+def test_the_best_is_starred(evaluated):
+    groups = grouped(list(evaluated.values()))
+    value = {"mean": 1.0, "spread": 0.1, "seeds": 2, "text": "1.00 ± 0.10"}
+    row = {"section": "s", "measure": "m", "best": groups[0].name}
+    console = Console(width=120, record=True, file=io.StringIO())
+    show(groups, [{**row, "values": {group.name: value for group in groups}}], console)
+    assert console.export_text().count("★") == 1
+
+
+def test_the_page_has_the_numbers_where_there_are_some(evaluated, tmp_path):
+    from zspace.report import evaluated as part
+    from zspace.report.facts import Facts
+
+    facts = Facts.of(open_study(evaluated["a0"].path))
+    found = part.evaluated(facts)
+    assert found is not None
+    assert [section.name for section in found.sections] == list(OWN)
+    elbo = found.sections[0].rows[0]
+    assert elbo.name == "elbo"
+    assert "±" in elbo.cells[0]
+    fresh = shutil.copytree(evaluated["a0"].path, tmp_path / "fresh")
+    (fresh / "evaluation.json").unlink()
+    assert part.evaluated(Facts.of(open_study(fresh))) is None
+
+
+def test_the_page_is_written_with_and_without_numbers(evaluated, tmp_path, monkeypatch):
+    few = [p for p in page.PARTS if p.fixed or p.name == "reconstructions"]
+    monkeypatch.setattr(page, "PARTS", tuple(few))
+    path = evaluated["a0"].path
+    text = write_report(open_study(path), tmp_path / "with.html").read_text()
+    assert 'id="evaluated"' in text
+    assert "Importance-weighted lower bound" in text
+    fresh = shutil.copytree(path, tmp_path / "fresh")
+    (fresh / "evaluation.json").unlink()
+    text = write_report(open_study(fresh), tmp_path / "without.html").read_text()
+    assert 'id="evaluated"' not in text
+
+
+def test_not_measured_is_a_users_error():
+    assert issubclass(NotMeasured, zspace.UserError)
+
+
+def test_the_commands_measure_and_compare(evaluated, capsys):
+    measuring.evaluate(evaluated["b0"].path, iw=2, sections=("likelihood",))
+    measuring.compare((evaluated["a0"].path, evaluated["b0"].path))
+    out = capsys.readouterr().out
+    assert "iw_2" in out
+    assert "vae latent=2" in out
+    assert get_args(measuring.Section) == tuple(SECTIONS)

@@ -1,0 +1,226 @@
+"""Scores of codes whose disentanglement is known, and the KL in parts against closed forms."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import hadamard
+from torch.distributions import Independent, MultivariateNormal, Normal
+
+import zspace
+from zspace.data import load
+from zspace.data.shapes import factors_of
+from zspace.errors import UserError
+from zspace.evaluate.disentanglement import dci, disentanglement, factor_vae, mig, sap
+from zspace.evaluate.measure import NotMeasured
+from zspace.priors import StandardNormal
+from zspace.terms import kl, split_kl
+from zspace.types import Latent, Pass
+
+N = 3000
+
+
+@pytest.fixture(scope="module")
+def factors() -> np.ndarray:
+    """Factors (N, 4) of 3, 5, 8 and 12 values, independent."""
+    random = np.random.RandomState(0)
+    return np.stack([random.randint(size, size=N) for size in (3, 5, 8, 12)], axis=1)
+
+
+@pytest.fixture(scope="module")
+def perfect(factors) -> np.ndarray:
+    """One dimension a factor, in another order and of another scale, and one of noise."""
+    noise = np.random.RandomState(1).randn(N, 5)
+    z = np.c_[factors[:, ::-1] * [-0.7, 3, 1, 1], np.zeros(N)] + 0.02 * noise
+    z[:, 4] = noise[:, 4]
+    return z
+
+
+def test_a_perfect_code_scores_high(perfect, factors):
+    assert mig(perfect, factors) > 0.9
+    assert sap(perfect, factors) > 0.6
+    disentangled, complete, informative = dci(perfect, factors)
+    assert min(disentangled, complete, informative) > 0.97
+    assert factor_vae(perfect, factors) == 1
+
+
+def test_a_constant_code_scores_nothing(factors):
+    z = np.full((N, 5), 2.0)
+    assert mig(z, factors) < 0.05
+    assert sap(z, factors) < 0.05
+    disentangled, complete, informative = dci(z, factors)
+    assert (disentangled, complete) == pytest.approx((0, 0), abs=1e-9)
+    assert informative < 0.3
+    assert factor_vae(z, factors) == 0
+
+
+def test_a_code_of_noise_scores_at_chance(factors):
+    z = np.random.RandomState(2).randn(N, 5)
+    assert mig(z, factors) < 0.05
+    assert sap(z, factors) < 0.05
+    assert dci(z, factors)[0] < 0.1
+    assert factor_vae(z, factors) < 0.35  # chance is 1/4
+
+
+def test_duplicated_dimensions_have_no_gap_but_are_disentangled(perfect, factors):
+    z = np.repeat(perfect[:, :4], 2, axis=1)
+    assert mig(z, factors) < 0.1
+    assert sap(z, factors) < 0.1
+    disentangled, complete, _ = dci(z, factors)
+    assert disentangled > 0.97
+    assert complete < 0.9
+    assert factor_vae(z, factors) == 1
+
+
+def test_a_rotated_code_is_entangled_but_informative(perfect, factors):
+    z = (perfect[:, :4] - perfect[:, :4].mean(0)) / perfect[:, :4].std(0)
+    turned = z @ hadamard(4) / 2  # every dimension the same part of every factor
+    assert mig(turned, factors) < 0.5 * mig(z, factors)
+    assert dci(turned, factors)[0] < 0.6 < dci(z, factors)[0]
+    assert factor_vae(turned, factors) < 0.6
+
+
+def test_scores_do_not_depend_on_order_or_scale(perfect, factors):
+    other = perfect[:, [3, 0, 4, 2, 1]] * [2, -5, 1, 10, 3]
+    assert mig(other, factors) == pytest.approx(mig(perfect, factors), abs=5e-3)
+    assert sap(other, factors) == pytest.approx(sap(perfect, factors), abs=5e-3)
+    assert factor_vae(other, factors) == 1
+
+
+def test_mig_by_hand():
+    """z_1 tells all of a factor of 4 values, z_2 one bit of it: (2 - 1) / 2 bits."""
+    v = np.arange(400) % 4
+    z = np.c_[v, v // 2, np.zeros(400)].astype(float)
+    assert mig(z, v[:, None]) == pytest.approx(0.5)
+    assert mig(z[:, 1:2], v[:, None]) == pytest.approx(0.5)  # one dimension: nothing beside it
+
+
+def test_mig_equals_an_independent_computation(perfect, factors):
+    """Mutual information from two-dimensional histograms."""
+    z = perfect + 0.8 * perfect[:, ::-1]
+    gaps = []
+    for v in factors.T:
+        values = np.arange(v.max() + 2) - 0.5
+        told = []
+        for column in z.T:
+            p = np.histogram2d(column, v, (20, values))[0] / N
+            outer = p.sum(1, keepdims=True) * p.sum(0, keepdims=True)
+            told.append((p[p > 0] * np.log(p[p > 0] / outer[p > 0])).sum())
+        h = np.bincount(v) / N
+        best, second = np.sort(told)[::-1][:2]
+        gaps.append((best - second) / -(h * np.log(h)).sum())
+    assert mig(z, factors) == pytest.approx(np.mean(gaps), rel=1e-6)
+
+
+def test_every_score_is_a_measure_of_a_run(tmp_path: Path, runs):
+    run = zspace.train(
+        "tcvae", data="shapes", out=tmp_path / "run", latent=3, hidden=(16,), epochs=1,
+        batch=512, quiet=True, precision="fp32",
+    )  # fmt: skip
+    data, state = run.data(), torch.get_rng_state()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zspace.evaluate.disentanglement.MOST", 1000)
+        found = disentanglement(run, data)
+        assert disentanglement(run, data) == found
+    assert torch.equal(state, torch.get_rng_state())
+    parts = {f"dci_{name}" for name in ("disentanglement", "completeness", "informativeness")}
+    assert set(found) == {"mig", "sap", "factor_vae"} | parts
+    assert all(0 <= measure.value <= 1 and measure.about for measure in found.values())
+    with pytest.raises(NotMeasured, match="'shapes'"):
+        disentanglement(runs["vae"], runs["vae"].data())
+
+
+def test_the_true_factors_of_shapes_score_high():
+    data = load("shapes")
+    v = factors_of(data, data.test)
+    assert mig(v.astype(float), v) > 0.9
+    assert factor_vae(v.astype(float), v) == 1
+
+
+# The term and the recipe
+
+
+def passed(mu: torch.Tensor, sigma: torch.Tensor, samples: int = 1) -> Pass:
+    """A pass of posteriors N(mu, sigma^2), both (B, Z)."""
+    torch.manual_seed(0)
+    q = Independent(Normal(mu, sigma.expand_as(mu)), 1)
+    prior = StandardNormal(mu.shape[1]).to(mu.dtype)()
+    return Pass(mu, q, (Latent(q.sample((samples,)), q, prior),))
+
+
+def test_parts_of_the_kl_add_up_to_its_estimate():
+    torch.manual_seed(1)
+    p = passed(torch.randn(20, 3).double(), torch.rand(20, 3).double() + 0.1, samples=4)
+    level, parts = p.latents[0], split_kl(p)
+    total = sum(parts[name] for name in parts if name != "kl")
+    want = (level.q.log_prob(level.z) - level.p.log_prob(level.z)).mean()
+    torch.testing.assert_close(total, want)
+    torch.testing.assert_close(parts["kl"], kl(p)["kl"])
+
+
+def test_parts_equal_a_mixture_of_torchs_own():
+    """q(z) and its marginals as mixtures over the batch, evaluated one by one."""
+    torch.manual_seed(1)
+    mu, sigma = torch.randn(7, 2).double(), torch.rand(7, 2).double() + 0.1
+    p = passed(mu, sigma, samples=2)
+    z, found = p.latents[0].z, split_kl(p)
+    mix = torch.distributions.Categorical(torch.ones(7).double())
+    joint = torch.distributions.MixtureSameFamily(mix, Independent(Normal(mu, sigma), 1))
+    marginal = [
+        torch.distributions.MixtureSameFamily(mix, Normal(mu[:, j], sigma[:, j])) for j in (0, 1)
+    ]
+    product = sum(marginal[j].log_prob(z[..., j]) for j in (0, 1))
+    correlation = (joint.log_prob(z) - product).mean()
+    torch.testing.assert_close(found["total_correlation"], correlation)
+    apart = (product - p.latents[0].p.log_prob(z)).mean()
+    torch.testing.assert_close(found["dimension_kl"], apart)
+
+
+def test_parts_of_correlated_gaussians_have_closed_forms():
+    """mu ~ N(0, S) and q(z|x) = N(mu, 0.25 I) make z ~ N(0, S + 0.25 I)."""
+    torch.manual_seed(0)
+    s = torch.tensor([[1.0, 0.8], [0.8, 1.0]])
+    mu = MultivariateNormal(torch.zeros(2), s).sample((1500,)).double()
+    found = split_kl(passed(mu, torch.tensor(0.5).double()))
+    r = 0.8 / 1.25
+    correlation = -0.5 * math.log(1 - r**2)
+    information = 0.5 * math.log((1.25**2 - 0.8**2) / 0.25**2)
+    assert found["total_correlation"].item() == pytest.approx(correlation, abs=0.05)
+    assert found["mutual_information"].item() == pytest.approx(information, abs=0.05)
+    marginal = 2 * 0.5 * (1.25 - 1 - math.log(1.25))
+    assert found["dimension_kl"].item() == pytest.approx(marginal, abs=0.05)
+
+
+def test_parts_at_the_ends():
+    """Equal posteriors tell nothing; far ones all that a batch holds; copies are correlated."""
+    equal = split_kl(passed(torch.zeros(8, 3).double(), torch.tensor(1.0).double()))
+    assert [equal[name].item() for name in equal if name != "kl"] == pytest.approx([0, 0, 0])
+    far = torch.arange(8.0).double()[:, None].expand(8, 2)
+    apart = split_kl(passed(far, torch.tensor(1e-3).double()))
+    assert apart["mutual_information"].item() == pytest.approx(math.log(8))
+    assert apart["total_correlation"].item() == pytest.approx(math.log(8))
+
+
+def test_parts_refuse_what_they_cannot_split():
+    q = MultivariateNormal(torch.zeros(4, 2), torch.eye(2))
+    full = Pass(q.mean, q, (Latent(q.sample((1,)), q, StandardNormal(2)()),))
+    with pytest.raises(UserError, match="independent dimensions"):
+        split_kl(full)
+    with pytest.raises(UserError, match="deterministic"):
+        split_kl(Pass(q.mean, q, (Latent(q.sample((1,)), None, StandardNormal(2)()),)))
+
+
+def test_the_recipe_weighs_the_total_correlation():
+    from zspace.recipes import tcvae
+    from zspace.types import Spec
+
+    made = tcvae(Spec((1, 8, 8)), latent=2, beta=7.0, hidden=(8,))
+    weights = made.players[0].objective.shown()
+    assert (weights["total_correlation"], weights["kl"]) == (7.0, 0.0)
+    assert weights["mutual_information"] == weights["dimension_kl"] == 1.0
+    with pytest.raises(UserError, match="beta is -1"):
+        tcvae(Spec((1, 8, 8)), beta=-1.0)

@@ -1,0 +1,363 @@
+"""Generation and representation: closed forms, independent libraries, generators whose quality is
+known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from prdc import compute_prdc
+from scipy.linalg import sqrtm
+from scipy.spatial.distance import cdist
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from torchmetrics.image.fid import _compute_fid
+
+from zspace.errors import UserError
+from zspace.evaluate import generation as module
+from zspace.evaluate.codes import drawn, encoded
+from zspace.evaluate.frechet import between, frechet
+from zspace.evaluate.generation import generation, images, nearest, novelty
+from zspace.evaluate.manifold import manifold
+from zspace.evaluate.measure import NotMeasured
+from zspace.evaluate.representation import balanced, clusters, of_space, representation, scaled
+from zspace.evaluate.samplers import BANDWIDTHS, DENSITIES, bandwidth
+from zspace.explore.latents import codes
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path_factory):
+    """Judges of the tests' data are trained once, in a folder of their own."""
+    folder = tmp_path_factory.getbasetemp() / "judges"
+    monkeypatch.setattr("pooch.os_cache", lambda name: folder)
+
+
+def spread(n: int, d: int, seed: int, shift: float = 0.0) -> np.ndarray:
+    """Correlated Gaussian points (n, d)."""
+    random = np.random.RandomState(seed)
+    return random.randn(n, d) @ random.randn(d, d) + shift
+
+
+# Frechet distance
+
+
+def test_frechet_of_gaussians_equals_the_formula():
+    """For diagonal covariances ``|m - n|^2 + sum_j (s_j - t_j)^2``."""
+    m, n, s, t = np.random.RandomState(0).rand(4, 6) + 0.1
+    want = np.square(m - n).sum() + np.square(s - t).sum()
+    assert between(m, np.diag(s**2), n, np.diag(t**2)) == pytest.approx(want, rel=1e-12)
+
+
+def test_frechet_equals_independent_computations():
+    a, b = spread(300, 8, 0), spread(200, 8, 1, shift=0.5)
+    parts = [(x.mean(0), np.cov(x.T)) for x in (a, b)]
+    (m, A), (n, B) = parts
+    want = np.square(m - n).sum() + np.trace(A + B - 2 * sqrtm(A @ B).real)
+    assert frechet(a, b) == pytest.approx(want, rel=1e-9)
+    tensors = [torch.from_numpy(np.asarray(part)) for pair in parts for part in pair]
+    assert frechet(a, b) == pytest.approx(float(_compute_fid(*tensors)), rel=1e-9)
+    assert frechet(a, b) == pytest.approx(frechet(b, a), rel=1e-9)
+
+
+def test_frechet_of_the_same_is_nothing_and_of_a_shift_its_square():
+    a = spread(50, 20, 0)
+    assert frechet(a, a) == pytest.approx(0, abs=1e-8)
+    few = a[:10]  # fewer samples than dimensions: covariances have no full rank
+    assert frechet(few, few + 2.0) == pytest.approx(20 * 4, rel=1e-6)
+    with pytest.raises(UserError, match="at least 2"):
+        frechet(a, a[:1])
+
+
+# Precision, recall, density, coverage
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "d", "k"), [(600, 550, 3, 5), (200, 700, 16, 3), (40, 9, 2, 1)]
+)
+def test_manifold_equals_the_prdc_package(n, m, d, k):
+    real, made = spread(n, d, 0), 0.8 * spread(m, d, 0)[::-1] + 0.2
+    found = manifold(real, made, k)
+    want = compute_prdc(real, made, k)
+    for name, value in want.items():
+        assert getattr(found, name).mean() == pytest.approx(value, abs=1e-6)
+    assert 0.05 < want["coverage"] < 0.999  # the case is not a trivial one
+    assert (len(found.precision), len(found.recall)) == (m, n)
+
+
+def test_manifold_of_what_is_known():
+    a = spread(100, 4, 0)
+    same, apart = manifold(a, a), manifold(a, a + 1000)
+    for name in ("precision", "recall", "density", "coverage"):
+        assert getattr(apart, name).mean() == 0
+        assert getattr(same, name).mean() >= 0.99
+    one = manifold(a, np.repeat(a[:1], 100, axis=0) + 1e-6)  # every image the same
+    assert one.precision.mean() == 1
+    assert one.coverage.mean() < 0.2
+    with pytest.raises(UserError, match="at least 6"):
+        manifold(a[:5], a)
+
+
+# Densities of codes
+
+
+def clumps(n: int = 600) -> np.ndarray:
+    """Two clusters, a quarter at (1000, 3) and the rest at (0, -3), of unlike scales."""
+    random = np.random.RandomState(0)
+    at = (np.arange(n) % 4 == 0)[:, None]
+    return np.where(at, [1000.0, 3.0], [0.0, -3.0]) + random.randn(n, 2) * [50.0, 0.2]
+
+
+@pytest.fixture
+def short_flows(monkeypatch):
+    """Flows that are fitted in a second, and badly."""
+    monkeypatch.setattr("zspace.evaluate.samplers.STEPS", 20)
+    monkeypatch.setattr("zspace.evaluate.samplers.LOOKS", 2)
+
+
+QUICK_AND_SLOW = ["gmm", "kde", pytest.param("flow", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("name", QUICK_AND_SLOW)
+def test_densities_draw_what_they_were_fitted_to(name):
+    made = DENSITIES[name](clumps(), 0)(800, 1)
+    assert made.shape == (800, 2)
+    assert made.dtype == np.float32
+    first = made[:, 0] > 500
+    assert first.mean() == pytest.approx(0.25, abs=0.06)
+    assert first[:400].mean() == pytest.approx(0.25, abs=0.1)  # in no order
+    between_clusters = np.abs(made[:, 1]) < 1.5
+    assert between_clusters.mean() < 0.05
+    for side in (first, ~first):
+        assert made[side].std(0) == pytest.approx([50, 0.2], rel=0.5)
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_draws_are_a_function_of_the_seeds_alone(name, short_flows):
+    z, state, other = clumps(), torch.get_rng_state(), np.random.get_state()[1].copy()
+    draw = DENSITIES[name](z, 0)
+    made = draw(80, 1)
+    np.testing.assert_array_equal(made, draw(80, 1))
+    np.testing.assert_array_equal(made, DENSITIES[name](z, 0)(80, 1))
+    assert not np.array_equal(made, draw(80, 2))
+    assert torch.equal(state, torch.get_rng_state())
+    assert np.array_equal(other, np.random.get_state()[1])
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_densities_of_odd_codes(name, short_flows):
+    line = np.c_[np.linspace(-1, 1, 100), np.linspace(-1, 1, 100), np.full(100, 7.0)]
+    made = DENSITIES[name](line, 0)(50, 0)
+    assert np.isfinite(made).all()
+    assert (made[:, 2] == 7).all()
+    assert DENSITIES[name](line[:, :1], 0)(50, 0).shape == (50, 1)
+    with pytest.raises(UserError, match="at least 20"):
+        DENSITIES[name](line[:19], 0)
+
+
+def test_bandwidth_is_narrow_for_clusters_and_wide_for_noise():
+    random = np.random.RandomState(0)
+    centres = random.randn(10, 3)
+    tight = centres[random.randint(10, size=1000)] + 0.03 * random.randn(1000, 3)
+    assert bandwidth(tight) < 0.1
+    assert 0.1 < bandwidth(random.randn(1000, 3)) <= BANDWIDTHS[-1]
+
+
+# Generation
+
+
+@pytest.mark.parametrize("name", ["vae", "cvae", "ae"])
+def test_generation_of_small_runs(runs, name):
+    run, state = runs[name], torch.get_rng_state()
+    data = run.data()
+    found = generation(run, data)
+    assert torch.equal(state, torch.get_rng_state())
+    shares = {"precision", "recall", "coverage", "class_distance", "judge_accuracy"}
+    shares |= {"conditional_accuracy"} if name == "cvae" else set()
+    assert set(found) == shares | {"frechet", "density", "frechet_of_training_images"}
+    assert all(0 <= found[key].value <= 1 for key in shares)
+    assert found["frechet"].value > found["frechet_of_training_images"].value
+    assert ("mixture" if name == "ae" else "prior") in found["frechet"].about
+    assert all(measure.about for measure in found.values())
+    assert generation(run, data) == found
+    assert generation(run, data, seed=1) != found
+
+
+def test_generation_of_a_perfect_and_of_a_hopeless_model(runs, monkeypatch):
+    run = runs["cvae"]
+    data = run.data()
+    real = data.test.images().numpy()
+    monkeypatch.setattr(module, "images", lambda *args, **kwargs: real)
+    best = generation(run, data)
+    assert best["frechet"].value == pytest.approx(0, abs=1e-4)
+    assert best["precision"].value == best["recall"].value == best["coverage"].value == 1
+    assert best["conditional_accuracy"].value == best["judge_accuracy"].value
+    noise = np.random.RandomState(0).rand(*real.shape).astype(np.float32)
+    monkeypatch.setattr(module, "images", lambda *args, **kwargs: noise)
+    worst = generation(run, data)
+    assert worst["frechet"].value > 10 * worst["frechet_of_training_images"].value
+    assert worst["precision"].value == worst["coverage"].value == 0
+    assert worst["conditional_accuracy"].value < 0.4
+
+
+def test_class_distance_counts_what_is_missing(runs, monkeypatch):
+    run = runs["vae"]
+    y = np.repeat(np.arange(4), 25)
+    found = module._classes(run, np.repeat([0, 1], 50), y)["class_distance"]
+    assert found.value == pytest.approx(0.5)
+    assert module._classes(run, y, y)["class_distance"].value == 0
+
+
+@pytest.mark.parametrize("sampler", ["prior", *DENSITIES])
+@pytest.mark.parametrize("name", ["vae", "cvae"])
+def test_images_come_from_every_sampler(runs, name, sampler, short_flows):
+    run = runs[name]
+    data = run.data()
+    asked = np.arange(12) % 10
+    made = images(run, data, 12, asked, sampler=sampler, seed=0)
+    assert made.shape == (12, 1, 14, 14)
+    assert made.min() >= 0
+    assert made.max() <= 1
+    np.testing.assert_array_equal(made, images(run, data, 12, asked, sampler=sampler, seed=0))
+
+
+def test_images_of_codes_that_are_maps(maps):
+    run = maps["vae"]
+    made = images(run, run.data(), 5, None, sampler="gmm")
+    assert made.shape == (5, *run.spec.shape)
+
+
+def test_generation_needs_labels_and_a_size(maps, runs):
+    with pytest.raises(NotMeasured, match="labelled data"):
+        generation(maps["vae"], maps["vae"].data())
+    run = runs["vae"]
+    data = run.data()
+    with pytest.raises(UserError, match="did you mean 'prior'"):
+        generation(run, data, sampler="priro")
+    few = replace(data, test=replace(data.test, index=data.test.index[:5]))
+    with pytest.raises(NotMeasured, match="at least 6"):
+        generation(run, few)
+    small = replace(run.spec, shape=(1, 4, 14))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "spec", small)
+        with pytest.raises(NotMeasured, match="at least 8 x 8"):
+            generation(run, data)
+
+
+def test_nearest_is_the_smallest_of_all_distances():
+    x, y = spread(30, 5, 0), spread(80, 5, 1)
+    found = nearest(x, iter(np.array_split(y, 3)), lambda n: None)
+    np.testing.assert_allclose(found, cdist(x, y).min(1), rtol=1e-9)
+
+
+def test_novelty_tells_copies_from_new_images(runs, maps, monkeypatch):
+    run = runs["vae"]
+    data = run.data()
+    honest = novelty(run, data)
+    assert honest["novelty"].value > 0
+    copies, test = data.train.images().numpy()[: len(data.test)], data.test.images().numpy()
+    monkeypatch.setattr(module, "images", lambda *args, **kwargs: copies)
+    found = novelty(run, data)
+    assert found["novelty"].value == pytest.approx(0, abs=1e-3)
+    assert found["copies"].value == 1
+    monkeypatch.setattr(module, "images", lambda *args, **kwargs: test)
+    assert novelty(run, data)["novelty"].value == 1
+    monkeypatch.undo()
+    assert set(novelty(maps["ae"], maps["ae"].data())) == {"novelty", "copies"}
+
+
+# Representation
+
+
+def labelled(n: int = 400, noise: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.RandomState(0)
+    y = random.randint(4, size=n)
+    return np.eye(4)[y] + noise * random.randn(n, 4), y
+
+
+def test_a_perfect_space_and_a_useless_one():
+    x, y = labelled()
+    found = of_space((x[:300], x[300:]), y[:300], y[300:])
+    assert {key: measure.value for key, measure in found.items()} == pytest.approx(
+        dict.fromkeys(found, 1.0)
+    )
+    assert set(found) == {"neighbours", "probe", "probe_10", "probe_100", "nmi", "ari"}
+    noise = np.random.RandomState(1).randn(*x.shape)
+    bad = of_space((noise[:300], noise[300:]), y[:300], y[300:])
+    assert all(bad[key].value < 0.45 for key in bad)
+    assert abs(bad["ari"].value) < 0.1
+
+
+def test_accuracies_are_those_of_scikit_learn():
+    x, y = labelled(noise=0.5)
+    found = of_space((x[:300], x[300:]), y[:300], y[300:])
+    a, b = scaled((x[:300], x[300:]))
+    for key, model in {
+        "neighbours": KNeighborsClassifier(5),
+        "probe": LogisticRegression(max_iter=5000, tol=1e-8),
+    }.items():
+        want = model.fit(a, y[:300]).score(b, y[300:])
+        assert found[key].value == pytest.approx(want, abs=0.0101)  # one image of 100
+        assert found[key].error == pytest.approx(np.sqrt(want * (1 - want) / 99), rel=0.1)
+
+
+def test_a_space_counts_by_its_shape_not_its_scale_or_place():
+    x, y = labelled(noise=0.5)
+    a = of_space((x[:300], x[300:]), y[:300], y[300:])
+    b = of_space((1e4 * x[:300] + 5, 1e4 * x[300:] + 5), y[:300], y[300:])
+    assert {k: m.value for k, m in a.items()} == pytest.approx({k: m.value for k, m in b.items()})
+
+
+def test_few_labels_are_balanced():
+    random = np.random.RandomState(0)
+    y = np.sort(random.choice(3, p=[0.8, 0.15, 0.05], size=1000))
+    for n in (3, 10, 90):
+        rows = balanced(y, n, random)
+        assert len(set(rows)) == n
+        assert np.ptp(np.bincount(y[rows], minlength=3)) <= 1
+    assert np.bincount(y[balanced(y, 1000, random)]).tolist() == np.bincount(y).tolist()
+
+
+def test_clusters_of_one_point_are_no_error():
+    found = clusters(np.zeros((20, 2)), np.arange(20) % 2)
+    assert found["nmi"].value == 0
+
+
+def test_representation_of_a_run_stands_beside_pixels_and_pca(runs):
+    run, state = runs["vae"], torch.get_rng_state()
+    data = run.data()
+    found = representation(run, data)
+    assert torch.equal(state, torch.get_rng_state())
+    bases = ["neighbours", "probe", "probe_10", "probe_100", "nmi", "ari"]
+    assert list(found) == [f"{base}{end}" for base in bases for end in ("", "_pca", "_pixels")]
+    assert found["probe_pixels"].value > 0.6  # digits, of 240 training images
+    assert found["probe"].value > 0.15
+    assert "principal components" in found["nmi_pca"].about
+    assert representation(run, data) == found
+
+
+def test_representation_says_why_it_is_not_measured(runs, maps):
+    with pytest.raises(NotMeasured, match="have none"):
+        representation(maps["vae"], maps["vae"].data())
+    with pytest.raises(NotMeasured, match="told the label"):
+        representation(runs["cvae"], runs["cvae"].data())
+
+
+def test_representation_of_the_smallest_data(runs):
+    run = runs["vae"]
+    data = run.data()
+    y = data.train.y[data.train.index]
+    few = torch.cat([data.train.index[y == 0][:2], data.train.index[y == 1][:2]])
+    small = replace(data, train=replace(data.train, index=few))
+    assert set(representation(run, small)) >= {"neighbours", "probe", "nmi"}
+    with pytest.raises(NotMeasured, match="one label alone"):
+        representation(run, replace(data, train=replace(data.train, index=few[:2])))
+
+
+def test_codes_of_a_split_are_those_of_the_explorer(runs):
+    run = runs["vae"]
+    data = run.data()
+    np.testing.assert_array_equal(encoded(run, data.test), codes(run, data).z)
+    assert drawn(run, data.test).shape == (len(data.test), 3)
