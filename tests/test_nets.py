@@ -6,7 +6,15 @@ from torch import nn
 
 from zspace import recipes
 from zspace.errors import UserError
-from zspace.nets import ConvDecoder, ConvEncoder, NetOptions, UNetDecoder, UNetEncoder, networks
+from zspace.nets import (
+    ConvDecoder,
+    ConvEncoder,
+    NetOptions,
+    UNetDecoder,
+    UNetEncoder,
+    Wanted,
+    networks,
+)
 from zspace.nets.conv import Nearest, Residual, Shift, Transposed, resolutions
 from zspace.nets.unet import Attention, Block, Middle, Tokens
 from zspace.types import Spec
@@ -186,4 +194,4 @@ REFUSED = [
 @pytest.mark.parametrize(("options", "shape", "message"), REFUSED, ids=str)
 def test_what_does_not_suit_is_refused_in_one_sentence(options, shape, message):
     with pytest.raises(UserError, match=message):
-        networks(NetOptions(**options), shape, features=4, latent=2, outputs=shape)
+        networks(NetOptions(**options), Wanted(shape, features=4, latent=2, outputs=shape))

@@ -22,7 +22,7 @@ from zspace.bottlenecks import Bottleneck, Gaussian, Point
 from zspace.errors import UserError, unknown
 from zspace.loop import Player
 from zspace.model import Autoencoder
-from zspace.nets import NetOptions, PatchCritic, networks
+from zspace.nets import NetOptions, PatchCritic, Wanted, networks
 from zspace.objective import Adaptive, Objective, cyclical, from_, warmup
 from zspace.perceptual import Perceptual
 from zspace.priors import StandardNormal
@@ -129,14 +129,9 @@ def _assembled(
     if likelihood not in LIKELIHOODS:
         raise unknown("likelihood", likelihood, LIKELIHOODS)
     p_x = LIKELIHOODS[likelihood][0]()
-    made = networks(
-        NetOptions(**net),
-        data.shape,
-        features=bottleneck.features,
-        latent=latent,
-        outputs=p_x.outputs(data.shape),
-        context=context,
-    )
+    outputs = p_x.outputs(data.shape)
+    wanted = Wanted(data.shape, bottleneck.features, latent, outputs, context)
+    made = networks(NetOptions(**net), wanted)
     return Autoencoder(
         encoder=made.encoder,
         bottleneck=bottleneck,

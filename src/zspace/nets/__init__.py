@@ -3,7 +3,7 @@
 from zspace.nets.conv import ConvDecoder, ConvEncoder, on_device
 from zspace.nets.critic import PatchCritic
 from zspace.nets.mlp import MLP
-from zspace.nets.options import NetOptions, Networks, networks
+from zspace.nets.options import NetOptions, Networks, Wanted, networks
 from zspace.nets.unet import UNetDecoder, UNetEncoder
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "PatchCritic",
     "UNetDecoder",
     "UNetEncoder",
+    "Wanted",
     "networks",
     "on_device",
 ]

@@ -81,59 +81,52 @@ class Networks:
     latent: tuple[int, ...]
 
 
-Build = Callable[[NetOptions, Sequence[int], int, int, Sequence[int], int], Networks]
+@dataclass(frozen=True)
+class Wanted:
+    """What the networks must fit.
+
+    shape: of a sample. features: what the bottleneck wants of the encoder. latent: dimensions (or
+    channels) of a code. outputs: the shape that the likelihood wants. context: columns of c.
+    """
+
+    shape: Sequence[int]
+    features: int
+    latent: int
+    outputs: Sequence[int]
+    context: int = 0
 
 
-def networks(
-    options: NetOptions,
-    shape: Sequence[int],
-    *,
-    features: int,
-    latent: int,
-    outputs: Sequence[int],
-    context: int = 0,
-) -> Networks:
+Build = Callable[[NetOptions, Wanted], Networks]
+
+
+def networks(options: NetOptions, wanted: Wanted) -> Networks:
     """An encoder and a decoder.
 
-    shape: of a sample. features: what the bottleneck wants. latent: dimensions (or channels) of a
-    code. outputs: the shape that the likelihood wants. context: columns of c.
     Raises UserError for options that do not suit each other or the samples.
     """
-    return NETS[options.check().net](options, shape, features, latent, outputs, context)
+    return NETS[options.check().net](options, wanted)
 
 
-def _mlp(
-    options: NetOptions,
-    shape: Sequence[int],
-    features: int,
-    latent: int,
-    outputs: Sequence[int],
-    context: int,
-) -> Networks:
-    hidden = options.hidden
-    encoder = MLP(shape, (features,), hidden=hidden, context=context)
-    decoder = MLP((latent,), outputs, hidden=hidden[::-1], context=context)
-    return Networks(encoder, decoder, (latent,))
+def _mlp(options: NetOptions, wanted: Wanted) -> Networks:
+    hidden, context = options.hidden, wanted.context
+    encoder = MLP(wanted.shape, (wanted.features,), hidden=hidden, context=context)
+    decoder = MLP((wanted.latent,), wanted.outputs, hidden=hidden[::-1], context=context)
+    return Networks(encoder, decoder, (wanted.latent,))
 
 
 def _images(encoder: type[nn.Module], decoder: type[nn.Module], *more: str) -> Build:
     """Networks that keep images as maps; more: names of options that only these read."""
 
-    def build(
-        options: NetOptions,
-        shape: Sequence[int],
-        features: int,
-        latent: int,
-        outputs: Sequence[int],
-        context: int,
-    ) -> Networks:
-        size, spatial = resolutions(shape, len(options.channels))[-1], options.code == "spatial"
-        names = ("channels", "blocks", *more)
-        both: dict[str, Any] = {name: getattr(options, name) for name in names}
-        both |= {"spatial": spatial, "context": context}
+    def build(options: NetOptions, wanted: Wanted) -> Networks:
+        size = resolutions(wanted.shape, len(options.channels))[-1]
+        spatial, latent = options.code == "spatial", wanted.latent
+        both: dict[str, Any] = {
+            name: getattr(options, name) for name in ("channels", "blocks", *more)
+        }
+        both |= {"spatial": spatial, "context": wanted.context}
         return Networks(
-            encoder(shape, features, **both),
-            decoder(latent, outputs, up=options.up, **both),
+            encoder(wanted.shape, wanted.features, **both),
+            decoder(latent, wanted.outputs, up=options.up, **both),
             (latent, *size) if spatial else (latent,),
         )
 
