@@ -19,8 +19,10 @@ from torchmetrics.image.fid import _compute_fid
 from zspace.errors import UserError
 from zspace.evaluate import generation as module
 from zspace.evaluate.codes import drawn, encoded
+from zspace.evaluate.evaluation import ASKED_FOR, SECTIONS
 from zspace.evaluate.frechet import between, frechet
 from zspace.evaluate.generation import generation, images, nearest, novelty
+from zspace.evaluate.inception import inception
 from zspace.evaluate.manifold import manifold
 from zspace.evaluate.measure import NotMeasured
 from zspace.evaluate.representation import balanced, clusters, of_space, representation, scaled
@@ -361,3 +363,37 @@ def test_codes_of_a_split_are_those_of_the_explorer(runs):
     data = run.data()
     np.testing.assert_array_equal(encoded(run, data.test), codes(run, data).z)
     assert drawn(run, data.test).shape == (len(data.test), 3)
+
+
+# Inception
+
+
+class Pixels(torch.nn.Module):
+    """A network whose features are the mean of each quarter of the image."""
+
+    num_features = 4
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(x[:, :1].double() / 255, 2).flatten(1)
+
+
+def test_inception_distance_is_the_frechet_distance_of_its_features(runs):
+    run = runs["vae"]
+    data = run.data()
+    found = inception(run, data, network=Pixels())["fid"]
+    made = images(run, data, len(data.test), None)
+    parts = [
+        Pixels()(torch.round(torch.as_tensor(x) * 255)).numpy() for x in (data.test.images(), made)
+    ]
+    assert found.value == pytest.approx(frechet(*parts), rel=1e-4)
+    assert f"{len(made)} images" in found.about
+
+
+def test_inception_says_what_is_missing(runs, maps, monkeypatch):
+    monkeypatch.setattr("torchmetrics.image.fid._TORCH_FIDELITY_AVAILABLE", False)
+    with pytest.raises(NotMeasured, match=r"pip install 'zspace\[fid\]'"):
+        inception(runs["vae"], runs["vae"].data())
+
+
+def test_inception_is_measured_only_when_it_is_named():
+    assert set(ASKED_FOR) < set(SECTIONS)

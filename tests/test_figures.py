@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 import zspace
 from zspace import figures
+from zspace.evaluate import evaluate
 from zspace.figures import FIGURES
 from zspace.figures.house import short, tighten, title_of
 from zspace.study import Study
@@ -36,15 +38,20 @@ AXES = {
     "holes": 3,
     "interpolation": 1,
     "tweak": FAMILIES,
+    "few-labels": 1,
 }
 FRAMES = {"plane-labels": 10, "training": 2}
 
 
 @pytest.fixture(scope="module")
-def study(runs, planar) -> Study:
-    """Three families at code sizes 2 and 3."""
+def study(runs, planar, tmp_path_factory) -> Study:
+    """Three families at code sizes 2 and 3; one was evaluated."""
     some = [runs["ae"], runs["vae"], runs["cvae"], *planar.values()]
-    return Study(Path("study"), some)
+    folder = tmp_path_factory.mktemp("study")
+    copies = [shutil.copytree(run.path, folder / str(i)) for i, run in enumerate(some)]
+    made = Study(Path("study"), [zspace.load(path) for path in copies])
+    evaluate(made.best("vae"), sections=["representation"])
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +205,7 @@ def test_all_is_drawn_of_codes_that_are_maps(maps):
     drawn = [name for name, drawing in FIGURES.items() if drawing.needs(study) is None]
     assert set(FIGURES) - set(drawn) == {
         "error-per-class", "plane", "plane-by-label", "plane-labels", "holes",
+        "few-labels",
     }  # fmt: skip
     for name in drawn:
         made = figures.draw(name, study)

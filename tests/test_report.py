@@ -21,6 +21,7 @@ from rich.console import Console
 import zspace
 from zspace import cli, commands, explore, grid
 from zspace.errors import UserError
+from zspace.evaluate import evaluate
 from zspace.figures import FIGURES
 from zspace.grid import Grid, parse_choices
 from zspace.progress import Quiet
@@ -115,7 +116,9 @@ def said() -> Console:
 
 @pytest.fixture(scope="module")
 def written(folder: Path, said: Console) -> Path:
-    return write_report(open_study(folder), folder / "report.html", said)
+    study = open_study(folder)
+    evaluate(study.best("vae"), sections=["representation"])
+    return write_report(study, folder / "report.html", said)
 
 
 @pytest.fixture(scope="module")

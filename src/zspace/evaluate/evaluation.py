@@ -37,10 +37,13 @@ SECTIONS = {
     "representation": "representation",
     "generation": "generation",
     "novelty": "generation",
+    "inception": "inception",
     "disentanglement": "disentanglement",
     "anomaly": "anomaly",
 }
 """Each section, a function of that name, and the module of zspace.evaluate that it is in."""
+ASKED_FOR = ("inception",)
+"""Sections that are measured only when they are named."""
 WARNINGS: dict[str, Callable[[Mapping[str, Measure]], str]] = {"latents": collapse}
 """Sentences that a section's numbers call for; empty where they do not."""
 
@@ -60,13 +63,14 @@ def evaluate(
     Sections measured before stay in the file as long as the weights and the data are the same;
     it is written after each section, so that a stop loses only the one at work.
 
-    iw: draws of the importance-weighted bound. sections: names of `SECTIONS`; by default all.
+    iw: draws of the importance-weighted bound. sections: names of `SECTIONS`; by default all but
+    `ASKED_FOR`.
     options: further keywords of a section, by its name. data_dir: where files of named sets lie.
     quiet: False prints a table, and says what was not measured and why.
 
     Raises UserError for an unknown section, a folder that is no run, and a wrong option.
     """
-    wanted = list(dict.fromkeys(sections)) or list(SECTIONS)
+    wanted = list(dict.fromkeys(sections)) or [s for s in SECTIONS if s not in ASKED_FOR]
     given = {name: dict(chosen) for name, chosen in (options or {}).items()}
     for name in (*wanted, *given):
         if name not in SECTIONS:

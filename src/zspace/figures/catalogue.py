@@ -23,6 +23,7 @@ from zspace.figures import (
     learning,
     needs,
     planes,
+    probes,
     quality,
     walks,
 )
@@ -75,6 +76,7 @@ _ALL = (
     Drawing("holes", "Dense and empty parts of a plane", planes.holes, needs.point_plane),
     Drawing("interpolation", "Between two images", walks.interpolation, needs.two_test_images),
     Drawing("tweak", "One code, varied", walks.tweak, needs.test_images),
+    Drawing("few-labels", "What few labels can read", probes.few_labels, probes.evaluated),
     Drawing("training", "While training", learning.training, needs.snapshots, 350),
 )
 FIGURES = {drawing.name: drawing for drawing in _ALL}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zspace import explore
+from zspace.evaluate.evaluation import measures_of, read
 from zspace.figures import needs
 from zspace.report import measures, words
 from zspace.report.facts import Facts
@@ -177,3 +178,22 @@ def posterior(facts: Facts) -> str:
     text += ", and the KL that each dimension costs. " if parts else ". "
     text += words.normality(distances, critical)
     return text + (f" {sentence('; '.join(parts))}" if parts else "")
+
+
+def few_labels(facts: Facts) -> str:
+    """The figure few-labels."""
+    parts = []
+    for f in facts.families:
+        record = read(f.run)
+        found = measures_of(record).get("representation", {}) if record else {}
+        if "probe_100" in found:
+            codes, plain = found["probe_100"].value, found["probe_100_pixels"].value
+            whose = "" if len(facts.families) == 1 else f"{f.label}: "
+            parts.append(
+                f"{whose}{words.percent(codes)} from codes, {words.percent(plain)} from pixels"
+            )
+    text = (
+        "The share of test images that a linear classifier labels rightly, by how many labels it "
+        "was given: what little supervision can read from a code that was learned without. "
+    )
+    return text + (sentence(f"With 100 labels {'; '.join(parts)}") if parts else "")

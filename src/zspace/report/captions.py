@@ -28,5 +28,6 @@ CAPTIONS: dict[str, Callable[[Facts], str]] = {
     "tweak": about_codes.tweak,
     "training": about_codes.training,
     "posterior": about_codes.posterior,
+    "few-labels": about_codes.few_labels,
 }
 """By the name of the figure."""

@@ -63,7 +63,7 @@ PARTS = (
     Part("paths", "Ways through it", "Ways", ("interpolation", "tweak")),
     Part("training", "Watching it learn", "Training", ("training",)),
     Part("regularised", "What regularised means, measured", "Regularised", ("posterior",)),
-    Part("evaluated", "Measured on test images", "Measured", fixed=True),
+    Part("evaluated", "Measured on test images", "Measured", ("few-labels",), fixed=True),
     Part("made", "How this was made", "How made", fixed=True),
 )
 

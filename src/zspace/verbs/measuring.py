@@ -15,6 +15,7 @@ Section = Literal[
     "representation",
     "generation",
     "novelty",
+    "inception",
     "disentanglement",
     "anomaly",
 ]
@@ -39,7 +40,7 @@ def evaluate(
         sampler: Where codes of generated images come from: the prior, or a density fitted on
             codes of training images; auto is the prior where there is a q(z|x), else gmm.
         anomaly: Other data, a name or a path, whose images should stand out.
-        sections: What to measure; by default all that applies.
+        sections: What to measure; by default all that applies, but not inception.
         data_dir: Where files of named data sets lie.
         seed: Seed of all draws.
         quiet: Print no table.
@@ -47,7 +48,8 @@ def evaluate(
     from zspace.evaluate import evaluate
 
     against = {"against": anomaly, **({"data_dir": str(data_dir)} if data_dir else {})}
-    made = {"generation": {"sampler": sampler}, "novelty": {"sampler": sampler}}
+    drawing = ("generation", "novelty", "inception")
+    made = {section: {"sampler": sampler} for section in drawing}
     evaluate(
         run,
         iw=iw,
