@@ -66,8 +66,16 @@ def epochs_axis(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
 
 
+def settled(epochs: int) -> int:
+    """How many epochs are left out of the height of a panel: they would flatten all that follows.
+
+    The first, whose mean is over untrained weights, and the first thirtieth of a long training.
+    """
+    return max(1, round(epochs / 30))
+
+
 def after_the_first(axes: Axes, values: Sequence[float]) -> None:
-    """Limit the y axis to what came after epoch 1, whose mean would flatten all that follows."""
+    """Limit the y axis to the values of settled epochs."""
     if len(values) > 8 and max(values) > min(values):
         margin = 0.05 * (max(values) - min(values))
         axes.set_ylim(min(values) - margin, max(values) + margin)
@@ -85,7 +93,7 @@ def curves(metrics: Sequence[dict[str, Any]], title: str) -> Figure:
             if not np.isnan(values).all():
                 axes.plot(epochs, values, color=colour, label=split, marker=marker)
         plain(axes, term_title(name))
-        later = [line[split] for line in metrics[1:] for split in SPLITS]
+        later = [line[split] for line in metrics[settled(len(metrics)) :] for split in SPLITS]
         after_the_first(axes, [terms[name] for terms in later if name in terms])
         epochs_axis(axes)
         axes.legend(frameon=False, fontsize=SMALL)

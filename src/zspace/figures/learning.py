@@ -19,6 +19,7 @@ from zspace.figures.basic import (
     after_the_first,
     epochs_axis,
     points,
+    settled,
     spread,
     strips,
     term_names,
@@ -64,7 +65,7 @@ def curves(study: Study) -> Figure:
     rows, families = terms(study), list(study.families)
     sizes = sorted({size for family in families for size in study.families[family]})
     colours = dict(zip(sizes, shades(len(sizes)), strict=True))
-    note = "sum over an image, mean over images; the first epoch may lie outside"
+    note = "sum over an image, mean over images; the first epochs may lie outside"
     places, shape = arranged(rows, families)
     width = {1: 6.6, 2: 7.8}.get(shape[1], 3.1 * shape[1])
     fig = figure(width, 2.6 * shape[0] + 0.8, "Training and validation", note)
@@ -116,7 +117,7 @@ def _term(panels: dict[str, Axes], study: Study, name: str, colours: dict[int, A
 def _lines(
     axes: Axes, sizes: dict[int, list[Run]], term: str, colours: dict[int, Any]
 ) -> list[float]:
-    """Validation solid, train dashed, a line a seed; returns all values after the first epoch."""
+    """Validation solid, train dashed, a line a seed; returns the values after the first epochs."""
     values: list[float] = []
     for size, runs in sizes.items():
         for metrics in (run.metrics for run in runs):
@@ -125,7 +126,7 @@ def _lines(
                 y = [line[split].get(term, np.nan) for line in metrics]
                 marker = "o" if len(y) == 1 else ""
                 axes.plot(epochs, y, style, color=colours[size], linewidth=width, marker=marker)
-                values += [value for value in y[1:] if not np.isnan(value)]
+                values += [value for value in y[settled(len(y)) :] if not np.isnan(value)]
     return values
 
 
