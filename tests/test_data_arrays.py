@@ -94,12 +94,17 @@ def epoch(data):
     return Batches(data.train, batch=8, device=torch.device("cpu"), seed=2).epoch(0)
 
 
-def test_the_fingerprint_of_a_file_on_disk_is_of_its_name_and_size(tmp_path):
-    path = npy(tmp_path, bytes_like(40, 4, 5))
-    first = load(path, memory=100).fingerprint
-    assert load(path, memory=100).fingerprint == first
-    npy(tmp_path, bytes_like(41, 4, 5))
-    assert load(path, memory=100).fingerprint != first
+@pytest.mark.parametrize("shape", [(40, 4, 5), (40, 4, 5, 3)])
+@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+def test_the_fingerprint_is_the_same_in_memory_and_on_disk(tmp_path, shape, kind):
+    x = bytes_like(*shape)
+    path = npy(tmp_path, x if kind == np.uint8 else x / 255)
+    lazy, whole = load(path, memory=100), load(path)
+    assert lazy.fingerprint == whole.fingerprint
+    assert lazy.has(whole.fingerprint)
+    x[7, 2, 1] ^= 1
+    npy(tmp_path, x if kind == np.uint8 else x / 255)
+    assert load(path, memory=100).fingerprint != whole.fingerprint
 
 
 X = bytes_like(20, 4, 5)

@@ -1,10 +1,12 @@
 """Images that do not fit the memory: decoded once, found again, made anew when they must be."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -38,9 +40,9 @@ def decoded(monkeypatch):
     """Names of the images that were decoded, in any order."""
     names, decode = [], cache.stream
 
-    def noting(what, sources, work, wish):
+    def noting(what, sources, *rest):
         names.extend(source.name for source in sources)
-        return decode(what, sources, work, wish)
+        return decode(what, sources, *rest)
 
     monkeypatch.setattr(cache, "stream", noting)
     return names
@@ -77,6 +79,37 @@ def test_images_are_decoded_once(photos, decoded, kept):
     (folder,) = kept.iterdir()
     assert folder.name.startswith("photos-")
     assert np.load(folder / "train.npy").shape == (24, 3, 8, 8)
+
+
+@pytest.mark.parametrize("options", [{}, {"size": 5}, {"skip_bad": True}], ids=str)
+def test_the_fingerprint_is_the_same_in_memory_and_on_disk(photos, options):
+    if options.get("skip_bad"):
+        spoil(photos)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        disk, memory = lazy(photos, **options), load(str(photos), **options)
+    assert isinstance(memory.train.x, torch.Tensor)
+    assert disk.fingerprint == memory.fingerprint
+
+
+def test_the_fingerprint_of_names_and_sizes_is_still_known(photos):
+    """As runs noted it whose images lay on disk, before it was of the pixels everywhere."""
+    names = (
+        f"{'ab'[i % 2]}/{i:02}.png/{(photos / 'ab'[i % 2] / f'{i:02}.png').stat().st_size}\n"
+        for i in range(24)
+    )
+    data = lazy(photos)
+    parts = [b"a\nb", b"(24, 3, 8, 8)", "".join(sorted(names)).encode()]
+    parts += [s.index.numpy().tobytes() for s in (data.train, data.validation, data.test)]
+    before = hashlib.sha256(b"".join([*parts, data.train.y.numpy().tobytes()])).hexdigest()
+    assert data.has(before)
+    assert data.has(data.fingerprint)
+    assert not data.has("0" * 64)
+    assert not load(str(photos)).has(before)
+    rewritten(photos)
+    assert data.fingerprint == lazy(photos).fingerprint
+    noisy(photos / "a" / "00.png")
+    assert data.fingerprint != lazy(photos).fingerprint
 
 
 def test_splits_have_a_file_each(tmp_path, kept):

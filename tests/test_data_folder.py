@@ -138,7 +138,9 @@ def damaged(folder):
 @pytest.mark.parametrize("memory", [None, 1.0], ids=["memory", "disk"])
 def test_a_damaged_image_stops_or_is_skipped(tmp_path, memory):
     folder = damaged(tmp_path)
-    with pytest.raises(UserError, match=r"07b\.png' cannot be read: it is no image.*--skip-bad"):
+    with pytest.raises(
+        UserError, match=r"07b\.png' cannot be read: it is no image in PNG.*--skip-bad"
+    ):
         load(folder, memory=memory)
     with pytest.warns(UserWarning, match="2 unreadable files") as caught:
         data = load(folder, memory=memory, skip_bad=True)
@@ -188,15 +190,6 @@ def test_images_over_the_budget_stay_on_disk(tmp_path):
         assert torch.equal(ours.x, theirs.x)
         assert ours.x.stride() == theirs.x.stride()
         assert torch.equal(ours.c, theirs.c)
-
-
-def test_the_fingerprint_of_images_on_disk_is_of_names_and_sizes(tmp_path):
-    for i in range(12):
-        noisy(tmp_path / f"{i:02}.png")
-    prints = [load(str(tmp_path), memory=1).fingerprint for _ in range(2)]
-    (tmp_path / "03.png").rename(tmp_path / "03b.png")
-    prints.append(load(str(tmp_path), memory=1).fingerprint)
-    assert prints[0] == prints[1] != prints[2]
 
 
 def test_images_on_disk_are_found_after_a_change_of_folder(tmp_path, monkeypatch):

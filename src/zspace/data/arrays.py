@@ -9,8 +9,8 @@ y_test (or x_train, y_train, x_test, y_test, as Keras names them), or one array 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,14 @@ import torch
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
-from zspace.data.samples import Data, Part, assemble
+from zspace.data import npy
+from zspace.data.samples import Data, Part, assemble, check
 from zspace.errors import UserError
 
 MOST_CLASSES = 10_000
+LARGE = 1 << 28
+"""Members of more bytes are unpacked once before they are kept."""
+
 _CHUNK = 1 << 24
 
 
@@ -44,9 +48,15 @@ class Mapped:
 
 def load_npy(path: Path, memory: float) -> Data:
     """The images of an .npy file, without labels. Raises UserError for what is no image array."""
+    what = f"'{path.name}'"
     with _readable(path):
+        with path.open("rb") as file:
+            about = npy.header(file, path.stat().st_size)
+        check(path.stem, [_form(about, what)])
         array = open_memmap(path, mode="r")
-    images = _checked_images(array, f"'{path.name}'")
+    if array.dtype != np.uint8:
+        _check_range(_slices(array), what)
+    images = _images(array)
     fits = images.nbytes <= memory
     x = _tensor(images) if fits else Mapped(path.resolve(), images.shape)
     return assemble(path.stem, Part(x), provenance=f"The array file {path.name}.")
@@ -54,20 +64,72 @@ def load_npy(path: Path, memory: float) -> Data:
 
 def load_npz(path: Path, memory: float) -> Data:
     """The arrays of an .npz file. Raises UserError for what is no labelled set of images."""
-    with _readable(path):
-        _check_size(path, memory)
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    arrays = _renamed(arrays, path)
-    train = _part(arrays, "x", "y", path)
-    test = _part(arrays, "x_test", "y_test", path) if "x_test" in arrays else None
-    if test is not None and (train.y is None) != (test.y is None):
-        raise UserError(f"'{path.name}' has labels for one split only; give y and y_test, or none")
-    labels = [part.y for part in (train, test) if part is not None and part.y is not None]
-    count = max((int(y.max()) + 1 for y in labels), default=0)
+    with _readable(path), zipfile.ZipFile(path) as archive:
+        found = _renamed(npy.members(archive), path)
+        wanted = [("x", "y"), *([("x_test", "y_test")] if "x_test" in found else [])]
+        _check_size(
+            path, sum(found[n].file_size for pair in wanted for n in pair if n in found), memory
+        )
+        if len({y in found for _, y in wanted}) > 1:
+            raise UserError(
+                f"'{path.name}' has labels for one split only; give y and y_test, or none"
+            )
+        parts = _Parts(archive, found, path)
+        check(path.stem, [parts.form(x) for x, _ in wanted])
+        train, *test = [parts.read(x, y) for x, y in wanted]
+    count = max(
+        (int(part.y.max()) + 1 for part in (train, *test) if part.y is not None), default=0
+    )
     classes = tuple(map(str, range(count)))
     about = f"The array file {path.name}."
-    return assemble(path.stem, train, test=test, classes=classes, provenance=about)
+    return assemble(
+        path.stem, train, test=test[0] if test else None, classes=classes, provenance=about
+    )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The splits of an .npz whose members go by the names x, y, x_test and y_test."""
+
+    archive: zipfile.ZipFile
+    found: Mapping[str, zipfile.ZipInfo]
+    path: Path
+
+    def form(self, x: str) -> tuple[int, ...]:
+        """The shape (N, C, H, W) of images as their header has it, checked."""
+        return _form(npy.member_header(self.archive, self.found[x]), self._what(x))
+
+    def read(self, x: str, y: str) -> Part:
+        """The images with their labels, if they have some; the labels first, as they are small."""
+        labels = self._labels(y, self.form(x)[0]) if y in self.found else None
+        member, what = self.found[x], self._what(x)
+        with closing(npy.pieces(self.archive, member)) as pieces:
+            if npy.member_header(self.archive, member).dtype != np.uint8:
+                _check_range(pieces, what)
+            elif member.file_size > LARGE:  # its last byte may be as wrong as its first
+                for _ in pieces:
+                    pass
+        return Part(_tensor(_images(npy.read_member(self.archive, member))), labels)
+
+    def _labels(self, y: str, n: int) -> Tensor:
+        """Labels (n,) int64, their header checked before they are read."""
+        about, what = npy.member_header(self.archive, self.found[y]), self._what(y)
+        if about.shape not in ((n,), (n, 1)):
+            raise UserError(
+                f"{what} has shape {about.shape}, but there are {n} images; give one label each"
+            )
+        if about.dtype.kind not in "iu":
+            raise UserError(f"{what} is of type {about.dtype}; labels are integers 0, 1, ...")
+        labels = npy.read_member(self.archive, self.found[y])
+        if labels.min() < 0 or labels.max() >= MOST_CLASSES:
+            raise UserError(
+                f"{what} holds labels from {labels.min()} to {labels.max()}; number the classes "
+                f"from 0 (at most {MOST_CLASSES:,})"
+            )
+        return torch.from_numpy(labels.reshape(n).astype(np.int64))
+
+    def _what(self, name: str) -> str:
+        return f"{name} of '{self.path.name}'"
 
 
 @contextmanager
@@ -78,17 +140,15 @@ def _readable(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # damaged files make both raise almost anything
-        if "pickle" in str(error) or "Python objects" in str(error):
+        why = " ".join(str(error).split()) or type(error).__name__
+        why = f"{why:.300}; save it again with numpy.save or numpy.savez"
+        if "Python objects" in str(error):
             why = "it holds Python objects, which zspace never loads; save it with a number type"
-        else:
-            why = f"{error or type(error).__name__}; save it again with numpy.save or numpy.savez"
         raise UserError(f"'{path}' cannot be read: {why}") from error
 
 
-def _check_size(path: Path, memory: float) -> None:
+def _check_size(path: Path, size: int, memory: float) -> None:
     """An .npz cannot be memory-mapped, and a small one may unpack to anything."""
-    with zipfile.ZipFile(path) as archive:
-        size = sum(member.file_size for member in archive.infolist())
     if size > memory:
         raise UserError(
             f"'{path}' unpacks to {size / 1e9:.1f} GB, over the memory budget of "
@@ -96,25 +156,17 @@ def _check_size(path: Path, memory: float) -> None:
         )
 
 
-def _renamed(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    """The arrays as x, y, x_test, y_test."""
-    if "x" in arrays:
-        return arrays
-    if "x_train" in arrays:
-        return {name.removesuffix("_train"): array for name, array in arrays.items()}
-    if len(arrays) == 1:
-        return {"x": next(iter(arrays.values()))}
-    raise UserError(
-        f"'{path.name}' holds {', '.join(sorted(arrays)) or 'no array'}; "
-        "name the images x and the labels y"
-    )
-
-
-def _part(arrays: dict[str, np.ndarray], x: str, y: str, path: Path) -> Part:
-    images = _tensor(_checked_images(arrays[x], f"{x} of '{path.name}'"))
-    if y not in arrays:
-        return Part(images)
-    return Part(images, _checked_labels(arrays[y], len(images), f"{y} of '{path.name}'"))
+def _renamed(found: dict[str, zipfile.ZipInfo], path: Path) -> dict[str, zipfile.ZipInfo]:
+    """The members as x, y, x_test, y_test."""
+    if "x" in found:
+        return found
+    if "x_train" in found:
+        return {name.removesuffix("_train"): member for name, member in found.items()}
+    if len(found) == 1:
+        return {"x": next(iter(found.values()))}
+    names = ", ".join(sorted(found)) or "no array"
+    names = names if names.isprintable() else "arrays with names that cannot be shown"
+    raise UserError(f"'{path.name}' holds {names:.200}; name the images x and the labels y")
 
 
 def _images(x: np.ndarray) -> np.ndarray:
@@ -132,50 +184,36 @@ def _tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(images, dtype, order="C"))
 
 
-def _checked_images(x: np.ndarray, what: str) -> np.ndarray:
-    """The array as (N, C, H, W), its values checked."""
-    if x.ndim not in (3, 4):
-        raise UserError(
-            f"{what} has shape {x.shape}; give (N, H, W), (N, C, H, W) or (N, H, W, C)"
-        )
-    if x.size == 0:
-        raise UserError(f"{what} is empty: its shape is {x.shape}")
-    images = _images(x)
-    if images.shape[1] not in (1, 3):
-        raise UserError(f"{what} has shape {x.shape}; the channels must be 1 or 3, second or last")
-    if not (x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating)):
-        raise UserError(f"{what} is of type {x.dtype}; save uint8 in 0..255 or floats in [0, 1]")
-    if x.dtype != np.uint8:
-        _check_range(x, what)
-    return images
+def _form(about: npy.Header, what: str) -> tuple[int, ...]:
+    """The shape (N, C, H, W) of images with this header. Raises UserError where it is none."""
+    shape, dtype = about.shape, about.dtype
+    if len(shape) not in (3, 4):
+        raise UserError(f"{what} has shape {shape}; give (N, H, W), (N, C, H, W) or (N, H, W, C)")
+    if 0 in shape:
+        raise UserError(f"{what} is empty: its shape is {shape}")
+    form = _images(np.broadcast_to(np.uint8(0), shape)).shape
+    if form[1] not in (1, 3):
+        raise UserError(f"{what} has shape {shape}; the channels must be 1 or 3, second or last")
+    if dtype != np.uint8 and dtype.kind != "f":
+        raise UserError(f"{what} is of type {dtype}; save uint8 in 0..255 or floats in [0, 1]")
+    return form
 
 
-def _check_range(x: np.ndarray, what: str) -> None:
-    """All floats in [0, 1]; piece by piece, since the array may be larger than the memory."""
-    step = max(1, _CHUNK // max(1, x[0].size))
-    pieces = (x[start : start + step] for start in range(0, len(x), step))
-    bounds = np.array([(piece.min(), piece.max()) for piece in pieces])
-    low, high = bounds[:, 0].min(), bounds[:, 1].max()
-    if not np.isfinite((low, high)).all():
-        raise UserError(f"{what} holds NaN or infinite values; clean it first")
-    if low < 0 or high > 1:
-        raise UserError(
-            f"{what} holds values from {low:g} to {high:g}, but floats must lie in [0, 1]; "
-            "divide by 255 or save as uint8"
-        )
+def _slices(x: np.ndarray) -> Iterator[np.ndarray]:
+    """An array along its first axis piece by piece, since it may be larger than the memory."""
+    step = max(1, _CHUNK // x[0].size)
+    return (x[start : start + step] for start in range(0, len(x), step))
 
 
-def _checked_labels(y: np.ndarray, n: int, what: str) -> Tensor:
-    """Labels (N,) int64, checked against the number of images."""
-    if y.shape not in ((n,), (n, 1)):
-        raise UserError(
-            f"{what} has shape {y.shape}, but there are {n} images; give one label each"
-        )
-    if not np.issubdtype(y.dtype, np.integer):
-        raise UserError(f"{what} is of type {y.dtype}; labels are integers 0, 1, ...")
-    if y.min() < 0 or y.max() >= MOST_CLASSES:
-        raise UserError(
-            f"{what} holds labels from {y.min()} to {y.max()}; number the classes from 0 "
-            f"(at most {MOST_CLASSES:,})"
-        )
-    return torch.from_numpy(y.reshape(n).astype(np.int64))
+def _check_range(pieces: Iterable[np.ndarray], what: str) -> None:
+    """Raise UserError unless all floats lie in [0, 1]; at the first that does not."""
+    low, high = 0.0, 0.0
+    for piece in pieces:
+        low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+        if not np.isfinite(piece).all():
+            raise UserError(f"{what} holds NaN or infinite values; clean it first")
+        if low < 0 or high > 1:
+            raise UserError(
+                f"{what} holds values from {low:g} to {high:g}, but floats must lie in [0, 1]; "
+                "divide by 255 or save as uint8"
+            )

@@ -47,7 +47,7 @@ Decode = Callable[[Source], np.ndarray]
 class Decoded:
     """Images (N, C, H, W) of one split in the cache; see `zspace.data.samples.Lazy`.
 
-    originals: their names and sizes, a line each, which is what the fingerprint is of.
+    originals: their names and sizes, a line each.
     """
 
     path: Path
@@ -107,7 +107,7 @@ class Cache:
             for split, files in self.originals.items()
             for name, size, changed in files
         )
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return hashlib.sha256(os.fsencode("".join(lines))).hexdigest()
 
     def find(self) -> Kept | None:
         """What is there, or None where that is nothing, torn, or of other originals.
@@ -157,7 +157,9 @@ class Cache:
             left_out[split] = []
             with (part / f"{split}.npy").open("wb") as file:
                 _header(file, (len(files), *shape))
-                found = stream("Decoding", files.paths, lambda _, s: decode(s), self.wish)
+                found = stream(
+                    "Decoding", files.paths, lambda _, s: decode(s), self.wish, math.prod(shape)
+                )
                 for i, image in enumerate(found):
                     if isinstance(image, UserError):
                         bad.append(str(image))
@@ -175,7 +177,7 @@ class Cache:
             left_out = set(facts["left_out"][split])
             rows = [i for i in range(len(files)) if i not in left_out]
             lines = [f"{name}/{size}\n" for name, size, _ in self.originals[split]]
-            originals = "".join(sorted(lines[i] for i in rows)).encode()
+            originals = os.fsencode("".join(sorted(lines[i] for i in rows)))
             path, shape = self.folder / f"{split}.npy", (len(rows), *facts["shape"])
             splits[split] = files.keep(rows), Decoded(path.absolute(), shape, originals)
         return Kept(splits, facts["bad"])

@@ -38,6 +38,7 @@ NAMES = (
 )  # fmt: skip
 CROP = 140
 SIZE = 64
+_MOST_BYTES = 1 << 26
 _SPLITS = {"train": "0", "validation": "1", "test": "2"}
 
 
@@ -113,6 +114,8 @@ def _splits(folder: Path, path: Path, rows: dict[str, np.ndarray]) -> dict[str, 
 
 def _lines(path: Path) -> list[str]:
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError("it is too large")
         return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise UserError(f"'{path}' is no text file; fetch it again") from error
+    except ValueError as error:
+        raise UserError(f"'{path}' is no list of images; fetch it again") from error

@@ -7,7 +7,6 @@ Reference: Cohen, Afshar, Tapson, van Schaik. EMNIST: an extension of MNIST to h
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,7 +68,9 @@ def _packed(archive: Path, names: tuple[str, ...]) -> list[np.ndarray]:
                 with content.open(members[f"{name}.gz"]) as file:
                     arrays.append(idx.parse(file, archive / name, axes=axes))
             return arrays
+    except UserError:
+        raise
     except KeyError as error:
         raise UserError(f"'{archive}' holds no {error.args[0]}; fetch it again") from error
-    except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
+    except Exception as error:  # damaged archives make zipfile raise almost anything
         raise UserError(f"'{archive}' cannot be read: {error}; fetch it again") from error

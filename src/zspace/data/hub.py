@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zspace.data.folder import gather
+from zspace.data.images import opened
 from zspace.data.layout import SPLITS, Files
 from zspace.data.passes import Wish
 from zspace.data.samples import Data, assemble
@@ -39,7 +40,10 @@ class Encoded:
         value = self.column[self.row].as_py()
         if value is None:
             raise ValueError("there is none in this row")
-        return value["bytes"] or Path(value["path"]).read_bytes()
+        if value["bytes"]:
+            return value["bytes"]
+        with opened(Path(value["path"])) as file:
+            return file.read()
 
 
 def lasting(given: str) -> str:

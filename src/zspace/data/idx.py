@@ -3,17 +3,18 @@
     0 0 8 n | n sizes, 4 bytes each, big endian | unsigned bytes, the last axis fastest
 
 A header is a claim: nothing is allocated from it. The bytes that are there are read, never more
-than the claim by one, and then compared with it.
+than the claim by one, and then compared with it; a large claim before anything is kept.
 """
 
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +24,10 @@ from zspace.errors import UserError
 
 UBYTE = 0x08
 MOST_BYTES = 1 << 32
+LARGE = 1 << 27
 _PIECE = 1 << 20
+
+T = TypeVar("T")
 
 Found = tuple[Path, ...]
 """The files of a set: here train images, train labels, test images, test labels."""
@@ -55,6 +59,7 @@ def pair(images: Path, labels: Path, classes: int) -> Part:
 
     Raises UserError for unequal numbers, labels beyond the classes, and whatever `read` raises.
     """
+    _check_counts(shape(images, axes=3)[0], shape(labels, axes=1)[0], images, labels)
     return joined(read(images, axes=3), read(labels, axes=1), images, labels, classes)
 
 
@@ -66,13 +71,24 @@ def read_set(files: Found, classes: int) -> tuple[Part, Part]:
 
 def joined(x: np.ndarray, y: np.ndarray, images: Path, labels: Path, classes: int) -> Part:
     """Images (N, H, W) and labels (N,), checked against each other, as a storage (N, 1, H, W)."""
-    if len(x) != len(y):
-        raise UserError(f"'{images}' holds {len(x)} images but '{labels}' {len(y)} labels")
+    _check_counts(len(x), len(y), images, labels)
     if x.size == 0:
         raise UserError(f"'{images}' holds no pixels: its sizes are {x.shape}")
     if y.max() >= classes:
         raise UserError(f"'{labels}' holds the label {y.max()}, but there are {classes} classes")
     return Part(torch.from_numpy(x).unsqueeze(1), torch.from_numpy(y.astype(np.int64)))
+
+
+def _check_counts(n: int, labelled: int, images: Path, labels: Path) -> None:
+    if n != labelled:
+        raise UserError(
+            f"'{images}' holds {n} images but '{labels}' {labelled} labels; fetch both again"
+        )
+
+
+def shape(path: Path, *, axes: int) -> tuple[int, ...]:
+    """The sizes that the header claims; nothing else is read. Raises UserError as `read` does."""
+    return _opened(path, lambda file: _parsed(file, path, lambda c: _header(c, path, axes)))
 
 
 def read(path: Path, *, axes: int) -> np.ndarray:
@@ -81,21 +97,29 @@ def read(path: Path, *, axes: int) -> np.ndarray:
     Raises UserError, naming the file, for anything else: a wrong magic number, another type, a
     header that does not match the bytes, a damaged gzip stream.
     """
+    return _opened(path, lambda file: parse(file, path, axes=axes))
+
+
+def _opened(path: Path, work: Callable[[IO[bytes]], T]) -> T:
     try:
         with path.open("rb") as file:
-            return parse(file, path, axes=axes)
+            return work(file)
     except OSError as error:
         raise UserError(f"'{path}' cannot be read as IDX: {error}; fetch it again") from error
 
 
 def parse(file: IO[bytes], path: Path, *, axes: int) -> np.ndarray:
     """The same from an open file that can be read from its start again, a zip's member say."""
+    return _parsed(file, path, lambda content: _body(content, path, _header(content, path, axes)))
+
+
+def _parsed(file: IO[bytes], path: Path, work: Callable[[Any], T]) -> T:
+    """The work on the content of the file, which may be gzipped."""
     # By content rather than by suffix: browsers unpack a .gz and keep its name.
     gzipped = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     try:
-        content: Any = gzip.GzipFile(fileobj=file) if gzipped else file
-        return _body(content, path, _header(content, path, axes))
+        return work(gzip.GzipFile(fileobj=file) if gzipped else file)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"'{path}' cannot be read as IDX: {error}; fetch it again") from error
 
@@ -114,17 +138,32 @@ def _header(file: IO[bytes], path: Path, axes: int) -> tuple[int, ...]:
 
 
 def _body(file: IO[bytes], path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    claim = 1
-    for size in shape:  # Python integers: no overflow
-        claim *= size
+    claim = math.prod(shape)
     if claim > MOST_BYTES:
         raise UserError(f"'{path}' claims {claim:,} bytes, sizes {shape}; its header is damaged")
+    if claim > LARGE:
+        start = file.tell()
+        _check_length(sum(map(len, _pieces(file, claim))), path, shape)
+        file.seek(start)
     content = bytearray()
-    while len(content) <= claim and (piece := file.read(_PIECE)):
+    for piece in _pieces(file, claim):
         content += piece
-    if len(content) != claim:
-        there = f"{len(content):,}" if len(content) < claim else "more"
-        raise UserError(
-            f"'{path}' claims {claim:,} bytes, sizes {shape}, but holds {there}; fetch it again"
-        )
+    _check_length(len(content), path, shape)
     return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _pieces(file: IO[bytes], claim: int) -> Iterator[bytes]:
+    """What is there, a megabyte at a time, until it is more than the claim."""
+    there = 0
+    while there <= claim and (piece := file.read(_PIECE)):
+        there += len(piece)
+        yield piece
+
+
+def _check_length(there: int, path: Path, shape: tuple[int, ...]) -> None:
+    claim = math.prod(shape)
+    if there != claim:
+        raise UserError(
+            f"'{path}' claims {claim:,} bytes, sizes {shape}, but holds "
+            f"{f'{there:,}' if there < claim else 'more'}; fetch it again"
+        )

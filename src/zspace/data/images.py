@@ -3,17 +3,23 @@
 Transparency is laid over white, EXIF orientation is applied, 16-bit grey is scaled to 8, and an
 animation gives its first frame. A crop P keeps the centre P x P at most. After it, a size S
 resizes the shorter side to S (Lanczos, antialiased) and crops the centre S x S.
+
+A header is a claim, held against limits before a pixel is decoded. An image takes about 12 bytes
+a pixel while it is decoded, so that one at the limit stays below 512 MB; all threads together have
+no more than `MOST_PIXELS` in work.
 """
 
 from __future__ import annotations
 
+import stat
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import IO, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -21,10 +27,28 @@ from PIL import Image, ImageOps
 from zspace.errors import UserError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+"""What content may be, whatever the name says: Pillow would hand EPS to an interpreter."""
+
+MOST_PIXELS = 40_000_000
+MOST_BYTES = 1 << 28
+MOST_SCANS = 200
+"""Passes of a progressive JPEG, each of which costs as much as the whole image; usual are 10."""
+
+_BAND = 1 << 20
 _SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _GREY = frozenset({"1", "L", "LA", "La"}) | _SIXTEEN_BIT
 _ORIENTATION = 0x0112
 _TURNED = frozenset({5, 6, 7, 8})
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 T = TypeVar("T")
 
@@ -52,9 +76,32 @@ class Look:
     grey: bool
 
 
+class Room:
+    """Units that threads share; who wants more than are left waits."""
+
+    def __init__(self, units: int) -> None:
+        self._free, self._changed = units, threading.Condition()
+
+    @contextmanager
+    def taken(self, units: int) -> Iterator[None]:
+        """Within it, so many units are taken; more than there are in all would wait forever."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= units)
+            self._free -= units
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += units
+                self._changed.notify_all()
+
+
+_room = Room(MOST_PIXELS)
+
+
 @contextmanager
 def strict() -> Iterator[None]:
-    """Within it, Pillow's size limit is an error and its other remarks are silent.
+    """Within it, Pillow's own size limit is an error and its other remarks are silent.
 
     To be entered once around all threads: the warning filters belong to the whole process.
     """
@@ -76,17 +123,58 @@ def decode(source: Source, channels: int, size: int | None, crop: int | None = N
 
 def _guarded(source: Source, work: Callable[[Image.Image], T]) -> T:
     try:
-        file = source if isinstance(source, Path) else BytesIO(source.read())
-        with Image.open(file) as image:
+        with opened(source) as file, Image.open(file, formats=FORMATS) as image:
+            _check_claims(image, file)
             return work(image)
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
-        why = str(error) or type(error).__name__
+        why = " ".join(str(error).split())[:300] or type(error).__name__
         if isinstance(error, Image.UnidentifiedImageError):
-            why = "it is no image that Pillow knows"
+            why = "it is no image in PNG, JPEG, BMP, GIF, WebP or TIFF"
         raise UserError(
             f"image '{source}' cannot be read: {why}; repair or remove it, or skip such files "
             "with --skip-bad"
         ) from error
+
+
+def opened(source: Source) -> IO[bytes]:
+    """An encoded image. Raises ValueError for a pipe, which might never end, and for too much."""
+    if isinstance(source, Path):
+        found = source.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is no file, but a folder, a pipe or a device")
+        _check_bytes(found.st_size)
+        return source.open("rb")
+    _check_bytes(source.size)
+    return BytesIO(source.read())
+
+
+def _check_bytes(size: int) -> None:
+    if size > MOST_BYTES:
+        raise ValueError(f"it holds {size:,} bytes, but at most {MOST_BYTES:,} are read")
+
+
+def _check_claims(image: Image.Image, file: IO[bytes]) -> None:
+    """Raises ValueError for a header whose image would take far too much memory or time."""
+    width, height = image.size
+    if _units(image) > MOST_PIXELS:
+        raise ValueError(
+            f"it is {width} x {height}, but at most {MOST_PIXELS:,} pixels are decoded, "
+            "two thirds of that in WebP "
+            "(it may be a decompression bomb): make it smaller"
+        )
+    if image.info.get("progressive"):
+        there = file.tell()
+        file.seek(0)
+        scans = file.read().count(b"\xff\xda")
+        file.seek(there)
+        if scans > MOST_SCANS:
+            raise ValueError(f"it is a JPEG of {scans} scans: save it again")
+
+
+def _units(image: Image.Image) -> int:
+    """Its pixels; in WebP, whose decoder keeps copies of the canvas, as if they were more."""
+    pixels = image.width * image.height
+    return pixels * 3 // 2 if image.format == "WEBP" else pixels
 
 
 def _look(image: Image.Image) -> Look:
@@ -105,13 +193,17 @@ def _is_grey(image: Image.Image) -> bool:
 
 
 def _decode(image: Image.Image, channels: int, size: int | None, crop: int | None) -> np.ndarray:
-    flat = _eight_bit(image) if image.mode in _SIXTEEN_BIT else _over_white(image)
-    flat = ImageOps.exif_transpose(flat).convert("L" if channels == 1 else "RGB")
-    if crop is not None:
-        flat = _centre(flat, crop)
-    if size is not None and flat.size != (size, size):
-        flat = ImageOps.fit(flat, (size, size), Image.Resampling.LANCZOS)
-    array = np.asarray(flat)
+    with _room.taken(_units(image)):
+        flat = _eight_bit(image) if image.mode in _SIXTEEN_BIT else _over_white(image)
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        flat = flat if turn is None else flat.transpose(turn)
+        mode = "L" if channels == 1 else "RGB"
+        flat = flat if flat.mode == mode else flat.convert(mode)
+        if crop is not None:
+            flat = _centre(flat, crop)
+        if size is not None and flat.size != (size, size):
+            flat = ImageOps.fit(flat, (size, size), Image.Resampling.LANCZOS)
+        array = np.array(flat)
     # Copied into this order: numpy would otherwise stack images to a batch with channels last.
     return array[None] if channels == 1 else np.ascontiguousarray(np.moveaxis(array, 2, 0))
 
@@ -123,25 +215,37 @@ def _centre(image: Image.Image, side: int) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The image from the top down in pieces of about a megapixel, each with its first row.
+
+    Work on wide numbers or several copies at once then takes little beside the image itself.
+    """
+    image.load()
+    rows = max(1, _BAND // max(1, image.width))
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
 def _eight_bit(image: Image.Image) -> Image.Image:
     """16-bit grey as 8-bit: 65535 becomes 255. Pillow's own conversion would clip at 255."""
-    wide = np.asarray(image).astype(np.int64)
-    if wide.min() < 0 or wide.max() > 0xFFFF:
-        raise ValueError(f"its values run from {wide.min()} to {wide.max()}, beyond 16 bits")
-    return _as_before(image, Image.fromarray(((wide + 128) // 257).astype(np.uint8)))
+    flat = Image.new("L", image.size)
+    for top, band in _bands(image):
+        wide = np.asarray(band).astype(np.int64)
+        if wide.min() < 0 or wide.max() > 0xFFFF:
+            raise ValueError(f"its values run from {wide.min()} to {wide.max()}, beyond 16 bits")
+        flat.paste(Image.fromarray(((wide + 128) // 257).astype(np.uint8)), (0, top))
+    return flat
 
 
 def _over_white(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers; save it with 8 or 16 bits")
     if not image.has_transparency_data:
+        image.load()
         return image
-    picture = image.convert("RGBA")
-    white = Image.new("RGBA", picture.size, "white")
-    return _as_before(image, Image.alpha_composite(white, picture))
-
-
-def _as_before(image: Image.Image, changed: Image.Image) -> Image.Image:
-    """The changed image with the orientation of the original, which is still to be applied."""
-    changed.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
-    return changed
+    flat = Image.new("RGB", image.size)
+    for top, band in _bands(image):
+        picture = band.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        flat.paste(Image.alpha_composite(white, picture).convert("RGB"), (0, top))
+    return flat

@@ -87,7 +87,7 @@ def _images(paths: Iterable[Path]) -> list[Path]:
 
 def _files(folder: Path) -> Files:
     loose = _images(_visible(folder))
-    groups = {path.name: _below(path) for path in _visible(folder) if path.is_dir()}
+    groups = {path.name: _below(path) for path in _visible(folder) if _is_group(path)}
     groups = {name: paths for name, paths in groups.items() if paths}
     if loose and groups:
         raise UserError(
@@ -100,6 +100,20 @@ def _files(folder: Path) -> Files:
         raise UserError(_nothing(folder))
     pairs = [(path, name) for name, paths in groups.items() for path in paths]
     return Files(tuple(path for path, _ in pairs), tuple(name for _, name in pairs))
+
+
+def _is_group(path: Path) -> bool:
+    """Whether it is a class folder. Raises UserError for a link that leads back, and a wild name.
+
+    A link to a folder elsewhere is one; below it, links are not followed.
+    """
+    if not path.is_dir():
+        return False
+    if path.is_symlink() and path.resolve() in (here := path.parent.resolve(), *here.parents):
+        raise UserError(f"'{path}' is a link to a folder that holds it; remove the link")
+    if not path.name.isprintable():
+        raise UserError(f"folder {str(path)!r} has a name that cannot be shown; rename it")
+    return True
 
 
 def _below(folder: Path) -> list[Path]:

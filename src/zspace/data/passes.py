@@ -19,6 +19,8 @@ from zspace.errors import UserError
 
 _TASK = 64
 _AHEAD = 4
+_WAITING = 1 << 27
+"""Bytes of results that may wait for the reader, all threads together."""
 
 T = TypeVar("T")
 
@@ -63,9 +65,16 @@ def each(
 
 
 def stream(
-    what: str, sources: Sequence[Source], work: Callable[[int, Source], T], wish: Wish
+    what: str,
+    sources: Sequence[Source],
+    work: Callable[[int, Source], T],
+    wish: Wish,
+    nbytes: int = 0,
 ) -> Iterator[T | UserError]:
-    """The results as they come, in order; no more than a few tasks are worked on ahead."""
+    """The results as they come, in order; no more than a few tasks are worked on ahead.
+
+    nbytes: what one result takes; of large ones, fewer wait for the reader.
+    """
 
     def one(i: int) -> T | UserError:
         try:
@@ -78,9 +87,11 @@ def stream(
     def every(task: range) -> list[T | UserError]:
         return [one(i) for i in task]
 
-    starts = range(0, len(sources), _TASK)
-    tasks = [range(start, min(start + _TASK, len(sources))) for start in starts]
+    most = _WAITING // max(1, nbytes)
+    step = min(_TASK, max(1, most // 8))
+    tasks = [range(len(sources))[at : at + step] for at in range(0, len(sources), step)]
     threads = max(1, min(8, os.cpu_count() or 1, len(tasks)))
+    ahead = min(_AHEAD * threads, most // step)
     waiting: deque[Future[list[T | UserError]]] = deque()
     with (
         images.strict(),
@@ -90,7 +101,7 @@ def stream(
         try:
             for task in tasks:
                 waiting.append(pool.submit(every, task))
-                if len(waiting) > _AHEAD * threads:
+                if len(waiting) > ahead:
                     yield from _first(waiting, advance)
             while waiting:
                 yield from _first(waiting, advance)

@@ -11,7 +11,8 @@ its own test samples gives 10% of the rest to validation; one without gives 10% 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -25,6 +26,7 @@ from zspace.types import Spec
 
 SPLIT_SEED = 20240229
 FEWEST = 10
+_PIECE = 1 << 24
 
 
 class Lazy(Protocol):
@@ -38,7 +40,7 @@ class Lazy(Protocol):
         """The images (B, C, H, W) of rows (B,), uint8 or float32 in [0, 1]."""
 
     def identity(self) -> Iterator[bytes]:
-        """What the fingerprint hashes in place of the pixels: names and sizes of the files."""
+        """Names and sizes of the files; see `Data.has`."""
 
 
 Storage = Tensor | Lazy
@@ -122,14 +124,25 @@ class Data:
     def fingerprint(self) -> str:
         """SHA-256 over shapes, pixels, labels, attributes and splits.
 
-        For a storage on disk the names and sizes of its files, sorted, stand for the pixels:
-        reading every file would take minutes.
+        It is the same wherever the images are held, which hangs on the memory that is free.
         """
+        return self._digest(_pixels)
+
+    def has(self, fingerprint: str) -> bool:
+        """Whether that is the fingerprint of these data.
+
+        Where images are on disk, it may also be the one of earlier runs, in which the names and
+        sizes of the files stood for the pixels.
+        """
+        return fingerprint == self.fingerprint or fingerprint == self._digest(_names)
+
+    def _digest(self, of: Callable[[Storage], Iterator[bytes | memoryview]]) -> str:
+        """SHA-256 over all, where ``of`` gives what each storage adds."""
         digest = hashlib.sha256("\n".join((*self.classes, *self.attributes)).encode())
         splits = (self.train, self.validation, self.test)
         for x in _once(split.x for split in splits):
             digest.update(repr(tuple(x.shape)).encode())
-            for part in [_content(x)] if isinstance(x, Tensor) else x.identity():
+            for part in of(x):
                 digest.update(part)
         for split in splits:
             digest.update(_content(split.index))
@@ -137,6 +150,21 @@ class Data:
             for y in _once(y for y in told if y is not None):
                 digest.update(_content(y))
         return digest.hexdigest()
+
+
+def _pixels(x: Storage) -> Iterator[bytes | memoryview]:
+    """The pixels in the order of the storage; from disk in pieces of a few megabytes."""
+    if isinstance(x, Tensor):
+        yield _content(x)
+        return
+    step = max(1, _PIECE // math.prod(x.shape[1:]))
+    for start in range(0, x.shape[0], step):
+        yield _content(x.read(torch.arange(start, min(start + step, x.shape[0]))))
+
+
+def _names(x: Storage) -> Iterator[bytes | memoryview]:
+    """The names and sizes of files on disk, the pixels of what is in memory."""
+    return _pixels(x) if isinstance(x, Tensor) else x.identity()
 
 
 def _once(things: Iterable) -> list:
@@ -182,7 +210,7 @@ def assemble(
     Raises UserError for fewer than 10 samples, and for splits whose images differ in shape.
     """
     given = [part for part in (train, validation, test) if part is not None]
-    _check(name, given)
+    check(name, [tuple(part.x.shape) for part in given])
     rest = _permutation(len(train))
     rest, last = _cut(rest, test is None)
     rest, middle = _cut(rest, validation is None)
@@ -210,17 +238,18 @@ def _cut(rows: Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
     return rows[n:], rows[:n].sort().values
 
 
-def _check(name: str, parts: list[Part]) -> None:
-    sizes = [len(part) for part in parts]
+def check(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Raise UserError where storages of these shapes (N, C, H, W), train first, are no data."""
+    sizes = [shape[0] for shape in shapes]
     # Each split that is not given is cut from train, which must keep a sample itself.
-    if sum(sizes) < FEWEST or sizes[0] < 4 - len(parts) or min(sizes) < 1:
+    if sum(sizes) < FEWEST or sizes[0] < 4 - len(sizes) or min(sizes) < 1:
         raise UserError(
             f"data '{name}' hold {sum(sizes)} samples, {sizes[0]} of them for training; "
             f"give at least {FEWEST}, so that train, validation and test each get one"
         )
-    shapes = {tuple(part.x.shape[1:]) for part in parts}
-    if len(shapes) > 1:
+    images = {shape[1:] for shape in shapes}
+    if len(images) > 1:
         raise UserError(
             f"the splits of '{name}' differ in shape (C, H, W): "
-            f"{' and '.join(map(str, sorted(shapes)))}; give all samples one shape"
+            f"{' and '.join(map(str, sorted(images)))}; give all samples one shape"
         )

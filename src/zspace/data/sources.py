@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,8 +20,11 @@ from zspace.data.folder import load_folder
 from zspace.data.holdout import without
 from zspace.data.layout import ARCHIVES
 from zspace.data.passes import Wish
-from zspace.data.samples import Data, Part, assemble
+from zspace.data.samples import Data, Part, assemble, check
 from zspace.errors import UserError, nearest
+
+MOST_SIDE = 4096
+"""The largest --size: an image of it still fits the memory many times over."""
 
 
 class Source(NamedTuple):
@@ -61,13 +65,15 @@ def load(
         >>> len(data.train), len(data.validation), len(data.test), data.spec.shape
         (4050, 450, 500, (1, 28, 28))
     """
-    if size is not None and size < 1:
-        raise UserError(f"--size is the side of an image in pixels, at least 1, but is {size}")
+    if size is not None and not 1 <= size <= MOST_SIDE:
+        raise UserError(
+            f"--size is the side of an image in pixels, 1 to {MOST_SIDE:,}, but is {size}"
+        )
     if channels not in (None, 1, 3):
         raise UserError(f"channels must be 1 (grey) or 3 (RGB), but is {channels}")
     budget = _budget() if memory is None else memory
     wish = Wish(size, channels, skip_bad, budget, quiet)
-    path = Path(name_or_path).expanduser()
+    path = Path(os.path.expanduser(name_or_path))  # pathlib's raises where a user is unknown
     try:
         if name_or_path in KNOWN:
             data = _load_known(name_or_path, data_dir, wish)
@@ -76,7 +82,7 @@ def load(
         else:
             data = _load_path(path, name_or_path, wish)
     except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {error}") from error
+        raise UserError(f"'{path!s:.200}' cannot be read: {error!s:.300}") from error
     return without(data, hold_out_class)
 
 
@@ -167,12 +173,20 @@ def _packaged() -> Part:
     return Part(torch.from_numpy(x).unsqueeze(1), torch.from_numpy(y.astype(np.int64)))
 
 
-def _own_idx(path: Path, files: idx.Found) -> Data:
+def _own_idx(path: Path, files: idx.Found, memory: float) -> Data:
     """A folder of the user's with the four IDX files of a set, whatever set it is."""
-    most = max(int(idx.read(labels, axes=1).max(initial=0)) for labels in files[1::2])
-    train, test = idx.read_set(files, most + 1)
+    name = path.resolve().name
+    claims = [idx.shape(images, axes=3) for images in files[::2]]
+    if (size := sum(map(math.prod, claims))) > memory:
+        raise UserError(
+            f"the IDX files of '{path}' unpack to {size / 1e9:.1f} GB, over the memory budget of "
+            f"{memory / 1e9:.1f} GB; save the images as an .npy, which is read from disk"
+        )
+    check(name, [(n, 1, *sides) for n, *sides in claims])
+    train, test = idx.read_set(files, 256)
+    most = max(int(part.y.max()) for part in (train, test) if part.y is not None)
     return assemble(
-        name := path.resolve().name,
+        name,
         train,
         test=test,
         classes=tuple(map(str, range(most + 1))),
@@ -185,11 +199,13 @@ def _load_path(path: Path, given: str, wish: Wish) -> Data:
         raise UserError(_missing(given))
     if path.is_dir():
         quartet = idx.find(path)
-        return (
-            load_folder(path, wish) if quartet is None else _fixed(_own_idx(path, quartet), wish)
-        )
+        if quartet is None:
+            return load_folder(path, wish)
+        return _fixed(_own_idx(path, quartet, wish.memory), wish)
     by_suffix: dict[str, Callable[[Path, float], Data]] = {".npz": load_npz, ".npy": load_npy}
     reader = by_suffix.get(path.suffix.lower())
+    if not path.is_file():
+        raise UserError(f"'{given}' is no file, but a pipe or a device; {_CHOICE}")
     if reader is not None:
         return _fixed(reader(path, wish.memory), wish)
     if path.suffix.lower() in ARCHIVES:

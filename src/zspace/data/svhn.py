@@ -6,6 +6,7 @@ unsupervised feature learning. NIPS workshop 2011.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from zspace.errors import UserError
 
 NAMES = ("train_32x32.mat", "test_32x32.mat")
 SIDE = 32
+MOST_BYTES = 1 << 31
+"""Of X; the largest set of SVHN, extra, has 1.6 GB."""
 
 
 def find(folder: Path) -> Found | None:
@@ -32,9 +35,12 @@ def read_set(files: Found, classes: int) -> tuple[Part, Part]:
 
 
 def _part(path: Path, classes: int) -> Part:
-    from scipy.io import loadmat  # slow to import
+    from scipy.io import loadmat, whosmat  # slow to import
 
     try:
+        claims = {name: shape for name, shape, _ in whosmat(path)}
+        if math.prod(claims["X"]) > MOST_BYTES or math.prod(claims["y"]) > MOST_BYTES // SIDE**2:
+            raise ValueError(f"it claims X {claims['X']} and y {claims['y']}")
         content = loadmat(path, variable_names=("X", "y"))
         x, y = content["X"], content["y"].reshape(-1)
     except Exception as error:  # damaged files make scipy raise almost anything

@@ -1,0 +1,229 @@
+"""Run folders and studies that no honest program writes, by name: see `test_hostile.py`.
+
+`RUNS` change a finished run, `UNFINISHED` one that could be resumed, `STUDIES` a study of one run.
+The SHA-256 in each file is right, where it has a place for one: an attacker can count as well.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from zspace import seals
+
+RECORD, WEIGHTS, MANIFEST = "run.json", "model.safetensors", "state/manifest.json"
+Change = Callable[[Path], object]
+DEEP = b"[" * 100_000
+HUGE = b'{"format": 1' + b"0" * 5000 + b"}"
+
+
+def changed(record: dict[str, Any], where: str, value: Any) -> dict[str, Any]:
+    """The record with another value at a path of keys."""
+    record = copy.deepcopy(record)
+    *parents, key = where.split("/")
+    level = record
+    for parent in parents:
+        level = level[parent]
+    level[key] = value
+    return record
+
+
+def record(where: str, value: Any) -> Change:
+    """Sets one value of run.json."""
+    return lambda folder: seals.write_json(
+        folder / RECORD, changed(seals.read_json(folder / RECORD), where, value)
+    )
+
+
+def put(name: str, content: bytes) -> Change:
+    """Replaces one file."""
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def folder_called(name: str) -> Change:
+    def change(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).mkdir()
+
+    return change
+
+
+def linked(name: str) -> Change:
+    """A link that leads to itself."""
+
+    def change(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(name)
+
+    return change
+
+
+def piped(name: str) -> Change:
+    def change(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+
+    return change
+
+
+def tensors(**named: torch.Tensor) -> Change:
+    """Other weights, in a run whose weights are known by their own SHA-256."""
+
+    def change(folder: Path) -> None:
+        record("status", "running")(folder)
+        seals.write_tensors(folder / WEIGHTS, named, {})
+
+    return change
+
+
+def header(length: int, content: bytes = b"{}") -> bytes:
+    """The start of a safetensors file."""
+    return struct.pack("<Q", length) + content
+
+
+RUNS: dict[str, tuple[Change, str]] = {
+    "record empty": (put(RECORD, b""), "not valid JSON"),
+    "record text": (put(RECORD, b"hello"), "not valid JSON"),
+    "record wrong UTF-8": (put(RECORD, b'{"format": "\xff\xfe"}'), "damaged"),
+    "record deep": (put(RECORD, DEEP), "not valid JSON"),
+    "record of 5,000 digits": (put(RECORD, HUGE), "damaged"),
+    "record list": (put(RECORD, b"[]"), "damaged"),
+    "record NaN": (put(RECORD, b'{"format": NaN}'), "damaged"),
+    "record twice format": (put(RECORD, b'{"format": 1, "format": "a"}'), "damaged"),
+    "record folder": (folder_called(RECORD), "is not a run"),
+    "record link to itself": (linked(RECORD), "is not a run"),
+    "record pipe": (piped(RECORD), "is not a run"),
+    "format text": (record("format", "1"), "names no format"),
+    "format 10^30": (record("format", 10**30), "newer than this one"),
+    "format None": (record("format", None), "names no format"),
+    "job None": (record("job", None), "has no job"),
+    "job empty": (record("job", {}), "not complete"),
+    "data of the job text": (record("job/data", "../.."), "run.json"),
+    "arguments list": (record("job/arguments", [1]), "run.json"),
+    "settings number": (record("job/settings", 1), "run.json"),
+    "recipe unknown": (record("job/recipe", "../../etc"), "recipe"),
+    "recipe number": (record("job/recipe", 1), "run.json|recipe"),
+    "latent 10^12": (record("job/arguments/latent", 10**12), "fit|latent"),
+    "latent 10^30": (record("job/arguments/latent", 10**30), "fit|latent"),
+    "latent -1": (record("job/arguments/latent", -1), "latent"),
+    "latent NaN": (record("job/arguments/latent", float("nan")), "latent"),
+    "latent text": (record("job/arguments/latent", "2"), "give a whole number"),
+    "hidden 10^9": (record("job/arguments/hidden", [10**9, 10**9]), "fit|hidden"),
+    "hidden nested": (record("job/arguments/hidden", [[[4]]]), "hidden"),
+    "lr NaN": (record("job/settings/lr", float("nan")), "lr is nan"),
+    "lr None": (record("job/settings/lr", None), "lr"),
+    "betas None": (record("job/settings/betas", None), "betas"),
+    "epochs text": (record("job/settings/epochs", "x"), "give a whole number"),
+    "unknown setting": (record("job/settings/nonsense", 1), "nonsense"),
+    "shape text": (record("data/shape", "abc"), "shape"),
+    "shape infinite": (record("data/shape", [float("inf"), 4, 5]), "shape"),
+    "shape of 10^15 pixels": (record("data/shape", [1, 10**7, 10**8]), "fit|shape"),
+    "shape negative": (record("data/shape", [-1, 4, 5]), "fit|shape"),
+    "shape of one axis": (record("data/shape", [5]), "fit|shape"),
+    "classes number": (record("data/classes", 7), "classes"),
+    "status list": (record("status", []), "has no status"),
+    "files list": (record("files", []), "has no files"),
+    "file number": (record("files/model.safetensors", 7), "damaged"),
+    "no weights": (lambda folder: (folder / WEIGHTS).unlink(), "missing"),
+    "weights folder": (folder_called(WEIGHTS), "cannot read|damaged"),
+    "weights empty": (put(WEIGHTS, b""), "damaged"),
+    "weights 2^63": (put(WEIGHTS, header(2**63)), "damaged"),
+    "weights pickled": (put(WEIGHTS, b"\x80\x04cos\nsystem\n(S'true'\ntR."), "damaged"),
+    "weights of another model": (tensors(a=torch.zeros(3)), "do not fit"),
+    "weights of no numbers": (tensors(), "do not fit"),
+}
+
+
+def state(**values: Any) -> Change:
+    """A checkpoint with these values, and no manifest."""
+
+    def change(folder: Path) -> None:
+        named = {name: value for name, value in values.items() if torch.is_tensor(value)}
+        seals.write_tensors(
+            folder / "state" / "0000000009.safetensors",
+            named,
+            {name: value for name, value in values.items() if name not in named},
+        )
+
+    return change
+
+
+def manifest(value: Any) -> Change:
+    """A manifest that names no state that is there."""
+    return lambda folder: seals.write_json(folder / MANIFEST, {"generations": value})
+
+
+WRONG = "0" * 64
+BARE = safetensors.torch.save({"a": torch.zeros(3)})
+UNFINISHED: dict[str, tuple[Change, str]] = {
+    "state empty": (put("state/0000000009.safetensors", b""), "every checkpoint"),
+    "state 2^63": (put("state/0000000009.safetensors", header(2**63)), "every checkpoint"),
+    "state without a seal": (put("state/0000000009.safetensors", BARE), "every checkpoint"),
+    "state of nothing": (state(), "checkpoint|state"),
+    "state of other names": (state(a=torch.zeros(3), b=1), "checkpoint|state"),
+    "state of text": (state(step="a", epoch=None), "checkpoint|state"),
+    "state with a name twice": (state(**{"a": 1, "a/b": 2}), "checkpoint|state"),
+    "manifest names a folder": (
+        manifest([{"file": "..", "sha256": WRONG}]), "every checkpoint",
+    ),
+    "manifest names zeros": (
+        manifest([{"file": "\0", "sha256": WRONG}]), "every checkpoint",
+    ),
+    "manifest of wrong kinds": (
+        manifest([{"file": "a", "sha256": [1]}]), "every checkpoint",
+    ),
+    "finished, they say": (record("status", "finished"), "has finished"),
+    "other data": (record("data/fingerprint", WRONG), "has changed since"),
+    "fingerprint number": (record("data/fingerprint", 7), "has changed since"),
+    "no data": (record("job/data/data", "/nowhere/x.npz"), "do not exist"),
+}  # fmt: skip
+
+
+def study(value: Any) -> Change:
+    return lambda folder: (folder / "study.json").write_text(json.dumps(value))
+
+
+ENTRY = {"name": "a", "family": "vae", "status": "finished", "reason": ""}
+STUDIES: dict[str, tuple[Change, str]] = {
+    "study empty": (put("study.json", b""), "not valid JSON"),
+    "study deep": (put("study.json", DEEP), "not valid JSON"),
+    "study list": (study([]), "is not a study"),
+    "study folder": (folder_called("study.json"), "neither a study nor a run"),
+    "study format text": (study({"format": "a", "runs": []}), "study"),
+    "study runs None": (study({"format": 1, "runs": None}), "study"),
+    "study runs numbers": (study({"format": 1, "runs": [1]}), "study"),
+    "study entry empty": (study({"format": 1, "runs": [{}]}), "study"),
+    "study name list": (study({"format": 1, "runs": [{**ENTRY, "name": []}]}), "study"),
+    "study without family": (study({"format": 1, "runs": [{**ENTRY, "family": None}]}), "study"),
+    "study of no run": (study({"format": 1, "runs": [{**ENTRY, "name": "../../b"}]}), "run"),
+}
+
+METRICS = {
+    "binary": bytes(range(256)),
+    "deep": DEEP + b"\n",
+    "wrong kinds": b'[]\n1\n"a"\nnull\n{"train": 1, "validation": 2}\n',
+    "NaN": b'{"train": NaN, "validation": []}\n',
+    "huge": HUGE + b"\n",
+}
+
+
+def example(folder: Path) -> Path:
+    """A run of a small vae, finished; the data lie beside it."""
+    import zspace
+
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (20, 4, 5), dtype=np.uint8)
+    np.savez(folder / "x.npz", x=x, allow_pickle=False)
+    options: dict[str, Any] = {"hidden": (4,), "latent": 2, "epochs": 1, "precision": "fp32"}
+    out = folder / "run"
+    zspace.train("vae", data=str(folder / "x.npz"), out=out, quiet=True, **options)
+    return out
