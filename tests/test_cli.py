@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 import zspace
-from zspace import cli, figures
+from zspace import cli, figures, seals
 from zspace.data.idx import NAMES
 
 SMALL = [
@@ -647,8 +647,8 @@ def test_folders_that_are_no_run(zs, runs, tmp_path, command):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     newer = Path(shutil.copytree(runs["vae"].path, tmp_path / "newer"))
-    record = json.loads((newer / "run.json").read_text())
-    (newer / "run.json").write_text(json.dumps({**record, "format": 2, "zspace": "7.0"}))
+    record = seals.read_json(newer / "run.json")
+    seals.write_json(newer / "run.json", {**record, "format": 3, "zspace": "7.0"})
     places = {"sample": ["-o", tmp_path / "x.png"], "embed": ["-o", tmp_path / "x.npz"]}
     places |= {"reconstruct": places["sample"], "repeat": ["--out", tmp_path / "again"]}
     for name, words in (

@@ -85,35 +85,7 @@ def finished(tmp_path_factory):
     return example(tmp_path_factory.mktemp("hostile"))
 
 
-UNMENDED = {
-    **dict.fromkeys(
-        ("data of the job text", "lr None", "betas None"),
-        "job.py does not say which option is wrong",
-    ),
-    **dict.fromkeys(
-        ("latent 10^12", "latent 10^30", "hidden 10^9", "shape of 10^15 pixels", "shape negative"),
-        "runs.py builds the model before its sizes are held against the weights",
-    ),
-    "state with a name twice": "checkpoint.py takes it for a tree",
-    "manifest names zeros": "files.py opens a name with a zero in it",
-    **dict.fromkeys(
-        ("study format text", "study runs None", "study runs numbers", "study entry empty",
-         "study name list", "study without family"),
-        "study.py trusts what its entries are",
-    ),
-}  # fmt: skip
-"""Cases that are not refused well yet, and why."""
-
-
-def cases(table):
-    def marks(name):
-        reason = UNMENDED.get(name)
-        return [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
-
-    return [pytest.param(name, marks=marks(name)) for name in table]
-
-
-@pytest.mark.parametrize("name", cases(RUNS))
+@pytest.mark.parametrize("name", RUNS)
 def test_hostile_runs(name, finished, tmp_path):
     change, message = RUNS[name]
     folder = shutil.copytree(finished, tmp_path / "run")
@@ -121,7 +93,7 @@ def test_hostile_runs(name, finished, tmp_path):
     assert re.search(message, refused(zspace.load, folder))
 
 
-@pytest.mark.parametrize("name", cases(UNFINISHED))
+@pytest.mark.parametrize("name", UNFINISHED)
 def test_hostile_states(name, finished, tmp_path):
     change, message = UNFINISHED[name]
     folder = shutil.copytree(finished, tmp_path / "run")
@@ -131,7 +103,7 @@ def test_hostile_states(name, finished, tmp_path):
     assert re.search(message, refused(zspace.resume, folder))
 
 
-@pytest.mark.parametrize("name", cases(STUDIES))
+@pytest.mark.parametrize("name", STUDIES)
 def test_hostile_studies(name, finished, tmp_path):
     change, message = STUDIES[name]
     shutil.copytree(finished, tmp_path / "runs" / "a")
@@ -139,7 +111,7 @@ def test_hostile_studies(name, finished, tmp_path):
     assert re.search(message, refused(open_study, tmp_path))
 
 
-@pytest.mark.parametrize("name", cases(METRICS))
+@pytest.mark.parametrize("name", METRICS)
 def test_hostile_metrics_are_left_out(name, finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "run")
     (folder / "metrics.jsonl").write_bytes(METRICS[name])

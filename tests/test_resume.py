@@ -147,7 +147,7 @@ def test_torn_last_line_of_the_metrics_is_mended(digits, tmp_path, whole):
 
 def test_nothing_saved_yet_begins_anew(digits, tmp_path, whole):
     folder = cut(digits, tmp_path / "run", step=STEPS_AN_EPOCH + 2, save_every=1e9)
-    assert not (folder / "state").exists()
+    assert not (folder / "state" / "manifest.json").exists()
     run = resume(folder)
     assert weights(run) == weights(whole)
     assert history(run) == history(whole)
@@ -184,6 +184,21 @@ def test_damaged_checkpoint_is_not_kept_as_the_second_generation(tmp_path):
         assert checkpoints.load()["at"] == 10
 
 
+def test_a_state_that_the_manifest_names_is_never_written_over(tmp_path, monkeypatch):
+    """A step is saved before and after its epoch's validation; death may come in between."""
+    checkpoints = Checkpoints(tmp_path)
+    for at in range(4):
+        checkpoints.save({"at": torch.tensor(at)}, 9)
+        assert Checkpoints(tmp_path).load()["at"] == at
+        (tmp_path / "manifest.json").rename(tmp_path / "aside")
+        assert Checkpoints(tmp_path).load()["at"] == at
+        (tmp_path / "aside").rename(tmp_path / "manifest.json")
+    monkeypatch.setattr("zspace.seals.write_json", lambda *_: (_ for _ in ()).throw(PowerCut))
+    with pytest.raises(PowerCut):
+        checkpoints.save({"at": torch.tensor(4)}, 9)
+    assert Checkpoints(tmp_path).load()["at"] == 3
+
+
 def test_every_checkpoint_damaged_is_a_sentence(digits, tmp_path):
     folder = cut(digits, tmp_path / "run", step=STEPS_AN_EPOCH + 3)
     assert len(generations(folder)) == 2
@@ -197,11 +212,20 @@ def test_every_checkpoint_damaged_is_a_sentence(digits, tmp_path):
     assert zspace.load(folder).encode(np.zeros((1, 14, 14), np.uint8)).shape == (1, 3)
 
 
-def test_damaged_manifest_is_a_sentence(digits, tmp_path):
+@pytest.mark.parametrize("content", ['{"generations": [', ""], ids=["torn", "empty"])
+def test_without_its_manifest_the_newest_whole_checkpoint_is_taken(
+    digits, tmp_path, whole, content
+):
     folder = cut(digits, tmp_path / "run", step=STEPS_AN_EPOCH + 3)
-    (folder / "state" / "manifest.json").write_text('{"generations": [')
-    with pytest.raises(zspace.UserError, match=r"manifest\.json is damaged"):
-        resume(folder)
+    damage(generations(folder)[0])
+    (folder / "state" / "manifest.json").write_text(content)
+    with (
+        pytest.warns(UserWarning, match=r"manifest\.json is damaged.*taking the newest"),
+        pytest.warns(UserWarning, match=r"00006\.safetensors is damaged.*going back"),
+    ):
+        run = resume(folder)
+    assert weights(run) == weights(whole)
+    assert history(run) == history(whole)
 
 
 def test_changed_data_are_refused(digits, tmp_path):
@@ -396,7 +420,7 @@ def read_until(process: subprocess.Popen, event: str) -> None:
 
 
 def newest_step(folder: Path) -> int:
-    return int(generations(folder)[0].stem)
+    return int(generations(folder)[0].stem[:10])
 
 
 def long(data: Path, out: Path, epochs: int) -> zspace.Run:
@@ -455,7 +479,7 @@ def test_killed_process_is_resumed_to_the_same_weights(digits, tmp_path, saved):
     process.kill()
     process.communicate()
     assert status(folder) == "running"
-    assert (folder / "state").exists() == saved
+    assert (folder / "state" / "manifest.json").exists() == saved
     run, straight = resume(folder), long(digits, tmp_path / "straight", epochs)
     assert weights(run) == weights(straight)
     assert history(run) == history(straight)

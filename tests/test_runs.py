@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import zspace
-from zspace import recipes
+from zspace import recipes, seals
 from zspace.progress import Quiet
 
 SMALL: dict[str, Any] = {
@@ -46,7 +46,8 @@ def own(runs, tmp_path) -> Path:
 def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     record = json.loads((folder / "run.json").read_text())
     change(record)
-    (folder / "run.json").write_text(json.dumps(record))
+    record.pop("sha256")
+    seals.write_json(folder / "run.json", record)
     return folder
 
 
@@ -253,7 +254,7 @@ def test_seed_beyond_the_generator_is_a_sentence(runs, digits, tmp_path):
 def test_run_json_holds_all_that_a_training_was(runs, digits):
     run = runs["cvae"]
     record = json.loads((run.path / "run.json").read_text())
-    assert record["format"] == 1
+    assert record["format"] == 2
     assert record["zspace"] == zspace.__version__
     assert record["status"] == "finished"
     assert record["job"]["recipe"] == "cvae"
@@ -277,8 +278,10 @@ def test_run_json_holds_all_that_a_training_was(runs, digits):
         platform.platform(),
     )
     assert {"processor", "threads"} <= there.keys()
-    content = (run.path / "model.safetensors").read_bytes()
-    assert record["files"] == {"model.safetensors": hashlib.sha256(content).hexdigest()}
+    assert record["files"] == {
+        name: hashlib.sha256((run.path / name).read_bytes()).hexdigest()
+        for name in ("model.safetensors", "metrics.jsonl")
+    }
     result = record["result"]
     assert result["epochs"] == 2
     for split in ("train", "validation", "test"):

@@ -25,4 +25,4 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     names = sorted(known)
     near = nearest(name, names)
     hint = f"did you mean '{near}'? " if near else ""
-    return UserError(f"{kind} '{name}' is unknown: {hint}choose from: {', '.join(names)}")
+    return UserError(f"{kind} '{name:.60}' is unknown: {hint}choose from: {', '.join(names)}")

@@ -52,28 +52,39 @@ PART = ".part"
 """How the names of half-written files end; one that a crash has left may be deleted."""
 
 
-def write(path: Path, content: bytes) -> str:
-    """Put content at path, whole or not at all, and return its SHA-256.
+def write(path: Path, *parts: bytes | memoryview) -> str:
+    """Put the parts, one after the other, at path, whole or not at all; return their SHA-256.
 
     Raises UserError where the disk is full or the folder is not writable; what was there stays.
     """
+    digest = hashlib.sha256()
     with explained(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
+                for part in parts:
+                    digest.update(part)
+                    file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(name, 0o644)
             os.replace(name, path)
         except BaseException:
-            os.unlink(name)
+            with contextlib.suppress(FileNotFoundError):  # it has its name already
+                os.unlink(name)
             raise
-        _sync_folder(path.parent)
-    return hashlib.sha256(content).hexdigest()
+        sync_folder(path.parent)
+    return digest.hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
+def remove_parts(*folders: Path) -> None:
+    """Delete the half-written files that a crash has left in these folders."""
+    for part in (part for folder in folders for part in folder.glob(f".*{PART}")):
+        with explained(part):
+            part.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
     """Make a rename durable, where the system can open a folder."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
@@ -88,32 +99,66 @@ def write_json(path: Path, value: Any) -> str:
     return write(path, (json.dumps(value, indent=2, allow_nan=True) + "\n").encode())
 
 
+def read(path: Path) -> bytes:
+    """The content of a file. Raises UserError where the system does not give it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:  # a zero in it, or half of a character
+        raise UserError(f"cannot read {str(path)!r}: no file has such a name") from None
+
+
 def read_json(path: Path) -> Any:
     """The value of a JSON file. Raises UserError where it is damaged."""
+    return parsed(path, read(path))
+
+
+def parsed(path: Path, content: bytes | str) -> Any:
+    """The value of the JSON text that was read from path. Raises UserError where it is none."""
     try:
-        return json.loads(path.read_bytes())
-    except ValueError:
+        return json.loads(content)
+    except (ValueError, RecursionError):
         raise UserError(f"{path} is damaged: it is not valid JSON") from None
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "") -> str:
     """Like `write`, for named tensors in the safetensors format, with a text beside them."""
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    return write(path, safetensors.torch.save(plain, {"note": note} if note else None))
+    return write(path, packed(tensors, note))
 
 
 def read_tensors(path: Path, sha256: str) -> tuple[dict[str, Tensor], str]:
     """Named tensors and their note. Raises UserError where the content is not what was written."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing") from None
+    content = read(path)
+    verify(path, content, sha256)
+    return unpacked(path, content), note(path, content)
+
+
+def verify(path: Path, content: bytes, sha256: str) -> None:
+    """Raises UserError where the content is not the one of this SHA-256."""
     if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(f"{path} is damaged: its SHA-256 is not the one noted when it was written")
+
+
+def packed(tensors: Mapping[str, Tensor], note: str = "") -> bytes:
+    """Named tensors and a text as the content of a safetensors file."""
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    return safetensors.torch.save(plain, {"note": note} if note else None)
+
+
+def unpacked(path: Path, content: bytes) -> dict[str, Tensor]:
+    """The tensors in what was read from path. Raises UserError where it is no safetensors file."""
     try:
-        tensors = safetensors.torch.load(content)
+        return safetensors.torch.load(content)
     except SafetensorError as error:
         raise UserError(f"{path} is no safetensors file: {error}") from None
+
+
+def note(path: Path, content: bytes) -> str:
+    """The text beside the tensors. Raises UserError where the file's head is damaged."""
     length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    return tensors, header.get("__metadata__", {}).get("note", "")
+    head = parsed(path, content[8 : 8 + length])
+    beside = head.get("__metadata__", {}) if isinstance(head, dict) else {}
+    return str(beside.get("note", "")) if isinstance(beside, dict) else ""

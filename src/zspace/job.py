@@ -22,6 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "size": 1,
     "data_dir": Path(),
 }
+OPTIONAL = ("epochs", "size", "data_dir")
 
 
 def fitting(name: str, value: Any, default: Any) -> Any:
@@ -31,7 +32,11 @@ def fitting(name: str, value: Any, default: Any) -> Any:
     """
     if isinstance(value, np.generic | np.ndarray) and np.size(value) < 100:
         value = value.tolist()
-    if value is None or default is None or default is inspect.Parameter.empty:
+    if (
+        default is None
+        or default is inspect.Parameter.empty
+        or (value is None and name in OPTIONAL)
+    ):
         return value
     if isinstance(default, tuple) and isinstance(value, list | tuple):
         return tuple(fitting(name, item, default[0]) for item in value)
@@ -42,10 +47,11 @@ def fitting(name: str, value: Any, default: Any) -> Any:
     if not isinstance(default, bool) and not isinstance(value, bool):
         if isinstance(default, int) and isinstance(value, int | float) and value % 1 == 0:
             return int(value)
-        if isinstance(default, float) and isinstance(value, int | float):
+        if isinstance(default, float) and isinstance(value, int | float) and abs(value) < 2**1023:
             return float(value)
     wanted = WANTED.get(type(default), "a path")
-    shown = f"{value!r:.60}" if np.size(value) < 100 else f"an array {np.shape(value)}"
+    large = isinstance(value, np.ndarray) and value.size >= 100
+    shown = f"an array {value.shape}" if large else f"{value!r:.60}"
     raise UserError(f"{name} is {shown}: give {wanted}, {default!r} for example")
 
 
@@ -128,5 +134,7 @@ class Job:
             data["data_dir"] = Path(data["data_dir"]) if data["data_dir"] else None
             options = {**record["arguments"], **data, **record["settings"]}
             return cls.of(record["recipe"], options)
-        except (KeyError, TypeError, AttributeError) as error:
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"run.json is not complete: {type(error).__name__} {error}") from None

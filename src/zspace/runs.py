@@ -1,6 +1,6 @@
 """A run folder: what was trained and what came out; load it and use it.
 
-run.json            job, data, environment, status, results, SHA-256 of the weights
+run.json            job, data, environment, status, results, SHA-256 of the other two
 metrics.jsonl       one line an epoch
 model.safetensors   the best weights on validation
 state/              what an exact resume needs, until the training has ended
@@ -8,55 +8,27 @@ state/              what an exact resume needs, until the training has ended
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zspace import files, recipes
+from zspace import recipes
 from zspace.data import Data, attribute_columns, columns, is_resized, turns
 from zspace.data import load as load_data
 from zspace.errors import UserError
+from zspace.inputs import Array, Label, as_images, as_tensor, by, class_numbers
 from zspace.job import Job
 from zspace.machine import pick_device
-from zspace.types import Model, Spec
+from zspace.records import METRICS, read_metrics, read_record, read_spec, read_weights
+from zspace.types import Model
 
-FORMAT = 1
 CHUNK = 1024
-
-Array = TypeVar("Array", np.ndarray, Tensor)
-Label = int | str | Sequence[int] | Sequence[str] | np.ndarray | Tensor
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """The content of a folder's run.json.
-
-    Raises UserError where the folder is none, holds no run, or a run of a newer format.
-    """
-    if not path.is_dir():
-        raise UserError(
-            f"run folder '{path}' does not exist: give a folder that zspace train made"
-        )
-    if not (path / "run.json").is_file():
-        raise UserError(f"'{path}' is not a run: it holds no run.json (zspace train makes one)")
-    record = files.read_json(path / "run.json")
-    if not isinstance(record, dict) or not isinstance(record.get("format"), int):
-        raise UserError(f"'{path}' is not a run: its run.json names no format")
-    if record["format"] > FORMAT:
-        raise UserError(
-            f"run '{path}' was made by zspace {record.get('zspace')} (format {record['format']}), "
-            f"newer than this one (format {FORMAT}): upgrade zspace"
-        )
-    missing = [name for name in ("job", "data", "status", "files") if name not in record]
-    if missing:
-        raise UserError(f"'{path}' is not a run: its run.json has no {', '.join(missing)}")
-    return record
 
 
 def load(path: str | Path, device: str = "cpu") -> Run:
@@ -82,28 +54,21 @@ class Run:
         self.record = read_record(path)
         self.job = Job.from_json(self.record["job"])
         self.device = pick_device(device)
-        facts = self.record["data"]
-        attributes = tuple(facts.get("attributes", ()))
-        self.spec = Spec(tuple(facts["shape"]), tuple(facts["classes"]), attributes)
+        self.spec = read_spec(path, self.record)
         self.recipe = self._rebuild()
         self.own_data: Data | None = None
 
     def _rebuild(self) -> recipes.Recipe:
-        name = "model.safetensors"
-        if name not in self.record["files"]:
-            raise UserError(
-                f"run '{self.path}' has no finished epoch yet: continue it with "
-                f"'zspace resume {self.path}'"
-            )
+        weights = read_weights(self.path, self.record)
+        build = recipes.find(self.job.recipe)
         try:
-            weights, _ = files.read_tensors(self.path / name, self.record["files"][name])
-        except UserError as error:
-            again = f"'zspace repeat {self.path} --out DIR' trains it again"
-            raise UserError(f"{error}: {again}") from None
-        recipe = recipes.find(self.job.recipe)(self.spec, **self.job.arguments)
-        try:
+            with torch.device("meta"):  # takes no memory, whatever sizes run.json claims
+                claims = build(self.spec, **self.job.arguments).model.state_dict()
+            if {n: t.shape for n, t in claims.items()} != {n: t.shape for n, t in weights.items()}:
+                raise RuntimeError
+            recipe = build(self.spec, **self.job.arguments)
             recipe.model.load_state_dict(weights)
-        except RuntimeError:
+        except (RuntimeError, TypeError):  # torch raises both for sizes that no tensor can have
             raise UserError(
                 f"the weights in '{self.path}' do not fit recipe '{self.job.recipe}' as this "
                 "version of zspace builds it"
@@ -129,7 +94,8 @@ class Run:
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """One dict an epoch: terms on train and validation, learning rate, seconds."""
-        return read_metrics(self.path / "metrics.jsonl")
+        noted = self.record["files"] if self.record["status"] == "finished" else {}
+        return read_metrics(self.path / METRICS, noted.get(METRICS))
 
     def data(
         self,
@@ -172,7 +138,7 @@ class Run:
                 hold_out_class=given.hold_out_class,
                 quiet=quiet,
             )
-            if self.own_data.fingerprint != self.record["data"]["fingerprint"]:
+            if not self.own_data.has(self.record["data"].get("fingerprint", "")):
                 warnings.warn(
                     f"the data of run '{self.path}' has changed since it was trained: what "
                     "follows is of the data as it is now",
@@ -207,10 +173,10 @@ class Run:
         label: for a conditional model, a class or the attributes that hold ("Smiling,Male");
         without it, they take turns. seed: None draws anew.
         """
-        if n < 1:
-            raise UserError(f"n is {n}: ask for at least 1 sample")
-        if seed is not None and not 0 <= seed < 2**63:
-            raise UserError(f"seed is {seed}: use a whole number from 0 to 2^63 - 1")
+        if not isinstance(n, int | np.integer) or n < 1:
+            raise UserError(f"n is {n!r:.60}: ask for a whole number of samples, at least 1")
+        if seed is not None and not (isinstance(seed, int | np.integer) and 0 <= seed < 2**63):
+            raise UserError(f"seed is {seed!r:.60}: use a whole number from 0 to 2^63 - 1")
         if label is None and self.model.context:
             label = turns(self.spec, n)
         c = self._context(label, n)
@@ -275,75 +241,3 @@ class Run:
         if len(told) not in (1, n):
             raise UserError(f"{len(told)} labels were given for {n} images: give one, or one each")
         return columns(told, self.model.context).to(self.device).expand(n, -1)
-
-
-def class_numbers(label: Label, classes: tuple[str, ...]) -> Tensor:
-    """Labels, numbers or names, as an int64 vector. Raises UserError for one that is neither."""
-    values = np.asarray(label.cpu() if isinstance(label, Tensor) else label).reshape(-1)
-    known = f"this model knows 0 to {len(classes) - 1} ({', '.join(classes)})"
-    if values.dtype.kind == "U":
-        for name in values:
-            if name not in classes:
-                raise UserError(f"label '{name}' is unknown: {known}")
-        return torch.tensor([classes.index(name) for name in values])
-    if values.dtype.kind not in "iuf" or (values != np.floor(values)).any() or not len(values):
-        raise UserError(f"label {label!r:.60} is no label: {known}")
-    for value in values:
-        if not 0 <= value < len(classes):
-            raise UserError(f"label {int(value)} is out of range: {known}")
-    return torch.from_numpy(values.astype(np.int64))
-
-
-def as_tensor(x: Any, what: str) -> Tensor:
-    """Numbers as a tensor of their own. Raises UserError for anything that is not an array."""
-    if isinstance(x, Tensor):
-        return x.detach()
-    array = np.array(x)  # a copy: torch dislikes read-only, reversed and foreign-endian arrays
-    if array.dtype.kind not in "iufb":
-        raise UserError(
-            f"{what} are {type(x).__name__} of {array.dtype}: give an array of numbers"
-        )
-    return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
-
-
-def as_images(x: Any, shape: tuple[int, ...]) -> Tensor:
-    """Images as floats (N, *shape). Raises UserError for a wrong shape, type or range."""
-    images = as_tensor(x, "images")
-    if shape[0] == 1 and tuple(images.shape[-2:]) == shape[1:] and images.dim() in (2, 3):
-        images = images.reshape(-1, *shape)
-    if tuple(images.shape) == shape:
-        images = images[None]
-    if tuple(images.shape[1:]) != shape or len(images) == 0:
-        raise UserError(
-            f"images have shape {tuple(images.shape)}, but this model reads "
-            f"({', '.join(['N', *map(str, shape)])})"
-        )
-    if images.dtype == torch.uint8:
-        return images.float() / 255
-    if not images.is_floating_point():
-        raise UserError(f"images are {images.dtype}: give uint8 in 0..255 or floats in [0, 1]")
-    if not images.isfinite().all():
-        raise UserError("images hold NaN or infinite values: give floats in [0, 1]")
-    low, high = images.min().item(), images.max().item()
-    if not (low >= 0 and high <= 1):
-        raise UserError(
-            f"image values lie in [{low:.4g}, {high:.4g}], not in [0, 1]: divide by 255?"
-        )
-    return images.float()
-
-
-def by(shape: tuple[int, ...]) -> str:
-    """A shape as people write it, 1×28×28."""
-    return "×".join(map(str, shape))
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; a last line that a crash tore is left out."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    metrics = []
-    for line in lines:
-        try:
-            metrics.append(json.loads(line))
-        except ValueError:
-            break
-    return metrics

@@ -8,6 +8,7 @@ snapshots.npz   epoch (S,); codes (S, M, Z) float16; y (M,) where there are labe
 from __future__ import annotations
 
 import io
+import zlib
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -58,7 +59,7 @@ class Snapshots:
                     old["epoch"].tolist(), old["codes"], old["reconstructions"], strict=True
                 )
                 return {number: (codes, shown) for number, codes, shown in rows if number <= epoch}
-        except (ValueError, KeyError, BadZipFile):
+        except (ValueError, KeyError, BadZipFile, OSError, EOFError, zlib.error):
             return {}  # damaged: the animation begins here, the training is not harmed
 
     @torch.no_grad()

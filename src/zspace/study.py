@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from zspace import files
 from zspace.data import Data
@@ -93,6 +94,8 @@ def open_study(path: str | Path) -> Study:
     record = files.read_json(folder / "study.json")
     if not isinstance(record, dict) or not {"format", "runs"} <= record.keys():
         raise UserError(f"'{path}' is not a study: its study.json names no format or no runs")
+    if not isinstance(record["format"], int) or not _are_entries(record["runs"]):
+        raise UserError(f"'{path}' is not a study: its study.json does not list runs")
     if record["format"] > FORMAT:
         raise UserError(f"study '{path}' was made by a newer zspace: upgrade zspace")
     done = [entry for entry in record["runs"] if entry["status"] == "finished"]
@@ -104,3 +107,12 @@ def open_study(path: str | Path) -> Study:
             f"{error}; delete the folder of that run and give the command of the study again"
         ) from None
     return Study(folder, runs, failed, [entry["family"] for entry in done])
+
+
+def _are_entries(runs: Any) -> bool:
+    """Whether these are the runs of a study.json."""
+    texts = ("name", "family", "status", "reason")
+    return isinstance(runs, list) and all(
+        isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in texts)
+        for entry in runs
+    )

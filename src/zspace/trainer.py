@@ -1,0 +1,201 @@
+"""One training into one folder: what is written while it goes on, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from zspace import files, ranks, seals
+from zspace._version import __version__
+from zspace.checkpoint import Checkpoints
+from zspace.errors import UserError
+from zspace.likelihoods import Bernoulli, bits_per_dimension
+from zspace.loop import Fit, evaluate
+from zspace.meter import NonFinite
+from zspace.progress import Reporter
+from zspace.quality import measure
+from zspace.records import COPY, FORMAT, METRICS, RECORD, WEIGHTS
+from zspace.runs import Run
+from zspace.session import Session, environment
+from zspace.signals import Interrupted, noted_in
+from zspace.snapshots import Snapshots
+
+
+class Trainer:
+    """One training into one folder: metrics, checkpoints, best weights, run.json.
+
+    lines: of metrics.jsonl, of the epochs before; each checkpoint holds them, too.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        session: Session,
+        reporter: Reporter,
+        save_every: float,
+        checkpoints: Checkpoints,
+        lines: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        self.folder, self.session, self.fit = folder, session, session.fit
+        self.reporter, self.save_every = reporter, save_every
+        self.checkpoints, self.lines = checkpoints, list(lines)
+        self.files: dict[str, str] = {}
+        self.snapshots = Snapshots(folder / "snapshots.npz", session.data, session.fit)
+        self.saved_best, self.saved_at = 0, time.monotonic()
+        self.signals: list[int] = []
+        self.fit.on_step = self._after_step
+
+    def begin(self) -> None:
+        """Write the first files: from now on the run can be resumed."""
+        self._write_metrics()
+        self._save_best()
+        self._note("running")
+        seals.write_json(self.folder / COPY, self._record("running"))
+
+    def run(self) -> Run:
+        """Train to the end. On a failure or a signal the best weights so far are kept."""
+        try:
+            with noted_in(self.signals):
+                self.reporter.start(self._record("running"), self.fit)
+                for epoch in self.fit.epochs():
+                    self._append(asdict(epoch))
+                    self.snapshots.take(self.fit)
+                    self.reporter.epoch(epoch, self.fit)
+                    self._save_if_due()
+                return self._finish()
+        except NonFinite as error:
+            raise self._failed(error) from None
+        except files.CannotWrite as error:
+            again = f"'zspace resume {self.folder}' goes on once that is mended"
+            raise UserError(f"{error}; {again}") from None
+        except KeyboardInterrupt:
+            if not self.signals:
+                raise
+            raise Interrupted(
+                f"stopped at once: 'zspace resume {self.folder}' goes on from what was saved last"
+            ) from None
+        finally:
+            self.reporter.close()
+
+    def _after_step(self, fit: Fit) -> None:
+        self.reporter.step(fit)
+        self._save_if_due()
+
+    def _stop_if_asked(self, asked: bool) -> None:
+        if asked:
+            self._save()
+            self._note("interrupted")
+            raise Interrupted(
+                f"stopped at step {self.fit.step} and saved: go on with "
+                f"'zspace resume {self.folder}'"
+            )
+
+    def _save_if_due(self) -> None:
+        self._stop_if_asked(ranks.anyone(bool(self.signals)))
+        if time.monotonic() - self.saved_at >= self.save_every:
+            self._save()
+
+    def _save(self) -> None:
+        self.checkpoints.save({**self.fit.state(), "lines": self.lines}, self.fit.step)
+        if self._save_best():
+            self._note("running")
+        self.saved_at = time.monotonic()
+
+    def _save_best(self) -> bool:
+        """Write the best weights where they are not on disk; returns whether it did."""
+        if self.fit.best_epoch <= self.saved_best:
+            return False
+        self.files[WEIGHTS] = seals.write_tensors(self.folder / WEIGHTS, self.fit.best, {})
+        self.saved_best = self.fit.best_epoch
+        return True
+
+    def _append(self, line: dict[str, Any]) -> None:
+        self.lines.append(line)
+        with files.explained(self.folder), (self.folder / METRICS).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _write_metrics(self) -> str:
+        lines = "".join(json.dumps(line) + "\n" for line in self.lines)
+        return files.write(self.folder / METRICS, lines.encode())
+
+    def _failed(self, error: NonFinite) -> UserError:
+        self._save_best()
+        self._note("failed", reason=str(error))
+        kept = (
+            f"the weights of epoch {self.fit.best_epoch} are kept in '{self.folder}'"
+            if self.fit.best_epoch
+            else "no epoch was finished"
+        )
+        return UserError(f"{error} ({kept}): try a lower --lr")
+
+    def _finish(self) -> Run:
+        self._save_best()
+        fit = self.fit
+        fit.model.load_state_dict(fit.best)  # a state saved from now on is used for nothing else
+        objective = fit.players[0].objective
+        terms = {}
+        for name, batches in self.session.splits.items():
+            self._stop_if_asked(bool(self.signals))  # the other ranks are done
+            terms[name] = evaluate(fit.model, objective, batches)
+        test = self.session.splits["test"]
+        quality = measure(fit.model, test.epoch(0), most=len(test.samples))
+        result = {
+            "epochs": fit.epoch,
+            "best_epoch": fit.best_epoch,
+            "seconds": sum(line["seconds"] for line in self.lines),
+            **terms,
+            **({"quality": {"test": quality}} if quality else {}),
+            **self._bits(terms),
+        }
+        self.files[METRICS] = self._write_metrics()
+        self._note("finished", result=result)
+        self.checkpoints.remove()
+        self.reporter.end(self._record("finished", result=result))
+        ranks.told(str(self.folder))
+        run = Run(self.folder)
+        run.own_data = self.session.data
+        return run
+
+    def _bits(self, terms: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        """Bits per dimension, a bound, where p(x|z) is a probability of discrete pixels."""
+        likelihood = getattr(self.fit.model, "likelihood", None)
+        binary = self.session.job.data.binarize != "none"
+        if not (isinstance(likelihood, Bernoulli) and binary) and not getattr(
+            likelihood, "discrete", False
+        ):
+            return {}
+        nats = {split: bound(values) for split, values in terms.items()}
+        shape = self.session.data.spec.shape
+        bits = {s: bits_per_dimension(n, shape) for s, n in nats.items() if n is not None}
+        return {"bits_per_dimension": bits} if bits else {}
+
+    def _note(self, status: str, **more: Any) -> None:
+        seals.write_json(self.folder / RECORD, self._record(status, **more))
+
+    def _record(self, status: str, **more: Any) -> dict[str, Any]:
+        model = self.session.recipe.model
+        return {
+            "format": FORMAT,
+            "zspace": __version__,
+            "status": status,
+            "path": str(self.folder),
+            "job": self.session.job.to_json(),
+            "data": self.session.facts(),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "objectives": [player.objective.shown() for player in self.fit.players],
+            "environment": environment(self.fit.device),
+            "files": self.files,
+            **more,
+        }
+
+
+def bound(terms: Mapping[str, float]) -> float | None:
+    """The negative bound on log p(x) among these terms, in nats; None where there is none."""
+    if "iwae" in terms:
+        return terms["iwae"]
+    error = terms.get("nll", terms.get("bce"))
+    return None if error is None or "kl" not in terms else error + terms["kl"]
