@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zspace.data import Batches, Samples
-from zspace.data.batches import resident
+from zspace.data.batches import ahead, resident
 from zspace.errors import UserError
 
 CPU = torch.device("cpu")
@@ -201,3 +201,29 @@ def test_splits_that_share_a_storage_share_its_copy_on_the_device():
 def test_what_does_not_fit_is_refused(given, options, message):
     with pytest.raises(UserError, match=message):
         batches(given, **options)
+
+
+def test_reading_ahead_changes_nothing_and_stays_within_its_bound():
+    given = [0]
+
+    def source():
+        for i in range(9):
+            given[0] += 1
+            yield torch.tensor(i)
+
+    seen = []
+    for x in ahead(source(), most=2):
+        assert given[0] <= len(seen) + 3  # this one, and two ahead
+        seen.append(int(x))
+    assert seen == list(range(9))
+
+
+def test_reading_ahead_hands_on_what_goes_wrong():
+    def source():
+        yield torch.tensor(0)
+        raise UserError("the disk is gone")
+
+    found = ahead(source())
+    assert int(next(found)) == 0
+    with pytest.raises(UserError, match="the disk is gone"):
+        next(found)

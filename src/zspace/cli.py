@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from zspace._version import __version__
 from zspace.errors import UserError, unknown
 from zspace.verbs import COMMANDS
 
+TOGETHER = ("train", "resume", "repeat")
 ABOUT = "Build, train, compare and explore autoencoders from parts."
 
 
@@ -28,7 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _main(args)
         sys.stdout.flush()
     except UserError as error:
-        print(f"zspace: {error}", file=sys.stderr)
+        if _first_says(error):
+            time.sleep(3)  # torchrun ends all processes with the first that ends: it must speak
+        else:
+            print(f"zspace: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("zspace: stopped before there was anything to save", file=sys.stderr)
@@ -37,6 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+def _first_says(error: UserError) -> bool:
+    """Whether this is one of several processes, and the first of them says what is wrong."""
+    if os.environ.get("RANK", "0") == "0":
+        return False
+    from zspace.ranks import Here
+
+    return not isinstance(error, Here)
 
 
 def _one_line(message: Warning | str, *_: object) -> str:
@@ -51,6 +65,12 @@ def _main(args: list[str]) -> int:
     commands = dict(COMMANDS)
     if args and not args[0].startswith("-") and args[0] not in commands:
         raise unknown("command", args[0], commands)
+    if os.environ.get("WORLD_SIZE", "1") != "1" and args[:1] and args[0] not in TOGETHER:
+        raise UserError(
+            f"'zspace {args[0]}' was started as {os.environ['WORLD_SIZE']} processes "
+            f"(WORLD_SIZE), but only {', '.join(TOGETHER)} work together: start it without "
+            "torchrun"
+        )
     if args[:1] == ["train"]:
         from zspace.commands import train_command  # imports torch: only when it is wanted
 

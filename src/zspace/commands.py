@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from typing_extensions import Doc
 from tyro.conf import subcommand
 
-from zspace import figures, progress, recipes, training
+from zspace import figures, progress, ranks, recipes, training
 from zspace.data import DataOptions
 from zspace.job import Job
 from zspace.runs import Run
@@ -70,7 +70,9 @@ def _train(name: str, options: Any) -> None:
 
 
 def show(run: Run, *, silent: bool) -> None:
-    """Draw a run's pictures into its folder and print their paths."""
+    """Draw a run's pictures into its folder and print their paths; of several ranks, the first."""
+    if not ranks.first():
+        return
     written = figures.overview(run)
     if not silent:
         print("\n".join(map(str, written)))

@@ -2,6 +2,10 @@
 
 Nothing is read back from the device within an epoch: terms gather there and are read at its end
 (and after every 1,000 steps of a longer one, so that a loss that is not finite is found in time).
+
+Where several ranks train (see `zspace.ranks`) each reads its rows of a batch; gradients and terms
+become those of the whole batch in one message a step, so that all ranks take the same step, read
+the same terms and decide the same.
 """
 
 from __future__ import annotations
@@ -15,10 +19,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from zspace import ranks
+from zspace.data.batches import mix
 from zspace.errors import UserError
 from zspace.machine import keep_freed_memory, random_state, set_random_state
 from zspace.meter import Meter, NonFinite
 from zspace.objective import Objective
+from zspace.optimizers import adamw, load_moments, moved
 from zspace.quality import measure
 from zspace.settings import DTYPES, Settings
 from zspace.types import Batch, Model
@@ -32,7 +39,10 @@ class Batches(Protocol):
     def __len__(self) -> int: ...
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of this epoch from position `start` on."""
+        """Batches of this epoch from position `start` on; this rank's rows of them."""
+
+    def counts(self, at: int) -> tuple[int, int]:
+        """Rows of batch `at` that count on this rank, and on all; asked of several ranks only."""
 
 
 @dataclass(frozen=True)
@@ -103,21 +113,27 @@ class Fit:
         self.train, self.validation = train, validation
         self.device = next(model.parameters()).device
         keep_freed_memory()
-        self.optimizers = [_optimizer(player, settings, self.device) for player in players]
+        self.optimizers = [adamw(player.module, settings) for player in players]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         self.total_steps = settings.epochs * len(train)
         self.epoch = self.position = self.step = self.stale = 0
-        self.seconds = 0.0
+        self.seconds, self.share = 0.0, 1.0
         self.meter = Meter()
         self.ema = _copy(model) if settings.ema else {}
+        floats = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
+        self.averages = [self.ema[name] for name in floats] if self.ema else []
+        self.current = list(floats.values())  # they share the memory of the parameters
         self.best: dict[str, Tensor] = {}
         self.best_objective, self.best_epoch = float("inf"), 0
         self.on_step: Callable[[Fit], None] = lambda fit: None
+        for player in players:
+            player.objective.over_ranks = lambda tensors: ranks.mean(tensors, self.share)
         self.losses = torch.compile(self._losses) if settings.compile else self._losses
 
     def epochs(self) -> Iterator[Epoch]:
         """Train on, yielding after each epoch. Raises NonFinite; `best` keeps good weights."""
         assert self.settings.epochs is not None
+        ranks.check_same("checkpoint", f"step {self.step}")
         while self.epoch < self.settings.epochs and not self.stopped_early:
             yield self._one_epoch()
 
@@ -128,8 +144,10 @@ class Fit:
     def _one_epoch(self) -> Epoch:
         self.model.train()
         start, before = time.perf_counter(), self.seconds
+        self._seed()
         for batch in self.train.epoch(self.epoch, self.position):
             self._step(batch)
+            self._seed()
             self.seconds = before + time.perf_counter() - start
             self.on_step(self)
         train = self.meter.means()
@@ -137,7 +155,7 @@ class Fit:
         samples, seconds = self.meter.count, self.seconds
         self.meter = Meter(self.step)
         self.epoch, self.position, self.seconds = self.epoch + 1, 0, 0.0
-        validation = self._validate()
+        validation = ranks.of_first(self._validate())
         return Epoch(
             number=self.epoch,
             step=self.step,
@@ -150,36 +168,56 @@ class Fit:
             best=self._keep_if_best(validation["objective"]),
         )
 
+    def _seed(self) -> None:
+        """Several ranks draw by (seed, step, rank): no checkpoint must keep a state of each."""
+        if ranks.size() > 1:
+            torch.manual_seed(mix(self.settings.seed, self.step, ranks.rank()))
+
     def _step(self, batch: Batch) -> None:
-        progress = (
-            self.step + 0.5
-        ) / self.total_steps  # its middle: no step is lost to a rate of 0
+        rows = len(batch.x)
+        if ranks.size() > 1:
+            own, rows = self.train.counts(self.position)
+            self.share = own / rows
+        progress = (self.step + 0.5) / self.total_steps  # the step's middle: none has a rate of 0
+        results = self.losses([player.objective for player in self.players], batch, progress)
         report: dict[str, Tensor] = {}
-        objectives = [player.objective for player in self.players]
-        results = self.losses(objectives, batch, progress)
+        moving = []
         for player, optimizer, (loss, terms) in zip(
             self.players, self.optimizers, results, strict=True
         ):
             report = {**terms, **report}  # `objective` is the first player's
             if progress >= player.start:
-                self._move(player, optimizer, loss, self.settings.rate(progress))
+                optimizer.zero_grad()
+                self.scaler.scale(loss).backward()
+                moving.append(optimizer)
+        report = self._over_ranks(report, moving)
+        for optimizer in moving:
+            self._move(optimizer, self.settings.rate(progress))
         self.scaler.update()
         self._average()
-        self.meter.add(report, len(batch.x))
+        self.meter.add(report, rows)
         self.step, self.position = self.step + 1, self.position + 1
         if len(self.meter.rows) >= READ_EVERY:
             self.meter.fold()
 
-    def _move(
-        self, player: Player, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float
-    ) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad()
-        self.scaler.scale(loss).backward()
+    def _over_ranks(
+        self, report: dict[str, Tensor], moving: Sequence[torch.optim.Optimizer]
+    ) -> dict[str, Tensor]:
+        """Make the gradients those of the whole batch, and return its terms."""
+        if ranks.size() == 1:
+            return report
+        gradients = [
+            p.grad for optimizer in moving for p in moved(optimizer) if p.grad is not None
+        ]
+        means = ranks.mean([*gradients, *report.values()], self.share)
+        torch._foreach_copy_(gradients, means[: len(gradients)])
+        return dict(zip(report, means[len(gradients) :], strict=True))
+
+    def _move(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
+        optimizer.param_groups[0]["lr"] = rate
         if self.settings.clip:
             self.scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(player.module.parameters(), self.settings.clip)
+            nn.utils.clip_grad_norm_(moved(optimizer), self.settings.clip)
         self.scaler.step(optimizer)
 
     def _losses(
@@ -194,8 +232,7 @@ class Fit:
     def _average(self) -> None:
         if self.ema:
             decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-            now = _floats(self.model)
-            torch._foreach_lerp_([self.ema[name] for name in now], list(now.values()), 1 - decay)
+            torch._foreach_lerp_(self.averages, self.current, 1 - decay)
 
     def _autocast(self) -> torch.autocast:
         dtype = DTYPES[self.settings.precision]
@@ -265,14 +302,10 @@ class Fit:
         for i, other in enumerate(self.others):
             other.load_state_dict(state["others"].get(str(i), {}))
         for i, optimizer in enumerate(self.optimizers):
-            parameters = optimizer.param_groups[0]["params"]
-            moments = {
-                int(k): {name: _laid_out(value, parameters[int(k)]) for name, value in v.items()}
-                for k, v in state["optimizers"][str(i)].items()
-            }
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+            load_moments(optimizer, state["optimizers"][str(i)])
         self.scaler.load_state_dict(state["scaler"])
-        self.ema = {name: value.to(self.device) for name, value in state["ema"].items()}
+        for name, value in state["ema"].items():
+            self.ema[name].copy_(value)
         self.best = {name: value.to(self.device) for name, value in state["best"].items()}
         for name in COUNTERS:
             setattr(self, name, state["counters"][name])
@@ -308,28 +341,6 @@ def evaluate(
             meter.add(report, len(batch.x))
     set_random_state(before, device)
     return meter.means()
-
-
-def _optimizer(player: Player, settings: Settings, device: torch.device) -> torch.optim.Optimizer:
-    parameters = [p for p in player.module.parameters() if p.requires_grad]
-    return torch.optim.AdamW(
-        parameters,
-        lr=settings.lr,
-        betas=(settings.betas[0], settings.betas[1]),
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-
-
-def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
-    """A moment with its parameter's strides, which fused optimizers take for granted."""
-    if moment.shape != parameter.shape:
-        return moment
-    return torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
-
-
-def _floats(model: nn.Module) -> dict[str, Tensor]:
-    return {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -11,15 +11,23 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from zspace import ranks
 from zspace.errors import UserError
 from zspace.settings import Precision
 
 
 def pick_device(name: str) -> torch.device:
-    """The device for a name; 'auto' takes the first of cuda, mps and cpu that is there."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    """The device for a name; 'auto' takes the first of cuda, mps and cpu that is there.
+
+    With several ranks each takes the GPU of its number on its machine, whichever is named.
+    """
+    alone = ranks.size() == 1
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available() and alone,
+    }
     if name == "auto":
-        return torch.device(next((kind for kind, ok in there.items() if ok), "cpu"))
+        name = next((kind for kind, ok in there.items() if ok), "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -28,8 +36,13 @@ def pick_device(name: str) -> torch.device:
         ) from None
     if not there.get(device.type, device.type == "cpu"):
         raise UserError(f"device '{name}' is not available on this machine: use --device cpu")
+    if device.type == "cuda" and not alone:
+        device = torch.device("cuda", ranks.local())
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"device '{name}' is not one of the {torch.cuda.device_count()} here")
+        raise UserError(
+            f"device '{device}' is not one of the {torch.cuda.device_count()} here: name another, "
+            "start as many processes as there are GPUs, or use --device cpu"
+        )
     return device
 
 
@@ -70,16 +83,20 @@ def _bf16_pays_on_cpu() -> bool:
 def random_state(device: torch.device) -> dict[str, Tensor]:
     """The states of the generators that a training on this device draws from."""
     state = {"cpu": torch.get_rng_state()}
-    if device.type in ("cuda", "mps"):
-        state[device.type] = getattr(torch, device.type).get_rng_state()
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)  # each of several GPUs has its own
+    if device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
     return state
 
 
 def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
     """Put generators back into a state that `random_state` returned."""
     torch.set_rng_state(state["cpu"])
-    if device.type in state and device.type != "cpu":
-        getattr(torch, device.type).set_rng_state(state[device.type])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+    if device.type == "mps" and "mps" in state:
+        torch.mps.set_rng_state(state["mps"])
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ batch size and data set, and at 1 it has its final value, with which validation 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ class Objective:
     terms: callables `Pass` -> named tensors.
     weights: by name, a number or a `Schedule`.
     samples: K, the draws of each code that the terms want.
+
+    over_ranks: from tensors of a part of the batch to their means over the whole. It is set where
+    several processes train; an objective that reads gradients itself must see them through it.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Objective:
         if weights and all(weight == 0 for weight in weights.values()):
             raise UserError("every weight is 0: give at least one term a weight to minimise")
         self.terms, self.weights, self.samples = tuple(terms), dict(weights), samples
+        self.over_ranks: Callable[[list[Tensor]], list[Tensor]] = list
 
     def __call__(self, p: Pass, progress: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, a scalar, and a report: each term unweighted, and `objective`."""
@@ -113,10 +117,10 @@ class Adaptive(Objective):
 
     def ratio(self, rest: Tensor, term: Tensor) -> Tensor:
         """The factor, a scalar without a gradient."""
-        norms = [
-            torch.autograd.grad(value, self.last, retain_graph=True)[0].norm()
-            for value in (rest, term)
+        gradients = [
+            torch.autograd.grad(value, self.last, retain_graph=True)[0] for value in (rest, term)
         ]
+        norms = [gradient.norm() for gradient in self.over_ranks(gradients)]
         return (norms[0] / (norms[1] + 1e-4)).clamp(max=1e4)
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 
-from zspace import recipes
+from zspace import ranks, recipes
 from zspace.data import Batches, Data, Samples
 from zspace.data import load as load_data
+from zspace.errors import UserError
 from zspace.job import Job
 from zspace.loop import Fit
 from zspace.machine import pick_device, pick_precision
+from zspace.meter import NonFinite
 from zspace.nets import on_device
 from zspace.quality import MOST
-from zspace.settings import Settings
+from zspace.settings import Precision, Settings
+from zspace.signals import Interrupted, noted_in
 
 
 @dataclass
@@ -32,24 +37,40 @@ class Session:
 
     @classmethod
     def prepare(cls, job: Job, *, quiet: bool = False) -> Session:
-        """Load the data and build everything. Raises UserError for what does not fit."""
-        recipes.find(job.recipe)
-        device = pick_device(job.settings.device)
-        data = load_data(**_loading(job), quiet=quiet)
+        """Load the data and build everything. Raises UserError for what does not fit.
+
+        Under torchrun it meets the other ranks: what stops one of them stops all here.
+        """
+        ranks.join()
+        quiet = quiet or not ranks.first()
+        with ranks.together():
+            recipes.find(job.recipe)
+            settings = _settled(job.settings)
+        data = ranks.in_turn(lambda: load_data(**_loading(job), quiet=quiet))
         settings = replace(
-            job.settings,
-            device=str(device),
-            precision=pick_precision(job.settings.precision, device),
-            epochs=job.settings.epochs_for(len(data.train)),
+            settings,
+            precision=cast(Precision, ranks.told(settings.precision)),
+            epochs=settings.epochs_for(len(data.train)),
         )
+        with ranks.together():
+            session = cls._built(replace(job, settings=settings), data)
+        device = session.fit.device
+        for tutor in session.recipe.tutors:
+            on_device(ranks.in_turn(partial(tutor.ready, data, device, quiet=quiet)), device)
+        session._check_and_spread()
+        return session
+
+    @classmethod
+    def _built(cls, job: Job, data: Data) -> Session:
+        """The recipe, its batches and the training on the device; tutors are not ready yet."""
+        settings = job.settings
+        device = torch.device(settings.device)
         torch.manual_seed(settings.seed)
         recipe = recipes.find(job.recipe)(data.spec, **job.arguments)
         job = replace(job, arguments={**job.arguments, **recipe.decided})
         model = on_device(recipe.model, device)
         for player in recipe.players:
             on_device(player.module, device)
-        for tutor in recipe.tutors:
-            on_device(tutor.ready(data, device, quiet=quiet), device)
         splits = {
             name: _batches(getattr(data, name), name, job, data, settings, model.context)
             for name in ("train", "validation", "test")
@@ -70,7 +91,41 @@ class Session:
             fixed=recipe.tutors,
             watched=watched,
         )
-        return cls(replace(job, settings=settings), data, recipe, fit, splits)
+        return cls(job, data, recipe, fit, splits)
+
+    def _check_and_spread(self) -> None:
+        """Refuse ranks that were given different things, and give all the same weights."""
+        settings = replace(self.job.settings, device="")
+        ranks.check_same("recipe", f"{self.job.recipe} with {self.job.arguments}")
+        ranks.check_same("settings", str(settings))
+        ranks.check_same("data set", self.data.fingerprint)
+        ranks.spread([self.fit.model, *self.fit.others])
+
+    def follow(self) -> Path:
+        """Train along with the first rank, which alone writes and speaks.
+
+        Returns the run's folder once it is whole. Raises UserError where the first rank stops, and
+        `Here` where this one must.
+        """
+        signals: list[int] = []
+
+        def heed(fit: Fit) -> None:
+            if ranks.anyone(bool(signals)):
+                raise Interrupted(f"stopped at step {fit.step}")
+
+        self.fit.on_step = heed
+        try:
+            with noted_in(signals):
+                for _ in self.fit.epochs():
+                    heed(self.fit)
+        except (NonFinite, Interrupted):
+            ranks.told()  # the first rank writes, then leaves: its end is what is heard
+            raise
+        except ranks.Lost:
+            raise
+        except UserError as error:
+            raise ranks.Here(f"{error} (in process {ranks.rank()})") from None
+        return Path(ranks.told())
 
     def facts(self) -> dict[str, Any]:
         """What run.json says of the data."""
@@ -85,6 +140,21 @@ class Session:
             "provenance": self.data.provenance,
             "fingerprint": self.data.fingerprint,
         }
+
+
+def _settled(settings: Settings) -> Settings:
+    """With the device and the number format of this rank."""
+    if settings.batch < ranks.size():
+        raise UserError(
+            f"batch is {settings.batch}, but {ranks.size()} processes share every batch: use a "
+            f"--batch of {ranks.size()} or more, or fewer processes"
+        )
+    device = pick_device(settings.device)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    return replace(
+        settings, device=str(device), precision=pick_precision(settings.precision, device)
+    )
 
 
 def _some(samples: Samples) -> Samples:
@@ -113,6 +183,7 @@ def _batches(
         augment=job.data.augment if training else "none",
         binarize=job.data.binarize,
         shuffle=training,
+        part=(ranks.rank(), ranks.size()) if training else (0, 1),
     )
 
 
@@ -126,4 +197,5 @@ def environment(device: torch.device) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": torch.cuda.get_device_name(device) if cuda else platform.machine(),
         "threads": torch.get_num_threads(),
+        "processes": ranks.size(),
     }

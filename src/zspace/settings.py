@@ -22,20 +22,20 @@ class Settings:
     epochs: int | None = None
     """Passes over the training set; by default 650,000 samples' worth, 12 to 60 passes."""
     batch: int = 128
-    """Samples a step."""
-    lr: float = 2e-3
+    """Samples a step, over all processes together."""
+    lr: float = 3e-3
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
     """Learning rate over training: cosine to zero, one cycle (30% up, cosine down), constant."""
     warmup: float = 0.05
     """Fraction of training with a linearly growing learning rate (one-cycle has its own)."""
-    betas: tuple[float, float] = (0.9, 0.95)
-    """Decay rates of AdamW's moments; a quicker second moment than 0.999 suits short trainings."""
+    betas: tuple[float, float] = (0.8, 0.95)
+    """Decay rates of AdamW's moments; quicker ones than 0.9 and 0.999 suit short trainings."""
     weight_decay: float = 0.01
     """Decoupled weight decay of AdamW."""
-    clip: float = 0.0
+    clip: float = 1.0
     """Largest gradient norm; 0 does not clip."""
-    ema: float = 0.0
+    ema: float = 0.999
     """Decay of an exponential moving average of the weights, 0.999 say; 0 keeps none."""
     patience: int = 0
     """Stop after so many epochs without a better validation objective; 0 never stops early."""

@@ -12,7 +12,9 @@ Both give the same batches. Images stay uint8 until the batch, where they become
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Protocol
 from weakref import WeakValueDictionary
 
@@ -93,8 +95,20 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
+def ahead(source: Iterable[Tensor], most: int = 2) -> Iterator[Tensor]:
+    """The same, while a thread reads up to ``most`` items ahead of the one that is worked on."""
+    items = iter(source)
+    with ThreadPoolExecutor(1) as reader:
+        waiting = deque(reader.submit(next, items, None) for _ in range(most))
+        while (x := waiting.popleft().result()) is not None:
+            waiting.append(reader.submit(next, items, None))
+            yield x
+
+
 class Streamed:
-    """A storage (N, C, H, W) on disk, read by ``workers`` processes (0: by this one)."""
+    """A storage (N, C, H, W) on disk, read by ``workers`` processes (0: by a thread of this one)
+    a little ahead of the training.
+    """
 
     def __init__(self, x: Lazy, device: torch.device, workers: int) -> None:
         self.rows, self.device, self.workers = _Rows(x), device, workers
@@ -102,7 +116,7 @@ class Streamed:
     def stream(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
         failure = ""
         try:
-            for x in self._loader(rows):
+            for x in ahead(self._loader(rows)):
                 yield x.to(self.device, non_blocking=True)
         except UserError as error:
             # A worker's error comes wrapped in its traceback; the user needs the sentence.
@@ -137,6 +151,8 @@ class Batches:
     binarize: "static", one Bernoulli(x) draw an image for good (the same in every run);
         "dynamic", a fresh draw each time (R. Salakhutdinov, I. Murray, "On the quantitative
         analysis of deep belief networks", 2008).
+    part: (r, R) gives of every batch the rows r, r + R, ... alone: those of rank r of R. Where a
+        batch has none for it, its first row stands in and counts nothing (see `counts`).
     shuffle: False keeps the order, and makes the dynamic draws of a batch the same in every
         epoch and without touching the global generator, so that validation values compare.
     workers: processes that read a storage on disk.
@@ -157,11 +173,12 @@ class Batches:
         binarize: Binarize = "none",
         shuffle: bool = True,
         workers: int = 0,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         if batch < 1:
             raise UserError(f"a batch needs at least 1 sample, but batch is {batch}")
         self.samples, self.batch, self.device = samples, batch, device
-        self.seed, self.shuffle = seed, shuffle
+        self.seed, self.shuffle, self.part = seed, shuffle, part
         self._store = _store(samples, device, binarize, workers)
         self._context = _context(samples, classes, device)
         self._augment = augment
@@ -171,21 +188,31 @@ class Batches:
         """Batches an epoch."""
         return -(-len(self.samples) // self.batch)
 
+    def counts(self, at: int) -> tuple[int, int]:
+        """How many rows of batch ``at`` count here, and how many it has in all parts together."""
+        whole = min(self.batch, len(self.samples) - at * self.batch)
+        return len(range(self.part[0], whole, self.part[1])), whole
+
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches ``start``, ``start`` + 1, ... of epoch ``number``.
 
         Starting late gives exactly the batches that the whole epoch would have given from there.
         """
-        rows = self._order(number).to(self.device).split(self.batch)[start:]
+        whole = self._order(number).to(self.device).split(self.batch)[start:]
+        rows = [self._own(i) for i in whole]
         for at, (i, raw) in enumerate(zip(rows, self._store.stream(rows), strict=True), start):
             x = to_float(augmented(raw, self._augment))
             yield Batch(self._finish(x, at), self._context(i))
+
+    def _own(self, rows: Tensor) -> Tensor:
+        rank, ranks = self.part
+        return rows[rank::ranks] if rank < len(rows) else rows[:1]
 
     def _order(self, number: int) -> Tensor:
         """The rows of the storage (n,) in the order of this epoch."""
         if not self.shuffle:
             return self.samples.index
-        generator = torch.Generator().manual_seed(_mix(self.seed, number))
+        generator = torch.Generator().manual_seed(mix(self.seed, number))
         return self.samples.index[torch.randperm(len(self.samples), generator=generator)]
 
     def _finisher(self, binarize: Binarize) -> Callable[[Tensor, int], Tensor]:
@@ -195,10 +222,10 @@ class Batches:
         if self.shuffle:
             return lambda x, at: torch.bernoulli(x)
         generator = torch.Generator(self.device)
-        return lambda x, at: x.bernoulli(generator=generator.manual_seed(_mix(self.seed, at)))
+        return lambda x, at: x.bernoulli(generator=generator.manual_seed(mix(self.seed, at)))
 
 
-def _mix(*numbers: int) -> int:
+def mix(*numbers: int) -> int:
     """A 63-bit seed; hashed, because neighbouring seeds of small generators are correlated."""
     text = "/".join(map(str, numbers)).encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1

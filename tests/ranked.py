@@ -1,0 +1,125 @@
+"""Small trainings that `test_ranks` does in one process and, as a script, in several ranks.
+
+python ranked.py DATA FOLDER   as one rank: the variables are set that torchrun would set
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from zspace import ranks, recipes
+from zspace.checkpoint import flatten, unflatten
+from zspace.job import Job
+from zspace.loop import Fit, Player
+from zspace.nets import PatchCritic
+from zspace.objective import Adaptive, Objective
+from zspace.session import Session
+from zspace.terms import Fool, Tell, mse
+from zspace.types import Spec
+
+SMALL = {"hidden": (16,), "latent": 3, "precision": "fp32", "device": "cpu"}
+# 243 training images: two batches of 121, of which the ranks take 61 and 60, and one of 1 image,
+# of which the second rank has none. 17 epochs are 51 steps.
+UNEVEN = {"batch": 121, "epochs": 17}
+CASES: dict[str, dict[str, Any]] = {
+    "ae": UNEVEN,
+    "clipped": {"recipe": "ae", "clip": 0.5, "ema": 0.9, **UNEVEN},
+    "drawn": {"recipe": "vae", "binarize": "dynamic", "augment": "flip-crop", **UNEVEN},
+    "game": UNEVEN,
+}
+HALFWAY = 25  # in the ninth epoch, after its first batch
+
+
+def game(data: Spec, latent: int, hidden: tuple[int, ...]) -> recipes.Recipe:
+    """An autoencoder that fools a critic, with the adaptive weight, and without any draw.
+
+    Least squares, since a hinge loss leaves the critic's last bias a gradient of rounding errors,
+    of which AdamW makes whole steps.
+    """
+    model, critic = recipes.ae(data, latent=latent, hidden=hidden).model, PatchCritic(data.shape)
+    last = [p for p in model.decoder.parameters() if p.dim() > 1][-1]
+    fool, tell = Fool(critic, "least-squares"), Tell(critic, "least-squares")
+    makes = Adaptive([mse, fool], {"mse": 1.0, "fool": 0.5}, adapted="fool", last=last)
+    tells = Objective([tell], {"critic": 1.0})
+    return recipes.Recipe(model, (Player(model, makes), Player(critic, tells, start=0.2)))
+
+
+class Enough(Exception):
+    """The training has done as many steps as it should."""
+
+
+def prepared(name: str, data: str | Path) -> Fit:
+    options = {**SMALL, "data": str(data), **CASES[name]}
+    recipes.RECIPES["game"] = game
+    try:
+        return Session.prepare(Job.of(options.pop("recipe", name), options), quiet=True).fit
+    finally:
+        del recipes.RECIPES["game"]
+
+
+def advanced(fit: Fit, to: int | None = None) -> list[dict[str, Any]]:
+    """Train to the end, or to a step; the terms of every epoch that ended."""
+
+    def stop(fit: Fit) -> None:
+        if fit.step == to:
+            raise Enough
+
+    lines = []
+    fit.on_step = stop
+    try:
+        for epoch in fit.epochs():
+            lines.append({"train": epoch.train, "validation": epoch.validation})
+    except Enough:
+        pass
+    return lines
+
+
+def keep(fit: Fit, path: Path) -> None:
+    tensors, rest = flatten(fit.state())
+    whole = {name: value.clone() for name, value in tensors.items()}
+    safetensors.torch.save_file(whole, path, {"rest": json.dumps(rest)})
+
+
+def kept(path: Path) -> Mapping[str, Any]:
+    with safetensors.safe_open(path, "pt") as file:
+        rest = json.loads(file.metadata()["rest"])
+        return unflatten({name: file.get_tensor(name) for name in file.keys()}, rest)  # noqa: SIM118
+
+
+def weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Of the model and of the other players."""
+    return flatten({key: state[key] for key in ("model", "others", "ema")})[0]
+
+
+def main(data: str, folder: Path) -> None:
+    torch.set_num_threads(1)
+    for name in CASES:
+        fit = prepared(name, data)
+        lines = advanced(fit)
+        keep(fit, folder / f"{name}-{ranks.rank()}.safetensors")
+        (folder / f"{name}-{ranks.rank()}.json").write_text(json.dumps(lines))
+    for name in ("ae", "drawn"):
+        fit = prepared(name, data)
+        advanced(fit, HALFWAY)
+        keep(fit, folder / f"{name}-half-{ranks.rank()}.safetensors")
+        again = prepared(name, data)
+        torch.manual_seed(9)
+        again.load_state(kept(folder / f"{name}-half-{ranks.rank()}.safetensors"))
+        advanced(again)
+        keep(again, folder / f"{name}-again-{ranks.rank()}.safetensors")
+    fit = prepared("ae", data)
+    fit.load_state(kept(folder / "ae-one-half.safetensors"))
+    advanced(fit)
+    keep(fit, folder / f"ae-from-one-{ranks.rank()}.safetensors")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
