@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import gc
+import contextlib
 import itertools
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, fields
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from zspace import files, recipes, training
+from zspace import files, recipes
 from zspace.data import DataOptions
 from zspace.errors import UserError, unknown
-from zspace.job import Job
-from zspace.progress import Quiet, Reporter
-from zspace.runs import read_record
+from zspace.executors import Executor, Task, found, one_by_one
+from zspace.job import DEFAULTS, Job
+from zspace.progress import Reporter
 from zspace.session import environment
+from zspace.storage import Mirror
 from zspace.study import FORMAT
+from zspace.training import SAVE_SECONDS
 
 ELSEWHERE = {
     "latent": "--latent",
@@ -99,11 +97,8 @@ def parse_choices(texts: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[
         name, equals, right = text.partition("=")
         if not (name and equals and right):
             raise UserError(f"--set '{text}' is not understood: use NAME=VALUE or NAME=V1,V2,V3")
-        try:
-            values = json.loads(f"[{right}]")
-        except ValueError:
-            values = right.split(",")
         name = name.replace("-", "_")
+        values = _values(name, right)
         if name in ELSEWHERE:
             raise UserError(f"--set {name} is not possible: use {ELSEWHERE[name]}")
         if len(values) > 1 and name in DATA_OPTIONS:
@@ -116,6 +111,23 @@ def parse_choices(texts: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[
         else:
             vary[name] = values
     return fixed, vary
+
+
+def _values(name: str, right: str) -> list[Any]:
+    """The values in a text: JSON, or else words. An option that is a text has no other values."""
+    try:
+        values = json.loads(f"[{right}]")
+    except ValueError:
+        return right.split(",")
+    words = _is_text(name) and not all(isinstance(value, str) for value in values)
+    return right.split(",") if words else values
+
+
+def _is_text(name: str) -> bool:
+    """Whether the option of that name, of any recipe, of the data or of training, is a text."""
+    offered = (recipes.arguments(function).get(name) for function in recipes.RECIPES.values())
+    defaults = [DEFAULTS.get(name), *(option.default for option in offered if option)]
+    return any(isinstance(default, str) for default in defaults)
 
 
 @dataclass
@@ -134,47 +146,57 @@ def conduct(
     grid: Grid,
     out: Path,
     *,
-    jobs: int = 1,
+    executor: Executor = one_by_one,
     reporter: Callable[[int, int, str], Reporter],
     told: Told,
+    mirror: Mirror | None = None,
+    save_every: float = SAVE_SECONDS,
 ) -> list[Outcome]:
     """Train every run of the grid that is not done; a failed one is noted and the rest goes on.
 
-    reporter: (number, of how many, name) -> who is told of the steps of a run. told: called with
-    the outcome of each run. jobs: processes at once, each with its share of the cores.
+    executor: where runs are trained. reporter: (number, of how many, name) -> who is told of the
+    steps of a run. told: called with the outcome of each run. mirror: of the storage that the
+    study is on, with `out` as its local folder. save_every: seconds between checkpoints.
 
     Raises UserError where the folder holds runs of the same name with other settings.
     """
-    if jobs < 1:
-        raise UserError(f"jobs is {jobs}: train at least 1 run at a time")
     outcomes = [Outcome(entry) for entry in grid.entries()]
     with files.explained(out):
         (out / "runs").mkdir(parents=True, exist_ok=True)
     for outcome in outcomes:
         _take_stock(outcome, out / "runs" / outcome.entry.name)
-    _note(out, grid, outcomes)
-    waiting = [i for i, outcome in enumerate(outcomes) if outcome.status != "finished"]
-    work = _one_by_one if jobs == 1 else _side_by_side
-    for i in work(outcomes, waiting, out, jobs, reporter):
-        _note(out, grid, outcomes)
-        told(i, outcomes[i])
+    _note(out, grid, outcomes, mirror)
+    place = mirror.url if mirror else str(out.resolve())
+    tasks = [
+        Task(i, o.entry.name, o.entry.job, f"{place}/runs/{o.entry.name}", save_every)
+        for i, o in enumerate(outcomes)
+        if o.status != "finished"
+    ]
+    if not tasks:
+        return outcomes
+
+    def reports(i: int, name: str) -> Reporter:
+        return reporter(i + 1, len(outcomes), name)
+
+    with contextlib.closing(executor(tasks, reports)) as ends:
+        for i, ended in ends:
+            outcomes[i].status, outcomes[i].reason = ended
+            _note(out, grid, outcomes, mirror)
+            told(i, outcomes[i])
     return outcomes
 
 
 def _take_stock(outcome: Outcome, folder: Path) -> None:
-    """See what is there already: done, half done, or another run under the same name."""
-    if not (folder / "run.json").exists():
-        shutil.rmtree(folder, ignore_errors=True)  # killed before anything of use was written
+    """See what is there already: done, to be gone on with, or another run under the same name."""
+    record = found(folder)
+    if record is None:
         return
-    record = read_record(folder)
     if not _same(outcome.entry.job.to_json(), record["job"]):
         raise UserError(
             f"'{folder}' was trained with other settings than asked for now: choose another --out"
         )
     if record["status"] == "finished":
         outcome.status = "finished"
-    elif record["status"] == "failed":
-        shutil.rmtree(folder)
 
 
 def _same(asked: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
@@ -187,64 +209,6 @@ def _same(asked: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
     return bool(plain["recipe"] == found["recipe"])
 
 
-def _one_by_one(
-    outcomes: list[Outcome],
-    waiting: list[int],
-    out: Path,
-    jobs: int,
-    reporter: Callable[[int, int, str], Reporter],
-) -> Iterator[int]:
-    for i in waiting:
-        entry = outcomes[i].entry
-        told = reporter(i + 1, len(outcomes), entry.name)
-        outcomes[i].status, outcomes[i].reason = _attempt(entry.job, out, entry.name, told)
-        yield i
-
-
-def _side_by_side(
-    outcomes: list[Outcome],
-    waiting: list[int],
-    out: Path,
-    jobs: int,
-    reporter: Callable[[int, int, str], Reporter],
-) -> Iterator[int]:
-    jobs = max(1, min(jobs, len(waiting), os.cpu_count() or 1))
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = {
-            pool.submit(
-                _in_process, outcomes[i].entry.job, out, outcomes[i].entry.name, threads
-            ): i
-            for i in waiting
-        }
-        for future in as_completed(futures):
-            i = futures[future]
-            outcomes[i].status, outcomes[i].reason = future.result()
-            yield i
-
-
-def _in_process(job: Job, out: Path, name: str, threads: int) -> tuple[str, str]:
-    torch.set_num_threads(threads)
-    return _attempt(job, out, name, Quiet())
-
-
-def _attempt(job: Job, out: Path, name: str, reporter: Reporter) -> tuple[str, str]:
-    """Train or resume one run. An interruption goes through; any other failure is its reason."""
-    folder = out / "runs" / name
-    try:
-        if folder.exists():
-            training.resume(folder, reporter=reporter)
-        else:
-            training.start(job, folder, reporter, training.SAVE_SECONDS)
-    except training.Interrupted:
-        raise
-    except Exception as error:  # a study of many hours must not die of one run
-        return "failed", str(error) or type(error).__name__
-    finally:
-        gc.collect()  # a training's objects refer to each other, and to the data set
-    return "finished", ""
-
-
 def _earlier(out: Path) -> list[dict[str, Any]]:
     """The finished runs that the folder's index names: a study grows, and forgets none of them."""
     if not (out / "study.json").exists():
@@ -253,7 +217,7 @@ def _earlier(out: Path) -> list[dict[str, Any]]:
     return [run for run in record.get("runs", []) if run["status"] == "finished"]
 
 
-def _note(out: Path, grid: Grid, outcomes: Sequence[Outcome]) -> None:
+def _note(out: Path, grid: Grid, outcomes: Sequence[Outcome], mirror: Mirror | None) -> None:
     runs = [
         {"name": o.entry.name, "family": o.entry.family, "status": o.status, "reason": o.reason}
         for o in outcomes
@@ -267,3 +231,5 @@ def _note(out: Path, grid: Grid, outcomes: Sequence[Outcome]) -> None:
         "runs": runs,
     }
     files.write_json(out / "study.json", json.loads(json.dumps(record, default=str)))
+    if mirror:
+        mirror.send()

@@ -8,20 +8,24 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import Progress
 
+from zspace import cluster, progress
 from zspace import grid as grids
-from zspace import progress
 from zspace.data import DataOptions
 from zspace.errors import UserError
+from zspace.executors import STOPPED, Executor, one_by_one, side_by_side
 from zspace.grid import Grid, Outcome
 from zspace.machine import pick_device
 from zspace.progress import Quiet
+from zspace.records import METRICS
 from zspace.report import write_report
-from zspace.runs import read_metrics
+from zspace.storage import Mirror, is_url, mirrored
 from zspace.study import open_study
 from zspace.table import write_table
 from zspace.training import Interrupted
@@ -39,30 +43,56 @@ def run(
     choices: Sequence[str] = (),
     preset: str | None = None,
     jobs: int = 1,
-    out: Path | None = None,
+    threads: int = 0,
+    executor: Literal["local", "ray"] = "local",
+    out: str | Path | None = None,
     quiet: bool = False,
-) -> Path:
-    """Train what is missing of the study and write its report; returns the report's path.
+) -> Path | str:
+    """Train what is missing of the study and write its report; returns where the report is.
 
-    jobs: 0 chooses; with more than 1, the runs are processes of their own; a script must then call
-    this under ``if __name__ == "__main__":``, as multiprocessing asks.
+    jobs: runs at once on this machine; 0 chooses; with more than 1, they are processes of their
+    own; a script must then call this under ``if __name__ == "__main__":``, as multiprocessing
+    asks. threads: of each run; 0 chooses. executor: this machine, or a Ray cluster. out: a folder,
+    or the URL of one.
 
     Raises UserError for a grid that makes no sense, before anything is trained.
     """
+    if jobs < 0 or threads < 0:
+        raise UserError(
+            f"jobs is {jobs}, threads is {threads}: give numbers from 1, or 0 for auto"
+        )
     fixed, vary = grids.parse_choices(choices)
-    jobs = jobs or _suitable_jobs()
-    preset = preset or ("quick" if data == "mnist5k" else "full")
     grid = Grid(
         recipes=tuple(recipes),
-        latent=tuple(latent) or grids.PRESETS[preset],
+        latent=tuple(latent)
+        or grids.PRESETS[preset or ("quick" if data == "mnist5k" else "full")],
         seeds=seeds,
         fixed={"data": data, "data_dir": data_dir, "snapshots": SNAPSHOTS, **fixed},
         vary=vary,
     )
-    folder = out or Path("studies") / Path(data.removeprefix("hf:")).stem
-    DataOptions(data=data).refuse_inside(folder)
+    out = out or Path("studies") / Path(data.removeprefix("hf:")).stem
     console = Console(stderr=True, highlight=False, quiet=quiet, soft_wrap=True)
-    _train(grid, folder, jobs, console, quiet)
+    work = _executor(executor, jobs or _suitable_jobs(), threads)
+    if is_url(out):
+        return _on_storage(grid, str(out), work, console)
+    DataOptions(data=data).refuse_inside(Path(out))
+    _train(grid, Path(out), work, console)
+    return _written(Path(out), console)
+
+
+def _on_storage(grid: Grid, url: str, executor: Executor, console: Console) -> str:
+    """The study at a URL: of its runs only what is read is fetched, and only in the end."""
+    with mirrored(url) as mirror:
+        mirror.fetch(lambda name: name.endswith(".json"))
+        _train(grid, mirror.folder, executor, console, mirror)
+        mirror.fetch(lambda name: "/state/" not in name)
+        report = _written(mirror.folder, console)
+        mirror.send()
+        return f"{mirror.url}/{report.name}"
+
+
+def _written(folder: Path, console: Console) -> Path:
+    """Table and report of what is finished."""
     study = open_study(folder)
     write_table(study, folder / "table.csv")
     console.print("writing the report ...")
@@ -74,30 +104,40 @@ def _suitable_jobs() -> int:
     return 1 if pick_device("auto").type != "cpu" else min(4, os.cpu_count() or 1)
 
 
-def _train(grid: Grid, folder: Path, jobs: int, console: Console, quiet: bool) -> None:
+def _executor(name: str, jobs: int, threads: int) -> Executor:
+    if name == "ray":
+        return partial(cluster.on_ray, threads=threads)
+    if jobs == 1 and not threads:
+        return one_by_one
+    return partial(side_by_side, jobs=jobs, threads=threads)
+
+
+def _train(
+    grid: Grid, folder: Path, executor: Executor, console: Console, mirror: Mirror | None = None
+) -> None:
     start, total = time.monotonic(), len(grid.entries())
-    console.print(f"{total} runs -> {folder}")
+    console.print(f"{total} runs -> {mirror.url if mirror else folder}", markup=False)
+    here = executor is one_by_one  # then each run says itself how far it is
 
     def told(i: int, outcome: Outcome) -> None:
         name = f"[{i + 1}/{total}] {outcome.entry.name}"
         if outcome.status == "failed":
             console.print(f"{name}  failed: {outcome.reason}", markup=False)
-        elif jobs > 1:
+        elif not here:
             console.print(f"{name}  done after {time.monotonic() - start:.0f} s", markup=False)
 
-    with _watched(folder, total, console if jobs > 1 else None):
+    with _watched(folder, total, None if here or mirror else console):
         try:
             outcomes = grids.conduct(
                 grid,
                 folder,
-                jobs=jobs,
-                reporter=(lambda *_: Quiet()) if quiet else progress.row_reporter,
+                executor=executor,
+                reporter=(lambda *_: Quiet()) if console.quiet else progress.row_reporter,
                 told=told,
+                mirror=mirror,
             )
-        except Interrupted:
-            raise UserError(
-                "the study is stopped and saved: give the same command again to go on"
-            ) from None
+        except (Interrupted, KeyboardInterrupt):
+            raise UserError(STOPPED) from None
     if all(outcome.status == "failed" for outcome in outcomes):
         raise UserError(f"all {total} runs failed, the first because: {outcomes[0].reason}")
 
@@ -129,6 +169,7 @@ def _share(run: Path) -> float:
     """How much of a run is done, from its folder alone."""
     try:
         epochs = json.loads((run / "run.json").read_text())["job"]["settings"]["epochs"]
+        done = (run / METRICS).read_bytes().count(b"\n")
     except (OSError, ValueError, KeyError):
         return 0.0  # it has only begun
-    return min(1.0, len(read_metrics(run / "metrics.jsonl")) / epochs)
+    return min(1.0, done / epochs)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional, UseAppendAction
+from tyro.conf import Positional, UseAppendAction, arg
 
 from zspace.verbs.kinds import Out, OutOrDefault
 
@@ -19,8 +19,10 @@ def study(
     seeds: int = 1,
     set: UseAppendAction[tuple[tuple[str, ...], ...]] = (),
     preset: Literal["quick", "full"] | None = None,
+    executor: Literal["local", "ray"] = "local",
     jobs: int = 0,
-    out: OutOrDefault = None,
+    threads: int = 0,
+    out: Annotated[str | None, arg(aliases=["-o"])] = None,
     quiet: bool = False,
 ) -> None:
     """Train families of models over code sizes and compare them on one page.
@@ -37,9 +39,13 @@ def study(
             one for all.
         preset: quick has code sizes 2 and 20, full 2 5 10 20 50 100; by default quick on
             mnist5k and full elsewhere.
-        jobs: Runs at once, each in a process with its share of the cores; 0 is one a core, at
-            most 4, and 1 where a GPU trains.
-        out: The folder of the study; by default studies/DATA.
+        executor: Train on this machine, or on a Ray cluster: that of RAY_ADDRESS, one that runs
+            here, or a new one of this machine.
+        jobs: Runs at once on this machine, each in a process with its share of the cores; 0 is
+            one a core, at most 4, and 1 where a GPU trains.
+        threads: CPU threads of each run; 0 is its share of the cores, and 1 on Ray.
+        out: The folder of the study, or the URL of one (s3://bucket/study); by default
+            studies/DATA.
         quiet: Say nothing but the report's path.
     """
     from zspace import studies
@@ -54,6 +60,8 @@ def study(
             choices=[text for group in set for text in group],
             preset=preset,
             jobs=jobs,
+            threads=threads,
+            executor=executor,
             out=out,
             quiet=quiet,
         )
