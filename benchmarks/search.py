@@ -1,0 +1,79 @@
+"""The search for the default settings: candidates on several data sets, families and sizes.
+
+    python benchmarks/search.py --data-dir DIR [--only TEXT ...] [--epochs N]
+
+Each candidate changes the defaults in a few places and trains every job of JOBS. Printed, job by
+job: the best validation objective; the first epoch whose value is within 3% of the best of the
+first candidate, which is AdamW as it is usually set; and the seconds of training until then, which
+compare on a quiet machine only. A candidate is worth taking where it reaches that sooner in most
+jobs and ends no worse in any.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+JOBS: dict[str, tuple[str, dict[str, Any]]] = {
+    "vae 20, mnist": ("vae", {"data": "mnist"}),
+    "cvae 2, fashion-mnist": ("cvae", {"data": "fashion-mnist", "latent": 2}),
+    "ae 20, fashion-mnist": ("ae", {"data": "fashion-mnist", "hidden": (400,)}),
+    "vae 20, mnist5k": ("vae", {"data": "mnist5k"}),
+    "ae 5, mnist5k": ("ae", {"data": "mnist5k", "latent": 5}),
+    "cvae 10, mnist5k, narrow": ("cvae", {"data": "mnist5k", "latent": 10, "hidden": (256, 256)}),
+}
+CANDIDATES: dict[str, dict[str, Any]] = {
+    "usual": {"lr": 0.002, "betas": (0.9, 0.95), "clip": 0.0, "ema": 0.0},
+    "defaults": {},
+    "without average": {"ema": 0.0},
+    "without clipping": {"clip": 0.0},
+    "moments 0.9, 0.95": {"betas": (0.9, 0.95)},
+    "rate 0.002": {"lr": 0.002},
+    "rate 0.004": {"lr": 0.004},
+    "batch 64": {"batch": 64},
+    "batch 256": {"batch": 256},
+    "one cycle": {"schedule": "one-cycle"},
+}
+
+
+def trained(recipe: str, options: dict[str, Any]) -> list[tuple[float, float]]:
+    """Validation objective and seconds of training so far, epoch by epoch."""
+    from zspace.job import Job
+    from zspace.session import Session
+
+    fit = Session.prepare(Job.of(recipe, options), quiet=True).fit
+    fit.watched = {}
+    seconds, found = 0.0, []
+    for epoch in fit.epochs():
+        seconds += epoch.seconds
+        found.append((epoch.validation["objective"], seconds))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--epochs", type=int, help="by default what training takes")
+    parser.add_argument("--only", nargs="*", default=[], help="words in the names of jobs")
+    args = parser.parse_args()
+    for job, (recipe, options) in JOBS.items():
+        if args.only and not any(text in job for text in args.only):
+            continue
+        print(f"\n{job}\n\n| settings | best | within 3% at epoch | after seconds |")
+        print("|---|---|---|---|")
+        goal = None
+        for name, changed in CANDIDATES.items():
+            given = {**options, **changed, "data_dir": args.data_dir, "epochs": args.epochs}
+            found = trained(recipe, given)
+            best = min(value for value, _ in found)
+            goal = goal or 1.03 * best
+            at = next((i for i, (value, _) in enumerate(found) if value <= goal), None)
+            when = "never | "
+            if at is not None:
+                when = f"{at + 1} of {len(found)} | {found[at][1]:.1f}"
+            print(f"| {name} | {best:.3f} | {when} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
