@@ -32,13 +32,18 @@ def few_labels(study: Study) -> Figure:
     }
     all_of_them = min(MOST, len(study.data.train))
     note = "share of test images; ± standard error"
-    fig, grid = panels(len(found), "What few labels can read", note, ratio=0.85, sharey=True)
-    for axes, (title, measures) in zip(grid, found.items(), strict=True):
+    fig, grid = panels(
+        len(found), "What few labels can read", note, side=4.2, ratio=0.7, sharey=True
+    )
+    for axes, (name, measures) in zip(grid, found.items(), strict=True):
         for space in LOOKS:
             _line(axes, measures, space, all_of_them)
         axes.set_xscale("log")
+        ticks = [n for n in FEW if n < all_of_them / 1.5] + [all_of_them]
+        axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
+        axes.minorticks_off()
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
-        plain(axes, title)
+        plain(axes, name)
         axis_names(axes, x="labels", y="accuracy" if axes is grid[0] else "")
     handles = [Line2D([], [], color=c, marker=m, linestyle=s) for c, m, s in LOOKS.values()]
     names = ["codes", "as many principal\ncomponents", "pixels"]
