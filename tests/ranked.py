@@ -26,6 +26,7 @@ from zspace.terms import Fool, Tell, mse
 from zspace.types import Spec
 
 SMALL = {"hidden": (16,), "latent": 3, "precision": "fp32", "device": "cpu"}
+SMALL |= {"lr": 2e-3, "betas": (0.9, 0.95), "clip": 0.0, "ema": 0.0}
 # 243 training images: two batches of 121, of which the ranks take 61 and 60, and one of 1 image,
 # of which the second rank has none. 17 epochs are 51 steps.
 UNEVEN = {"batch": 121, "epochs": 17}

@@ -314,7 +314,14 @@ def test_early_stop_ends_after_patience_epochs_without_a_better_one(digits, tmp_
 def test_the_epoch_best_on_validation_is_what_is_saved(digits, tmp_path):
     """A deterministic model, so that its error can be measured from outside."""
     run = train(
-        digits, tmp_path / "run", recipe="ae", lr=0.05, schedule="constant", epochs=20, seed=3
+        digits,
+        tmp_path / "run",
+        recipe="ae",
+        lr=0.05,
+        schedule="constant",
+        epochs=20,
+        seed=3,
+        ema=0.0,
     )
     objectives = [line["validation"]["objective"] for line in run.metrics]
     best = int(np.argmin(objectives))

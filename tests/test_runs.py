@@ -264,7 +264,7 @@ def test_run_json_holds_all_that_a_training_was(runs, digits):
     }  # fmt: skip
     assert record["job"]["data"]["data"] == str(digits)
     settings = record["job"]["settings"]
-    assert (settings["epochs"], settings["seed"], settings["lr"]) == (2, 0, 2e-3)
+    assert (settings["epochs"], settings["seed"], settings["lr"]) == (2, 0, 3e-3)
     assert (settings["device"], settings["precision"]) == ("cpu", "fp32")
     data = record["data"]
     assert [data[name] for name in ("train", "validation", "test")] == [243, 27, 30]
