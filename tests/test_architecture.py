@@ -23,16 +23,24 @@ FLOORS = (
     {
         "distributions", "bottlenecks", "priors", "likelihoods", "terms", "objective", "settings",
         "machine", "meter", "nets", "data", "images", "files", "quality", "perceptual",
+        "signals", "inputs", "ranks", "seals", "lock", "storage",
     },
-    {"model", "loop", "judge"},
-    {"recipes", "tutors", "checkpoint"},
-    {"job", "session", "runs", "training", "explore", "progress", "snapshots"},
-    {"figures", "outputs", "study", "grid", "table", "report", "evaluate"},
+    {"model", "loop", "optimizers", "judge"},
+    {"recipes", "tutors", "checkpoint", "records"},
+    {
+        "job", "session", "runs", "training", "trainer", "explore", "progress", "snapshots",
+        "together",
+    },
+    {
+        "figures", "outputs", "study", "grid", "table", "report", "evaluate", "executors",
+        "cluster",
+    },
     {"cli", "verbs", "commands", "studies", "web"},
 )  # fmt: skip
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 DOORS = {("types", "errors"), ("likelihoods", "distributions"), ("terms", "distributions")}
-DOORS |= {("images", "files"), ("machine", "settings"), ("nets", "data")}
+DOORS |= {("seals", "files"), ("lock", "files")}
+DOORS |= {("images", "files"), ("machine", "settings"), ("machine", "ranks"), ("nets", "data")}
 OUTSIDE = {"__init__", "__main__", "_version"}  # no rooms: names, and the way in
 BANNED = {"torchvision", "lpips", "timm", "torch_fidelity", "pickle", "dill", "cloudpickle"}
 BANNED |= {"joblib", "shelve", "marshal"}

@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 
 import zspace
-from zspace import cli, executors, files, grid, studies
+from zspace import cli, executors, files, grid, studies, together
 from zspace.cluster import on_ray
-from zspace.executors import Executor, Task, attempt, one_by_one, side_by_side
+from zspace.executors import Executor, Task, attempt, in_lockstep, one_by_one, side_by_side
 from zspace.grid import Grid, Outcome
 from zspace.progress import Quiet
 from zspace.records import WEIGHTS, read_record
@@ -369,3 +369,25 @@ def test_ctrl_c_cancels_and_saves(cluster, given, tmp_path):
     thread.join()
     records = [read_record(path.parent) for path in tmp_path.glob("runs/*/run.json")]
     assert [record["status"] for record in records] == ["interrupted"] * 2
+
+
+def test_seeds_of_a_model_go_in_lockstep_and_a_game_by_itself(given, tmp_path, monkeypatch):
+    groups, whole = [], together.start
+
+    def counted(jobs, *rest):
+        runs = whole(jobs, *rest)
+        groups.append(len(runs))
+        return runs
+
+    monkeypatch.setattr(together, "start", counted)
+    wanted = given("ae", "vaegan", seeds=2, perceptual="none", epochs=1)
+    outcomes = conducted(wanted, tmp_path, in_lockstep)
+    assert [outcome.status for outcome in outcomes] == ["finished"] * 4
+    assert groups == [2]
+    alone = conducted(wanted, tmp_path / "alone", one_by_one)
+    for one, other in zip(outcomes, alone, strict=True):
+        objectives = [
+            zspace.load(folder / "runs" / run.entry.name).record["result"]["test"]["objective"]
+            for folder, run in ((tmp_path, one), (tmp_path / "alone", other))
+        ]
+        assert objectives[0] == pytest.approx(objectives[1], rel=1e-4)

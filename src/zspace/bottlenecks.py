@@ -85,7 +85,10 @@ class Gaussian(Bottleneck):
 
     def forward(self, h: Tensor, samples: int = 1) -> Code:
         q = self.posterior(h)
-        return Code(q.rsample((samples,)), q)
+        mu, sigma = q.base_dist.loc, q.base_dist.scale
+        # Not q.rsample, which torch.func.vmap does not take; the draws are the same.
+        noise = torch.randn(samples, *mu.shape, dtype=mu.dtype, device=mu.device)
+        return Code(mu + noise * sigma, q)
 
     def mean(self, h: Tensor) -> Tensor:
         return h.chunk(2, dim=1)[0]

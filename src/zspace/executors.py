@@ -1,11 +1,12 @@
 """Where the runs of a study are trained: an executor takes tasks and yields how each ended.
 
-Here are two: one run after the other in this process, and processes side by side. The third, a Ray
-cluster, is in `zspace.cluster`.
+Here are three: one run after the other in this process, those that differ in their seed alone in
+lockstep, and processes side by side. The fourth, a Ray cluster, is in `zspace.cluster`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
@@ -22,7 +23,7 @@ from typing import Any
 
 import torch
 
-from zspace import training
+from zspace import together, training
 from zspace.errors import UserError
 from zspace.job import Job
 from zspace.loop import Epoch, Fit
@@ -143,6 +144,47 @@ def one_by_one(tasks: Sequence[Task], reports: Reports) -> Ends:
     """In this process, with all of its threads."""
     for task in tasks:
         yield task.number, attempt(task, reports(task.number, task.name))
+
+
+def in_lockstep(tasks: Sequence[Task], reports: Reports) -> Ends:
+    """In this process; runs not begun that differ in their seed alone are trained together."""
+    left = list(tasks)
+    while left:
+        group = [task for task in left if _joins(task, left[0])] or left[:1]
+        left = [task for task in left if task not in group]
+        if len(group) > 1:
+            with contextlib.suppress(together.Apart):
+                yield from _together(group, reports)
+                continue
+        yield from one_by_one(group, reports)
+
+
+def _joins(task: Task, first: Task) -> bool:
+    new = not is_url(task.folder) and found(Path(task.folder)) is None
+    return new and not together.why_alone(task.job) and together.alike(task.job, first.job)
+
+
+def _together(group: Sequence[Task], reports: Reports) -> Ends:
+    """Runs in lockstep. The reporter of the first is told for all; Apart and Interrupted go on."""
+    reporters = [reports(group[0].number, group[0].name), *(Quiet() for _ in group[1:])]
+    for task in group:
+        shutil.rmtree(task.folder, ignore_errors=True)  # what a killed attempt left has no record
+    try:
+        ends = together.start(
+            [task.job for task in group],
+            [task.folder for task in group],
+            reporters,
+            group[0].save_every,
+        )
+    except (together.Apart, training.Interrupted):
+        raise
+    except Exception as error:  # as in `attempt`
+        ends = [UserError(str(error) or type(error).__name__) for _ in group]
+    finally:
+        gc.collect()
+    for task, end in zip(group, ends, strict=True):
+        failed = isinstance(end, UserError)
+        yield task.number, ("failed", str(end)) if failed else ("finished", "")
 
 
 def side_by_side(tasks: Sequence[Task], reports: Reports, *, jobs: int, threads: int = 0) -> Ends:

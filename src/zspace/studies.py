@@ -19,7 +19,7 @@ from zspace import cluster, progress
 from zspace import grid as grids
 from zspace.data import DataOptions
 from zspace.errors import UserError
-from zspace.executors import STOPPED, Executor, one_by_one, side_by_side
+from zspace.executors import STOPPED, Executor, in_lockstep, one_by_one, side_by_side
 from zspace.grid import Grid, Outcome
 from zspace.machine import pick_device
 from zspace.progress import Quiet
@@ -44,7 +44,7 @@ def run(
     preset: str | None = None,
     jobs: int = 1,
     threads: int = 0,
-    executor: Literal["local", "ray"] = "local",
+    executor: Literal["local", "together", "ray"] = "local",
     out: str | Path | None = None,
     quiet: bool = False,
 ) -> Path | str:
@@ -52,7 +52,8 @@ def run(
 
     jobs: runs at once on this machine; 0 chooses; with more than 1, they are processes of their
     own; a script must then call this under ``if __name__ == "__main__":``, as multiprocessing
-    asks. threads: of each run; 0 chooses. executor: this machine, or a Ray cluster. out: a folder,
+    asks. threads: of each run; 0 chooses. executor: this machine, this process with the
+    seeds of a model in lockstep, or a Ray cluster. out: a folder,
     or the URL of one.
 
     Raises UserError for a grid that makes no sense, before anything is trained.
@@ -107,6 +108,8 @@ def _suitable_jobs() -> int:
 def _executor(name: str, jobs: int, threads: int) -> Executor:
     if name == "ray":
         return partial(cluster.on_ray, threads=threads)
+    if name == "together":
+        return in_lockstep
     if jobs == 1 and not threads:
         return one_by_one
     return partial(side_by_side, jobs=jobs, threads=threads)
@@ -117,7 +120,7 @@ def _train(
 ) -> None:
     start, total = time.monotonic(), len(grid.entries())
     console.print(f"{total} runs -> {mirror.url if mirror else folder}", markup=False)
-    here = executor is one_by_one  # then each run says itself how far it is
+    here = executor in (one_by_one, in_lockstep)  # then each run says itself how far it is
 
     def told(i: int, outcome: Outcome) -> None:
         name = f"[{i + 1}/{total}] {outcome.entry.name}"

@@ -1,0 +1,318 @@
+"""Trainings that differ in their seed alone, taken in lockstep on stacked parameters.
+
+M models of one recipe have parameters of the same shapes. Stacked, (M, ...), they go through one
+pass under ``torch.func.vmap``; the loss is the sum of the M objectives, so that the gradient in
+lane m is that of model m alone; one AdamW moves all. Small networks so give a device M times as
+much to do for as many launches as one of them needs.
+
+Each run keeps a `Fit` of its own, whose weights, averages and moments are views of the stacks: it
+validates, keeps its best epoch, saves and is resumed as if it were trained by itself. Initial
+weights and the order of samples are those of its own seed; draws (of codes, of dynamic
+binarisation, of augmentation) come from one generator for all, seeded by all seeds, so they are
+equal to those of a training by itself in distribution only. A time in seconds is that of the
+group: M runs of 10 s each took 10 s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from zspace import files, ranks, training
+from zspace.data import Batches
+from zspace.data.batches import mix
+from zspace.errors import UserError
+from zspace.job import Job
+from zspace.loop import READ_EVERY, Fit, Player
+from zspace.meter import NonFinite
+from zspace.objective import Objective
+from zspace.progress import Reporter
+from zspace.runs import Run
+from zspace.session import Session
+from zspace.signals import Interrupted, noted_in, refused
+from zspace.trainer import Trainer
+from zspace.types import Batch
+
+
+class Apart(UserError):
+    """These jobs cannot be trained together; nothing was written."""
+
+
+def alike(a: Job, b: Job) -> bool:
+    """Whether two jobs differ in their seed alone."""
+    return replace(a, settings=replace(a.settings, seed=b.settings.seed)) == b
+
+
+def start(
+    jobs: Sequence[Job],
+    folders: Sequence[str | Path],
+    reporters: Sequence[Reporter],
+    save_every: float = training.SAVE_SECONDS,
+) -> list[Run | UserError]:
+    """Train jobs that are `alike` together, each into a new folder.
+
+    Returns for each its run, or why it failed: a run whose loss is not finite ends, the others go
+    on. Each run can be resumed by itself. Raises Apart where they cannot be trained together,
+    Interrupted where the user asked to stop (all stop after the same step, and are saved), and
+    UserError where a folder exists or a job does not fit.
+    """
+    quiet = not any(reporter.bars for reporter in reporters)
+    with refused(training.NOTHING_YET), contextlib.ExitStack() as locks:
+        sessions = prepared(jobs, quiet=quiet)
+        made: list[Path] = []
+        try:
+            trainers = []
+            for session, folder, reporter in zip(sessions, folders, reporters, strict=True):
+                made.append(training._claim(session.job, folder))
+                locks.enter_context(training._alone(made[-1]))
+                states = training._checkpoints(made[-1])
+                trainers.append(Trainer(made[-1], session, reporter, save_every, states))
+            group = Group(trainers)
+            for trainer in trainers:
+                trainer.begin()
+        except BaseException:
+            for folder in made:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return group.run()
+
+
+def prepared(jobs: Sequence[Job], *, quiet: bool = False) -> list[Session]:
+    """A session for each job, as solo trainings have it, on one copy of the data.
+
+    Raises Apart where these cannot be trained together, and UserError as `Session.prepare`.
+    """
+    if ranks.size() > 1 or not all(alike(jobs[0], job) for job in jobs):
+        raise Apart("trainings go together in one process, and differ in --seed alone")
+    _refuse(why_alone(jobs[0]))
+    first = Session.prepare(jobs[0], quiet=quiet)
+    players = first.fit.players
+    if len(players) > 1 or first.recipe.tutors or type(players[0].objective) is not Objective:
+        _refuse(f"recipe is {jobs[0].recipe}: a game, or one that looks through another network")
+    decided = first.job.settings
+    seeds = [replace(decided, seed=job.settings.seed) for job in jobs[1:]]
+    others = [Session._built(replace(first.job, settings=s), first.data) for s in seeds]
+    torch.manual_seed(mix(*(job.settings.seed for job in jobs)))
+    return [first, *others]
+
+
+def why_alone(job: Job) -> str:
+    """Why runs like this one are trained one by one, as far as their job says; "" if it does not.
+
+    Whether a recipe is a game is known once it is built: see `prepared`.
+    """
+    settings = job.settings
+    if job.arguments.get("net") == "unet":
+        return "net is unet: torch's attention has no rule for stacked models"
+    if settings.patience:
+        return f"patience is {settings.patience}: such runs differ in length"
+    if settings.compile or settings.precision == "fp16":
+        return "stacked models are neither compiled nor trained in fp16"
+    return ""
+
+
+def _refuse(reason: str) -> None:
+    if reason:
+        raise Apart(f"{reason}; train these runs one by one")
+
+
+class Joint(Batches):
+    """Batches of M runs over the same samples: M batches of B rows, one after the other.
+
+    parts: of one data set and one batch size, each in the order of its own seed.
+    """
+
+    def __init__(self, parts: Sequence[Batches]) -> None:
+        self.__dict__.update(parts[0].__dict__)
+        self.parts, self.batch = parts, len(parts) * parts[0].batch
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def _order(self, number: int) -> Tensor:
+        orders = torch.stack([part._order(number) for part in self.parts])  # (M, N)
+        return torch.cat([rows.flatten() for rows in orders.split(self.parts[0].batch, dim=1)])
+
+
+class Stack:
+    """M trainings as one `Fit` on parameters (M, ...), of which those of each become views."""
+
+    def __init__(self, fits: Sequence[Fit]) -> None:
+        first, self.fits = fits[0], fits
+        self.model = copy.deepcopy(first.model)
+        tensors = [_tensors(fit.model) for fit in fits]
+        for stack, *each in zip(_tensors(self.model), *tensors, strict=True):
+            stack.data = torch.stack([tensor.data for tensor in each])
+            for own, lane in zip(each, stack.data.unbind(), strict=True):
+                own.data = lane
+        self.fit = Fit(
+            self.model,
+            (Player(self.model, first.players[0].objective),),
+            Joint([fit.train for fit in fits if isinstance(fit.train, Batches)]),
+            first.validation,
+            replace(first.settings, clip=0.0),  # that would be the norm over all models
+        )
+        self.fit.losses = self._losses
+        self.fit.optimizers[0].register_step_pre_hook(lambda *_: self._clip())
+        self._share_moments()
+        for m, fit in enumerate(fits):
+            fit.ema = {name: value[m] for name, value in self.fit.ema.items()}
+            fit.averages, fit.current = [], []  # the stacks are averaged instead
+
+    def _share_moments(self) -> None:
+        """Begin AdamW's moments, of the stacks and as views of the runs."""
+        state = self.fit.optimizers[0].state
+        parameters = [self.model.parameters(), *(fit.model.parameters() for fit in self.fits)]
+        for stack, *each in zip(*parameters, strict=True):
+            if not stack.requires_grad:
+                continue
+            moments = {name: torch.zeros_like(stack) for name in ("exp_avg", "exp_avg_sq")}
+            step = torch.zeros((), dtype=torch.float32, device=stack.device)
+            state[stack] = {"step": step, **moments}
+            for m, (fit, own) in enumerate(zip(self.fits, each, strict=True)):
+                lanes = {name: moment[m] for name, moment in moments.items()}
+                fit.optimizers[0].state[own] = {"step": step, **lanes}
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """One step of all models; their terms, (M,) each, still on the device."""
+        self.fit._step(batch)
+        for fit in self.fits:
+            fit.step, fit.position = self.fit.step, self.fit.position
+        self.fit.meter.sizes.pop()
+        return dict(zip(self.fit.meter.names, self.fit.meter.rows.pop(), strict=True))
+
+    def _losses(
+        self, objectives: Sequence[Objective], batch: Batch, progress: float
+    ) -> list[tuple[Tensor, dict[str, Tensor]]]:
+        objective, lanes = objectives[0], (len(self.fits), -1)
+        tensors = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        given = [t.unflatten(0, lanes) for t in (batch.x, batch.c) if t is not None]
+
+        def one(
+            tensors: dict[str, Tensor], x: Tensor, c: Tensor | None = None
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            p = functional_call(self.model, tensors, (x, c, objective.samples))
+            return objective(p, progress)
+
+        with self.fit._autocast():
+            loss, report = vmap(one, randomness="different")(tensors, *given)
+        return [(loss.sum(), report)]
+
+    def _clip(self) -> None:
+        """As `torch.nn.utils.clip_grad_norm_`, with a norm for each model."""
+        most = self.fits[0].settings.clip
+        if not most:
+            return
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
+        norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)  # (M,)
+        factor = (most / (norm + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]
+
+
+class Group:
+    """Trainings in lockstep, each into its own folder."""
+
+    def __init__(self, trainers: Sequence[Trainer]) -> None:
+        self.trainers = trainers
+        self.stack = Stack([trainer.fit for trainer in trainers])
+        self.epochs = [trainer.fit.epochs() for trainer in trainers]
+        self.ended: dict[int, Run | UserError] = {}
+        self.signals: list[int] = []
+
+    def run(self) -> list[Run | UserError]:
+        """Train all to their ends: for each its run, or why it failed."""
+        joint = self.stack.fit
+        try:
+            with noted_in(self.signals):
+                self._each(self._begin)
+                while joint.epoch < (joint.settings.epochs or 0) and len(self.ended) < len(self):
+                    self._one_epoch(joint)
+                self._each(self._finish)
+        except KeyboardInterrupt:
+            if not self.signals:
+                raise
+            raise Interrupted(
+                "stopped at once: 'zspace resume' goes on with each run from what was saved last"
+            ) from None
+        finally:
+            for trainer in self.trainers:
+                trainer.reporter.close()
+        return [self.ended[m] for m in range(len(self))]
+
+    def __len__(self) -> int:
+        return len(self.trainers)
+
+    def _one_epoch(self, joint: Fit) -> None:
+        joint.model.train()
+        start = time.perf_counter()
+        for batch in joint.train.epoch(joint.epoch):
+            terms = {name: value.unbind() for name, value in self.stack.step(batch).items()}
+            rows, seconds = len(batch.x) // len(self), time.perf_counter() - start
+            self._each(partial(self._after_step, terms=terms, rows=rows, seconds=seconds))
+        joint.epoch, joint.position = joint.epoch + 1, 0
+        self._each(self._after_epoch)
+
+    def _each(self, do: Callable[[int], Any]) -> None:
+        """Do something for each run that goes on. A signal counts for all or for none."""
+        asked, stopped = list(self.signals), []
+        for m, trainer in enumerate(self.trainers):
+            if m in self.ended:
+                continue
+            trainer.signals = asked
+            try:
+                do(m)
+            except NonFinite as error:
+                self.ended[m] = trainer._failed(error)
+            except files.CannotWrite as error:
+                again = f"'zspace resume {trainer.folder}' goes on once that is mended"
+                self.ended[m] = UserError(f"{error}; {again}")
+            except Interrupted:
+                stopped.append(str(trainer.folder))
+        if stopped:
+            raise Interrupted(
+                f"stopped at step {self.stack.fit.step} and saved: go on with 'zspace resume' of "
+                f"each of {', '.join(stopped)}"
+            )
+
+    def _begin(self, m: int) -> None:
+        trainer = self.trainers[m]
+        trainer.reporter.start(trainer._record("running"), trainer.fit)
+
+    def _after_step(
+        self, m: int, terms: dict[str, tuple[Tensor, ...]], rows: int, seconds: float
+    ) -> None:
+        fit = self.trainers[m].fit
+        fit.seconds = seconds
+        fit.meter.add({name: value[m] for name, value in terms.items()}, rows)
+        if len(fit.meter.rows) >= READ_EVERY:
+            fit.meter.fold()
+        fit.on_step(fit)
+
+    def _after_epoch(self, m: int) -> None:
+        trainer = self.trainers[m]
+        epoch = next(self.epochs[m])  # all its steps are taken: it reads, validates, keeps
+        trainer._append(asdict(epoch))
+        trainer.snapshots.take(trainer.fit)
+        trainer.reporter.epoch(epoch, trainer.fit)
+        trainer._save_if_due()
+
+    def _finish(self, m: int) -> None:
+        self.trainers[m].signals = self.signals  # what has finished stays so, the rest is saved
+        self.ended[m] = self.trainers[m]._finish()
