@@ -280,6 +280,7 @@ def test_without_ray_the_extra_is_named(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert cli.main(["study", "ae", "--executor", "ray", "--out", str(tmp_path / "s")]) == 2
     assert "--executor ray needs an extra package" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_address_where_nobody_is_is_a_sentence(monkeypatch, tmp_path, capsys):

@@ -41,7 +41,7 @@ def on_ray(tasks: Sequence[Task], reports: Reports, *, threads: int = 0) -> Ends
 
     Raises UserError where Ray is not installed or the cluster cannot be reached.
     """
-    ray = _installed()
+    ray = installed()
     signals: list[int] = []
     with _connected(ray), noted_in(signals):
         waiting = {_submitted(ray, task, threads or 1): task.number for task in tasks}
@@ -57,7 +57,8 @@ def on_ray(tasks: Sequence[Task], reports: Reports, *, threads: int = 0) -> Ends
             raise
 
 
-def _installed() -> ModuleType:
+def installed() -> ModuleType:
+    """Ray itself. Raises UserError, before anything is made, where it is not installed."""
     try:
         import ray
     except ImportError:

@@ -107,6 +107,7 @@ def _suitable_jobs() -> int:
 
 def _executor(name: str, jobs: int, threads: int) -> Executor:
     if name == "ray":
+        cluster.installed()
         return partial(cluster.on_ray, threads=threads)
     if name == "together":
         return in_lockstep
