@@ -20,7 +20,7 @@ import copy
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -281,8 +281,7 @@ class Group:
             except NonFinite as error:
                 self.ended[m] = trainer._failed(error)
             except files.CannotWrite as error:
-                again = f"'zspace resume {trainer.folder}' goes on once that is mended"
-                self.ended[m] = UserError(f"{error}; {again}")
+                self.ended[m] = trainer.unwritable(error)
             except Interrupted:
                 stopped.append(str(trainer.folder))
         if stopped:
@@ -306,12 +305,8 @@ class Group:
         fit.on_step(fit)
 
     def _after_epoch(self, m: int) -> None:
-        trainer = self.trainers[m]
-        epoch = next(self.epochs[m])  # all its steps are taken: it reads, validates, keeps
-        trainer._append(asdict(epoch))
-        trainer.snapshots.take(trainer.fit)
-        trainer.reporter.epoch(epoch, trainer.fit)
-        trainer._save_if_due()
+        # All the steps are taken: the run's own training reads, validates, keeps.
+        self.trainers[m].after_epoch(next(self.epochs[m]))
 
     def _finish(self, m: int) -> None:
         self.trainers[m].signals = self.signals  # what has finished stays so, the rest is saved

@@ -14,7 +14,7 @@ from zspace._version import __version__
 from zspace.checkpoint import Checkpoints
 from zspace.errors import UserError
 from zspace.likelihoods import Bernoulli, bits_per_dimension
-from zspace.loop import Fit, evaluate
+from zspace.loop import Epoch, Fit, evaluate
 from zspace.meter import NonFinite
 from zspace.progress import Reporter
 from zspace.quality import measure
@@ -62,16 +62,12 @@ class Trainer:
             with noted_in(self.signals):
                 self.reporter.start(self._record("running"), self.fit)
                 for epoch in self.fit.epochs():
-                    self._append(asdict(epoch))
-                    self.snapshots.take(self.fit)
-                    self.reporter.epoch(epoch, self.fit)
-                    self._save_if_due()
+                    self.after_epoch(epoch)
                 return self._finish()
         except NonFinite as error:
             raise self._failed(error) from None
         except files.CannotWrite as error:
-            again = f"'zspace resume {self.folder}' goes on once that is mended"
-            raise UserError(f"{error}; {again}") from None
+            raise self.unwritable(error) from None
         except KeyboardInterrupt:
             if not self.signals:
                 raise
@@ -80,6 +76,18 @@ class Trainer:
             ) from None
         finally:
             self.reporter.close()
+
+    def after_epoch(self, epoch: Epoch) -> None:
+        """Write and tell what an epoch came to; save, or stop, where that is due."""
+        self._append(asdict(epoch))
+        self.snapshots.take(self.fit)
+        self.reporter.epoch(epoch, self.fit)
+        self._save_if_due()
+
+    def unwritable(self, error: files.CannotWrite) -> UserError:
+        """What the user is told where the system refuses to write."""
+        again = f"'zspace resume {self.folder}' goes on once that is mended"
+        return UserError(f"{error}; {again}")
 
     def _after_step(self, fit: Fit) -> None:
         self.reporter.step(fit)
