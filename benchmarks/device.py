@@ -7,7 +7,7 @@ Three families (ae, vae, cvae) x six code sizes (2, 5, 10, 20, 50, 100) at the d
 18 models, and again with several seeds. Ways to train them, each in a fresh folder:
 
     solo       one after the other, as `zspace study --jobs 1`
-    compile    the same with --compile
+    compile    the same with --compile on
     together   the seeds of each model in lockstep on stacked parameters (`zspace.together`)
 
 With one seed no two of the 18 have the same shapes, so `together` is only run with several. For
@@ -104,7 +104,7 @@ def main() -> None:
         if "solo" in args.ways:
             measured("solo", solo, wanted)
         if "compile" in args.ways:
-            measured("compile", solo, models(args, seeds, compile=True))
+            measured("compile", solo, models(args, seeds, compile="on"))
         if "together" in args.ways and seeds > 1:
             measured("together", lockstep, wanted)
 

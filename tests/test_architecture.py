@@ -25,8 +25,8 @@ FLOORS = (
         "machine", "meter", "nets", "data", "images", "files", "quality", "perceptual",
         "signals", "inputs", "ranks", "seals", "lock", "storage",
     },
-    {"model", "loop", "optimizers", "judge"},
-    {"recipes", "tutors", "checkpoint", "records"},
+    {"model", "loop", "optimizers", "averages", "judge"},
+    {"recipes", "tutors", "checkpoint", "records", "compiling"},
     {
         "job", "session", "runs", "training", "trainer", "explore", "progress", "snapshots",
         "together",

@@ -248,15 +248,22 @@ def test_other_commands_refuse_several_processes(rank, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_rank_that_dies_ends_the_others_with_a_sentence(digits, tmp_path):
+def test_rank_that_dies_ends_the_others_and_the_run_goes_on(digits, tmp_path):
     folder = tmp_path / "run"
-    train = [*TRAIN, "--data", digits, "--out", folder, "--epochs", 500, "--batch", 64]
+    train = [*TRAIN, "--data", digits, "--out", folder, "--epochs", 60, "--batch", 64]
     processes = start(*train, "--json", "--save-every", 0)
     for line in processes[0].stdout:  # type: ignore[union-attr]
         if json.loads(line)["event"] == "epoch":
             break
     processes[1].kill()
     (first, _, said), _ = end(processes)
-    assert first == 2
-    assert said.startswith("zspace: another process of this training has ended")
-    assert len(said.splitlines()) == 1
+    # gloo's own thread now and then aborts the process before the sentence is reached: an
+    # exception of a connection that is reset while it writes is caught nowhere there.
+    assert first in (2, -signal.SIGABRT)
+    if first == 2:
+        assert said.startswith("zspace: another process of this training has ended")
+        assert len(said.splitlines()) == 1
+    assert main(["resume", str(folder), "--quiet"]) == 0
+    assert [line["step"] for line in zspace.load(folder).metrics] == [
+        4 * (i + 1) for i in range(60)
+    ]

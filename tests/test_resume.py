@@ -17,6 +17,7 @@ import torch
 
 import zspace
 from zspace import recipes
+from zspace.averages import EVERY
 from zspace.checkpoint import Checkpoints
 from zspace.loop import Player
 from zspace.objective import Objective
@@ -343,8 +344,8 @@ def test_averaged_weights_are_the_moving_average_of_the_steps(digits, tmp_path):
     decay = 0.05  # below the warm-up of the average, and forgets the start within the 16 steps
     run = train(digits, tmp_path / "run", reporter=Watch(), ema=decay, epochs=1, batch=16)
     average = seen[0]
-    for now in seen[1:]:
-        average = {k: decay * average[k] + (1 - decay) * now[k] for k in now}
+    for now in seen[EVERY::EVERY]:
+        average = {k: decay**EVERY * average[k] + (1 - decay**EVERY) * now[k] for k in now}
     for name, value in run.model.state_dict().items():
         torch.testing.assert_close(value, average[name], rtol=1e-4, atol=1e-6)
         assert not torch.equal(value, seen[-1][name])

@@ -199,7 +199,7 @@ def test_the_order_of_each_run_is_its_own_and_a_last_smaller_batch_is_kept(digit
         ("vaegan", {"perceptual": "none"}, "game"),
         ("vae", UNET, "unet"),
         ("vae", {"patience": 2}, "patience"),
-        ("vae", {"compile": True}, "compile"),
+        ("vae", {"compile": "auto"}, "compile"),
     ],
 )
 def test_what_cannot_go_together_says_so_and_writes_nothing(digits, tmp_path, recipe, more, why):

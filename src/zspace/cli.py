@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             time.sleep(3)  # torchrun ends all processes with the first that ends: it must speak
         else:
             print(f"zspace: {error}", file=sys.stderr)
-        return 2
+        return _left(error)
     except KeyboardInterrupt:
         print("zspace: stopped before there was anything to save", file=sys.stderr)
         return 2
@@ -51,6 +51,16 @@ def _first_says(error: UserError) -> bool:
     from zspace.ranks import Here
 
     return not isinstance(error, Here)
+
+
+def _left(error: UserError) -> int:
+    """The exit code of a user's error; at once, where another process of this one is gone."""
+    if os.environ.get("RANK"):
+        from zspace import ranks
+
+        if isinstance(error, ranks.Lost):
+            ranks.leave_at_once(2)
+    return 2
 
 
 def _one_line(message: Warning | str, *_: object) -> str:

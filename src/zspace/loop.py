@@ -10,7 +10,6 @@ the same terms and decide the same.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from zspace import ranks
+from zspace.averages import Average, copied
 from zspace.data.batches import mix
 from zspace.errors import UserError
 from zspace.machine import keep_freed_memory, random_state, set_random_state
@@ -31,6 +31,9 @@ from zspace.settings import DTYPES, Settings
 from zspace.types import Batch, Model
 
 READ_EVERY = 1000
+
+
+Losses = Callable[[Sequence[Objective], Batch, float], list[tuple[Tensor, dict[str, Tensor]]]]
 
 
 class Batches(Protocol):
@@ -84,7 +87,8 @@ class Fit:
     model: on its device. players: who moves. train, validation: batches on that device.
     settings: with `epochs` and `precision` decided. fixed: modules that do not move, but belong
     to the state of the training. watched: batches, not shuffled, whose reconstructions are
-    measured after every epoch. on_step is called after every step.
+    measured after every epoch. on_step is called after every step. compiled: `losses`, compiled,
+    for batches of full size; see `zspace.compiling`.
 
     A game of several players has no objective that says which epoch is best: the last one is.
     """
@@ -119,16 +123,14 @@ class Fit:
         self.epoch = self.position = self.step = self.stale = 0
         self.seconds, self.share = 0.0, 1.0
         self.meter = Meter()
-        self.ema = _copy(model) if settings.ema else {}
-        floats = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
-        self.averages = [self.ema[name] for name in floats] if self.ema else []
-        self.current = list(floats.values())  # they share the memory of the parameters
+        self.average = Average(model, settings.ema)
         self.best: dict[str, Tensor] = {}
         self.best_objective, self.best_epoch = float("inf"), 0
         self.on_step: Callable[[Fit], None] = lambda fit: None
         for player in players:
             player.objective.over_ranks = lambda tensors: ranks.mean(tensors, self.share)
-        self.losses = torch.compile(self._losses) if settings.compile else self._losses
+        self.losses: Losses = self._losses
+        self.compiled: Losses | None = None
 
     def epochs(self) -> Iterator[Epoch]:
         """Train on, yielding after each epoch. Raises NonFinite; `best` keeps good weights."""
@@ -179,7 +181,9 @@ class Fit:
             own, rows = self.train.counts(self.position)
             self.share = own / rows
         progress = (self.step + 0.5) / self.total_steps  # the step's middle: none has a rate of 0
-        results = self.losses([player.objective for player in self.players], batch, progress)
+        whole = len(batch.x) == self.settings.batch
+        losses = self.compiled if self.compiled and whole else self.losses
+        results = losses([player.objective for player in self.players], batch, progress)
         report: dict[str, Tensor] = {}
         moving = []
         for player, optimizer, (loss, terms) in zip(
@@ -194,7 +198,7 @@ class Fit:
         for optimizer in moving:
             self._move(optimizer, self.settings.rate(progress))
         self.scaler.update()
-        self._average()
+        self.average.update(self.step)
         self.meter.add(report, rows)
         self.step, self.position = self.step + 1, self.position + 1
         if len(self.meter.rows) >= READ_EVERY:
@@ -228,12 +232,6 @@ class Fit:
             p = self.model(batch.x, batch.c, objectives[0].samples)
             return [objective(p, progress) for objective in objectives]
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        if self.ema:
-            decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-            torch._foreach_lerp_(self.averages, self.current, 1 - decay)
-
     def _autocast(self) -> torch.autocast:
         dtype = DTYPES[self.settings.precision]
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
@@ -245,33 +243,23 @@ class Fit:
 
     def _validate(self) -> dict[str, float]:
         objective = self.players[0].objective
-        with self.averaged():
+        with self.average.used():
             try:
                 return evaluate(self.model, objective, self.validation, self._loss)
             except NonFinite as error:
                 raise NonFinite(f"after step {self.step}, on validation, {error}") from None
 
     def _watch(self) -> dict[str, dict[str, float]]:
-        with self.averaged(), self._autocast():
+        with self.average.used(), self._autocast():
             return {name: measure(self.model, b.epoch(0)) for name, b in self.watched.items()}
-
-    @contextlib.contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Within, the model has its averaged weights, if there are any."""
-        own = _copy(self.model) if self.ema else {}
-        self.model.load_state_dict(self.ema, strict=False)
-        try:
-            yield
-        finally:
-            self.model.load_state_dict(own, strict=False)
 
     def _keep_if_best(self, objective: float) -> bool:
         if objective >= self.best_objective and not self.game:
             self.stale += 1
             return False
         self.stale, self.best_objective, self.best_epoch = 0, objective, self.epoch
-        with self.averaged():
-            self.best = _copy(self.model)
+        with self.average.used():
+            self.best = copied(self.model)
         return True
 
     def state(self) -> dict[str, Any]:
@@ -285,7 +273,7 @@ class Fit:
                 for i, optimizer in enumerate(self.optimizers)
             },
             "scaler": self.scaler.state_dict(),
-            "ema": self.ema,
+            "ema": self.average.weights,
             "best": self.best,
             "counters": {name: getattr(self, name) for name in COUNTERS},
             "meter": {
@@ -305,7 +293,7 @@ class Fit:
             load_moments(optimizer, state["optimizers"][str(i)])
         self.scaler.load_state_dict(state["scaler"])
         for name, value in state["ema"].items():
-            self.ema[name].copy_(value)
+            self.average.weights[name].copy_(value)
         self.best = {name: value.to(self.device) for name, value in state["best"].items()}
         for name in COUNTERS:
             setattr(self, name, state["counters"][name])
@@ -341,7 +329,3 @@ def evaluate(
             meter.add(report, len(batch.x))
     set_random_state(before, device)
     return meter.means()
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {k: v.detach().clone() for k, v in model.state_dict().items()}

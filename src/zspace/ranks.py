@@ -14,10 +14,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -96,13 +97,24 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
+def leave_at_once(code: int) -> NoReturn:
+    """End this process after another one was lost.
+
+    The threads that spoke with it are past an orderly end: torch aborts the process where it
+    takes them down at the wrong moment, and the exit code would not be ours.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 @contextlib.contextmanager
 def _connected() -> Iterator[None]:
     """Within, a lost connection becomes a sentence."""
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        reason = str(error).partition("\n")[0][-200:]
+        reason = str(error).partition("\n")[0].rpartition("] ")[2].partition(". ")[0]
         raise Lost(
             "another process of this training has ended or cannot be reached: see what it said, "
             f"then go on with 'zspace resume', if something was saved ({reason})"

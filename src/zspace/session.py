@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from zspace import ranks, recipes
+from zspace.compiling import settle
 from zspace.data import Batches, Data, Samples
 from zspace.data import load as load_data
 from zspace.errors import UserError
@@ -58,6 +59,8 @@ class Session:
         for tutor in session.recipe.tutors:
             on_device(ranks.in_turn(partial(tutor.ready, data, device, quiet=quiet)), device)
         session._check_and_spread()
+        decided = replace(settings, compile=settle(session.fit, quiet=quiet))
+        session.job = replace(session.job, settings=decided)
         return session
 
     @classmethod
@@ -148,6 +151,11 @@ def _settled(settings: Settings) -> Settings:
         raise UserError(
             f"batch is {settings.batch}, but {ranks.size()} processes share every batch: use a "
             f"--batch of {ranks.size()} or more, or fewer processes"
+        )
+    if settings.compile != "off" and ranks.size() > 1:
+        raise UserError(
+            f"compile is {settings.compile}, but {ranks.size()} processes train together: use "
+            "--compile off"
         )
     device = pick_device(settings.device)
     if device.type == "cuda" and device.index is not None:

@@ -12,6 +12,8 @@ import torch
 from zspace.errors import UserError, unknown
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Compile = Literal["off", "on", "auto"]
+COMPILE = ("off", "on", "auto")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -43,8 +45,8 @@ class Settings:
     """Number format of matrix products; auto takes bf16 where the machine is faster in it."""
     snapshots: int = 0
     """Moments of training at which to keep codes and reconstructions for an animation."""
-    compile: bool = False
-    """Compile the step with torch.compile (pays on long trainings only)."""
+    compile: Compile = "off"
+    """Compile the step with torch.compile: off, on, or auto, which finds out whether it pays."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps; auto takes the first of cuda, mps, cpu that is there."""
     seed: int = 0
@@ -52,7 +54,8 @@ class Settings:
 
     def check(self) -> Settings:
         """These settings. Raises UserError where one makes no sense."""
-        for name, known in (("schedule", RATES), ("precision", ("auto", *DTYPES))):
+        choices = {"schedule": RATES, "precision": ("auto", *DTYPES), "compile": COMPILE}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
         least = {

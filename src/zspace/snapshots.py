@@ -67,7 +67,7 @@ class Snapshots:
         """Take one if this epoch is among the moments, and write the file."""
         if not self.wanted or fit.epoch not in self.epochs:
             return
-        with fit.averaged():
+        with fit.average.used():
             fit.model.eval()
             z = fit.model.encode(self.x, self.c)
             x, c = self.shown

@@ -117,7 +117,7 @@ def why_alone(job: Job) -> str:
         return "net is unet: torch's attention has no rule for stacked models"
     if settings.patience:
         return f"patience is {settings.patience}: such runs differ in length"
-    if settings.compile or settings.precision == "fp16":
+    if settings.compile != "off" or settings.precision == "fp16":
         return "stacked models are neither compiled nor trained in fp16"
     return ""
 
@@ -167,8 +167,8 @@ class Stack:
         self.fit.optimizers[0].register_step_pre_hook(lambda *_: self._clip())
         self._share_moments()
         for m, fit in enumerate(fits):
-            fit.ema = {name: value[m] for name, value in self.fit.ema.items()}
-            fit.averages, fit.current = [], []  # the stacks are averaged instead
+            stacks = self.fit.average.weights  # only they are updated
+            fit.average.weights = {name: value[m] for name, value in stacks.items()}
 
     def _share_moments(self) -> None:
         """Begin AdamW's moments, of the stacks and as views of the runs."""

@@ -1,0 +1,117 @@
+"""Compiling a step: decided by an estimate and a trial that leaves no trace."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import zspace
+from zspace import compiling
+from zspace.errors import UserError
+from zspace.job import Job
+from zspace.loop import Fit
+from zspace.progress import Quiet
+from zspace.session import Session
+
+SMALL = {"hidden": (16,), "latent": 3, "batch": 64, "precision": "fp32", "epochs": 4}
+
+
+def prepared(digits: Path, **options) -> Session:
+    return Session.prepare(Job.of("vae", {"data": str(digits), **SMALL, **options}), quiet=True)
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What was asked to be compiled; nothing is."""
+    asked: list[object] = []
+
+    def compile_(losses: object) -> object:
+        asked.append(losses)
+        return losses
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    return asked
+
+
+def timed(monkeypatch: pytest.MonkeyPatch, *times: float) -> None:
+    left = iter(times)
+    monkeypatch.setattr(compiling, "seconds", lambda *_: next(left))
+
+
+def test_a_short_training_is_not_even_tried(digits, compiled):
+    session = prepared(digits, compile="auto")
+    assert session.job.settings.compile == "off"
+    assert session.fit.compiled is None
+    assert compiled == []
+
+
+@pytest.mark.parametrize(("quick", "decided"), [(8.0, "on"), (11.0, "off")])
+def test_a_trial_decides_a_long_one(digits, compiled, monkeypatch, quick, decided):
+    timed(monkeypatch, 1000.0, 1000.0 * quick / 10)
+    session = prepared(digits, compile="auto")
+    assert len(compiled) == 1
+    assert session.job.settings.compile == decided
+    assert (session.fit.compiled is not None) == (decided == "on")
+
+
+def test_what_cannot_be_compiled_is_left_or_refused(digits, monkeypatch):
+    def fails(losses: object) -> object:
+        def call(*_: object) -> None:
+            raise RuntimeError("no compiler\nat all")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", fails)
+    monkeypatch.setattr(compiling, "COSTS", {"cpu": 0.0})
+    assert prepared(digits, compile="auto").job.settings.compile == "off"
+    with pytest.raises(UserError, match=r"cannot be compiled here.*RuntimeError: no compiler\)"):
+        prepared(digits, compile="on")
+
+
+def test_a_trial_leaves_no_trace(digits, compiled):
+    ends = []
+    for choice in ("on", "off"):
+        fit = prepared(digits, compile=choice).fit
+        list(fit.epochs())
+        ends.append(fit.model.state_dict())
+    for name, value in ends[0].items():
+        assert torch.equal(ends[1][name], value), name
+
+
+def test_full_batches_alone_are_compiled(digits, compiled):
+    fit = prepared(digits, compile="on").fit
+    rows = []
+    fit.compiled = lambda o, batch, progress: (
+        rows.append(len(batch.x)) or fit.losses(o, batch, progress)
+    )
+    next(fit.epochs())
+    assert len(fit.train) == 4
+    assert rows == [64, 64, 64]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, about itself
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
+def test_a_compiled_training_is_resumed_to_the_same_weights(digits, tmp_path):
+    class Stop(Quiet):
+        def step(self, fit: Fit) -> None:
+            if fit.step == 6:
+                raise KeyboardInterrupt
+
+    options = {"data": str(digits), **SMALL, "compile": "on", "save_every": 0.0}
+    whole = zspace.train("vae", out=tmp_path / "whole", quiet=True, **options)
+    with pytest.raises(KeyboardInterrupt):
+        zspace.train("vae", out=tmp_path / "half", reporter=Stop(), **options)
+    half = zspace.resume(tmp_path / "half", reporter=Quiet())
+    assert half.record["job"]["settings"]["compile"] == "on"
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(half.model.state_dict()[name], value), name
+    ends = [  # of a recipe without draws, which are others where they are compiled
+        zspace.train("ae", quiet=True, out=tmp_path / choice, **{**options, "compile": choice})
+        for choice in ("on", "off")
+    ]
+    for one, other in zip(*(end.model.parameters() for end in ends), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
