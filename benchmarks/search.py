@@ -1,6 +1,6 @@
 """The search for the default settings: candidates on several data sets, families and sizes.
 
-    python benchmarks/search.py --data-dir DIR [--only TEXT ...] [--epochs N]
+    python benchmarks/search.py --data-dir DIR [--only TEXT ...] [--settings TEXT ...] [--epochs N]
 
 Each candidate changes the defaults in a few places and trains every job of JOBS. Printed, job by
 job: the best validation objective; the first epoch whose value is within 3% of the best of the
@@ -12,6 +12,7 @@ jobs and ends no worse in any.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
     "vae 20, mnist5k": ("vae", {"data": "mnist5k"}),
     "ae 5, mnist5k": ("ae", {"data": "mnist5k", "latent": 5}),
     "cvae 10, mnist5k, narrow": ("cvae", {"data": "mnist5k", "latent": 10, "hidden": (256, 256)}),
+    "vaegan 20, mnist5k": ("vaegan", {"data": "mnist5k", "perceptual": "none"}),
 }
 CANDIDATES: dict[str, dict[str, Any]] = {
     "usual": {"lr": 0.002, "betas": (0.9, 0.95), "clip": 0.0, "ema": 0.0},
@@ -51,19 +53,25 @@ def trained(recipe: str, options: dict[str, Any]) -> list[tuple[float, float]]:
     return found
 
 
+def _named(name: str, texts: Sequence[str]) -> bool:
+    return not texts or any(text in name for text in texts)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--epochs", type=int, help="by default what training takes")
     parser.add_argument("--only", nargs="*", default=[], help="words in the names of jobs")
+    parser.add_argument("--settings", nargs="*", default=[], help="words in those of candidates")
     args = parser.parse_args()
+    tried = {k: v for k, v in CANDIDATES.items() if _named(k, args.settings)}
     for job, (recipe, options) in JOBS.items():
-        if args.only and not any(text in job for text in args.only):
+        if not _named(job, args.only):
             continue
         print(f"\n{job}\n\n| settings | best | within 3% at epoch | after seconds |")
         print("|---|---|---|---|")
         goal = None
-        for name, changed in CANDIDATES.items():
+        for name, changed in tried.items():
             given = {**options, **changed, "data_dir": args.data_dir, "epochs": args.epochs}
             found = trained(recipe, given)
             best = min(value for value, _ in found)

@@ -319,8 +319,9 @@ def cluster() -> Iterator[Any]:
 def test_a_killed_worker_changes_nothing(cluster, given, tmp_path, shared):
     """kill -9 while it trains: the run goes on from its checkpoint, in another process."""
     there = tmp_path / "s"
+    options = LONG if shared else {**LONG, "epochs": 150}  # it must last until it is copied
     todo = task(
-        given("vae", **LONG),
+        given("vae", **options),
         there if shared else there.as_uri(),
         save_every=0.0 if shared else 0.2,
     )
@@ -334,7 +335,7 @@ def test_a_killed_worker_changes_nothing(cluster, given, tmp_path, shared):
     os.kill(worker, signal.SIGKILL)
     thread.join(WAIT_SECONDS)
     assert ends == [(0, ("finished", ""))]
-    assert attempt(task(given("vae", **LONG), tmp_path / "whole"), Quiet()) == ("finished", "")
+    assert attempt(task(given("vae", **options), tmp_path / "whole"), Quiet()) == ("finished", "")
     assert essence(there) == essence(tmp_path / "whole")
 
 

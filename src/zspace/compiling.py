@@ -29,7 +29,7 @@ from zspace.settings import Compile
 
 SAVES = {"cpu": 0.1, "cuda": 0.5}
 """The largest part of a step that compiling saves, by kind of device; see benchmarks/README.md."""
-COSTS = {"cpu": 30.0, "cuda": 60.0}
+COSTS = {"cpu": 20.0, "cuda": 60.0}
 """Seconds that compiling takes."""
 PASSES, WARM = 8, 3
 

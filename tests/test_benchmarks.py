@@ -1,0 +1,57 @@
+"""The benchmark of time to quality in small; that of durability is in test_durability.py."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zspace.data import load
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def idx(path: Path, values: np.ndarray) -> None:
+    header = struct.pack(f">4B{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    path.write_bytes(gzip.compress(header + values.astype(np.uint8).tobytes(), 1))
+
+
+@pytest.fixture(scope="module")
+def digits_as_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """8,000 images in MNIST's files: peers validate on 6,000 of them."""
+    folder = tmp_path_factory.mktemp("sets") / "mnist"
+    folder.mkdir()
+    data = load("mnist5k", quiet=True).train
+    x = (data.images()[:, 0] * 255).round().numpy()
+    y = data.labels().numpy()
+    for split, count in (("train", 8000), ("t10k", 100)):
+        rows = np.arange(count) % len(x)
+        idx(folder / f"{split}-images-idx3-ubyte.gz", x[rows])
+        idx(folder / f"{split}-labels-idx1-ubyte.gz", y[rows])
+    return folder.parent
+
+
+@pytest.mark.slow
+def test_time_to_quality_compares_zspace_with_a_textbook_loop(digits_as_mnist: Path):
+    script = [sys.executable, BENCHMARKS / "time_to_quality.py", "--data-dir", digits_as_mnist]
+    options = ["--threads", 1, "--seeds", 0, "--target", 60, "--most", 30]
+    done = subprocess.run(
+        [*map(str, script + options)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()]
+    each = {row[1].split(" ")[0]: row for row in rows if row[0] == "0"}
+    assert set(each) == {"zspace", "textbook"}
+    for _, _, epochs, value, seconds in each.values():
+        assert 1 <= int(epochs) <= 30
+        assert 20 < float(value) < 60
+        assert float(seconds) > 0
+    medians = {row[0]: row[1:] for row in rows if row[0] in each}
+    assert medians["zspace"][2] == "1.0"
+    ratio = float(each["textbook"][4]) / float(each["zspace"][4])
+    assert float(medians["textbook"][2]) == pytest.approx(ratio, rel=0.1)
