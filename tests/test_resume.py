@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import zspace
-from zspace import recipes
+from zspace import recipes, seals
 from zspace.averages import EVERY
 from zspace.checkpoint import Checkpoints
 from zspace.loop import Player
@@ -256,6 +256,18 @@ def test_repeat_gives_the_same_weights(whole, tmp_path):
     assert weights(again) == weights(whole)
     assert history(again) == history(whole)
     assert again.record["job"] == whole.record["job"]
+
+
+def test_a_run_of_another_machine_goes_on_where_it_is_told(digits, tmp_path, whole):
+    folder = cut(digits, tmp_path / "run", step=6)
+    record = seals.read_json(folder / "run.json")
+    record["job"]["settings"]["device"] = "cuda:7"  # no machine of ours has eight
+    seals.write_json(folder / "run.json", record)
+    with pytest.raises(zspace.UserError, match="use --device cpu"):
+        resume(folder)
+    run = resume(folder, device="cpu")
+    assert weights(run) == weights(whole)
+    assert run.record["job"]["settings"]["device"] == "cpu"
 
 
 def test_another_seed_gives_other_weights(digits, tmp_path, whole):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,20 +89,28 @@ def repeat(
     out: str | Path | None = None,
     reporter: Reporter | None = None,
     save_every: float = SAVE_SECONDS,
+    device: str = "",
 ) -> Run:
-    """Train the job of a run again, into a new folder.
+    """Train the job of a run again, into a new folder; on the device that it names, or on this.
 
     Raises UserError where `path` is no run, or the data is no longer the same.
     """
     record = read_record(Path(path))
-    job, fingerprint = Job.from_json(record["job"]), record["data"]["fingerprint"]
+    job, fingerprint = _job(record, device), record["data"]["fingerprint"]
     return start(job, out, reporter or default_reporter(), save_every, fingerprint)
 
 
 def resume(
-    path: str | Path, *, reporter: Reporter | None = None, save_every: float = SAVE_SECONDS
+    path: str | Path,
+    *,
+    reporter: Reporter | None = None,
+    save_every: float = SAVE_SECONDS,
+    device: str = "",
 ) -> Run:
     """Go on with a training that was interrupted, bit for bit as if it had not been.
+
+    device: where to go on, if not on the kind of device that it began on. Another kind adds
+    numbers in another order, and draws others.
 
     Raises UserError where the run has ended, or the data is no longer the same.
     """
@@ -114,7 +123,7 @@ def resume(
         with ranks.together():
             record = _resumable(folder)  # once more: whoever held the lock may have ended it
         with refused(f"stopped before the first step: go on with 'zspace resume {path}'"):
-            session = Session.prepare(Job.from_json(record["job"]), quiet=not reporter.bars)
+            session = Session.prepare(_job(record, device), quiet=not reporter.bars)
             with ranks.together():
                 if not session.data.has(record["data"].get("fingerprint", "")):
                     raise UserError(f"the data of run '{path}' has changed since: train anew")
@@ -126,6 +135,12 @@ def resume(
             trainer = Trainer(folder, session, reporter, save_every, checkpoints, lines)
             trainer.begin()
         return trainer.run()
+
+
+def _job(record: dict[str, Any], device: str) -> Job:
+    """The job of a run, on a device of its own or on this one."""
+    job = Job.from_json(record["job"])
+    return replace(job, settings=replace(job.settings, device=device)) if device else job
 
 
 def _resumable(folder: Path) -> dict[str, Any]:

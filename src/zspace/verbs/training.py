@@ -12,34 +12,43 @@ def train() -> None:
 
 
 def resume(
-    run: RunPath, *, save_every: float = 30.0, json: bool = False, quiet: bool = False
+    run: RunPath,
+    *,
+    save_every: float = 30.0,
+    device: str = "",
+    json: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Go on with an interrupted training, exactly as if it had not been.
 
     Args:
         run: The folder of the interrupted run.
         save_every: Seconds between checkpoints.
+        device: Where to go on (cpu, cuda, ...); by default where it began.
         json: One JSON object a line on standard output.
         quiet: Say nothing.
     """
     from zspace import commands, progress, training
 
     reporter = progress.reporter(quiet=quiet, json_lines=json)
-    commands.show(
-        training.resume(run, reporter=reporter, save_every=save_every), silent=quiet or json
-    )
+    resumed = training.resume(run, reporter=reporter, save_every=save_every, device=device)
+    commands.show(resumed, silent=quiet or json)
 
 
-def repeat(run: RunPath, *, out: Path, json: bool = False, quiet: bool = False) -> None:
+def repeat(
+    run: RunPath, *, out: Path, device: str = "", json: bool = False, quiet: bool = False
+) -> None:
     """Train the same again, into another folder.
 
     Args:
         run: The folder of a run.
         out: The new folder.
+        device: Where to train (cpu, cuda, ...); by default where the run was.
         json: One JSON object a line on standard output.
         quiet: Say nothing.
     """
     from zspace import commands, progress, training
 
     reporter = progress.reporter(quiet=quiet, json_lines=json)
-    commands.show(training.repeat(run, out=out, reporter=reporter), silent=quiet or json)
+    repeated = training.repeat(run, out=out, reporter=reporter, device=device)
+    commands.show(repeated, silent=quiet or json)
