@@ -11,13 +11,14 @@ import gc
 import os
 import shutil
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,10 @@ Executor = Callable[[Sequence[Task], Reports], Ends]
 A run that fails by itself has ended; what else is raised stops the study. Interrupted: the user
 asked to stop, and what runs has been told to save. reports: for runs trained in this process.
 """
+
+
+GRACE_SECONDS = 10.0
+"""How long a process whose parent is gone has for its last step and its checkpoint."""
 
 
 def found(folder: Path) -> dict[str, Any] | None:
@@ -199,7 +204,7 @@ def side_by_side(tasks: Sequence[Task], reports: Reports, *, jobs: int, threads:
     left = list(tasks)
     running: dict[Future[Ended], int] = {}
     with (
-        ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_deaf) as pool,
+        ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_led) as pool,
         refused(STOPPED),
     ):
         try:
@@ -215,9 +220,20 @@ def side_by_side(tasks: Sequence[Task], reports: Reports, *, jobs: int, threads:
             raise
 
 
-def _deaf() -> None:
-    """Leave Ctrl-C, which a terminal sends to children too, to the process that started them."""
+def _led() -> None:
+    """Leave Ctrl-C, which a terminal sends to children too, to the parent; end when it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """As if told to stop once the parent has been killed: save, or leave at once if idle."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        while True:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(GRACE_SECONDS)
 
 
 def _result(future: Future[Ended]) -> Ended:
