@@ -178,12 +178,13 @@ class _Rate(ProgressColumn):
 def headline(facts: Mapping[str, Any]) -> str:
     """What is being trained, on what, where to."""
     data, settings = facts["data"], facts["job"]["settings"]
+    compiled = ", compiled" if settings["compile"] == "on" else ""
     return (
         f"{shown(facts['job']['recipe'])} with {facts['parameters']:,} parameters "
         f"on {data['name']}: "
         f"{data['train']:,} train / {data['validation']:,} validation / {data['test']:,} test "
         f"images of {'×'.join(map(str, data['shape']))}, {settings['device']} in "
-        f"{settings['precision']} -> {facts['path']}"
+        f"{settings['precision']}{compiled} -> {facts['path']}"
     )
 
 
