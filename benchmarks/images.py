@@ -74,7 +74,7 @@ def seconds(args: argparse.Namespace, more: dict[str, Any]) -> None:
     times: dict[str, list[float]] = {"zspace": [], "straightforward": []}
     for _ in range(args.steps + 2):
         start = time.perf_counter()
-        fit._step(next(batches))
+        fit.train_on(next(batches))
         middle = time.perf_counter()
         next(theirs)
         end = time.perf_counter()

@@ -74,7 +74,7 @@ def measured(path: str, memory: float, steps: int) -> dict[str, Any]:
     times, memories = [], []
     at = time.perf_counter()
     for _ in range(steps):
-        fit._step(next(batches))
+        fit.train_on(next(batches))
         now = time.perf_counter()
         times.append(now - at)
         memories.append(resident())

@@ -63,7 +63,7 @@ def ours(data_dir: str, batch: int, steps: int, precision: str) -> dict[str, flo
     except Enough:
         pass
     with FlopCounterMode(display=False) as counter:
-        fit._step(next(iter(fit.train.epoch(0))))
+        fit.train_on(next(iter(fit.train.epoch(0))))
     gaps = [b - a for a, b in itertools.pairwise(marks[5:])]
     return {"seconds_per_step": statistics.median(gaps), "flops": counter.get_total_flops()}
 

@@ -50,10 +50,11 @@ def quantisation(p: Pass) -> dict[str, Tensor]:
 
 
 def vq(data: Spec) -> Recipe:
+    """With ReLU, whose codes move slowly enough for the book to follow within forty steps."""
     model = Autoencoder(
-        encoder=MLP(data.shape, (4,), hidden=(32,)),
+        encoder=MLP(data.shape, (4,), hidden=(32,), activation=nn.ReLU),
         bottleneck=VectorQuantizer(4),
-        decoder=MLP((4,), data.shape, hidden=(32,)),
+        decoder=MLP((4,), data.shape, hidden=(32,), activation=nn.ReLU),
         likelihood=SquaredError(),
         prior=StandardNormal(4),
         latent=(4,),

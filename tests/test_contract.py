@@ -90,7 +90,7 @@ def case(request: pytest.FixtureRequest) -> tuple[Recipe, Tensor, Tensor | None]
 
 
 def fit(recipe: Recipe, x: Tensor, c: Tensor | None) -> Fit:
-    plain = {"betas": (0.9, 0.95), "clip": 0.0, "ema": 0.0}
+    plain = {"betas": (0.9, 0.95), "clip": 0.0, "ema": 0.0, "warmup": 0.05}
     settings = Settings(epochs=STEPS // 4, lr=5e-3, precision="fp32", device="cpu", **plain)
     return Fit(recipe.model, recipe.players, Fixed(x, c), Fixed(x, c), settings)
 

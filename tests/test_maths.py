@@ -372,7 +372,7 @@ def test_an_mlp_keeps_shapes_and_ends_linearly(hidden: tuple[int, ...]) -> None:
     linear = [m for m in net.layers if isinstance(m, nn.Linear)]
     h = x.flatten(1)
     for layer in linear[:-1]:
-        h = F.relu(F.linear(h, layer.weight, layer.bias))
+        h = F.gelu(F.linear(h, layer.weight, layer.bias))
     assert torch.allclose(y.flatten(1), F.linear(h, linear[-1].weight, linear[-1].bias), atol=1e-6)
     assert [m.out_features for m in linear] == [*hidden, 20]
 

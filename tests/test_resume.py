@@ -270,6 +270,17 @@ def test_a_run_of_another_machine_goes_on_where_it_is_told(digits, tmp_path, who
     assert run.record["job"]["settings"]["device"] == "cpu"
 
 
+def test_a_run_from_before_there_was_a_choice_has_relu(digits, tmp_path):
+    run = train(digits, tmp_path / "run", activation="relu")
+    x = run.data().test.images()
+    record = seals.read_json(run.path / "run.json")
+    del record["job"]["arguments"]["activation"]
+    seals.write_json(run.path / "run.json", record)
+    again = zspace.load(run.path)
+    assert isinstance(again.model.encoder.layers[1], torch.nn.ReLU)
+    np.testing.assert_array_equal(again.reconstruct(x), run.reconstruct(x))
+
+
 def test_another_seed_gives_other_weights(digits, tmp_path, whole):
     assert weights(train(digits, tmp_path / "run", seed=1)) != weights(whole)
 

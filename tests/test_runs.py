@@ -260,7 +260,8 @@ def test_run_json_holds_all_that_a_training_was(runs, digits):
     assert record["job"]["recipe"] == "cvae"
     assert record["job"]["arguments"] == {
         "latent": 3, "likelihood": "squared-error", "net": "mlp", "hidden": [32],
-        "channels": [32, 64, 128], "blocks": 1, "up": "nearest", "heads": 4, "code": "flat",
+        "activation": "gelu", "channels": [32, 64, 128], "blocks": 1, "up": "nearest",
+        "heads": 4, "code": "flat",
     }  # fmt: skip
     assert record["job"]["data"]["data"] == str(digits)
     settings = record["job"]["settings"]

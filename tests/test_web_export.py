@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import erf
 
 import zspace
 from test_data_sets import faces
@@ -40,7 +41,7 @@ def page_network(folder: Path, name: str, weights: str) -> Callable[[np.ndarray]
     """A network computed from its two files alone, as the page does."""
     layers, flat = facts(folder, name)["layers"], numbers(folder, weights, "<f2", -1)
     ends = {
-        "relu": lambda x: np.maximum(x, 0),
+        "gelu": lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2))),
         "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
         "linear": lambda x: x,
     }

@@ -132,9 +132,17 @@ class Job:
         try:
             data = dict(record["data"])
             data["data_dir"] = Path(data["data_dir"]) if data["data_dir"] else None
-            options = {**record["arguments"], **data, **record["settings"]}
+            arguments = {**_earlier(record), **record["arguments"]}
+            options = {**arguments, **data, **record["settings"]}
             return cls.of(record["recipe"], options)
         except UserError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"run.json is not complete: {type(error).__name__} {error}") from None
+
+
+def _earlier(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record means that is older than a choice: MLPs had ReLU."""
+    offered = recipes.arguments(recipes.find(record["recipe"]))
+    full = record["arguments"].get("net", "mlp") == "mlp"
+    return {"activation": "relu"} if full and "activation" in offered else {}

@@ -148,7 +148,7 @@ class Fit:
         start, before = time.perf_counter(), self.seconds
         self._seed()
         for batch in self.train.epoch(self.epoch, self.position):
-            self._step(batch)
+            self.train_on(batch)
             self._seed()
             self.seconds = before + time.perf_counter() - start
             self.on_step(self)
@@ -175,7 +175,8 @@ class Fit:
         if ranks.size() > 1:
             torch.manual_seed(mix(self.settings.seed, self.step, ranks.rank()))
 
-    def _step(self, batch: Batch) -> None:
+    def train_on(self, batch: Batch) -> None:
+        """One step of all players. Nothing is read back from the device."""
         rows = len(batch.x)
         if ranks.size() > 1:
             own, rows = self.train.counts(self.position)
@@ -228,11 +229,12 @@ class Fit:
         self, objectives: Sequence[Objective], batch: Batch, progress: float
     ) -> list[tuple[Tensor, dict[str, Tensor]]]:
         """The loss and the report of each objective, all of one pass of the model."""
-        with self._autocast():
+        with self.autocast():
             p = self.model(batch.x, batch.c, objectives[0].samples)
             return [objective(p, progress) for objective in objectives]
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """Within, products are in the number format of the settings."""
         dtype = DTYPES[self.settings.precision]
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
@@ -250,7 +252,7 @@ class Fit:
                 raise NonFinite(f"after step {self.step}, on validation, {error}") from None
 
     def _watch(self) -> dict[str, dict[str, float]]:
-        with self.average.used(), self._autocast():
+        with self.average.used(), self.autocast():
             return {name: measure(self.model, b.epoch(0)) for name, b in self.watched.items()}
 
     def _keep_if_best(self, objective: float) -> bool:

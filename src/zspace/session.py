@@ -54,7 +54,7 @@ class Session:
             epochs=settings.epochs_for(len(data.train)),
         )
         with ranks.together():
-            session = cls._built(replace(job, settings=settings), data)
+            session = cls.built(replace(job, settings=settings), data)
         device = session.fit.device
         for tutor in session.recipe.tutors:
             on_device(ranks.in_turn(partial(tutor.ready, data, device, quiet=quiet)), device)
@@ -64,7 +64,7 @@ class Session:
         return session
 
     @classmethod
-    def _built(cls, job: Job, data: Data) -> Session:
+    def built(cls, job: Job, data: Data) -> Session:
         """The recipe, its batches and the training on the device; tutors are not ready yet."""
         settings = job.settings
         device = torch.device(settings.device)

@@ -29,7 +29,7 @@ class Settings:
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
     """Learning rate over training: cosine to zero, one cycle (30% up, cosine down), constant."""
-    warmup: float = 0.05
+    warmup: float = 0.02
     """Fraction of training with a linearly growing learning rate (one-cycle has its own)."""
     betas: tuple[float, float] = (0.8, 0.95)
     """Decay rates of AdamW's moments; quicker ones than 0.9 and 0.999 suit short trainings."""

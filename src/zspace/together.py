@@ -74,9 +74,9 @@ def start(
         try:
             trainers = []
             for session, folder, reporter in zip(sessions, folders, reporters, strict=True):
-                made.append(training._claim(session.job, folder))
-                locks.enter_context(training._alone(made[-1]))
-                states = training._checkpoints(made[-1])
+                made.append(training.claim(session.job, folder))
+                locks.enter_context(training.alone(made[-1]))
+                states = training.kept_in(made[-1])
                 trainers.append(Trainer(made[-1], session, reporter, save_every, states))
             group = Group(trainers)
             for trainer in trainers:
@@ -102,7 +102,7 @@ def prepared(jobs: Sequence[Job], *, quiet: bool = False) -> list[Session]:
         _refuse(f"recipe is {jobs[0].recipe}: a game, or one that looks through another network")
     decided = first.job.settings
     seeds = [replace(decided, seed=job.settings.seed) for job in jobs[1:]]
-    others = [Session._built(replace(first.job, settings=s), first.data) for s in seeds]
+    others = [Session.built(replace(first.job, settings=s), first.data) for s in seeds]
     torch.manual_seed(mix(*(job.settings.seed for job in jobs)))
     return [first, *others]
 
@@ -140,8 +140,8 @@ class Joint(Batches):
     def __len__(self) -> int:
         return len(self.parts[0])
 
-    def _order(self, number: int) -> Tensor:
-        orders = torch.stack([part._order(number) for part in self.parts])  # (M, N)
+    def order(self, number: int) -> Tensor:
+        orders = torch.stack([part.order(number) for part in self.parts])  # (M, N)
         return torch.cat([rows.flatten() for rows in orders.split(self.parts[0].batch, dim=1)])
 
 
@@ -186,7 +186,7 @@ class Stack:
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """One step of all models; their terms, (M,) each, still on the device."""
-        self.fit._step(batch)
+        self.fit.train_on(batch)
         for fit in self.fits:
             fit.step, fit.position = self.fit.step, self.fit.position
         self.fit.meter.sizes.pop()
@@ -205,7 +205,7 @@ class Stack:
             p = functional_call(self.model, tensors, (x, c, objective.samples))
             return objective(p, progress)
 
-        with self.fit._autocast():
+        with self.fit.autocast():
             loss, report = vmap(one, randomness="different")(tensors, *given)
         return [(loss.sum(), report)]
 
@@ -279,7 +279,7 @@ class Group:
             try:
                 do(m)
             except NonFinite as error:
-                self.ended[m] = trainer._failed(error)
+                self.ended[m] = trainer.failed(error)
             except files.CannotWrite as error:
                 self.ended[m] = trainer.unwritable(error)
             except Interrupted:
@@ -292,7 +292,7 @@ class Group:
 
     def _begin(self, m: int) -> None:
         trainer = self.trainers[m]
-        trainer.reporter.start(trainer._record("running"), trainer.fit)
+        trainer.reporter.start(trainer.record("running"), trainer.fit)
 
     def _after_step(
         self, m: int, terms: dict[str, tuple[Tensor, ...]], rows: int, seconds: float
@@ -310,4 +310,4 @@ class Group:
 
     def _finish(self, m: int) -> None:
         self.trainers[m].signals = self.signals  # what has finished stays so, the rest is saved
-        self.ended[m] = self.trainers[m]._finish()
+        self.ended[m] = self.trainers[m].finish()

@@ -54,18 +54,18 @@ class Trainer:
         self._write_metrics()
         self._save_best()
         self._note("running")
-        seals.write_json(self.folder / COPY, self._record("running"))
+        seals.write_json(self.folder / COPY, self.record("running"))
 
     def run(self) -> Run:
         """Train to the end. On a failure or a signal the best weights so far are kept."""
         try:
             with noted_in(self.signals):
-                self.reporter.start(self._record("running"), self.fit)
+                self.reporter.start(self.record("running"), self.fit)
                 for epoch in self.fit.epochs():
                     self.after_epoch(epoch)
-                return self._finish()
+                return self.finish()
         except NonFinite as error:
-            raise self._failed(error) from None
+            raise self.failed(error) from None
         except files.CannotWrite as error:
             raise self.unwritable(error) from None
         except KeyboardInterrupt:
@@ -130,7 +130,8 @@ class Trainer:
         lines = "".join(json.dumps(line) + "\n" for line in self.lines)
         return files.write(self.folder / METRICS, lines.encode())
 
-    def _failed(self, error: NonFinite) -> UserError:
+    def failed(self, error: NonFinite) -> UserError:
+        """Keep the best weights so far and note the failure; returns what the user is told."""
         self._save_best()
         self._note("failed", reason=str(error))
         kept = (
@@ -140,7 +141,8 @@ class Trainer:
         )
         return UserError(f"{error} ({kept}): try a lower --lr")
 
-    def _finish(self) -> Run:
+    def finish(self) -> Run:
+        """Measure every split at the best weights and note the end; returns the run."""
         self._save_best()
         fit = self.fit
         fit.model.load_state_dict(fit.best)  # a state saved from now on is used for nothing else
@@ -162,7 +164,7 @@ class Trainer:
         self.files[METRICS] = self._write_metrics()
         self._note("finished", result=result)
         self.checkpoints.remove()
-        self.reporter.end(self._record("finished", result=result))
+        self.reporter.end(self.record("finished", result=result))
         ranks.told(str(self.folder))
         run = Run(self.folder)
         run.own_data = self.session.data
@@ -182,9 +184,10 @@ class Trainer:
         return {"bits_per_dimension": bits} if bits else {}
 
     def _note(self, status: str, **more: Any) -> None:
-        seals.write_json(self.folder / RECORD, self._record(status, **more))
+        seals.write_json(self.folder / RECORD, self.record(status, **more))
 
-    def _record(self, status: str, **more: Any) -> dict[str, Any]:
+    def record(self, status: str, **more: Any) -> dict[str, Any]:
+        """What run.json holds."""
         model = self.session.recipe.model
         return {
             "format": FORMAT,

@@ -71,11 +71,11 @@ def start(
             return Run(session.follow())
         if fingerprint is not None and not session.data.has(fingerprint):
             raise UserError("the data of that run has changed since: use zspace train")
-        folder = _claim(job, out)
-    with _alone(folder):
+        folder = claim(job, out)
+    with alone(folder):
         try:
             with refused(NOTHING_YET):
-                trainer = Trainer(folder, session, reporter, save_every, _checkpoints(folder))
+                trainer = Trainer(folder, session, reporter, save_every, kept_in(folder))
                 trainer.begin()
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -119,7 +119,7 @@ def resume(
     folder, reporter = Path(path), reporter or default_reporter()
     with ranks.together():
         _resumable(folder)
-    with _alone(folder) if ranks.first() else nullcontext():
+    with alone(folder) if ranks.first() else nullcontext():
         with ranks.together():
             record = _resumable(folder)  # once more: whoever held the lock may have ended it
         with refused(f"stopped before the first step: go on with 'zspace resume {path}'"):
@@ -127,7 +127,7 @@ def resume(
             with ranks.together():
                 if not session.data.has(record["data"].get("fingerprint", "")):
                     raise UserError(f"the data of run '{path}' has changed since: train anew")
-                checkpoints = _checkpoints(folder)
+                checkpoints = kept_in(folder)
                 lines = _take_up(session, checkpoints)
             if not ranks.first():
                 return Run(session.follow())
@@ -146,7 +146,7 @@ def _job(record: dict[str, Any], device: str) -> Job:
 def _resumable(folder: Path) -> dict[str, Any]:
     record = read_either(folder)
     if record["status"] == "finished":
-        _checkpoints(folder).remove()  # a kill may have come before
+        kept_in(folder).remove()  # a kill may have come before
         raise UserError(
             f"run '{folder}' has finished, there is nothing to resume: 'zspace repeat {folder} "
             "--out DIR' trains it again"
@@ -174,11 +174,12 @@ def _take_up(session: Session, checkpoints: Checkpoints) -> list[dict[str, Any]]
         ) from None
 
 
-def _checkpoints(folder: Path) -> Checkpoints:
+def kept_in(folder: Path) -> Checkpoints:
+    """The checkpoints of the run in this folder."""
     return Checkpoints(folder / "state")
 
 
-def _alone(folder: Path) -> AbstractContextManager[None]:
+def alone(folder: Path) -> AbstractContextManager[None]:
     """Within, no other process trains into the folder."""
     return held(
         folder / "state" / "lock",
@@ -196,7 +197,7 @@ def _refuse_existing(folder: Path, exists: bool) -> None:
         raise UserError(f"'{folder}' exists already: choose another --out, or resume that run")
 
 
-def _claim(job: Job, out: str | Path | None) -> Path:
+def claim(job: Job, out: str | Path | None) -> Path:
     """Make the run's folder, which must be new; a default one is numbered until it is."""
     number = 1
     while True:

@@ -198,7 +198,7 @@ class Batches:
 
         Starting late gives exactly the batches that the whole epoch would have given from there.
         """
-        whole = self._order(number).to(self.device).split(self.batch)[start:]
+        whole = self.order(number).to(self.device).split(self.batch)[start:]
         rows = [self._own(i) for i in whole]
         for at, (i, raw) in enumerate(zip(rows, self._store.stream(rows), strict=True), start):
             x = to_float(augmented(raw, self._augment))
@@ -208,7 +208,7 @@ class Batches:
         rank, ranks = self.part
         return rows[rank::ranks] if rank < len(rows) else rows[:1]
 
-    def _order(self, number: int) -> Tensor:
+    def order(self, number: int) -> Tensor:
         """The rows of the storage (n,) in the order of this epoch."""
         if not self.shuffle:
             return self.samples.index

@@ -15,7 +15,7 @@ from typing_extensions import Doc
 
 from zspace.errors import UserError, unknown
 from zspace.nets.conv import UPSAMPLINGS, ConvDecoder, ConvEncoder, resolutions
-from zspace.nets.mlp import MLP
+from zspace.nets.mlp import ACTIVATIONS, MLP
 from zspace.nets.unet import UNetDecoder, UNetEncoder
 
 
@@ -31,6 +31,10 @@ class NetOptions:
         tuple[int, ...],
         Doc("mlp: widths of the encoder's hidden layers; the decoder has them reversed."),
     ] = (784, 784)
+    activation: Annotated[
+        Literal["gelu", "relu", "silu"],
+        Doc("mlp: the nonlinearity between layers; the other networks have SiLU."),
+    ] = "gelu"
     channels: Annotated[
         tuple[int, ...],
         Doc("conv, unet: channels at each resolution, each half as large as the one before."),
@@ -51,6 +55,7 @@ class NetOptions:
         known: dict[str, Iterable[str]] = {
             "net": NETS,
             "up": UPSAMPLINGS,
+            "activation": ACTIVATIONS,
             "code": ("flat", "spatial"),
         }
         for name, values in known.items():
@@ -108,9 +113,13 @@ def networks(options: NetOptions, wanted: Wanted) -> Networks:
 
 
 def _mlp(options: NetOptions, wanted: Wanted) -> Networks:
-    hidden, context = options.hidden, wanted.context
-    encoder = MLP(wanted.shape, (wanted.features,), hidden=hidden, context=context)
-    decoder = MLP((wanted.latent,), wanted.outputs, hidden=hidden[::-1], context=context)
+    hidden = options.hidden
+    both: dict[str, Any] = {
+        "context": wanted.context,
+        "activation": ACTIVATIONS[options.activation],
+    }
+    encoder = MLP(wanted.shape, (wanted.features,), hidden=hidden, **both)
+    decoder = MLP((wanted.latent,), wanted.outputs, hidden=hidden[::-1], **both)
     return Networks(encoder, decoder, (wanted.latent,))
 
 
@@ -139,7 +148,7 @@ NETS: dict[str, Build] = {
     "unet": _images(UNetEncoder, UNetDecoder, "heads"),
 }
 READ = {
-    "mlp": ("hidden",),
+    "mlp": ("hidden", "activation"),
     "conv": ("channels", "blocks", "up", "code"),
     "unet": ("channels", "blocks", "up", "code", "heads"),
 }

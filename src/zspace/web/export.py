@@ -141,10 +141,17 @@ def networks(run: Run) -> list[tuple[str, Any]]:
     encoder, decoder = model.encoder, model.decoder
     if not (isinstance(encoder, MLP) and isinstance(decoder, MLP)):
         return []
+    if not (_spoken(encoder) and _spoken(decoder)):
+        return []
     return [
         *_network("net.json", "weights.f16", decoder, "sigmoid"),
         *_network("encoder.json", "encoder.f16", encoder, "linear", rows=model.latent[0]),
     ]
+
+
+def _spoken(net: MLP) -> bool:
+    """Whether the page knows every layer."""
+    return all(isinstance(layer, nn.Linear | nn.GELU | nn.ReLU | nn.SiLU) for layer in net.layers)
 
 
 def _network(
@@ -152,11 +159,11 @@ def _network(
 ) -> list[tuple[str, Any]]:
     """One network; of its last layer, only so many outputs: the mean, not the variance."""
     linear = [layer for layer in net.layers if isinstance(layer, nn.Linear)]
+    between = [type(layer).__name__.lower() for layer in net.layers if layer not in linear]
     layers, numbers = [], []
-    for layer in linear:
+    for layer, activation in zip(linear, [*between, last], strict=True):
         kept = slice(rows if layer is linear[-1] else None)
         weight, bias = layer.weight[kept].detach().cpu(), layer.bias[kept].detach().cpu()
-        activation = last if layer is linear[-1] else "relu"
         outputs, inputs = weight.shape
         layers.append({"inputs": inputs, "outputs": outputs, "activation": activation})
         numbers += [weight.flatten(), bias]

@@ -22,6 +22,22 @@ export function widened(halves) {
   });
 }
 
+/** The error function to 1.5e-7 (Abramowitz, Stegun. Handbook of mathematical functions. 7.1.26). */
+function erf(x) {
+  const t = 1 / (1 + 0.3275911 * Math.abs(x));
+  const powers = [0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429];
+  const sum = powers.reduceRight((rest, factor) => (rest + factor) * t, 0);
+  return Math.sign(x) * (1 - sum * Math.exp(-x * x));
+}
+
+const ACTIVATIONS = {
+  linear: (x) => x,
+  relu: (x) => Math.max(0, x),
+  gelu: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
+  silu: (x) => x / (1 + Math.exp(-x)),
+  sigmoid: (x) => 1 / (1 + Math.exp(-x)),
+};
+
 /** A fully connected network: run(x) of a float vector; the context follows the input. */
 export class Network {
   constructor({ layers, context }, halves) {
@@ -44,8 +60,7 @@ export class Network {
       for (let o = 0, at = 0; o < outputs; o++) {
         let sum = bias[o];
         for (let i = 0; i < inputs; i++, at++) sum += weight[at] * x[i];
-        if (activation === "relu") sum = Math.max(0, sum);
-        y[o] = activation === "sigmoid" ? 1 / (1 + Math.exp(-sum)) : sum;
+        y[o] = ACTIVATIONS[activation](sum);
       }
       x = y;
     }
