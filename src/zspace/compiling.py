@@ -45,8 +45,8 @@ def settle(fit: Fit, *, quiet: bool = False) -> Compile:
     with _undisturbed(fit):
         # This also has torch find its closed forms, which it cannot do while compiling.
         eager = seconds(fit, fit.losses)
-        left = eager * fit.total_steps
-        if wanted == "auto" and left * SAVES.get(fit.device.type, 0.0) <= _costs(fit):
+        kind, left = fit.device.type, eager * fit.total_steps
+        if wanted == "auto" and left * SAVES.get(kind, 0.0) <= COSTS.get(kind, 0.0):
             return "off"
         compiled = torch.compile(fit.losses)
         try:
@@ -62,10 +62,6 @@ def settle(fit: Fit, *, quiet: bool = False) -> Compile:
         return "off"
     fit.compiled = compiled
     return "on"
-
-
-def _costs(fit: Fit) -> float:
-    return COSTS.get(fit.device.type, 0.0)
 
 
 def _reason(error: Exception) -> str:
