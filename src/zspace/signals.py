@@ -23,14 +23,19 @@ def noted_in(received: list[int]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def refused(message: str) -> Iterator[None]:
-    """Within, where nothing is to be saved, SIGINT and SIGTERM raise Interrupted at once."""
+def refused(message: str) -> Iterator[Callable[[list[int]], None]]:
+    """Within, where nothing is to be saved, SIGINT and SIGTERM raise Interrupted at once.
+
+    Gives a function: from its call on they are noted in the list that it is given, as by
+    `noted_in`, with no moment between at which a signal would be nobody's.
+    """
 
     def stop(number: int) -> None:
         raise Interrupted(message)
 
-    with _caught_by(stop):
-        yield
+    acts: list[Callable[[int], None]] = [stop]
+    with _caught_by(lambda number: acts[-1](number)):
+        yield lambda received: acts.append(received.append)
 
 
 @contextlib.contextmanager

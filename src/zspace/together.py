@@ -40,7 +40,7 @@ from zspace.objective import Objective
 from zspace.progress import Reporter
 from zspace.runs import Run
 from zspace.session import Session
-from zspace.signals import Interrupted, noted_in, refused
+from zspace.signals import Interrupted, refused
 from zspace.trainer import Trainer
 from zspace.types import Batch
 
@@ -68,7 +68,7 @@ def start(
     UserError where a folder exists or a job does not fit.
     """
     quiet = not any(reporter.bars for reporter in reporters)
-    with refused(training.NOTHING_YET), contextlib.ExitStack() as locks:
+    with refused(training.NOTHING_YET) as note_in, contextlib.ExitStack() as locks:
         sessions = prepared(jobs, quiet=quiet)
         made: list[Path] = []
         try:
@@ -85,6 +85,7 @@ def start(
             for folder in made:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
+        note_in(group.signals)
         return group.run()
 
 
@@ -237,14 +238,16 @@ class Group:
         self.signals: list[int] = []
 
     def run(self) -> list[Run | UserError]:
-        """Train all to their ends: for each its run, or why it failed."""
+        """Train all to their ends: for each its run, or why it failed.
+
+        Whoever calls this notes signals in `signals`.
+        """
         joint = self.stack.fit
         try:
-            with noted_in(self.signals):
-                self._each(self._begin)
-                while joint.epoch < (joint.settings.epochs or 0) and len(self.ended) < len(self):
-                    self._one_epoch(joint)
-                self._each(self._finish)
+            self._each(self._begin)
+            while joint.epoch < (joint.settings.epochs or 0) and len(self.ended) < len(self):
+                self._one_epoch(joint)
+            self._each(self._finish)
         except KeyboardInterrupt:
             if not self.signals:
                 raise

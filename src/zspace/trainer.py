@@ -21,7 +21,7 @@ from zspace.quality import measure
 from zspace.records import COPY, FORMAT, METRICS, RECORD, WEIGHTS
 from zspace.runs import Run
 from zspace.session import Session, environment
-from zspace.signals import Interrupted, noted_in
+from zspace.signals import Interrupted
 from zspace.snapshots import Snapshots
 
 
@@ -57,13 +57,15 @@ class Trainer:
         seals.write_json(self.folder / COPY, self.record("running"))
 
     def run(self) -> Run:
-        """Train to the end. On a failure or a signal the best weights so far are kept."""
+        """Train to the end. On a failure or a signal the best weights so far are kept.
+
+        Whoever calls this notes signals in `signals`.
+        """
         try:
-            with noted_in(self.signals):
-                self.reporter.start(self.record("running"), self.fit)
-                for epoch in self.fit.epochs():
-                    self.after_epoch(epoch)
-                return self.finish()
+            self.reporter.start(self.record("running"), self.fit)
+            for epoch in self.fit.epochs():
+                self.after_epoch(epoch)
+            return self.finish()
         except NonFinite as error:
             raise self.failed(error) from None
         except files.CannotWrite as error:

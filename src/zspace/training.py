@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,21 +65,21 @@ def start(
         with files.explained(Path(out)):
             _refuse_existing(Path(out), Path(out).exists())
         job.data.refuse_inside(Path(out))
-    with refused(NOTHING_YET):
+    with refused(NOTHING_YET) as note_in, ExitStack() as locks:
         session = Session.prepare(job, quiet=not reporter.bars)
         if not ranks.first():
             return Run(session.follow())
         if fingerprint is not None and not session.data.has(fingerprint):
             raise UserError("the data of that run has changed since: use zspace train")
         folder = claim(job, out)
-    with alone(folder):
         try:
-            with refused(NOTHING_YET):
-                trainer = Trainer(folder, session, reporter, save_every, kept_in(folder))
-                trainer.begin()
+            locks.enter_context(alone(folder))
+            trainer = Trainer(folder, session, reporter, save_every, kept_in(folder))
+            trainer.begin()
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        note_in(trainer.signals)
         return trainer.run()
 
 
@@ -117,12 +117,13 @@ def resume(
     _check_seconds(save_every)
     ranks.join()
     folder, reporter = Path(path), reporter or default_reporter()
+    on = f"go on with 'zspace resume {path}'"
     with ranks.together():
         _resumable(folder)
     with alone(folder) if ranks.first() else nullcontext():
         with ranks.together():
             record = _resumable(folder)  # once more: whoever held the lock may have ended it
-        with refused(f"stopped before the first step: go on with 'zspace resume {path}'"):
+        with refused(f"stopped before the first step: {on}") as note_in:
             session = Session.prepare(_job(record, device), quiet=not reporter.bars)
             with ranks.together():
                 if not session.data.has(record["data"].get("fingerprint", "")):
@@ -134,7 +135,8 @@ def resume(
             files.remove_parts(folder, folder / "state")
             trainer = Trainer(folder, session, reporter, save_every, checkpoints, lines)
             trainer.begin()
-        return trainer.run()
+            note_in(trainer.signals)
+            return trainer.run()
 
 
 def _job(record: dict[str, Any], device: str) -> Job:
