@@ -35,8 +35,8 @@ def small(name: str, data_dir: Path | None, folder: Path) -> Path:
     """4,500 training and 500 test images of a set, spread evenly over its classes, as a file."""
     import torch
 
-    from zspace.data import load
-    from zspace.explore.picks import evenly
+    from zspace.analysis.trained import evenly
+    from zspace.data.loading import load
 
     data = load(name, data_dir=data_dir, quiet=True)
     arrays = {}
@@ -65,20 +65,20 @@ def cell(found: dict[str, Any], score: str) -> str:
 
 
 def head(first: str) -> None:
-    from zspace.evaluate.score import SCORES
+    from zspace.analysis.anomaly import SCORES
 
     print(f"| {first} | {' | '.join(SCORES)} |")
     print("|---" * (len(SCORES) + 1) + "|", flush=True)
 
 
 def row(name: str, found: dict[str, Any]) -> None:
-    from zspace.evaluate.score import SCORES
+    from zspace.analysis.anomaly import SCORES
 
     print(f"| {name} | {' | '.join(cell(found, score) for score in SCORES)} |", flush=True)
 
 
 def pairs(args: argparse.Namespace) -> None:
-    from zspace.evaluate.anomaly import anomaly
+    from zspace.analysis.anomaly import detection_scores
 
     with tempfile.TemporaryDirectory() as folder:
         path = {
@@ -97,15 +97,15 @@ def pairs(args: argparse.Namespace) -> None:
                         recipe, data=path[own], data_dir=args.data_dir, seed=seed,
                         epochs=args.epochs, **options,
                     )  # fmt: skip
-                    found = anomaly(run, run.data(), against=path[other], most=args.most)
+                    found = detection_scores(run, run.data(), against=path[other], most=args.most)
                     row(f"{title}" + (f", seed {seed}" if len(args.seeds) > 1 else ""), found)
                     seconds = time.perf_counter() - start
                     print(f"{title}, seed {seed}: {seconds:.0f} s", file=sys.stderr)
 
 
 def classes(args: argparse.Namespace) -> None:
-    from zspace.data import load
-    from zspace.evaluate.anomaly import anomaly
+    from zspace.analysis.anomaly import detection_scores
+    from zspace.data.loading import load
 
     recipe, options = MODELS[args.model]
     names = load(args.data, data_dir=args.data_dir, quiet=True).classes
@@ -117,7 +117,7 @@ def classes(args: argparse.Namespace) -> None:
             recipe, data=args.data, data_dir=args.data_dir, hold_out_class=name,
             seed=args.seeds[0], epochs=args.epochs, **options,
         )  # fmt: skip
-        every.append(anomaly(run, run.data(), most=args.most))
+        every.append(detection_scores(run, run.data(), most=args.most))
         row(name, every[-1])
     scores = [key for key in every[0] if key.endswith("_auroc")]
     means = {key: np.mean([found[key].value for found in every]) for key in scores}

@@ -21,9 +21,9 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.svm import SVC
 
 import zspace
-from zspace.data import Data
-from zspace.explore import posterior_summary
-from zspace.study import open_study
+from zspace.analysis.latents import posterior_summary
+from zspace.data.dataset import Data
+from zspace.runs.many import open_study
 
 TRAINING = 20_000
 

@@ -16,8 +16,10 @@ from typing import Any
 import torch
 
 import zspace
-from zspace import records, seals
-from zspace.checkpoint import Checkpoints, flatten
+from zspace.runs import record
+from zspace.runs.checkpoint import Checkpoints, flatten
+from zspace.runs.record import COPY, read_either
+from zspace.system import files
 
 
 class Victim:
@@ -25,18 +27,18 @@ class Victim:
 
     def __init__(self, killed: Path, ended: Path) -> None:
         self.killed, self.ended = killed, ended
-        listed = seals.read_json(killed / "state" / "manifest.json")["generations"]
+        listed = files.read_sealed_json(killed / "state" / "manifest.json")["generations"]
         self.newest, self.older = (killed / "state" / entry["file"] for entry in listed)
-        self.states = {path: seals.read_tensors(path) for path in (self.newest, self.older)}
+        self.states = {path: files.read_sealed_tensors(path) for path in (self.newest, self.older)}
         self.checks: dict[str, tuple[Path, Callable[[], bool]]] = {
             "newest state": (self.newest, self.falls_back),
             "state before it": (self.older, self.older_is_refused),
             "manifest.json": (killed / "state" / "manifest.json", self.newest_is_found),
             "run.json of a training": (killed / "run.json", self.copy_is_taken),
-            "copy of run.json": (killed / records.COPY, self.copy_is_refused),
-            "weights of a training": (killed / records.WEIGHTS, lambda: refused(killed, "model")),
+            "copy of run.json": (killed / record.COPY, self.copy_is_refused),
+            "weights of a training": (killed / record.WEIGHTS, lambda: refused(killed, "model")),
             "run.json at the end": (ended / "run.json", lambda: refused(ended, "run.json")),
-            "weights at the end": (ended / records.WEIGHTS, lambda: refused(ended, "model")),
+            "weights at the end": (ended / record.WEIGHTS, lambda: refused(ended, "model")),
             "metrics.jsonl at the end": (ended / "metrics.jsonl", self.curves_are_doubted),
         }
 
@@ -62,15 +64,15 @@ class Victim:
         return isinstance(error, zspace.UserError) and self.older.name in told
 
     def copy_is_taken(self) -> bool:
-        record, told = told_by(lambda: records.read_either(self.killed))
-        copy = seals.read_json(self.killed / records.COPY)
+        record, told = told_by(lambda: read_either(self.killed))
+        copy = files.read_sealed_json(self.killed / COPY)
         return record == copy and "run.json" in told and refused(self.killed, "run.json")
 
     def copy_is_refused(self) -> bool:
         """It is read only where run.json is damaged, too."""
         with cut_short(self.killed / "run.json"):
-            error, _ = told_by(lambda: records.read_either(self.killed))
-        return isinstance(error, zspace.UserError) and records.COPY in str(error)
+            error, _ = told_by(lambda: record.read_either(self.killed))
+        return isinstance(error, zspace.UserError) and record.COPY in str(error)
 
     def curves_are_doubted(self) -> bool:
         _, told = told_by(lambda: zspace.load(self.ended).metrics)

@@ -8,7 +8,7 @@ Three families (ae, vae, cvae) x six code sizes (2, 5, 10, 20, 50, 100) at the d
 
     solo       one after the other, as `zspace study --jobs 1`
     compile    the same with --compile on
-    together   the seeds of each model in lockstep on stacked parameters (`zspace.together`)
+    together   the seeds of each model in lockstep on stacked parameters (`zspace.training.stacked`)
 
 With one seed no two of the 18 have the same shapes, so `together` is only run with several. For
 each way: seconds in all; in steps; in the rest (data, building, validation, measures, files); the
@@ -29,14 +29,14 @@ from typing import Any
 
 import torch
 
-from zspace import together, training
-from zspace.job import Job
-from zspace.progress import Quiet
-from zspace.runs import Run
+from zspace.runs.config import Config
+from zspace.runs.run import Run
+from zspace.training import api, stacked
+from zspace.training.progress import Quiet
 
 FAMILIES, SIZES = ("ae", "vae", "cvae"), (2, 5, 10, 20, 50, 100)
 SMALL: dict[str, Any] = {"data": "mnist5k", "hidden": (64,), "epochs": 2}
-Models = list[list[Job]]
+Models = list[list[Config]]
 
 
 def models(args: argparse.Namespace, seeds: int, **more: Any) -> Models:
@@ -45,22 +45,22 @@ def models(args: argparse.Namespace, seeds: int, **more: Any) -> Models:
     options |= SMALL if args.small else {}
     sizes = SIZES[:2] if args.small else SIZES
     return [
-        [Job.of(family, {**options, "latent": size, "seed": seed}) for seed in range(seeds)]
+        [Config.of(family, {**options, "latent": size, "seed": seed}) for seed in range(seeds)]
         for family in FAMILIES
         for size in sizes
     ]
 
 
-def solo(jobs: list[Job], folder: Path) -> tuple[list[Run], float]:
+def solo(jobs: list[Config], folder: Path) -> tuple[list[Run], float]:
     """The runs, and the seconds of their steps."""
-    runs = [training.start(job, folder / str(i), Quiet(), 30.0) for i, job in enumerate(jobs)]
+    runs = [api.start(config, folder / str(i), Quiet(), 30.0) for i, config in enumerate(jobs)]
     return runs, sum(run.record["result"]["seconds"] for run in runs)
 
 
-def lockstep(jobs: list[Job], folder: Path) -> tuple[list[Run], float]:
+def lockstep(jobs: list[Config], folder: Path) -> tuple[list[Run], float]:
     """As `solo`; the seconds of one run are those of all."""
     folders = [folder / str(i) for i in range(len(jobs))]
-    ends = together.start(jobs, folders, [Quiet() for _ in jobs])
+    ends = stacked.start(jobs, folders, [Quiet() for _ in jobs])
     runs = [end for end in ends if isinstance(end, Run)]
     if len(runs) < len(jobs):
         raise SystemExit(f"a run failed: {next(e for e in ends if not isinstance(e, Run))}")
@@ -75,7 +75,7 @@ def measured(name: str, way: Callable[..., tuple[list[Run], float]], wanted: Mod
             runs, seconds = way(jobs, Path(folder))
             inside += seconds
             values += [run.record["result"]["test"]["objective"] for run in runs]
-    total, first = time.perf_counter() - start, runs[0].record["job"]["settings"]
+    total, first = time.perf_counter() - start, runs[0].record["config"]["settings"]
     print(
         f"| {name} | {len(values)} | {first['epochs']} | {first['precision']} | {total:.1f} | "
         f"{inside:.1f} | {total - inside:.1f} | {statistics.median(values):.2f} |",
@@ -96,7 +96,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, CUDA {torch.version.cuda}, Python ", end="")
     print(f"{platform.python_version()}, asked for: {args.device}\n")
     with tempfile.TemporaryDirectory() as folder:
-        solo([Job.of("vae", {**SMALL, "device": args.device})], Path(folder))
+        solo([Config.of("vae", {**SMALL, "device": args.device})], Path(folder))
     print("| way | models | epochs | in | seconds | in steps | rest | median test objective |")
     print("|---|---|---|---|---|---|---|---|")
     for seeds in dict.fromkeys((1, args.seeds)):

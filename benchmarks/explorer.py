@@ -105,10 +105,10 @@ def main() -> None:
     args = parser.parse_args()
     record = json.loads((args.run / "run.json").read_text())
     size = int(np.prod(record["data"]["shape"]))
-    label = "0" if record["job"]["recipe"] == "cvae" else "none"
+    label = "0" if record["config"]["recipe"] == "cvae" else "none"
     with server(args.run) as (pid, host, cookie):
         made = [
-            Client(host, cookie, record["job"]["arguments"]["latent"], label, size, seed)
+            Client(host, cookie, record["config"]["arguments"]["latent"], label, size, seed)
             for seed in range(args.clients + 2)
         ]
         warm, lone, *crowd = made

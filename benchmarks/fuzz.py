@@ -40,7 +40,7 @@ if atheris is not None:
 else:
     import fuzz_targets
 
-from zspace.errors import UserError
+from zspace.system.errors import UserError
 
 SECONDS, GROWTH = 10.0, 512.0
 HANG = 60

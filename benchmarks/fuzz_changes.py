@@ -89,7 +89,7 @@ def mended(content: bytes) -> bytes:
 
 
 def sealed(content: bytes) -> bytes:
-    """A file of `zspace.seals` with the right SHA-256, if it still has a place for one."""
+    """A file of `zspace.system.files` with the right SHA-256, if it still has a place for one."""
     found = re.search(
         rb"(?<=sha256.{4})[0-9a-f]{64}|(?<=sha256.{6})[0-9a-f]{64}", content[:4096], re.DOTALL
     )

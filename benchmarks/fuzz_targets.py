@@ -24,13 +24,14 @@ from PIL import Image
 
 import zspace
 from fuzz_changes import LONGEST, havoc, mended, restructured, sealed
-from zspace.checkpoint import Checkpoints
-from zspace.data import arrays, idx, images
-from zspace.grid import parse_choices
-from zspace.job import Job
-from zspace.records import read_metrics
-from zspace.settings import Settings
-from zspace.study import open_study
+from zspace.data.readers import arrays, images
+from zspace.data.sets import mnist
+from zspace.runs.checkpoint import Checkpoints
+from zspace.runs.config import Config
+from zspace.runs.many import open_study
+from zspace.runs.record import read_metrics
+from zspace.runs.settings import Settings
+from zspace.studies.grid import parse_choices
 
 RNG = np.random.default_rng(0)
 
@@ -82,7 +83,7 @@ class Guided:
 
 @dataclass(frozen=True)
 class Blob:
-    """Bytes as a `zspace.data.images.Blob`."""
+    """Bytes as a `zspace.data.readers.images.Blob`."""
 
     content: bytes
 
@@ -154,7 +155,7 @@ def _parsers(folder: Path) -> list[Guided]:
         return work
 
     def parse(content: bytes) -> object:
-        return idx.parse(io.BytesIO(content), Path("a"), axes=1 if content[3:4] == b"\1" else 3)
+        return mnist.parse(io.BytesIO(content), Path("a"), axes=1 if content[3:4] == b"\1" else 3)
 
     images.MOST_PIXELS = 1 << 20  # an image at the limit takes seconds: test_hostile.py has some
 
@@ -289,8 +290,8 @@ def _functions(run: zspace.Run) -> list[Drawn]:
     known = st.dictionaries(st.sampled_from(list(Settings.__dataclass_fields__)), odd, max_size=3)
     return [
         Drawn("arrays", 20, model, st.tuples(verbs, some | deep, labels)),
-        Drawn("options", 10, lambda drawn: Job.of("vae", drawn).to_json(), options),
-        Drawn("settings", 10, lambda drawn: Job.of("vae", drawn).settings.check(), known),
+        Drawn("options", 10, lambda drawn: Config.of("vae", drawn).to_json(), options),
+        Drawn("settings", 10, lambda drawn: Config.of("vae", drawn).settings.check(), known),
         Drawn("choices", 10, lambda drawn: parse_choices([drawn]), texts),
     ]
 

@@ -62,13 +62,19 @@ def seconds(args: argparse.Namespace, more: dict[str, Any]) -> None:
     import torch
 
     from peers.straight_gan import steps as straight
-    from zspace.job import Job
-    from zspace.session import Session
+    from zspace.runs.config import Config
+    from zspace.training.build import Build
 
     chosen = {**NET, "latent": 4, "beta": KL, "perceptual": "judge", "data": "mnist"}
-    options = {**chosen, "data_dir": args.data_dir, "critic_start": 0.0, "fool_start": 0.0, **more}
-    session = Session.prepare(Job.of("vaegan", options), quiet=True)
-    fit = session.fit
+    options = {
+        **chosen,
+        "data_dir": args.data_dir,
+        "discriminator_start": 0.0,
+        "adversarial_start": 0.0,
+        **more,
+    }
+    session = Build.prepare(Config.of("vaegan", options), quiet=True)
+    fit = session.trainer
     batches = iter(fit.train.epoch(0))
     theirs = straight(session, options["batch"])
     times: dict[str, list[float]] = {"zspace": [], "straightforward": []}
@@ -109,15 +115,15 @@ def conv(args: argparse.Namespace, more: dict[str, Any]) -> None:
 def sharp(args: argparse.Namespace, more: dict[str, Any]) -> None:
     import torch
 
-    from zspace import studies
-    from zspace.judge import train_judge
-    from zspace.perceptual import Perceptual
-    from zspace.study import open_study
+    from zspace.models.judge import train_judge
+    from zspace.models.perceptual import Perceptual
+    from zspace.runs.many import open_study
+    from zspace.studies import launch
 
     choices = [f"epochs={args.epochs}", "net=conv", "beta=0.1", "perceptual=judge"]
     choices += [f"{name}={value}" for name, value in more.items()]
     out = Path(args.out)
-    studies.run(["beta_vae", "vaegan"], data=args.data, latent=[args.latent[0]], choices=choices,
+    launch.study(["beta_vae", "vaegan"], data=args.data, latent=[args.latent[0]], choices=choices,
                 out=out, jobs=args.jobs)  # fmt: skip
     study = open_study(out)
     term = Perceptual(train_judge(study.data, torch.device("cpu")))
@@ -129,7 +135,9 @@ def sharp(args: argparse.Namespace, more: dict[str, Any]) -> None:
             pairs = zip(x.split(250), run.reconstruct(x).split(250), strict=True)
             distance = torch.cat([term.distance(a, b) for a, b in pairs]).mean().item()
         found = run.result["quality"]["test"]
-        print(f"| {run.job.recipe} | {distance:.4f} | {found['ssim']:.3f} | {found['psnr']:.2f} |")
+        print(
+            f"| {run.config.recipe} | {distance:.4f} | {found['ssim']:.3f} | {found['psnr']:.2f} |"
+        )
 
 
 def main() -> None:

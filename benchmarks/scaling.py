@@ -47,11 +47,11 @@ def made(images: int, side: int, folder: Path) -> str:
 
 def measured(options: dict[str, Any], steps: int) -> dict[str, float]:
     """One row: trained here, in this process."""
-    from zspace.job import Job
-    from zspace.session import Session
+    from zspace.runs.config import Config
+    from zspace.training.build import Build
 
     start = time.perf_counter()
-    fit = Session.prepare(Job.of("vae", {"device": "cpu", **options})).fit
+    fit = Build.prepare(Config.of("vae", {"device": "cpu", **options})).trainer
     fit.model.train()
     begun, times = time.perf_counter() - start, []
     batches = itertools.chain.from_iterable(fit.train.epoch(n) for n in itertools.count())

@@ -44,10 +44,10 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 
 def trained(recipe: str, options: dict[str, Any]) -> list[tuple[float, float]]:
     """Validation objective and seconds of training so far, epoch by epoch."""
-    from zspace.job import Job
-    from zspace.session import Session
+    from zspace.runs.config import Config
+    from zspace.training.build import Build
 
-    fit = Session.prepare(Job.of(recipe, options), quiet=True).fit
+    fit = Build.prepare(Config.of(recipe, options), quiet=True).trainer
     fit.watched = {}
     seconds, found = 0.0, []
     for epoch in fit.epochs():
@@ -68,10 +68,10 @@ def main() -> None:
     parser.add_argument("--settings", nargs="*", default=[], help="words in those of candidates")
     args = parser.parse_args()
     tried = {k: v for k, v in CANDIDATES.items() if _named(k, args.settings)}
-    for job, (recipe, options) in JOBS.items():
-        if not _named(job, args.only):
+    for config, (recipe, options) in JOBS.items():
+        if not _named(config, args.only):
             continue
-        print(f"\n{job}\n\n| settings | best | within 3% at epoch | after seconds |")
+        print(f"\n{config}\n\n| settings | best | within 3% at epoch | after seconds |")
         print("|---|---|---|---|")
         goal = None
         for name, changed in tried.items():

@@ -56,10 +56,11 @@ def measured(path: str, memory: float, steps: int) -> dict[str, Any]:
     """Train for some steps in this process."""
     import torch
 
-    from zspace import recipes
-    from zspace.data import Batches, load
-    from zspace.loop import Fit
-    from zspace.settings import Settings
+    from zspace.data.batches import Batches
+    from zspace.data.loading import load
+    from zspace.models import recipes
+    from zspace.runs.settings import Settings
+    from zspace.training.trainer import Trainer
 
     data = load(path, memory=memory, quiet=True)
     torch.manual_seed(0)
@@ -69,7 +70,7 @@ def measured(path: str, memory: float, steps: int) -> dict[str, Any]:
         for samples in (data.train, data.validation)
     )
     settings = Settings(epochs=1, precision="fp32")
-    fit = Fit(recipe.model, recipe.players, train, validation, settings)
+    fit = Trainer(recipe.model, recipe.players, train, validation, settings)
     batches = itertools.chain.from_iterable(train.epoch(n) for n in itertools.count())
     times, memories = [], []
     at = time.perf_counter()

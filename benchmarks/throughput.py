@@ -41,11 +41,11 @@ def ours(data_dir: str, batch: int, steps: int, precision: str) -> dict[str, flo
     """Median seconds of a step of zspace, batches included, and its FLOPs."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from zspace.job import Job
-    from zspace.session import Session
+    from zspace.runs.config import Config
+    from zspace.training.build import Build
 
     options = {"data": "mnist", "data_dir": data_dir, "batch": batch, "precision": precision}
-    fit = Session.prepare(Job.of("vae", {**options, "device": "cpu"})).fit
+    fit = Build.prepare(Config.of("vae", {**options, "device": "cpu"})).trainer
     marks: list[float] = []
 
     class Enough(Exception):

@@ -29,11 +29,11 @@ def ours(data_dir: str, seed: int, target: float, options: dict[str, object]) ->
     """Epochs and seconds of zspace until validation is below the target."""
     import torch
 
-    from zspace.job import Job
-    from zspace.session import Session
+    from zspace.runs.config import Config
+    from zspace.training.build import Build
 
     given = {"data": "mnist", "data_dir": data_dir, "seed": seed, "device": "cpu", **options}
-    fit = Session.prepare(Job.of("vae", given), quiet=True).fit
+    fit = Build.prepare(Config.of("vae", given), quiet=True).trainer
     epochs, seconds = [], 0.0
     for epoch in fit.epochs():
         seconds += epoch.seconds

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 
 import zspace
-from zspace import files, records
-from zspace.progress import Quiet
+from zspace.runs import record
+from zspace.system import files
+from zspace.training.progress import Quiet
 
 SMALL = {"batch": 16, "epochs": 3, "precision": "fp32", "quiet": True}
 TRAININGS: dict[str, dict[str, Any]] = {
@@ -35,7 +36,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     },
     "game of two players": {
         "recipe": "vaegan", "net": "conv", "channels": (4, 6), "latent": 2, "perceptual": "none",
-        "fool_start": 0.3, "critic_start": 0.2,
+        "adversarial_start": 0.3, "discriminator_start": 0.2,
     },
 }  # fmt: skip
 OPERATIONS = (
@@ -59,7 +60,7 @@ class Cut(Quiet):
 
 def images(folder: Path) -> Path:
     """160 real digits of 12 x 12 with labels: 8 steps an epoch."""
-    from zspace.data import load
+    from zspace.data.loading import load
 
     data = load("mnist5k", quiet=True)
     i = torch.arange(0, len(data.train), len(data.train) // 160)[:160]
@@ -155,7 +156,7 @@ def outcome(folder: Path) -> tuple[bytes, str, set[str]]:
 
 
 def has_ended(folder: Path) -> bool:
-    return folder.exists() and records.read_record(folder)["status"] == "finished"
+    return folder.exists() and record.read_record(folder)["status"] == "finished"
 
 
 class Trial:

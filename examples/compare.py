@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import argparse
 
-from zspace import studies
-from zspace.study import open_study
-from zspace.table import over_seeds
+from zspace.runs.many import open_study, over_seeds
+from zspace.studies import launch
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=60)
     epochs = parser.parse_args().epochs
-    report = studies.run(["ae", "vae", "cvae"], latent=[2, 20], choices=[f"epochs={epochs}"])
+    report = launch.study(["ae", "vae", "cvae"], latent=[2, 20], choices=[f"epochs={epochs}"])
     study = open_study(report.parent)
     for family, sizes in study.families.items():
         for latent, runs in sizes.items():

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import zspace
-from zspace.images import save_png, tile
+from zspace.system.pixels import save_png, tile
 
 
 def main() -> None:

@@ -13,11 +13,13 @@ import argparse
 import torch
 
 import zspace
-from zspace.loop import Player
-from zspace.objective import Objective, warmup
-from zspace.recipes import vae
-from zspace.terms import kl, mse
-from zspace.types import Pass, Spec
+from zspace.data.spec import Spec
+from zspace.models.flow import Pass
+from zspace.models.objective import Objective
+from zspace.models.recipes import Player
+from zspace.models.terms import kl, mse
+from zspace.models.zoo.classic import vae
+from zspace.system.schedules import warmup
 
 
 def crowding(p: Pass) -> dict[str, torch.Tensor]:

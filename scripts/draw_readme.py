@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon
 
 import zspace
-from zspace import explore, figures
-from zspace.figures import COLOURS, INK, MUTED
+from zspace.analysis import reconstruction
+from zspace.report.figures import style
+from zspace.report.figures.style import COLOURS, INK, MUTED
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
@@ -74,7 +75,7 @@ def code_bars(axes: Axes, x: float, z: np.ndarray) -> None:
 
 def decomposition(run: zspace.Run) -> Figure:
     """Encoder, bottleneck, decoder, likelihood, prior, objective, with one digit going through."""
-    pairs = explore.reconstructions(run, 10)
+    pairs = reconstruction.reconstructions(run, 10)
     x, decoded, label = pairs.x[3], pairs.decoded[3], int(pairs.y[3])
     z = run.encode(x[None], label)[0]
     test = run.result["test"]
@@ -115,10 +116,10 @@ def main() -> None:
     parser.add_argument("run")
     run = zspace.load(parser.parse_args().run)
     IMAGES.mkdir(parents=True, exist_ok=True)
-    print(figures.save(decomposition(run), IMAGES / "decomposition.png", dpi=130))
-    rows, labels = explore.sample_rows(run, 12)
+    print(style.save(decomposition(run), IMAGES / "decomposition.png", dpi=130))
+    rows, labels = reconstruction.sample_rows(run, 12)
     title = "A conditional VAE: a label a row, the same z down each column"
-    print(figures.save(figures.image_grid(rows, labels, title), IMAGES / "samples.png", dpi=80))
+    print(style.save(style.image_grid(rows, labels, title), IMAGES / "samples.png", dpi=80))
 
 
 if __name__ == "__main__":

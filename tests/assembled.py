@@ -11,16 +11,16 @@ import zuko
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Normal
 
-from zspace.bottlenecks import Bottleneck, Gaussian
-from zspace.likelihoods import Likelihood, SquaredError
-from zspace.loop import Player
-from zspace.model import Autoencoder
-from zspace.nets import MLP
-from zspace.objective import Objective
-from zspace.priors import StandardNormal
-from zspace.recipes import Recipe
-from zspace.terms import kl, mse, nll
-from zspace.types import Code, Latent, Model, Pass, Spec
+from zspace.data.spec import Spec
+from zspace.models.autoencoder import Autoencoder
+from zspace.models.bottlenecks import Bottleneck, Gaussian
+from zspace.models.flow import Code, Latent, Model, Pass
+from zspace.models.likelihoods import Likelihood, SquaredError
+from zspace.models.networks.mlp import MLP
+from zspace.models.objective import Objective
+from zspace.models.priors import StandardNormal
+from zspace.models.recipes import Player, Recipe
+from zspace.models.terms import kl, mse, nll
 
 
 class VectorQuantizer(Bottleneck):

@@ -20,7 +20,7 @@ OWN = {"vaegan": {"perceptual": "judge"}}
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An .npz of 300 real digits at 14 x 14, labels 0 to 9: real data, quick to train on."""
-    from zspace.data import load
+    from zspace.data.loading import load
 
     data = load("mnist5k", quiet=True)
     i = torch.arange(0, len(data.train), len(data.train) // 300)[:300]
@@ -33,7 +33,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> dict[str, zspace.Run]:
     """One small run a recipe."""
-    from zspace.recipes import RECIPES
+    from zspace.models.recipes import RECIPES
 
     folder = tmp_path_factory.mktemp("runs")
     return {

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from zspace.data import idx
+from zspace.data.sets import mnist
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (20, 4, 5), dtype=np.uint8)
@@ -61,7 +61,7 @@ def ubyte(*sizes: int, kind: int = 8) -> bytes:
 def quartet(folder: Path, **changed: bytes) -> Path:
     """The four files of a set; x and y are those to train on."""
     good = {"x": ubyte(*X.shape) + X.tobytes(), "y": ubyte(20) + Y.astype(np.uint8).tobytes()}
-    for name, key in zip(idx.NAMES, ("x", "y", "x", "y"), strict=True):
+    for name, key in zip(mnist.NAMES, ("x", "y", "x", "y"), strict=True):
         part = changed.get(key, good[key]) if "train" in name else good[key]
         (folder / name).write_bytes(part)
     return folder

@@ -18,7 +18,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from zspace import seals
+from zspace.system import files
 
 RECORD, WEIGHTS, MANIFEST = "run.json", "model.safetensors", "state/manifest.json"
 Change = Callable[[Path], object]
@@ -39,8 +39,8 @@ def changed(record: dict[str, Any], where: str, value: Any) -> dict[str, Any]:
 
 def record(where: str, value: Any) -> Change:
     """Sets one value of run.json."""
-    return lambda folder: seals.write_json(
-        folder / RECORD, changed(seals.read_json(folder / RECORD), where, value)
+    return lambda folder: files.write_sealed_json(
+        folder / RECORD, changed(files.read_sealed_json(folder / RECORD), where, value)
     )
 
 
@@ -80,7 +80,7 @@ def tensors(**named: torch.Tensor) -> Change:
 
     def change(folder: Path) -> None:
         record("status", "running")(folder)
-        seals.write_tensors(folder / WEIGHTS, named, {})
+        files.write_sealed_tensors(folder / WEIGHTS, named, {})
 
     return change
 
@@ -105,25 +105,25 @@ RUNS: dict[str, tuple[Change, str]] = {
     "format text": (record("format", "1"), "names no format"),
     "format 10^30": (record("format", 10**30), "newer than this one"),
     "format None": (record("format", None), "names no format"),
-    "job None": (record("job", None), "has no job"),
-    "job empty": (record("job", {}), "not complete"),
-    "data of the job text": (record("job/data", "../.."), "run.json"),
-    "arguments list": (record("job/arguments", [1]), "run.json"),
-    "settings number": (record("job/settings", 1), "run.json"),
-    "recipe unknown": (record("job/recipe", "../../etc"), "recipe"),
-    "recipe number": (record("job/recipe", 1), "run.json|recipe"),
-    "latent 10^12": (record("job/arguments/latent", 10**12), "fit|latent"),
-    "latent 10^30": (record("job/arguments/latent", 10**30), "fit|latent"),
-    "latent -1": (record("job/arguments/latent", -1), "latent"),
-    "latent NaN": (record("job/arguments/latent", float("nan")), "latent"),
-    "latent text": (record("job/arguments/latent", "2"), "give a whole number"),
-    "hidden 10^9": (record("job/arguments/hidden", [10**9, 10**9]), "fit|hidden"),
-    "hidden nested": (record("job/arguments/hidden", [[[4]]]), "hidden"),
-    "lr NaN": (record("job/settings/lr", float("nan")), "lr is nan"),
-    "lr None": (record("job/settings/lr", None), "lr"),
-    "betas None": (record("job/settings/betas", None), "betas"),
-    "epochs text": (record("job/settings/epochs", "x"), "give a whole number"),
-    "unknown setting": (record("job/settings/nonsense", 1), "nonsense"),
+    "job None": (record("config", None), "has no config"),
+    "job empty": (record("config", {}), "not complete"),
+    "data of the job text": (record("config/data", "../.."), "run.json"),
+    "arguments list": (record("config/arguments", [1]), "run.json"),
+    "settings number": (record("config/settings", 1), "run.json"),
+    "recipe unknown": (record("config/recipe", "../../etc"), "recipe"),
+    "recipe number": (record("config/recipe", 1), "run.json|recipe"),
+    "latent 10^12": (record("config/arguments/latent", 10**12), "fit|latent"),
+    "latent 10^30": (record("config/arguments/latent", 10**30), "fit|latent"),
+    "latent -1": (record("config/arguments/latent", -1), "latent"),
+    "latent NaN": (record("config/arguments/latent", float("nan")), "latent"),
+    "latent text": (record("config/arguments/latent", "2"), "give a whole number"),
+    "hidden 10^9": (record("config/arguments/hidden", [10**9, 10**9]), "fit|hidden"),
+    "hidden nested": (record("config/arguments/hidden", [[[4]]]), "hidden"),
+    "lr NaN": (record("config/settings/lr", float("nan")), "lr is nan"),
+    "lr None": (record("config/settings/lr", None), "lr"),
+    "betas None": (record("config/settings/betas", None), "betas"),
+    "epochs text": (record("config/settings/epochs", "x"), "give a whole number"),
+    "unknown setting": (record("config/settings/nonsense", 1), "nonsense"),
     "shape text": (record("data/shape", "abc"), "shape"),
     "shape infinite": (record("data/shape", [float("inf"), 4, 5]), "shape"),
     "shape of 10^15 pixels": (record("data/shape", [1, 10**7, 10**8]), "fit|shape"),
@@ -148,7 +148,7 @@ def state(**values: Any) -> Change:
 
     def change(folder: Path) -> None:
         named = {name: value for name, value in values.items() if torch.is_tensor(value)}
-        seals.write_tensors(
+        files.write_sealed_tensors(
             folder / "state" / "0000000009.safetensors",
             named,
             {name: value for name, value in values.items() if name not in named},
@@ -159,7 +159,7 @@ def state(**values: Any) -> Change:
 
 def manifest(value: Any) -> Change:
     """A manifest that names no state that is there."""
-    return lambda folder: seals.write_json(folder / MANIFEST, {"generations": value})
+    return lambda folder: files.write_sealed_json(folder / MANIFEST, {"generations": value})
 
 
 WRONG = "0" * 64
@@ -184,7 +184,7 @@ UNFINISHED: dict[str, tuple[Change, str]] = {
     "finished, they say": (record("status", "finished"), "has finished"),
     "other data": (record("data/fingerprint", WRONG), "has changed since"),
     "fingerprint number": (record("data/fingerprint", 7), "has changed since"),
-    "no data": (record("job/data/data", "/nowhere/x.npz"), "do not exist"),
+    "no data": (record("config/data/data", "/nowhere/x.npz"), "do not exist"),
 }  # fmt: skip
 
 

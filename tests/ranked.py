@@ -15,15 +15,18 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from zspace import ranks, recipes
-from zspace.checkpoint import flatten, unflatten
-from zspace.job import Job
-from zspace.loop import Fit, Player
-from zspace.nets import PatchCritic
-from zspace.objective import Adaptive, Objective
-from zspace.session import Session
-from zspace.terms import Fool, Tell, mse
-from zspace.types import Spec
+from zspace.data.spec import Spec
+from zspace.models import recipes
+from zspace.models.adversarial import DiscriminatorLoss, GeneratorLoss, PatchDiscriminator
+from zspace.models.objective import Adaptive, Objective
+from zspace.models.recipes import Player
+from zspace.models.terms import mse
+from zspace.models.zoo import classic
+from zspace.runs.checkpoint import flatten, unflatten
+from zspace.runs.config import Config
+from zspace.system import distributed
+from zspace.training.build import Build
+from zspace.training.trainer import Trainer
 
 SMALL = {"hidden": (16,), "latent": 3, "precision": "fp32", "device": "cpu"}
 SMALL |= {"lr": 2e-3, "betas": (0.9, 0.95), "clip": 0.0, "ema": 0.0}
@@ -45,31 +48,39 @@ def game(data: Spec, latent: int, hidden: tuple[int, ...]) -> recipes.Recipe:
     Least squares, since a hinge loss leaves the critic's last bias a gradient of rounding errors,
     of which AdamW makes whole steps.
     """
-    model, critic = recipes.ae(data, latent=latent, hidden=hidden).model, PatchCritic(data.shape)
+    model, discriminator = (
+        classic.ae(data, latent=latent, hidden=hidden).model,
+        PatchDiscriminator(data.shape),
+    )
     last = [p for p in model.decoder.parameters() if p.dim() > 1][-1]
-    fool, tell = Fool(critic, "least-squares"), Tell(critic, "least-squares")
-    makes = Adaptive([mse, fool], {"mse": 1.0, "fool": 0.5}, adapted="fool", last=last)
-    tells = Objective([tell], {"critic": 1.0})
-    return recipes.Recipe(model, (Player(model, makes), Player(critic, tells, start=0.2)))
+    fool, tell = (
+        GeneratorLoss(discriminator, "least-squares"),
+        DiscriminatorLoss(discriminator, "least-squares"),
+    )
+    makes = Adaptive(
+        [mse, fool], {"mse": 1.0, "generator_loss": 0.5}, adapted="generator_loss", last=last
+    )
+    tells = Objective([tell], {"discriminator_loss": 1.0})
+    return recipes.Recipe(model, (Player(model, makes), Player(discriminator, tells, start=0.2)))
 
 
 class Enough(Exception):
     """The training has done as many steps as it should."""
 
 
-def prepared(name: str, data: str | Path) -> Fit:
+def prepared(name: str, data: str | Path) -> Trainer:
     options = {**SMALL, "data": str(data), **CASES[name]}
     recipes.RECIPES["game"] = game
     try:
-        return Session.prepare(Job.of(options.pop("recipe", name), options), quiet=True).fit
+        return Build.prepare(Config.of(options.pop("recipe", name), options), quiet=True).trainer
     finally:
         del recipes.RECIPES["game"]
 
 
-def advanced(fit: Fit, to: int | None = None) -> list[dict[str, Any]]:
+def advanced(fit: Trainer, to: int | None = None) -> list[dict[str, Any]]:
     """Train to the end, or to a step; the terms of every epoch that ended."""
 
-    def stop(fit: Fit) -> None:
+    def stop(fit: Trainer) -> None:
         if fit.step == to:
             raise Enough
 
@@ -83,7 +94,7 @@ def advanced(fit: Fit, to: int | None = None) -> list[dict[str, Any]]:
     return lines
 
 
-def keep(fit: Fit, path: Path) -> None:
+def keep(fit: Trainer, path: Path) -> None:
     tensors, rest = flatten(fit.state())
     whole = {name: value.clone() for name, value in tensors.items()}
     safetensors.torch.save_file(whole, path, {"rest": json.dumps(rest)})
@@ -105,21 +116,21 @@ def main(data: str, folder: Path) -> None:
     for name in CASES:
         fit = prepared(name, data)
         lines = advanced(fit)
-        keep(fit, folder / f"{name}-{ranks.rank()}.safetensors")
-        (folder / f"{name}-{ranks.rank()}.json").write_text(json.dumps(lines))
+        keep(fit, folder / f"{name}-{distributed.rank()}.safetensors")
+        (folder / f"{name}-{distributed.rank()}.json").write_text(json.dumps(lines))
     for name in ("ae", "drawn"):
         fit = prepared(name, data)
         advanced(fit, HALFWAY)
-        keep(fit, folder / f"{name}-half-{ranks.rank()}.safetensors")
+        keep(fit, folder / f"{name}-half-{distributed.rank()}.safetensors")
         again = prepared(name, data)
         torch.manual_seed(9)
-        again.load_state(kept(folder / f"{name}-half-{ranks.rank()}.safetensors"))
+        again.load_state(kept(folder / f"{name}-half-{distributed.rank()}.safetensors"))
         advanced(again)
-        keep(again, folder / f"{name}-again-{ranks.rank()}.safetensors")
+        keep(again, folder / f"{name}-again-{distributed.rank()}.safetensors")
     fit = prepared("ae", data)
     fit.load_state(kept(folder / "ae-one-half.safetensors"))
     advanced(fit)
-    keep(fit, folder / f"ae-from-one-{ranks.rank()}.safetensors")
+    keep(fit, folder / f"ae-from-one-{distributed.rank()}.safetensors")
 
 
 if __name__ == "__main__":

@@ -13,14 +13,21 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 import zspace
-from zspace import recipes
-from zspace.errors import UserError
-from zspace.job import Job
-from zspace.nets import PatchCritic
-from zspace.objective import Adaptive, from_
-from zspace.session import Session
-from zspace.terms import ADVERSARIAL, Fool, Tell, mse
-from zspace.types import Pass, Spec
+from zspace.data.spec import Spec
+from zspace.models.adversarial import (
+    ADVERSARIAL,
+    DiscriminatorLoss,
+    GeneratorLoss,
+    PatchDiscriminator,
+)
+from zspace.models.flow import Pass
+from zspace.models.objective import Adaptive
+from zspace.models.terms import mse
+from zspace.models.zoo import gans
+from zspace.runs.config import Config
+from zspace.system.errors import UserError
+from zspace.system.schedules import starts_at
+from zspace.training.build import Build
 
 OPTIONS = {
     "latent": 2, "net": "conv", "channels": (4, 6), "batch": 32, "epochs": 2, "device": "cpu",
@@ -61,8 +68,12 @@ class Mean(nn.Module):
 )
 def test_losses_of_critic_and_model_by_hand(loss, tell, fool):
     p = passing(torch.full((3, 1, 4, 4), 0.6), torch.full((2, 3, 1, 4, 4), 0.2))
-    torch.testing.assert_close(Tell(Mean(), loss)(p)["critic"], torch.full((3,), tell))
-    torch.testing.assert_close(Fool(Mean(), loss)(p)["fool"], torch.full((3,), fool))
+    torch.testing.assert_close(
+        DiscriminatorLoss(Mean(), loss)(p)["discriminator_loss"], torch.full((3,), tell)
+    )
+    torch.testing.assert_close(
+        GeneratorLoss(Mean(), loss)(p)["generator_loss"], torch.full((3,), fool)
+    )
 
 
 def test_least_squares_is_half_the_squared_error_to_targets_one_and_zero():
@@ -75,14 +86,14 @@ def test_least_squares_is_half_the_squared_error_to_targets_one_and_zero():
 
 
 def test_the_critic_is_read_by_the_model_and_the_model_by_the_critic_without_gradients():
-    critic, mean = Mean(), torch.rand(1, 3, 1, 4, 4, requires_grad=True)
+    discriminator, mean = Mean(), torch.rand(1, 3, 1, 4, 4, requires_grad=True)
     p = passing(torch.rand(3, 1, 4, 4), mean)
-    Fool(critic)(p)["fool"].sum().backward()
-    assert critic.w.grad is None
+    GeneratorLoss(discriminator)(p)["generator_loss"].sum().backward()
+    assert discriminator.w.grad is None
     assert mean.grad.any()
     mean.grad = None
-    Tell(critic)(p)["critic"].sum().backward()
-    assert critic.w.grad is not None
+    DiscriminatorLoss(discriminator)(p)["discriminator_loss"].sum().backward()
+    assert discriminator.w.grad is not None
     assert mean.grad is None
 
 
@@ -90,10 +101,15 @@ def test_the_adaptive_weight_is_the_ratio_of_gradient_norms_by_hand():
     """mean = w everywhere (16 pixels), x = 1: d mse/dw = 2 * 16 (w - 1), d fool/dw = -2."""
     w = torch.tensor([0.25], requires_grad=True)
     p = passing(torch.ones(1, 1, 4, 4), w.expand(1, 1, 1, 4, 4))
-    objective = Adaptive([mse, Fool(Mean())], {"mse": 3.0, "fool": 0.5}, adapted="fool", last=w)
+    objective = Adaptive(
+        [mse, GeneratorLoss(Mean())],
+        {"mse": 3.0, "generator_loss": 0.5},
+        adapted="generator_loss",
+        last=w,
+    )
     loss, report = objective(p)
     ratio = 3 * 2 * 16 * 0.75 / (2 + 1e-4)
-    assert report["fool_weight"].item() == pytest.approx(0.5 * ratio, rel=1e-6)
+    assert report["generator_loss_weight"].item() == pytest.approx(0.5 * ratio, rel=1e-6)
     want = 3 * 16 * 0.75**2 - 0.5 * ratio * 2 * 0.25
     assert loss.item() == pytest.approx(want, rel=1e-6)
     loss.backward()
@@ -103,39 +119,39 @@ def test_the_adaptive_weight_is_the_ratio_of_gradient_norms_by_hand():
 def test_without_gradients_or_before_its_start_the_adapted_term_is_only_reported():
     w = torch.tensor([0.25], requires_grad=True)
     p = passing(torch.ones(1, 1, 4, 4), w.expand(1, 1, 1, 4, 4))
-    weights = {"mse": 3.0, "fool": from_(0.5, 2.0)}
-    objective = Adaptive([mse, Fool(Mean())], weights, adapted="fool", last=w)
+    weights = {"mse": 3.0, "generator_loss": starts_at(0.5, 2.0)}
+    objective = Adaptive([mse, GeneratorLoss(Mean())], weights, adapted="generator_loss", last=w)
     early, report = objective(p, 0.4)
     assert early.item() == 3 * 16 * 0.75**2
-    assert (report["fool"].item(), report["fool_weight"].item()) == (-0.5, 0.0)
+    assert (report["generator_loss"].item(), report["generator_loss_weight"].item()) == (-0.5, 0.0)
     with torch.no_grad():
         late, report = objective(p, 1.0)
     assert late.item() == 3 * 16 * 0.75**2
-    assert "fool_weight" not in report
+    assert "generator_loss_weight" not in report
 
 
 def test_a_schedule_from_a_point_on():
-    weight = from_(0.25, 3.0)
+    weight = starts_at(0.25, 3.0)
     assert [weight(t) for t in (0.0, 0.2499, 0.25, 1.0)] == [0.0, 0.0, 3.0, 3.0]
     with pytest.raises(UserError, match=r"starts at 1\.0"):
-        from_(1.0)
+        starts_at(1.0)
 
 
 @pytest.mark.parametrize(("side", "patches"), [(28, 5), (32, 6), (64, 6)])
 def test_a_critic_gives_a_logit_a_patch(side, patches):
-    critic = PatchCritic((3, side, side), channels=4)
+    discriminator = PatchDiscriminator((3, side, side), channels=4)
     x = torch.rand(2, 3, side, side)
-    assert critic(x).shape == (2, 1, patches, patches)
+    assert discriminator(x).shape == (2, 1, patches, patches)
 
 
 @pytest.mark.parametrize(("layers", "width"), [(2, 34), (3, 70)])
 def test_a_patch_is_as_wide_as_said(layers, width):
-    critic = PatchCritic((1, 128, 128), channels=2, layers=layers)
-    critic.body = nn.Sequential(  # the norm sees the whole image
-        *(nn.Identity() if isinstance(m, nn.GroupNorm) else m for m in critic.body)
+    discriminator = PatchDiscriminator((1, 128, 128), channels=2, layers=layers)
+    discriminator.body = nn.Sequential(  # the norm sees the whole image
+        *(nn.Identity() if isinstance(m, nn.GroupNorm) else m for m in discriminator.body)
     )
     x = torch.rand(1, 1, 128, 128, requires_grad=True)
-    logits = critic(x)
+    logits = discriminator(x)
     middle = logits.shape[-1] // 2
     (grad,) = torch.autograd.grad(logits[0, 0, middle, middle], x)
     rows = grad[0, 0].any(1).nonzero()
@@ -145,20 +161,20 @@ def test_a_patch_is_as_wide_as_said(layers, width):
 @pytest.mark.parametrize("shape", [(1, 11, 28), (3, 8, 8)])
 def test_a_critic_refuses_images_below_its_minimum(shape):
     with pytest.raises(UserError, match="too small for a critic of 2 layers, which needs 12 x 12"):
-        PatchCritic(shape)
-    PatchCritic((1, 12, 12))(torch.rand(1, 1, 12, 12))
+        PatchDiscriminator(shape)
+    PatchDiscriminator((1, 12, 12))(torch.rand(1, 1, 12, 12))
 
 
 def made(**options):
     spec = Spec((1, 28, 28), tuple("0123456789"))
     choices = {"latent": 2, "net": "conv", "channels": (4, 6), "perceptual": "none", **options}
-    return recipes.vaegan(spec, **choices)
+    return gans.vaegan(spec, **choices)
 
 
 @pytest.mark.parametrize("loss", ["hinge", "least-squares"])
 def test_every_parameter_of_model_and_critic_gets_a_gradient(loss):
     recipe = made(adversarial=loss, perceptual="none")
-    model, critic = (player.module for player in recipe.players)
+    model, discriminator = (player.module for player in recipe.players)
     for step in range(2):  # residual branches begin at 0
         p = recipe.model(torch.rand(8, 1, 28, 28))
         for player in recipe.players:
@@ -166,7 +182,7 @@ def test_every_parameter_of_model_and_critic_gets_a_gradient(loss):
             player.objective(p, 0.9)[0].backward()
             if step == 0:
                 torch.optim.SGD(player.module.parameters(), lr=1e-3).step()
-    for module in (model, critic):
+    for module in (model, discriminator):
         assert not [n for n, q in module.named_parameters() if q.grad is None or not q.grad.any()]
 
 
@@ -177,24 +193,31 @@ def trained(out, options, **more):
 def test_the_kl_is_in_the_objective_and_its_weight_is_recorded(tmp_path, tiny):
     run = trained(tmp_path / "run", tiny, beta=0.25, epochs=1)
     first, second = run.record["objectives"]
-    assert first == {"mse": 1.0, "kl": 0.25, "fool": "0.5, adaptive"}
-    assert second == {"critic": 1.0}
+    assert first == {"mse": 1.0, "kl": 0.25, "generator_loss": "0.5, adaptive"}
+    assert second == {"discriminator_loss": 1.0}
     line = run.metrics[0]
-    assert {"mse", "kl", "fool", "fool_weight", "critic", "objective"} <= line["train"].keys()
+    assert {
+        "mse",
+        "kl",
+        "generator_loss",
+        "generator_loss_weight",
+        "discriminator_loss",
+        "objective",
+    } <= line["train"].keys()
     terms = line["validation"]
     assert terms["objective"] == pytest.approx(terms["mse"] + 0.25 * terms["kl"], rel=1e-5)
 
 
 def test_players_start_when_they_are_told_to(tiny):
-    job = Job.of("vaegan", {**tiny, "critic_start": 0.5, "fool_start": 0.75})
-    fit = Session.prepare(job, quiet=True).fit
-    critic = fit.players[1].module
-    before = {n: p.clone() for n, p in critic.named_parameters()}
+    config = Config.of("vaegan", {**tiny, "discriminator_start": 0.5, "adversarial_start": 0.75})
+    fit = Build.prepare(config, quiet=True).trainer
+    discriminator = fit.players[1].module
+    before = {n: p.clone() for n, p in discriminator.named_parameters()}
     seen = []
 
     def note(fit):
-        moved = any(not torch.equal(before[n], p) for n, p in critic.named_parameters())
-        weight = fit.meter.rows[-1][fit.meter.names.index("fool_weight")].item()
+        moved = any(not torch.equal(before[n], p) for n, p in discriminator.named_parameters())
+        weight = fit.meter.rows[-1][fit.meter.names.index("generator_loss_weight")].item()
         seen.append((moved, weight > 0))
 
     fit.on_step = note
@@ -206,7 +229,9 @@ def test_players_start_when_they_are_told_to(tiny):
 
 
 def test_a_game_keeps_its_last_epoch_and_has_no_patience(tmp_path, tiny):
-    fit = Session.prepare(Job.of("vaegan", {**tiny, "critic_start": 0.9}), quiet=True).fit
+    fit = Build.prepare(
+        Config.of("vaegan", {**tiny, "discriminator_start": 0.9}), quiet=True
+    ).trainer
     epochs = fit.epochs()
     next(epochs)
     fit.best_objective = -1e9  # no later epoch is better than that
@@ -232,7 +257,7 @@ zspace.train("vaegan", out=sys.argv[1], reporter=Stop(), save_every=0.0, **{opti
 
 @pytest.mark.parametrize("step", [6, 9], ids=["mid-epoch", "epoch"])
 def test_a_killed_game_resumes_bit_for_bit(tmp_path, tiny, step):
-    options = {**tiny, "fool_start": 0.3, "critic_start": 0.2}
+    options = {**tiny, "adversarial_start": 0.3, "discriminator_start": 0.2}
     whole = trained(tmp_path / "whole", options)
     code = KILLED.format(step=step, options=options)
     killed = subprocess.run(
@@ -242,7 +267,9 @@ def test_a_killed_game_resumes_bit_for_bit(tmp_path, tiny, step):
         capture_output=True,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    resumed = zspace.training.resume(tmp_path / "run", reporter=zspace.progress.Quiet())
+    resumed = zspace.training.api.resume(
+        tmp_path / "run", reporter=zspace.training.progress.Quiet()
+    )
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
     timeless = ("seconds", "samples_per_second")
@@ -252,12 +279,12 @@ def test_a_killed_game_resumes_bit_for_bit(tmp_path, tiny, step):
 
 
 def test_the_judge_is_said_aloud_and_kept_in_the_job(tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr("zspace.tutors.find_weights", lambda: None)
-    monkeypatch.setattr("zspace.judge.SAMPLES", 1)
+    monkeypatch.setattr("zspace.models.networks.vgg.find_weights", lambda: None)
+    monkeypatch.setattr("zspace.models.judge.SAMPLES", 1)
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
     with pytest.warns(UserWarning, match=r"weights of VGG16 are not here.*classifier"):
         run = trained(tmp_path / "run", tiny, epochs=1, perceptual="auto")
-    assert run.job.arguments["perceptual"] == "judge"
+    assert run.config.arguments["perceptual"] == "judge"
     assert run.record["objectives"][0]["perceptual"] == pytest.approx(0.1 * 14 * 14)
     assert run.result["test"]["perceptual"] > 0
     again = zspace.load(tmp_path / "run")  # without a judge: the model needs none
@@ -266,6 +293,6 @@ def test_the_judge_is_said_aloud_and_kept_in_the_job(tmp_path, tiny, monkeypatch
 
 def test_data_without_labels_have_no_judge():
     with pytest.raises(UserError, match=r"a judge learns from labels.*none"):
-        recipes.vaegan(Spec((1, 28, 28)), perceptual="judge")
+        gans.vaegan(Spec((1, 28, 28)), perceptual="judge")
     with pytest.raises(UserError, match="perceptual 'vgg' is unknown: did you mean 'vgg16'"):
-        recipes.vaegan(Spec((1, 28, 28)), perceptual="vgg")
+        gans.vaegan(Spec((1, 28, 28)), perceptual="vgg")

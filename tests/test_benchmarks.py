@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zspace.data import load
+from zspace.data.loading import load
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

@@ -22,8 +22,9 @@ import pytest
 from PIL import Image
 
 import zspace
-from zspace import cli, figures, seals
-from zspace.data.idx import NAMES
+from zspace.cli import commands, main
+from zspace.data.sets.mnist import NAMES
+from zspace.system import files
 
 SMALL = [
     "--hidden", "16", "--latent", "3", "--epochs", "2", "--batch", "64", "--precision", "fp32"
@@ -60,7 +61,7 @@ def zs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
     def run(*args: Any) -> Result:
         capsys.readouterr()
         try:
-            code = cli.main([str(arg) for arg in args])
+            code = main.run([str(arg) for arg in args])
         except SystemExit as done:  # usage errors and --help leave so
             code = done.code if isinstance(done.code, int) else 1
         out, err = capsys.readouterr()
@@ -72,7 +73,7 @@ def zs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures, where a test is not about them: they take a second."""
-    monkeypatch.setattr(figures, "overview", lambda run: [])
+    monkeypatch.setattr("zspace.report.figures.charts.overview", lambda run: [])
 
 
 def process(*args: Any, **options: Any) -> subprocess.CompletedProcess:
@@ -171,7 +172,7 @@ def test_quiet_is_quiet_on_a_terminal_too(zs, undrawn, pictures, tmp_path, monke
 
 
 def test_repeat_and_train_tell_of_their_pictures_alike(zs, runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "overview", lambda run: [Path("one.png")])
+    monkeypatch.setattr("zspace.report.figures.charts.overview", lambda run: [Path("one.png")])
     assert zs("repeat", runs["ae"].path, "--out", tmp_path / "again").out == "one.png\n"
 
 
@@ -183,19 +184,19 @@ def test_options_reach_the_training(zs, undrawn, digits, tmp_path):
         "--schedule", "one-cycle", "--clip", "1", "--patience", "7", "--betas", "0.8", "0.9",
     )  # fmt: skip
     assert result.code == 0
-    job = json.loads((tmp_path / "run" / "run.json").read_text())["job"]
-    assert job["recipe"] == "beta_vae"
+    config = json.loads((tmp_path / "run" / "run.json").read_text())["config"]
+    assert config["recipe"] == "beta_vae"
     want = {"latent": 3, "hidden": [24, 12], "likelihood": "bernoulli", "beta": 2.0}
     want |= {"anneal": "warmup", "free_bits": 0.0, "net": "mlp"}
-    assert {name: job["arguments"][name] for name in want} == want
-    assert job["data"]["binarize"] == "dynamic"
+    assert {name: config["arguments"][name] for name in want} == want
+    assert config["data"]["binarize"] == "dynamic"
     want = {"seed": 5, "lr": 0.01, "ema": 0.9, "schedule": "one-cycle", "clip": 1.0}
     want |= {"patience": 7, "betas": [0.8, 0.9], "epochs": 2, "batch": 64}
-    assert {name: job["settings"][name] for name in want} == want
+    assert {name: config["settings"][name] for name in want} == want
 
 
 def test_resume_goes_on(zs, undrawn, digits, tmp_path):
-    from zspace.progress import Quiet
+    from zspace.training.progress import Quiet
 
     class Cut(Quiet):
         def step(self, fit) -> None:
@@ -327,7 +328,7 @@ def test_exit_codes_of_a_process(tmp_path):
         assert getattr(done, stream).startswith("zspace")
         assert "Traceback" not in done.stderr
     broken = """
-import sys, zspace.cli as cli
+import sys, zspace.cli.main as cli
 def recipes() -> None:
     raise RuntimeError("ours")
 cli.COMMANDS["recipes"] = recipes
@@ -342,7 +343,7 @@ def test_our_own_error_is_not_passed_off_as_the_users(zs, monkeypatch):
     def recipes() -> None:
         raise ValueError("ours")
 
-    monkeypatch.setitem(cli.COMMANDS, "recipes", recipes)
+    monkeypatch.setitem(commands.COMMANDS, "recipes", recipes)
     with pytest.raises(ValueError, match="ours"):
         zs("recipes")
 
@@ -360,7 +361,7 @@ def test_interrupt_outside_of_a_training_is_no_traceback(zs, monkeypatch):
     def recipes() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.COMMANDS, "recipes", recipes)
+    monkeypatch.setitem(commands.COMMANDS, "recipes", recipes)
     try:
         result = zs("recipes")
     except KeyboardInterrupt:
@@ -647,8 +648,8 @@ def test_folders_that_are_no_run(zs, runs, tmp_path, command):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     newer = Path(shutil.copytree(runs["vae"].path, tmp_path / "newer"))
-    record = seals.read_json(newer / "run.json")
-    seals.write_json(newer / "run.json", {**record, "format": 3, "zspace": "7.0"})
+    record = files.read_sealed_json(newer / "run.json")
+    files.write_sealed_json(newer / "run.json", {**record, "format": 3, "zspace": "7.0"})
     places = {"sample": ["-o", tmp_path / "x.png"], "embed": ["-o", tmp_path / "x.npz"]}
     places |= {"reconstruct": places["sample"], "repeat": ["--out", tmp_path / "again"]}
     for name, words in (

@@ -9,18 +9,18 @@ import pytest
 import torch
 
 import zspace
-from zspace import compiling
-from zspace.errors import UserError
-from zspace.job import Job
-from zspace.loop import Fit
-from zspace.progress import Quiet
-from zspace.session import Session
+from zspace.runs.config import Config
+from zspace.system.errors import UserError
+from zspace.training import compiling
+from zspace.training.build import Build
+from zspace.training.progress import Quiet
+from zspace.training.trainer import Trainer
 
 SMALL = {"hidden": (16,), "latent": 3, "batch": 64, "precision": "fp32", "epochs": 4}
 
 
-def prepared(digits: Path, **options) -> Session:
-    return Session.prepare(Job.of("vae", {"data": str(digits), **SMALL, **options}), quiet=True)
+def prepared(digits: Path, **options) -> Build:
+    return Build.prepare(Config.of("vae", {"data": str(digits), **SMALL, **options}), quiet=True)
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def timed(monkeypatch: pytest.MonkeyPatch, *times: float) -> None:
 
 def test_a_short_training_is_not_even_tried(digits, compiled):
     session = prepared(digits, compile="auto")
-    assert session.job.settings.compile == "off"
-    assert session.fit.compiled is None
+    assert session.config.settings.compile == "off"
+    assert session.trainer.compiled is None
     assert compiled == []
 
 
@@ -53,8 +53,8 @@ def test_a_trial_decides_a_long_one(digits, compiled, monkeypatch, quick, decide
     timed(monkeypatch, 1000.0, 1000.0 * quick / 10)
     session = prepared(digits, compile="auto")
     assert len(compiled) == 1
-    assert session.job.settings.compile == decided
-    assert (session.fit.compiled is not None) == (decided == "on")
+    assert session.config.settings.compile == decided
+    assert (session.trainer.compiled is not None) == (decided == "on")
 
 
 def test_what_cannot_be_compiled_is_left_or_refused(digits, monkeypatch):
@@ -66,7 +66,7 @@ def test_what_cannot_be_compiled_is_left_or_refused(digits, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", fails)
     monkeypatch.setattr(compiling, "COSTS", {"cpu": 0.0})
-    assert prepared(digits, compile="auto").job.settings.compile == "off"
+    assert prepared(digits, compile="auto").config.settings.compile == "off"
     with pytest.raises(UserError, match=r"cannot be compiled here.*RuntimeError: no compiler\)"):
         prepared(digits, compile="on")
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_compiled_is_left_or_refused(digits, monkeypatch):
 def test_a_trial_leaves_no_trace(digits, compiled):
     ends = []
     for choice in ("on", "off"):
-        fit = prepared(digits, compile=choice).fit
+        fit = prepared(digits, compile=choice).trainer
         list(fit.epochs())
         ends.append(fit.model.state_dict())
     for name, value in ends[0].items():
@@ -82,7 +82,7 @@ def test_a_trial_leaves_no_trace(digits, compiled):
 
 
 def test_full_batches_alone_are_compiled(digits, compiled):
-    fit = prepared(digits, compile="on").fit
+    fit = prepared(digits, compile="on").trainer
     rows = []
     fit.compiled = lambda o, batch, progress: (
         rows.append(len(batch.x)) or fit.losses(o, batch, progress)
@@ -97,7 +97,7 @@ def test_full_batches_alone_are_compiled(digits, compiled):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
 def test_a_compiled_training_is_resumed_to_the_same_weights(digits, tmp_path):
     class Stop(Quiet):
-        def step(self, fit: Fit) -> None:
+        def step(self, fit: Trainer) -> None:
             if fit.step == 6:
                 raise KeyboardInterrupt
 
@@ -106,7 +106,7 @@ def test_a_compiled_training_is_resumed_to_the_same_weights(digits, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         zspace.train("vae", out=tmp_path / "half", reporter=Stop(), **options)
     half = zspace.resume(tmp_path / "half", reporter=Quiet())
-    assert half.record["job"]["settings"]["compile"] == "on"
+    assert half.record["config"]["settings"]["compile"] == "on"
     for name, value in whole.model.state_dict().items():
         assert torch.equal(half.model.state_dict()[name], value), name
     ends = [  # of a recipe without draws, which are others where they are compiled

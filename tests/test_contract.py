@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 import assembled
-from zspace.loop import Fit
-from zspace.recipes import RECIPES, Recipe
-from zspace.settings import Settings
-from zspace.types import Batch, Spec
+from zspace.data.spec import Batch, Spec
+from zspace.models.recipes import RECIPES, Recipe
+from zspace.runs.settings import Settings
+from zspace.training.trainer import Trainer
 
 N, STEPS = 96, 40
 IMAGES = Spec((1, 6, 6), ("a", "b", "c"))
@@ -89,10 +89,10 @@ def case(request: pytest.FixtureRequest) -> tuple[Recipe, Tensor, Tensor | None]
     return recipe, x, c
 
 
-def fit(recipe: Recipe, x: Tensor, c: Tensor | None) -> Fit:
+def fit(recipe: Recipe, x: Tensor, c: Tensor | None) -> Trainer:
     plain = {"betas": (0.9, 0.95), "clip": 0.0, "ema": 0.0, "warmup": 0.05}
     settings = Settings(epochs=STEPS // 4, lr=5e-3, precision="fp32", device="cpu", **plain)
-    return Fit(recipe.model, recipe.players, Fixed(x, c), Fixed(x, c), settings)
+    return Trainer(recipe.model, recipe.players, Fixed(x, c), Fixed(x, c), settings)
 
 
 def test_objective_falls_in_forty_steps(case):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from zspace.data import DataOptions, describe, load, sources
-from zspace.data.catalogue import KNOWN
-from zspace.data.samples import Part, assemble
-from zspace.errors import UserError
-from zspace.types import Spec
+from zspace.data.dataset import Part, assemble
+from zspace.data.loading import DataOptions, describe, load, sources
+from zspace.data.sets.catalogue import KNOWN
+from zspace.data.spec import Spec
+from zspace.system.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -183,8 +183,9 @@ def test_described_sizes_are_the_loaded_ones(digits):
 
 
 def test_every_option_has_one_line_of_help():
-    source = Path(load.__code__.co_filename).with_name("options.py").read_text()
-    body = next(n for n in ast.parse(source).body if isinstance(n, ast.ClassDef)).body
+    source = Path(load.__code__.co_filename).read_text()
+    classes = (n for n in ast.parse(source).body if isinstance(n, ast.ClassDef))
+    body = next(n for n in classes if n.name == "DataOptions").body
     for field, below in itertools.pairwise(body):
         if isinstance(field, ast.AnnAssign):
             assert isinstance(below, ast.Expr), ast.unparse(field)

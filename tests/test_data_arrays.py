@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from zspace.data import Batches, load
-from zspace.errors import UserError
+from zspace.data.batches import Batches
+from zspace.data.loading import load
+from zspace.system.errors import UserError
 
 RNG = np.random.default_rng(0)
 

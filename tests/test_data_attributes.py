@@ -6,11 +6,13 @@ import torch
 
 import zspace
 from test_data_sets import faces
-from zspace import cli
-from zspace.data import Batches, Samples, attribute_columns, columns, load, turns
-from zspace.data.samples import Part, assemble
-from zspace.errors import UserError
-from zspace.types import Spec
+from zspace.cli import main
+from zspace.data.batches import Batches
+from zspace.data.conditions import attribute_columns, columns, turns
+from zspace.data.dataset import Part, Samples, assemble
+from zspace.data.loading import load
+from zspace.data.spec import Spec
+from zspace.system.errors import UserError
 
 CPU = torch.device("cpu")
 NAMES = ("Male", "Smiling", "Young")
@@ -150,7 +152,7 @@ def test_every_command_takes_a_run_with_attributes(run, tmp_path):
         ["reconstruct", folder, "-n", "3"],
         ["embed", folder, "-o", str(tmp_path / "z.npz")],
     ):
-        assert cli.main(command) == 0, command
+        assert main.run(command) == 0, command
     assert np.load(tmp_path / "any.npz")["y"].tolist() == turns(SPEC, 5).tolist()
     assert np.load(tmp_path / "s.npz")["y"].tolist() == [[0, 1, 1]] * 5
     embedded, data = np.load(tmp_path / "z.npz"), run.data()
@@ -160,24 +162,24 @@ def test_every_command_takes_a_run_with_attributes(run, tmp_path):
 
 @pytest.mark.slow
 def test_the_report_speaks_of_attributes(run):
-    assert cli.main(["report", str(run.path)]) == 0
+    assert main.run(["report", str(run.path)]) == 0
     page = (run.path / "report.html").read_text()
     assert "3 attributes" in page
     assert 'id="error-per-class"' not in page
 
 
 def test_figures_of_labels_say_that_there_are_none(run, tmp_path):
-    from zspace import figures
-    from zspace.study import open_study
+    from zspace.report.figures import registry
+    from zspace.runs.many import open_study
 
     study = open_study(run.path)
     for name in ("error-per-class", "plane-by-label", "plane-labels"):
         with pytest.raises(UserError, match="the data 'celeba' have no labels"):
-            figures.write(
+            registry.write(
                 name, study, tmp_path / "f.gif" if "labels" in name else tmp_path / "f.png"
             )
     for name in ("samples", "interpolation", "tweak", "training", "codes-pca"):
-        figures.write(name, study, tmp_path / f"{name}.{'gif' if name == 'training' else 'png'}")
+        registry.write(name, study, tmp_path / f"{name}.{'gif' if name == 'training' else 'png'}")
 
 
 def test_the_split_of_the_lists_is_kept(run):

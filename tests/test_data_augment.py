@@ -5,9 +5,11 @@ import torch
 
 import zspace
 from test_resume import cut, history, resume, train, weights
-from zspace.data import Batches, DataOptions, Samples
-from zspace.data.augment import augmented
-from zspace.errors import UserError
+from zspace.data import batches
+from zspace.data.batches import Batches, augmented
+from zspace.data.dataset import Samples
+from zspace.data.loading import DataOptions
+from zspace.system.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -85,7 +87,6 @@ def test_an_unknown_change_is_refused():
 
 
 def test_only_training_images_are_changed(tmp_path, digits, monkeypatch):
-    from zspace.data import batches
 
     seen = set()
 
@@ -100,7 +101,7 @@ def test_only_training_images_are_changed(tmp_path, digits, monkeypatch):
     )
     assert {how for n, how in seen if n in (27, 30)} == {"none"}  # validation and test
     assert {how for n, how in seen if n in (100, 43)} == {"crop"}
-    assert zspace.load(run.path).job.data.augment == "crop"
+    assert zspace.load(run.path).config.data.augment == "crop"
 
 
 @pytest.mark.parametrize("step", [3, 5], ids=["inside an epoch", "at an epoch's end"])

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from zspace.data import Batches, Samples
-from zspace.data.batches import ahead, resident
-from zspace.errors import UserError
+from zspace.data.batches import Batches, ahead, resident
+from zspace.data.dataset import Samples
+from zspace.system.errors import UserError
 
 CPU = torch.device("cpu")
 N = 53

@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from zspace.data import cache, load
-from zspace.data.samples import Data
-from zspace.errors import UserError
+from zspace.data.dataset import Data
+from zspace.data.loading import load
+from zspace.data.readers import cache, images
+from zspace.system.errors import UserError
 
 RNG = np.random.default_rng(0)
 
@@ -38,7 +39,7 @@ def photos(tmp_path):
 @pytest.fixture
 def decoded(monkeypatch):
     """Names of the images that were decoded, in any order."""
-    names, decode = [], cache.stream
+    names, decode = [], images.stream
 
     def noting(what, sources, *rest):
         names.extend(source.name for source in sources)

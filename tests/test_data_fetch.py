@@ -10,8 +10,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from zspace.data import catalogue, describe, fetch, idx, load, sources
-from zspace.errors import UserError
+from zspace.data.loading import describe, load, sources
+from zspace.data.readers import fetch
+from zspace.data.sets import catalogue, mnist
+from zspace.system.errors import UserError
 
 SHAPES = ((30, 2, 2), (30,), (10, 2, 2), (10,))
 
@@ -49,7 +51,7 @@ def published(tmp_path):
     folder = tmp_path / "published"
     folder.mkdir()
     sums = []
-    for name, shape in zip(idx.NAMES, SHAPES, strict=True):
+    for name, shape in zip(mnist.NAMES, SHAPES, strict=True):
         header = bytes((0, 0, 8, len(shape))) + struct.pack(f">{len(shape)}I", *shape)
         content = gzip.compress(header + bytes(int(np.prod(shape))), mtime=0)
         (folder / f"{name}.gz").write_bytes(content)
@@ -59,7 +61,7 @@ def published(tmp_path):
 
 def named(*sums):
     """Checksums by the names of the files."""
-    return dict(zip([f"{name}.gz" for name in idx.NAMES], sums, strict=True))
+    return dict(zip([f"{name}.gz" for name in mnist.NAMES], sums, strict=True))
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def pretend(monkeypatch, tmp_path):
     monkeypatch.setattr(fetch, "PAUSE", 0.0)
 
     def publish(mirrors, md5):
-        remote = fetch.Remote(("kmnist",), mirrors, md5, idx.find)
+        remote = fetch.Remote(("kmnist",), mirrors, md5, mnist.find)
         known = catalogue.KNOWN["kmnist"]
         pretended = catalogue.Known(known.about, known.licence, known.classes, known.sizes, remote)
         monkeypatch.setitem(catalogue.KNOWN, "kmnist", pretended)
@@ -96,7 +98,7 @@ def test_a_wrong_checksum_is_refused_and_leaves_nothing_behind(
     tmp_path, serve, published, pretend
 ):
     folder, md5 = published
-    pretend((serve(folder)[1],), {**md5, f"{idx.NAMES[0]}.gz": "0" * 32})
+    pretend((serve(folder)[1],), {**md5, f"{mnist.NAMES[0]}.gz": "0" * 32})
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz.*wrong checksum"):
         load("kmnist")
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
@@ -115,7 +117,7 @@ def test_a_damaged_cache_is_fetched_again(tmp_path, serve, published, pretend):
     folder, md5 = published
     pretend((serve(folder)[1],), md5)
     load("kmnist")
-    name = f"{idx.NAMES[0]}.gz"
+    name = f"{mnist.NAMES[0]}.gz"
     (tmp_path / "cache" / "zspace" / "kmnist" / name).write_bytes(b"half")
     assert len(load("kmnist").test) == 10
 

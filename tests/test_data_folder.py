@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 import zspace
-from zspace.data import Batches, load
-from zspace.errors import UserError
+from zspace.data.batches import Batches
+from zspace.data.loading import load
+from zspace.system.errors import UserError
 
 RNG = np.random.default_rng(0)
 GREY, RED = 90, (200, 30, 40)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from zspace.data import hub, is_known, is_resized, lasting, load
-from zspace.errors import UserError
+from zspace.data.loading import is_known, is_resized, lasting, load
+from zspace.data.readers import hf
+from zspace.system.errors import UserError
 
 datasets = pytest.importorskip("datasets")
 RNG = np.random.default_rng(0)
@@ -40,7 +41,7 @@ def write(folder, **tables):
     (folder / "data").mkdir(parents=True)
     for split, rows in tables.items():
         rows.to_parquet(folder / "data" / f"{split}-00000-of-00001.parquet")
-    return f"{hub.PREFIX}{folder}"
+    return f"{hf.PREFIX}{folder}"
 
 
 @pytest.mark.parametrize("memory", [None, 1.0], ids=["memory", "disk"])

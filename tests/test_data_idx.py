@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zspace.data import idx, load
-from zspace.errors import UserError
+from zspace.data.loading import load
+from zspace.data.sets import mnist
+from zspace.system.errors import UserError
 
 RNG = np.random.default_rng(0)
 
@@ -19,7 +20,7 @@ def encode(array, kind=0x08):
     return header + array.astype(np.uint8).tobytes()
 
 
-def write_set(folder, end=".gz", train=30, test=10, names=idx.NAMES):
+def write_set(folder, end=".gz", train=30, test=10, names=mnist.NAMES):
     """The four files of a set of 4 x 5 images, and its arrays by file name."""
     folder.mkdir(parents=True, exist_ok=True)
     shapes = [(train, 4, 5), (train,), (test, 4, 5), (test,)]
@@ -41,7 +42,7 @@ IMAGES = encode(np.zeros((3, 2, 2)))
 def test_reads_what_was_written(tmp_path, pack, name):
     array = RNG.integers(0, 256, (7, 3, 2), dtype=np.uint8)
     (tmp_path / name).write_bytes(pack(encode(array)))
-    assert np.array_equal(idx.read(tmp_path / name, axes=3), array)
+    assert np.array_equal(mnist.read(tmp_path / name, axes=3), array)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_damage_is_named(tmp_path, content, message):
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
-        idx.read(path, axes=3)
+        mnist.read(path, axes=3)
     assert str(path) in str(caught.value)
 
 
@@ -79,7 +80,7 @@ def test_no_bytes_raise_anything_but_a_user_error(tmp_path, content):
         path = tmp_path / str(i)
         path.write_bytes(candidate)
         try:
-            array = idx.read(path, axes=3)
+            array = mnist.read(path, axes=3)
         except UserError:
             continue
         assert array.dtype == np.uint8
@@ -114,7 +115,7 @@ def test_the_environment_names_the_folder(tmp_path, monkeypatch):
 
 
 def test_dots_in_names_are_understood(tmp_path):
-    write_set(tmp_path, end="", names=[name.replace("-idx", ".idx") for name in idx.NAMES])
+    write_set(tmp_path, end="", names=[name.replace("-idx", ".idx") for name in mnist.NAMES])
     assert len(load("mnist", data_dir=tmp_path).test) == 10
 
 
@@ -129,10 +130,10 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
-        (idx.NAMES[1], np.zeros(29), "holds 30 images but .* 29 labels"),
-        (idx.NAMES[1], np.full(30, 10), "holds the label 10, but there are 10 classes"),
-        (idx.NAMES[2], np.zeros((10, 0, 5)), "holds no pixels"),
-        (idx.NAMES[2], np.zeros((10, 5, 5)), "differ in shape"),
+        (mnist.NAMES[1], np.zeros(29), "holds 30 images but .* 29 labels"),
+        (mnist.NAMES[1], np.full(30, 10), "holds the label 10, but there are 10 classes"),
+        (mnist.NAMES[2], np.zeros((10, 0, 5)), "holds no pixels"),
+        (mnist.NAMES[2], np.zeros((10, 5, 5)), "differ in shape"),
     ],
 )
 def test_files_that_do_not_belong_together_are_refused(tmp_path, name, array, message):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zspace.data import images
-from zspace.errors import UserError
+from zspace.data.readers import images
+from zspace.system.errors import UserError
 
 GREY, RED = 90, (200, 30, 40)
 

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from zspace.data import celeba, cifar, describe, emnist, load, sources, svhn
-from zspace.data.catalogue import KNOWN
-from zspace.errors import UserError
+from zspace.data.loading import describe, load, sources
+from zspace.data.sets import celeba, cifar, mnist, svhn
+from zspace.data.sets.catalogue import KNOWN
+from zspace.system.errors import UserError
 
 RNG = np.random.default_rng(0)
 
@@ -154,7 +155,7 @@ def emnist_zip(folder, split, first, classes):
         members[f"emnist-{split}-{part}-labels-idx1-ubyte.gz"] = encoded(y)
         upright.append((x, y))
     folder.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(folder / emnist.ARCHIVE, "w") as archive:
+    with zipfile.ZipFile(folder / mnist.EMNIST_ARCHIVE, "w") as archive:
         for name, content in members.items():
             archive.writestr(f"gzip/{name}", content)
     return upright
@@ -172,9 +173,9 @@ def emnist_zip(folder, split, first, classes):
 def test_emnist(tmp_path, name, split, first, classes, packed):
     (train, y), (test, _) = emnist_zip(tmp_path / "emnist", split, first, classes)
     if not packed:
-        with zipfile.ZipFile(tmp_path / "emnist" / emnist.ARCHIVE) as archive:
+        with zipfile.ZipFile(tmp_path / "emnist" / mnist.EMNIST_ARCHIVE) as archive:
             archive.extractall(tmp_path / "emnist")
-        (tmp_path / "emnist" / emnist.ARCHIVE).unlink()
+        (tmp_path / "emnist" / mnist.EMNIST_ARCHIVE).unlink()
     data = load(name, data_dir=tmp_path)
     assert data.spec.shape == (1, 28, 28)
     assert len(data.classes) == classes
@@ -198,7 +199,7 @@ def test_damaged_emnist(tmp_path):
         load("emnist-letters", data_dir=tmp_path)
     with pytest.raises(UserError, match=r"gzip\.zip' holds no emnist-balanced-train-images"):
         load("emnist", data_dir=tmp_path)
-    (tmp_path / emnist.ARCHIVE).write_bytes(b"no archive")
+    (tmp_path / mnist.EMNIST_ARCHIVE).write_bytes(b"no archive")
     with pytest.raises(UserError, match=r"gzip\.zip' cannot be read.*fetch it again"):
         load("emnist", data_dir=tmp_path)
 

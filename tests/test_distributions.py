@@ -17,16 +17,16 @@ from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 from torch.distributions import Independent, Normal
 from torch.nn import functional as F
 
-from zspace import likelihoods
-from zspace.bottlenecks import LOG_VARIANCE_BOUND, Gaussian, Point
-from zspace.distributions import (
+from zspace.models import likelihoods
+from zspace.models.bottlenecks import LOG_VARIANCE_BOUND, Gaussian, Point
+from zspace.models.distributions import (
     ContinuousBernoulli,
     QuadraticEnergy,
     bernoulli_log_prob,
     log_sinhc,
 )
-from zspace.errors import UserError
-from zspace.priors import StandardNormal
+from zspace.models.priors import StandardNormal
+from zspace.system.errors import UserError
 
 SIZES = (1e-8, 1e-4, 9.9e-4, 1.01e-3, 0.3, 0.599, 0.601, 1.0, 5.0, 30.0, 80.0)
 LOGITS = [0.0, *SIZES, *(-size for size in SIZES)]

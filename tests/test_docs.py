@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zspace.recipes import RECIPES
+from zspace.models.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

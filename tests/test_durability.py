@@ -28,9 +28,12 @@ from test_resume import (
     train,
     weights,
 )
-from zspace import files, loop, records, seals, trainer, training
-from zspace.lock import held
-from zspace.progress import Quiet
+from zspace.runs import record
+from zspace.runs.record import read_record
+from zspace.system import files, signals
+from zspace.system.files import locked
+from zspace.training import recorder, trainer
+from zspace.training.progress import Quiet
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 BOTH = [signal.SIGINT, signal.SIGTERM]
@@ -131,7 +134,7 @@ def test_run_of_the_format_before_is_loaded(whole, tmp_path):
 
 
 def test_unfinished_run_of_the_format_before_is_a_sentence(broken):
-    record = records.read_record(broken)
+    record = read_record(broken)
     (broken / "run.json").write_text(json.dumps({**record, "format": 1}))
     with pytest.raises(zspace.UserError, match=r"older zspace.*zspace repeat"):
         resume(broken)
@@ -143,7 +146,7 @@ def test_damaged_line_of_the_metrics_is_left_out_and_said(broken, whole, tmp_pat
     for bad in (b"\xff{}", b"[]", b'{"train": 1}', good[1][:-1], b"[" * 100_000):
         path.write_bytes(b"\n".join([good[0], bad, *good[2:]]))
         with pytest.warns(UserWarning, match=r"line 2 of .*metrics\.jsonl is damaged"):
-            lines = records.read_metrics(path)
+            lines = record.read_metrics(path)
         assert [line["number"] for line in lines] == [1, 3]
 
 
@@ -160,19 +163,19 @@ def test_death_between_weights_and_run_json_leaves_a_run_that_loads(
 ):
     notes = 0
 
-    def dies(self: trainer.Trainer, status: str, **more: Any) -> None:
+    def dies(self: recorder.Recorder, status: str, **more: Any) -> None:
         nonlocal notes
         notes += 1
         if notes == 3:  # the first names no weights, the second the first epoch's
             raise PowerCut
         note(self, status, **more)
 
-    note = trainer.Trainer._note
+    note = recorder.Recorder._note
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.Trainer, "_note", dies)
+        patch.setattr(recorder.Recorder, "_note", dies)
         with pytest.raises(PowerCut):
             train(digits, tmp_path / "run", save_every=0)
-    noted = records.read_record(tmp_path / "run")["files"]["model.safetensors"]
+    noted = record.read_record(tmp_path / "run")["files"]["model.safetensors"]
     with pytest.raises(zspace.UserError, match="SHA-256"):
         files.read_tensors(tmp_path / "run" / "model.safetensors", noted)
     assert zspace.load(tmp_path / "run").sample(1).shape == (1, 1, 14, 14)
@@ -181,13 +184,13 @@ def test_death_between_weights_and_run_json_leaves_a_run_that_loads(
 
 def test_a_seal_is_that_of_every_byte(tmp_path):
     path = tmp_path / "x.json"
-    seals.write_json(path, {"a": [1, {"b": "×"}], "zeros": "0" * 64})
+    files.write_sealed_json(path, {"a": [1, {"b": "×"}], "zeros": "0" * 64})
     whole = path.read_bytes()
-    assert seals.read_json(path) == {"a": [1, {"b": "×"}], "zeros": "0" * 64}
+    assert files.read_sealed_json(path) == {"a": [1, {"b": "×"}], "zeros": "0" * 64}
     for at in range(len(whole)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
         with pytest.raises(zspace.UserError, match=r"x\.json is damaged"):
-            seals.read_json(path)
+            files.read_sealed_json(path)
 
 
 # Signals
@@ -210,12 +213,12 @@ class Once:
 
 
 MOMENTS: dict[str, tuple[Any, str, int, int]] = {
-    "first validation": (loop.Fit, "_validate", 1, STEPS_AN_EPOCH),
-    "last validation": (loop.Fit, "_validate", 3, 3 * STEPS_AN_EPOCH),
-    "the pictures after it": (loop.Fit, "_watch", 2, 2 * STEPS_AN_EPOCH),
+    "first validation": (trainer.Trainer, "_validate", 1, STEPS_AN_EPOCH),
+    "last validation": (trainer.Trainer, "_validate", 3, 3 * STEPS_AN_EPOCH),
+    "the pictures after it": (trainer.Trainer, "_watch", 2, 2 * STEPS_AN_EPOCH),
     "save of a state": (files, "packed", 3, 4),
-    "save of its manifest": (seals, "write_json", 4, 3),
-    "figures of the end": (trainer, "evaluate", 2, 3 * STEPS_AN_EPOCH),
+    "save of its manifest": (files, "write_sealed_json", 4, 3),
+    "figures of the end": (recorder, "evaluate", 2, 3 * STEPS_AN_EPOCH),
 }
 
 
@@ -245,8 +248,8 @@ def test_signal_while_data_are_read_says_that_nothing_is_lost(
         (lambda: resume(broken), f"go on with 'zspace resume {broken}'"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr("zspace.session.load_data", Once(None, number))  # never called
-            with pytest.raises(training.Interrupted, match=f"before the first step.*{words}"):
+            patch.setattr("zspace.training.build.load_data", Once(None, number))  # never called
+            with pytest.raises(signals.Interrupted, match=f"before the first step.*{words}"):
                 act()
     assert not (tmp_path / "new").exists()
     assert {path: path.read_bytes() for path in before} == before
@@ -262,7 +265,7 @@ def test_second_interrupt_leaves_at_once(digits, tmp_path, whole):
                 os.kill(os.getpid(), signal.SIGINT)
                 raise AssertionError("it did not leave")
 
-    with pytest.raises(training.Interrupted, match="stopped at once: 'zspace resume"):
+    with pytest.raises(signals.Interrupted, match="stopped at once: 'zspace resume"):
         train(digits, tmp_path / "run", reporter=Twice(), save_every=0)
     assert int(generations(tmp_path / "run")[0].stem) == STEPS_AN_EPOCH + 1
     assert same(resume(tmp_path / "run"), whole)
@@ -295,7 +298,7 @@ def test_a_training_holds_the_lock_from_its_beginning(digits, tmp_path):
         def step(self, fit) -> None:
             with (
                 pytest.raises(zspace.UserError, match="taken"),
-                held(tmp_path / "run" / "state" / "lock", "taken"),
+                locked(tmp_path / "run" / "state" / "lock", "taken"),
             ):
                 pass
 

@@ -11,14 +11,27 @@ import pytest
 from rich.console import Console
 
 import zspace
-from zspace import evaluate as house
-from zspace.evaluate import Measure, NotMeasured, compare, evaluate
-from zspace.evaluate.compare import Cell, Group, best, cell, grouped, show
-from zspace.evaluate.evaluation import SECTIONS, measures_of, missing_of, read, warnings_of
-from zspace.evaluate.screen import print_sections, rows, shown
-from zspace.report import page, write_report
-from zspace.study import open_study
-from zspace.verbs import measuring
+from zspace.analysis.compare import Cell, best
+from zspace.analysis.measure import Measure
+from zspace.analysis.numbers import measure_text, print_sections, rows
+from zspace.cli.commands import measuring
+from zspace.report.html import page
+from zspace.report.html.page import write_report
+from zspace.runs.many import open_study
+from zspace.runs.measured import (
+    SECTIONS,
+    Group,
+    cell,
+    compare,
+    evaluate,
+    grouped,
+    measures_of,
+    missing_of,
+    read,
+    show_comparison,
+    warnings_of,
+)
+from zspace.system.errors import NotMeasured
 
 OWN = ("likelihood", "latents")
 
@@ -95,7 +108,7 @@ def test_a_stop_keeps_what_was_measured(made, tmp_path, monkeypatch):
     def stopped(run, data, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("zspace.evaluate.likelihood.likelihood", stopped)
+    monkeypatch.setitem(SECTIONS, "likelihood", stopped)
     with pytest.raises(KeyboardInterrupt):
         evaluate(run, sections=["latents", "likelihood"])
     record = read(run)
@@ -117,13 +130,13 @@ def test_a_file_that_is_damaged_or_newer_is_refused(made, tmp_path):
 
 def test_collapse_is_warned_of(made, monkeypatch):
     dead = {"active_kl": Measure(1, ""), "kl_0": Measure(1.0, ""), "kl_1": Measure(0.0, "")}
-    monkeypatch.setattr("zspace.evaluate.latents.latents", lambda run, data, **options: dead)
+    monkeypatch.setitem(SECTIONS, "latents", lambda run, data, **options: dead)
     record = evaluate(made["b0"], sections=["latents"])
     assert warnings_of(record)[0].startswith("1 of 2 code dimensions have collapsed")
 
 
 def test_options_are_kept_as_json_can_hold_them(made, monkeypatch, tmp_path):
-    monkeypatch.setattr("zspace.evaluate.anomaly.anomaly", lambda run, data, **options: {})
+    monkeypatch.setitem(SECTIONS, "anomaly", lambda run, data, **options: {})
     run = zspace.load(shutil.copytree(made["a0"].path, tmp_path / "run"))
     options = {"anomaly": {"against": run.data(), "place": tmp_path, "most": 3}}
     evaluate(run, sections=["anomaly"], options=options)
@@ -134,10 +147,7 @@ def test_options_are_kept_as_json_can_hold_them(made, monkeypatch, tmp_path):
 
 
 def test_every_section_is_there():
-    from importlib import import_module
-
-    for name, module in SECTIONS.items():
-        assert callable(getattr(import_module(f"{house.__name__}.{module}"), name))
+    assert all(callable(section) for section in SECTIONS.values())
 
 
 @pytest.mark.parametrize(
@@ -154,7 +164,7 @@ def test_every_section_is_there():
     ],
 )
 def test_numbers_have_the_digits_of_their_error(measure, text):
-    assert shown(measure) == text
+    assert measure_text(measure) == text
 
 
 def test_series_are_one_row_and_labels_are_not():
@@ -238,16 +248,16 @@ def test_the_best_is_starred(evaluated):
     value = {"mean": 1.0, "spread": 0.1, "seeds": 2, "text": "1.00 ± 0.10"}
     row = {"section": "s", "measure": "m", "best": groups[0].name}
     console = Console(width=120, record=True, file=io.StringIO())
-    show(groups, [{**row, "values": {group.name: value for group in groups}}], console)
+    show_comparison(groups, [{**row, "values": {group.name: value for group in groups}}], console)
     assert console.export_text().count("★") == 1
 
 
 def test_the_page_has_the_numbers_where_there_are_some(evaluated, tmp_path):
-    from zspace.report import evaluated as part
     from zspace.report.facts import Facts
+    from zspace.report.html import tables
 
     facts = Facts.of(open_study(evaluated["a0"].path))
-    found = part.evaluated(facts)
+    found = tables.evaluated(facts)
     assert found is not None
     assert [section.name for section in found.sections] == list(OWN)
     elbo = found.sections[0].rows[0]
@@ -255,7 +265,7 @@ def test_the_page_has_the_numbers_where_there_are_some(evaluated, tmp_path):
     assert "±" in elbo.cells[0]
     fresh = shutil.copytree(evaluated["a0"].path, tmp_path / "fresh")
     (fresh / "evaluation.json").unlink()
-    assert part.evaluated(Facts.of(open_study(fresh))) is None
+    assert tables.evaluated(Facts.of(open_study(fresh))) is None
 
 
 def test_the_page_is_written_with_and_without_numbers(evaluated, tmp_path, monkeypatch):

@@ -17,23 +17,29 @@ from torch import nn
 from torch.distributions import MultivariateNormal
 
 import zspace
-from zspace.bottlenecks import Gaussian as GaussianCode
-from zspace.data import Samples, load
-from zspace.data.holdout import without
-from zspace.errors import UserError
-from zspace.evaluate.anomaly import anomaly, sides
-from zspace.evaluate.detection import detection
-from zspace.evaluate.intervals import bootstrap
-from zspace.evaluate.measure import NotMeasured
-from zspace.evaluate.regret import regret
-from zspace.evaluate.score import SCORES, Scorer, available, score, squared_error
-from zspace.evaluate.where import surprises
-from zspace.explore.passes import over
-from zspace.figures.anomalies import write_heat
-from zspace.likelihoods import Gaussian
-from zspace.model import Autoencoder
-from zspace.priors import StandardNormal
-from zspace.types import Batch
+from zspace.analysis.anomaly import (
+    SCORES,
+    Scorer,
+    available,
+    detection,
+    detection_scores,
+    regret,
+    sides,
+    squared_error,
+)
+from zspace.analysis.measure import bootstrap
+from zspace.analysis.reconstruction import surprises
+from zspace.analysis.trained import over
+from zspace.data.dataset import Samples, without
+from zspace.data.loading import load
+from zspace.data.spec import Batch
+from zspace.models.autoencoder import Autoencoder
+from zspace.models.bottlenecks import Gaussian as GaussianCode
+from zspace.models.likelihoods import Gaussian
+from zspace.models.priors import StandardNormal
+from zspace.report.figures.pictures import write_heat
+from zspace.runs.measured import score
+from zspace.system.errors import NotMeasured, UserError
 
 RANDOM = np.random.RandomState(0)
 
@@ -251,7 +257,7 @@ def test_regret_is_the_gap_to_the_exact_evidence(monkeypatch):
     constant = 1.5 * math.log(2 * math.pi * scale**2)
     expected = ((x.square().sum(1) + a.square().sum()) / (2 * scale**2)) + constant
     gap = evidence + expected  # to the ELBO at q = p, whose KL is 0
-    monkeypatch.setattr("zspace.evaluate.regret.DRAWS", 1000)
+    monkeypatch.setattr("zspace.analysis.anomaly.REGRET_DRAWS", 1000)
     found = regret(model, Batch(x), steps=200)
     assert (found - gap).mean().abs() < 0.02
     assert (found - gap).abs().max() < 0.5
@@ -300,7 +306,9 @@ def test_images_of_another_shape_are_refused(runs, tmp_path):
 
 def test_noise_is_told_from_digits(runs, noise):
     run = runs["vae"]
-    found = anomaly(run, run.data(), against=str(noise), names=["error", "elbo"], draws=50)
+    found = detection_scores(
+        run, run.data(), against=str(noise), names=["error", "elbo"], draws=50
+    )
     assert set(found) == {
         f"{a}_{b}" for a in ("error", "elbo") for b in ("auroc", "auprc", "fpr95", "alarms")
     }
@@ -316,16 +324,16 @@ def test_an_equal_set_is_not_told_apart(runs):
     run = runs["ae"]
     data = run.data()
     swapped = replace(data, test=data.train)
-    found = anomaly(run, data, against=swapped, names=["error"], draws=200)["error_auroc"]
+    found = detection_scores(run, data, against=swapped, names=["error"], draws=200)["error_auroc"]
     low, high = found.interval
     assert low < 0.5 < high
 
 
 def test_what_is_no_anomaly_is_not_measured(runs):
     with pytest.raises(NotMeasured, match="--hold-out-class"):
-        anomaly(runs["vae"], runs["vae"].data())
+        detection_scores(runs["vae"], runs["vae"].data())
     with pytest.raises(NotMeasured, match="label"):
-        anomaly(runs["cvae"], runs["cvae"].data(), against=runs["cvae"].data())
+        detection_scores(runs["cvae"], runs["cvae"].data(), against=runs["cvae"].data())
 
 
 # A class held out
@@ -343,9 +351,9 @@ def test_a_held_out_class_is_in_the_test_split_alone(held):
 
 def test_a_loaded_run_has_the_same_data(held):
     again = zspace.load(held.path)
-    assert again.job.data.hold_out_class == "0"
+    assert again.config.data.hold_out_class == "0"
     assert again.data().fingerprint == held.data().fingerprint
-    whole = load(held.job.data.data, quiet=True)
+    whole = load(held.config.data.data, quiet=True)
     assert again.data().fingerprint != whole.fingerprint
     assert torch.equal(again.data().test.index, whole.test.index)
 
@@ -356,7 +364,7 @@ def test_the_held_out_class_is_the_anomaly(held):
     assert set(both.anomalous.labels().tolist()) == {0}
     assert 0 not in both.ordinary.labels()
     assert len(both.anomalous) + len(both.ordinary) == len(data.test)
-    found = anomaly(held, data, names=["error"], draws=20)
+    found = detection_scores(held, data, names=["error"], draws=20)
     assert 0 <= found["error_auroc"].value <= 1
     assert "class '0'" in found["error_auroc"].about
 

@@ -12,14 +12,13 @@ from scipy.linalg import hadamard
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 import zspace
-from zspace.data import load
-from zspace.data.shapes import factors_of
-from zspace.errors import UserError
-from zspace.evaluate.disentanglement import dci, disentanglement, factor_vae, mig, sap
-from zspace.evaluate.measure import NotMeasured
-from zspace.priors import StandardNormal
-from zspace.terms import kl, split_kl
-from zspace.types import Latent, Pass
+from zspace.analysis.disentanglement import dci, factor_scores, factor_vae, mig, sap
+from zspace.data.loading import load
+from zspace.data.sets.shapes import factors_of
+from zspace.models.flow import Latent, Pass
+from zspace.models.priors import StandardNormal
+from zspace.models.terms import kl, split_kl
+from zspace.system.errors import NotMeasured, UserError
 
 N = 3000
 
@@ -123,15 +122,15 @@ def test_every_score_is_a_measure_of_a_run(tmp_path: Path, runs):
     )  # fmt: skip
     data, state = run.data(), torch.get_rng_state()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zspace.evaluate.disentanglement.MOST", 1000)
-        found = disentanglement(run, data)
-        assert disentanglement(run, data) == found
+        patch.setattr("zspace.analysis.disentanglement.MOST", 1000)
+        found = factor_scores(run, data)
+        assert factor_scores(run, data) == found
     assert torch.equal(state, torch.get_rng_state())
     parts = {f"dci_{name}" for name in ("disentanglement", "completeness", "informativeness")}
     assert set(found) == {"mig", "sap", "factor_vae"} | parts
     assert all(0 <= measure.value <= 1 and measure.about for measure in found.values())
     with pytest.raises(NotMeasured, match="'shapes'"):
-        disentanglement(runs["vae"], runs["vae"].data())
+        factor_scores(runs["vae"], runs["vae"].data())
 
 
 def test_the_true_factors_of_shapes_score_high():
@@ -215,8 +214,8 @@ def test_parts_refuse_what_they_cannot_split():
 
 
 def test_the_recipe_weighs_the_total_correlation():
-    from zspace.recipes import tcvae
-    from zspace.types import Spec
+    from zspace.data.spec import Spec
+    from zspace.models.zoo.classic import tcvae
 
     made = tcvae(Spec((1, 8, 8)), latent=2, beta=7.0, hidden=(8,))
     weights = made.players[0].objective.shown()

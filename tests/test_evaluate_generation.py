@@ -16,18 +16,22 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torchmetrics.image.fid import _compute_fid
 
-from zspace.errors import UserError
-from zspace.evaluate import generation as module
-from zspace.evaluate.codes import drawn, encoded
-from zspace.evaluate.evaluation import ASKED_FOR, SECTIONS
-from zspace.evaluate.frechet import between, frechet
-from zspace.evaluate.generation import generation, images, nearest, novelty
-from zspace.evaluate.inception import inception
-from zspace.evaluate.manifold import manifold
-from zspace.evaluate.measure import NotMeasured
-from zspace.evaluate.representation import balanced, clusters, of_space, representation, scaled
-from zspace.evaluate.samplers import BANDWIDTHS, DENSITIES, bandwidth
-from zspace.explore.latents import codes
+from zspace.analysis import generation
+from zspace.analysis.fid import inception_distance
+from zspace.analysis.generation import (
+    between,
+    frechet,
+    made_images,
+    manifold,
+    nearest,
+    novelty,
+    sample_quality,
+)
+from zspace.analysis.latents import codes, drawn, encoded
+from zspace.analysis.representation import balanced, clusters, label_probes, of_space, scaled
+from zspace.models.priors import BANDWIDTHS, DENSITIES, bandwidth
+from zspace.runs.measured import ASKED_FOR, SECTIONS
+from zspace.system.errors import NotMeasured, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -115,8 +119,8 @@ def clumps(n: int = 600) -> np.ndarray:
 @pytest.fixture
 def short_flows(monkeypatch):
     """Flows that are fitted in a second, and badly."""
-    monkeypatch.setattr("zspace.evaluate.samplers.STEPS", 20)
-    monkeypatch.setattr("zspace.evaluate.samplers.LOOKS", 2)
+    monkeypatch.setattr("zspace.models.priors.FLOW_STEPS", 20)
+    monkeypatch.setattr("zspace.models.priors.FLOW_LOOKS", 2)
 
 
 QUICK_AND_SLOW = ["gmm", "kde", pytest.param("flow", marks=pytest.mark.slow)]
@@ -174,7 +178,7 @@ def test_bandwidth_is_narrow_for_clusters_and_wide_for_noise():
 def test_generation_of_small_runs(runs, name):
     run, state = runs[name], torch.get_rng_state()
     data = run.data()
-    found = generation(run, data)
+    found = sample_quality(run, data)
     assert torch.equal(state, torch.get_rng_state())
     shares = {"precision", "recall", "coverage", "class_distance", "judge_accuracy"}
     shares |= {"conditional_accuracy"} if name == "cvae" else set()
@@ -183,22 +187,22 @@ def test_generation_of_small_runs(runs, name):
     assert found["frechet"].value > found["frechet_of_training_images"].value
     assert ("mixture" if name == "ae" else "prior") in found["frechet"].about
     assert all(measure.about for measure in found.values())
-    assert generation(run, data) == found
-    assert generation(run, data, seed=1) != found
+    assert sample_quality(run, data) == found
+    assert sample_quality(run, data, seed=1) != found
 
 
 def test_generation_of_a_perfect_and_of_a_hopeless_model(runs, monkeypatch):
     run = runs["cvae"]
     data = run.data()
     real = data.test.images().numpy()
-    monkeypatch.setattr(module, "images", lambda *args, **kwargs: real)
-    best = generation(run, data)
+    monkeypatch.setattr(generation, "made_images", lambda *args, **kwargs: real)
+    best = sample_quality(run, data)
     assert best["frechet"].value == pytest.approx(0, abs=1e-4)
     assert best["precision"].value == best["recall"].value == best["coverage"].value == 1
     assert best["conditional_accuracy"].value == best["judge_accuracy"].value
     noise = np.random.RandomState(0).rand(*real.shape).astype(np.float32)
-    monkeypatch.setattr(module, "images", lambda *args, **kwargs: noise)
-    worst = generation(run, data)
+    monkeypatch.setattr(generation, "made_images", lambda *args, **kwargs: noise)
+    worst = sample_quality(run, data)
     assert worst["frechet"].value > 10 * worst["frechet_of_training_images"].value
     assert worst["precision"].value == worst["coverage"].value == 0
     assert worst["conditional_accuracy"].value < 0.4
@@ -207,9 +211,9 @@ def test_generation_of_a_perfect_and_of_a_hopeless_model(runs, monkeypatch):
 def test_class_distance_counts_what_is_missing(runs, monkeypatch):
     run = runs["vae"]
     y = np.repeat(np.arange(4), 25)
-    found = module._classes(run, np.repeat([0, 1], 50), y)["class_distance"]
+    found = generation._classes(run, np.repeat([0, 1], 50), y)["class_distance"]
     assert found.value == pytest.approx(0.5)
-    assert module._classes(run, y, y)["class_distance"].value == 0
+    assert generation._classes(run, y, y)["class_distance"].value == 0
 
 
 @pytest.mark.parametrize("sampler", ["prior", *DENSITIES])
@@ -218,34 +222,34 @@ def test_images_come_from_every_sampler(runs, name, sampler, short_flows):
     run = runs[name]
     data = run.data()
     asked = np.arange(12) % 10
-    made = images(run, data, 12, asked, sampler=sampler, seed=0)
+    made = made_images(run, data, 12, asked, sampler=sampler, seed=0)
     assert made.shape == (12, 1, 14, 14)
     assert made.min() >= 0
     assert made.max() <= 1
-    np.testing.assert_array_equal(made, images(run, data, 12, asked, sampler=sampler, seed=0))
+    np.testing.assert_array_equal(made, made_images(run, data, 12, asked, sampler=sampler, seed=0))
 
 
 def test_images_of_codes_that_are_maps(maps):
     run = maps["vae"]
-    made = images(run, run.data(), 5, None, sampler="gmm")
+    made = made_images(run, run.data(), 5, None, sampler="gmm")
     assert made.shape == (5, *run.spec.shape)
 
 
 def test_generation_needs_labels_and_a_size(maps, runs):
     with pytest.raises(NotMeasured, match="labelled data"):
-        generation(maps["vae"], maps["vae"].data())
+        sample_quality(maps["vae"], maps["vae"].data())
     run = runs["vae"]
     data = run.data()
     with pytest.raises(UserError, match="did you mean 'prior'"):
-        generation(run, data, sampler="priro")
+        sample_quality(run, data, sampler="priro")
     few = replace(data, test=replace(data.test, index=data.test.index[:5]))
     with pytest.raises(NotMeasured, match="at least 6"):
-        generation(run, few)
+        sample_quality(run, few)
     small = replace(run.spec, shape=(1, 4, 14))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "spec", small)
         with pytest.raises(NotMeasured, match="at least 8 x 8"):
-            generation(run, data)
+            sample_quality(run, data)
 
 
 def test_nearest_is_the_smallest_of_all_distances():
@@ -260,11 +264,11 @@ def test_novelty_tells_copies_from_new_images(runs, maps, monkeypatch):
     honest = novelty(run, data)
     assert honest["novelty"].value > 0
     copies, test = data.train.images().numpy()[: len(data.test)], data.test.images().numpy()
-    monkeypatch.setattr(module, "images", lambda *args, **kwargs: copies)
+    monkeypatch.setattr(generation, "made_images", lambda *args, **kwargs: copies)
     found = novelty(run, data)
     assert found["novelty"].value == pytest.approx(0, abs=1e-3)
     assert found["copies"].value == 1
-    monkeypatch.setattr(module, "images", lambda *args, **kwargs: test)
+    monkeypatch.setattr(generation, "made_images", lambda *args, **kwargs: test)
     assert novelty(run, data)["novelty"].value == 1
     monkeypatch.undo()
     assert set(novelty(maps["ae"], maps["ae"].data())) == {"novelty", "copies"}
@@ -330,21 +334,21 @@ def test_clusters_of_one_point_are_no_error():
 def test_representation_of_a_run_stands_beside_pixels_and_pca(runs):
     run, state = runs["vae"], torch.get_rng_state()
     data = run.data()
-    found = representation(run, data)
+    found = label_probes(run, data)
     assert torch.equal(state, torch.get_rng_state())
     bases = ["neighbours", "probe", "probe_10", "probe_100", "nmi", "ari"]
     assert list(found) == [f"{base}{end}" for base in bases for end in ("", "_pca", "_pixels")]
     assert found["probe_pixels"].value > 0.6  # digits, of 240 training images
     assert found["probe"].value > 0.15
     assert "principal components" in found["nmi_pca"].about
-    assert representation(run, data) == found
+    assert label_probes(run, data) == found
 
 
 def test_representation_says_why_it_is_not_measured(runs, maps):
     with pytest.raises(NotMeasured, match="have none"):
-        representation(maps["vae"], maps["vae"].data())
+        label_probes(maps["vae"], maps["vae"].data())
     with pytest.raises(NotMeasured, match="told the label"):
-        representation(runs["cvae"], runs["cvae"].data())
+        label_probes(runs["cvae"], runs["cvae"].data())
 
 
 def test_representation_of_the_smallest_data(runs):
@@ -353,9 +357,9 @@ def test_representation_of_the_smallest_data(runs):
     y = data.train.y[data.train.index]
     few = torch.cat([data.train.index[y == 0][:2], data.train.index[y == 1][:2]])
     small = replace(data, train=replace(data.train, index=few))
-    assert set(representation(run, small)) >= {"neighbours", "probe", "nmi"}
+    assert set(label_probes(run, small)) >= {"neighbours", "probe", "nmi"}
     with pytest.raises(NotMeasured, match="one label alone"):
-        representation(run, replace(data, train=replace(data.train, index=few[:2])))
+        label_probes(run, replace(data, train=replace(data.train, index=few[:2])))
 
 
 def test_codes_of_a_split_are_those_of_the_explorer(runs):
@@ -380,8 +384,8 @@ class Pixels(torch.nn.Module):
 def test_inception_distance_is_the_frechet_distance_of_its_features(runs):
     run = runs["vae"]
     data = run.data()
-    found = inception(run, data, network=Pixels())["fid"]
-    made = images(run, data, len(data.test), None)
+    found = inception_distance(run, data, network=Pixels())["fid"]
+    made = made_images(run, data, len(data.test), None)
     parts = [
         Pixels()(torch.round(torch.as_tensor(x) * 255)).numpy() for x in (data.test.images(), made)
     ]
@@ -392,7 +396,7 @@ def test_inception_distance_is_the_frechet_distance_of_its_features(runs):
 def test_inception_says_what_is_missing(runs, maps, monkeypatch):
     monkeypatch.setattr("torchmetrics.image.fid._TORCH_FIDELITY_AVAILABLE", False)
     with pytest.raises(NotMeasured, match=r"pip install 'zspace\[fid\]'"):
-        inception(runs["vae"], runs["vae"].data())
+        inception_distance(runs["vae"], runs["vae"].data())
 
 
 def test_inception_is_measured_only_when_it_is_named():

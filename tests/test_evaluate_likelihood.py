@@ -13,13 +13,14 @@ from torch import nn
 from torch.distributions import Independent, Normal, kl_divergence
 
 import zspace
-from zspace.bottlenecks import Gaussian
-from zspace.evaluate import NotMeasured, latents, likelihood
-from zspace.evaluate.likelihood import bounds
-from zspace.likelihoods import Likelihood
-from zspace.model import Autoencoder
-from zspace.priors import StandardNormal
-from zspace.types import Batch
+from zspace.analysis import latents, likelihood
+from zspace.analysis.likelihood import bounds
+from zspace.data.spec import Batch
+from zspace.models.autoencoder import Autoencoder
+from zspace.models.bottlenecks import Gaussian
+from zspace.models.likelihoods import Likelihood
+from zspace.models.priors import StandardNormal
+from zspace.system.errors import NotMeasured
 
 D, Z, NOISE = 6, 2, 0.5
 
@@ -144,7 +145,7 @@ def test_chunks_give_exactly_the_draws_asked_for(values, monkeypatch):
         weight = p.px.log_prob(p.x) + p.latents[0].p.log_prob(p.latents[0].z)
         weight = (weight - p.latents[0].q.log_prob(p.latents[0].z)).double()
         direct = weight.logsumexp(0) - math.log(K)
-        monkeypatch.setattr("zspace.evaluate.likelihood.VALUES", values)
+        monkeypatch.setattr("zspace.analysis.likelihood.VALUES", values)
         dealt, told = Dealt(model, noise), []
         found = bounds(dealt, batch, K, told.append)
     np.testing.assert_allclose(found, direct.numpy(), rtol=1e-6)
@@ -168,7 +169,7 @@ def binary(tmp_path_factory, digits):
 @pytest.mark.parametrize("how", ["static", "dynamic"])
 def test_the_elbo_is_that_of_the_runs_metrics(binary, how):
     run = binary[how]
-    found = likelihood.likelihood(run, run.data(), samples=7)
+    found = likelihood.likelihood_bounds(run, run.data(), samples=7)
     told = run.result["test"]
     assert found["elbo"].value == pytest.approx(-told["objective"], rel=1e-5)
     assert found["reconstruction"].value == pytest.approx(-told["bce"], rel=1e-5)
@@ -199,15 +200,15 @@ def test_what_is_no_likelihood_is_not_measured(binary, runs):
         (runs["ae"], "deterministic"),
     ):
         with pytest.raises(NotMeasured, match=why):
-            likelihood.likelihood(run, run.data())
+            likelihood.likelihood_bounds(run, run.data())
     with pytest.raises(zspace.UserError, match="at least 1"):
-        likelihood.likelihood(binary["static"], binary["static"].data(), samples=0)
+        likelihood.likelihood_bounds(binary["static"], binary["static"].data(), samples=0)
 
 
 def test_images_that_are_binary_need_no_binarisation(binary, tmp_path):
     x = (np.random.RandomState(0).rand(40, 14, 14) > 0.5).astype(np.uint8) * 255
     np.savez(tmp_path / "x.npz", x=x, allow_pickle=False)
-    found = likelihood.likelihood(binary["none"], binary["none"].data(tmp_path / "x.npz"))
+    found = likelihood.likelihood_bounds(binary["none"], binary["none"].data(tmp_path / "x.npz"))
     assert "binary as it comes" in found["elbo"].about
     assert found["elbo_bits"].value > 0
 
@@ -218,7 +219,7 @@ def test_densities_have_no_bits(kind, digits, tmp_path):
         "cvae", data=str(digits), likelihood=kind, hidden=(8,), latent=2, epochs=1,
         out=tmp_path / "run", precision="fp32", quiet=True,
     )  # fmt: skip
-    found = likelihood.likelihood(run, run.data(), samples=2)
+    found = likelihood.likelihood_bounds(run, run.data(), samples=2)
     assert found["elbo"].value == pytest.approx(-run.result["test"]["objective"], rel=1e-5)
     assert ("elbo_bits" in found) == (kind == "logistic-mixture")
     assert "log p(x | context)" in found["elbo"].about
@@ -293,19 +294,19 @@ def test_true_draws_of_the_prior_pass_for_such():
 
 
 def test_latents_of_runs(runs, maps, binary):
-    found = latents.latents(runs["vae"], runs["vae"].data())
+    found = latents.code_statistics(runs["vae"], runs["vae"].data())
     kls = [found[f"kl_{j}"].value for j in range(3)]
     assert sum(kls) == pytest.approx(runs["vae"].result["test"]["kl"], rel=1e-3)
     assert found["active_units"].value <= 3
     assert found["mutual_information"].value > 0
-    plain = latents.latents(runs["ae"], runs["ae"].data())
+    plain = latents.code_statistics(runs["ae"], runs["ae"].data())
     assert {"mmd", "ks"} <= plain.keys()
     assert not {"mutual_information", "active_kl", "kl_0"} & plain.keys()
-    assert "kl_23" in latents.latents(maps["vae"], maps["vae"].data())
+    assert "kl_23" in latents.code_statistics(maps["vae"], maps["vae"].data())
 
 
 def test_collapse_is_said():
-    from zspace.evaluate import Measure
+    from zspace.analysis.measure import Measure
 
     def of(*kls):
         active = Measure(sum(kl > 0.01 for kl in kls), "")

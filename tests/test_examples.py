@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zspace.report import page
+from zspace.report.html import page
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -21,15 +21,18 @@ from typing import Any
 import pytest
 
 import zspace
-from zspace import cli, executors, files, grid, studies, together
-from zspace.cluster import on_ray
-from zspace.executors import Executor, Task, attempt, in_lockstep, one_by_one, side_by_side
-from zspace.grid import Grid, Outcome
-from zspace.progress import Quiet
-from zspace.records import WEIGHTS, read_record
-from zspace.signals import Interrupted
-from zspace.storage import Mirror, is_url, mirrored
-from zspace.study import open_study
+from zspace.cli import main
+from zspace.runs.many import open_study
+from zspace.runs.record import WEIGHTS, read_record
+from zspace.studies import grid, launch
+from zspace.studies.executors import Executor, Task, attempt, in_lockstep, one_by_one, side_by_side
+from zspace.studies.grid import Grid, Outcome
+from zspace.studies.ray import on_ray
+from zspace.system import files
+from zspace.system.signals import Interrupted
+from zspace.system.storage import Mirror, is_url, mirrored
+from zspace.training import stacked
+from zspace.training.progress import Quiet
 
 TINY = {"hidden": [16], "epochs": 2, "batch": 64, "precision": "fp32"}
 LONG = {**TINY, "epochs": 15, "schedule": "constant"}
@@ -95,7 +98,7 @@ def no_reports(number: int, name: str) -> Quiet:
 
 
 def task(given: Grid, folder: str | Path, **more: Any) -> Task:
-    return Task(0, "run", given.entries()[0].job, str(folder), **more)
+    return Task(0, "run", given.entries()[0].config, str(folder), **more)
 
 
 def test_a_run_that_is_done_is_left_alone(given, tmp_path):
@@ -123,7 +126,7 @@ def test_a_run_that_failed_by_itself_says_why(given, tmp_path):
 
 def test_processes_give_the_same_weights_and_note_failures(given, tmp_path, monkeypatch):
     """With as many threads each: two processes on two cores have one each, as this one has."""
-    monkeypatch.setattr(executors.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     conducted(given("ae", lr=0.002), tmp_path / "one", one_by_one)
     two = partial(side_by_side, jobs=2)
     outcomes = conducted(given("ae", vary={"lr": [1e30, 0.002]}), tmp_path / "two", two)
@@ -206,13 +209,13 @@ def test_the_record_is_sent_after_what_it_names(tmp_path):
 )
 def test_a_storage_that_cannot_be_used_is_a_sentence(url, words, given, tmp_path, capsys):
     pytest.importorskip("fsspec")
-    assert cli.main(["study", "ae", "--out", url]) == 2
+    assert main.run(["study", "ae", "--out", url]) == 2
     assert words in capsys.readouterr().err
 
 
 def test_without_fsspec_the_extra_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "fsspec", None)
-    assert cli.main(["study", "ae", "--out", "s3://bucket/x"]) == 2
+    assert main.run(["study", "ae", "--out", "s3://bucket/x"]) == 2
     assert "pip install 'zspace[cluster]'" in capsys.readouterr().err
 
 
@@ -262,11 +265,11 @@ def test_a_study_on_a_storage_is_one_to_load(digits, tmp_path, monkeypatch, caps
         files.write(path, b"<!doctype html>")
         return path
 
-    monkeypatch.setattr(studies, "write_report", write)
+    monkeypatch.setattr(launch, "write_report", write)
     url = (tmp_path / "there").as_uri()
     args = ["study", "ae", "--data", digits, "--latent", 2, "--set", "hidden=[16]", "epochs=2"]
     args = [str(arg) for arg in [*args, "--jobs", 1, "--out", url]]
-    assert cli.main(args) == 0
+    assert main.run(args) == 0
     assert capsys.readouterr().out.strip() == f"{url}/report.html"
     there = tmp_path / "there"
     study = open_study(there)
@@ -274,10 +277,10 @@ def test_a_study_on_a_storage_is_one_to_load(digits, tmp_path, monkeypatch, caps
     assert {p.name for p in there.iterdir()} == {"study.json", "table.csv", "report.html", "runs"}
     noted = (there / "runs/ae-2-s0/run.json").stat().st_mtime_ns
     args[1:2] = ["ae", "vae"]
-    assert cli.main(args) == 0
+    assert main.run(args) == 0
     assert (there / "runs/ae-2-s0/run.json").stat().st_mtime_ns == noted, "it was done"
     assert list(open_study(there).families) == ["ae", "vae"]
-    assert cli.main([*args, "--set", "epochs=3"]) == 2
+    assert main.run([*args, "--set", "epochs=3"]) == 2
     assert "trained with other settings" in capsys.readouterr().err
 
 
@@ -286,7 +289,7 @@ def test_a_study_on_a_storage_is_one_to_load(digits, tmp_path, monkeypatch, caps
 
 def test_without_ray_the_extra_is_named(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert cli.main(["study", "ae", "--executor", "ray", "--out", str(tmp_path / "s")]) == 2
+    assert main.run(["study", "ae", "--executor", "ray", "--out", str(tmp_path / "s")]) == 2
     assert "--executor ray needs an extra package" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -294,7 +297,7 @@ def test_without_ray_the_extra_is_named(monkeypatch, tmp_path, capsys):
 def test_an_address_where_nobody_is_is_a_sentence(monkeypatch, tmp_path, capsys):
     pytest.importorskip("ray", reason="needs ray: pip install 'zspace[cluster]'")
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    assert cli.main(["study", "ae", "--executor", "ray", "--out", str(tmp_path / "s")]) == 2
+    assert main.run(["study", "ae", "--executor", "ray", "--out", str(tmp_path / "s")]) == 2
     assert "no Ray at 127.0.0.1:1" in capsys.readouterr().err
 
 
@@ -382,14 +385,14 @@ def test_ctrl_c_cancels_and_saves(cluster, given, tmp_path):
 
 
 def test_seeds_of_a_model_go_in_lockstep_and_a_game_by_itself(given, tmp_path, monkeypatch):
-    groups, whole = [], together.start
+    groups, whole = [], stacked.start
 
     def counted(jobs, *rest):
         runs = whole(jobs, *rest)
         groups.append(len(runs))
         return runs
 
-    monkeypatch.setattr(together, "start", counted)
+    monkeypatch.setattr(stacked, "start", counted)
     wanted = given("ae", "vaegan", seeds=2, perceptual="none", epochs=1)
     outcomes = conducted(wanted, tmp_path, in_lockstep)
     assert [outcome.status for outcome in outcomes] == ["finished"] * 4

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 import zspace
-from zspace import figures
-from zspace.evaluate import evaluate
-from zspace.figures import FIGURES
-from zspace.figures.house import short, tighten, title_of
-from zspace.study import Study
-from zspace.types import Spec
+from zspace.data.spec import Spec
+from zspace.report.figures import charts, registry, style
+from zspace.report.figures.registry import FIGURES
+from zspace.report.figures.style import short, tighten, title_of
+from zspace.runs.many import Study
+from zspace.runs.measured import evaluate
 
 FAMILIES = 3
 AXES = {
@@ -75,13 +75,13 @@ def test_every_figure_is_documented_here():
 
 @pytest.mark.parametrize("name", AXES)
 def test_a_figure_is_drawn_and_written(study, name, tmp_path):
-    fig = figures.draw(name, study)
+    fig = registry.draw(name, study)
     panels = [axes for axes in fig.axes if axes.axison or axes.has_data() or axes.get_legend()]
     allowed = 3 if name in ("curves", "posterior") else 0  # an AE has no KL: free panels
     assert AXES[name] - allowed <= len(panels) <= AXES[name]
     assert fig.get_suptitle()
     assert max(fig.get_size_inches()) < 14
-    path = figures.save(fig, tmp_path / f"{name}.png")
+    path = style.save(fig, tmp_path / f"{name}.png")
     with Image.open(path) as picture:
         assert min(picture.size) > 200
         assert np.asarray(picture.convert("L")).std() > 5
@@ -89,7 +89,7 @@ def test_a_figure_is_drawn_and_written(study, name, tmp_path):
 
 @pytest.mark.parametrize("name", FRAMES)
 def test_an_animation_is_written(study, name, tmp_path):
-    path = figures.write(name, study, tmp_path / "new" / f"{name}.gif")
+    path = registry.write(name, study, tmp_path / "new" / f"{name}.gif")
     with Image.open(path) as film:
         assert film.n_frames == FRAMES[name]
         assert film.info["loop"] == 0
@@ -99,16 +99,16 @@ def test_an_animation_is_written(study, name, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_a_figure_is_written_by_its_suffix(study, tmp_path, suffix):
-    first = figures.write("data", study, tmp_path / f"a{suffix}").read_bytes()
+    first = registry.write("data", study, tmp_path / f"a{suffix}").read_bytes()
     assert first.startswith({".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix])
-    assert first == figures.write("data", study, tmp_path / f"b{suffix}").read_bytes()
+    assert first == registry.write("data", study, tmp_path / f"b{suffix}").read_bytes()
     assert [path.name for path in sorted(tmp_path.iterdir())] == [f"a{suffix}", f"b{suffix}"]
 
 
 def test_an_unknown_figure_is_refused(study, tmp_path):
     for call in (
-        lambda: figures.draw("curvs", study),
-        lambda: figures.write("curvs", study, tmp_path / "x.png"),
+        lambda: registry.draw("curvs", study),
+        lambda: registry.write("curvs", study, tmp_path / "x.png"),
     ):
         with pytest.raises(
             zspace.UserError, match="figure 'curvs' is unknown: did you mean 'curves'"
@@ -126,7 +126,7 @@ def test_an_unknown_figure_is_refused(study, tmp_path):
 )
 def test_a_wrong_suffix_is_refused(study, tmp_path, name, file, said):
     with pytest.raises(zspace.UserError, match=said):
-        figures.write(name, study, tmp_path / file)
+        registry.write(name, study, tmp_path / file)
     assert not list(tmp_path.iterdir())
 
 
@@ -143,14 +143,14 @@ def test_a_wrong_suffix_is_refused(study, tmp_path, name, file, said):
 def test_an_unmet_need_is_a_sentence(bare, name, said):
     assert FIGURES[name].needs(bare) is not None
     with pytest.raises(zspace.UserError, match=f"figure '{name}' cannot be drawn: .*{said}"):
-        figures.draw(name, bare)
+        registry.draw(name, bare)
 
 
 def test_all_else_is_drawn_of_colour_images_without_labels(bare):
     drawn = [name for name, drawing in FIGURES.items() if drawing.needs(bare) is None]
     assert {"data", "curves", "samples", "codes-pca", "posterior", "tweak"} < set(drawn)
     for name in drawn:
-        assert figures.draw(name, bare).axes
+        assert registry.draw(name, bare).axes
 
 
 def old(run: zspace.Run) -> zspace.Run:
@@ -163,7 +163,7 @@ def old(run: zspace.Run) -> zspace.Run:
 
 
 def test_quality_is_what_the_metrics_say(study):
-    fig = figures.draw("quality", study)
+    fig = registry.draw("quality", study)
     for axes, name in zip(fig.axes, ("mse", "ssim", "psnr"), strict=True):
         lines = {tuple(line.get_ydata()) for line in axes.get_lines()}
         for family in study.families:
@@ -177,27 +177,27 @@ def test_quality_is_what_the_metrics_say(study):
 
 
 def test_small_images_have_no_panel_of_ssim(bare):
-    assert len(figures.draw("quality", bare).axes) == 2
+    assert len(registry.draw("quality", bare).axes) == 2
 
 
 def test_runs_of_an_old_version_have_no_quality(runs):
     study = Study(Path("old"), [old(runs["ae"])])
     with pytest.raises(zspace.UserError, match="no run measured its reconstructions: train again"):
-        figures.draw("quality", study)
-    assert figures.draw("curves", study).axes
+        registry.draw("quality", study)
+    assert registry.draw("curves", study).axes
     both = Study(Path("both"), [old(runs["ae"]), runs["vae"]])
-    assert len(figures.draw("quality", both).axes[0].get_lines()) == 2
+    assert len(registry.draw("quality", both).axes[0].get_lines()) == 2
 
 
 def test_a_term_that_validation_lacks_is_drawn_of_training_alone(runs):
     run = zspace.load(runs["vae"].path)
     for line in run.metrics:
-        line["train"]["fool_weight"] = 0.5
+        line["train"]["generator_loss_weight"] = 0.5
     study = Study(run.path, [run])
-    titles = [axes.get_title(loc="left") for axes in figures.draw("curves", study).axes]
-    assert "VAE: weight of fool" in titles
+    titles = [axes.get_title(loc="left") for axes in registry.draw("curves", study).axes]
+    assert "VAE: weight of generator_loss" in titles
     assert titles[-1] == "VAE: objective (weighted sum)"
-    assert len(figures.curves(run.metrics, "x").axes) == 3
+    assert len(charts.curves(run.metrics, "x").axes) == 3
 
 
 def test_all_is_drawn_of_codes_that_are_maps(maps):
@@ -208,9 +208,9 @@ def test_all_is_drawn_of_codes_that_are_maps(maps):
         "few-labels",
     }  # fmt: skip
     for name in drawn:
-        made = figures.draw(name, study)
+        made = registry.draw(name, study)
         assert len(made) == 2 if name == "training" else made.axes
-    titles = [axes.get_title(loc="left") for axes in figures.draw("codes-pca", study).axes]
+    titles = [axes.get_title(loc="left") for axes in registry.draw("codes-pca", study).axes]
     assert titles == ["AE, code 2×3×4", "VAE, code 2×3×4"]
 
 
@@ -219,7 +219,7 @@ def test_the_frame_of_a_tweak_is_in_the_middle(maps, runs):
         (maps["vae"], "first principal direction", "second principal direction"),
         (runs["ae"], "z[", "z["),
     ):
-        axes = figures.draw("tweak", Study(run.path, [run])).axes[0]
+        axes = registry.draw("tweak", Study(run.path, [run])).axes[0]
         assert axes.get_xlabel().startswith(x)
         assert axes.get_ylabel().startswith(y)
         height, width = axes.images[0].get_array().shape[:2]
@@ -231,9 +231,9 @@ def test_too_few_test_images_are_a_sentence(bare):
     one = replace(bare.data.test, index=bare.data.test.index[:1])
     few.__dict__["data"] = replace(bare.data, test=one)
     with pytest.raises(zspace.UserError, match="at least 10 test images, but the data have 1"):
-        figures.draw("codes-pca", few)
+        registry.draw("codes-pca", few)
     with pytest.raises(zspace.UserError, match="two test images"):
-        figures.draw("interpolation", few)
+        registry.draw("interpolation", few)
 
 
 @pytest.mark.parametrize("classes", [13, 25])
@@ -244,48 +244,48 @@ def test_many_classes_with_long_odd_names(planar, classes):
     study = Study(run.path, [run])
     study.__dict__["data"] = replace(run.data(), classes=names)
     for name in ("data", "codes-pca", "codes-kde", "error-per-class", "holes"):
-        assert figures.draw(name, study).axes
+        assert registry.draw(name, study).axes
 
 
 def test_many_families_stand_below_each_other(runs, planar):
     five = [runs[name] for name in ("ae", "vae", "cvae", "beta_vae", "iwae")]
     study = Study(Path("study"), [*five, *planar.values()])
-    fig = figures.draw("curves", study)
+    fig = registry.draw("curves", study)
     assert fig.get_figwidth() < 14
     assert len(fig.axes) == 5 * 4  # mse, kl, iwae, objective
-    assert len([axes for axes in figures.draw("tweak", study).axes if axes.axison]) == 5
+    assert len([axes for axes in registry.draw("tweak", study).axes if axes.axison]) == 5
 
 
 @pytest.mark.parametrize("names", [["vaegan"], ["vae", "vaegan"], ["ae", "cvae", "vaegan"]])
 def test_many_terms_have_rows_of_their_own(runs, names):
     study = Study(Path("study"), [runs[name] for name in names])
-    fig = figures.draw("curves", study)
+    fig = registry.draw("curves", study)
     assert max(fig.get_size_inches()) < 14
     titles = [axes.get_title(loc="left") for axes in fig.axes if axes.axison]
     assert len(titles) == len(set(titles))
-    assert "VAE-GAN: critic's loss (critic)" in titles
+    assert "VAE-GAN: discriminator's loss (discriminator_loss)" in titles
     assert titles[-1] == "VAE-GAN: objective (weighted sum)"
 
 
 def test_a_run_is_a_study_of_one(runs):
     study = Study(runs["vae"].path, [runs["vae"]])
     for name in ("curves", "samples", "reconstructions-by-size", "codes-kde"):
-        assert figures.draw(name, study).axes
+        assert registry.draw(name, study).axes
 
 
 def test_one_epoch_and_many_sizes_have_curves(bare):
-    from zspace.figures import learning
+    from zspace.report.figures import learning
 
-    fig = figures.figure(6, 3, "x")
+    fig = style.figure(6, 3, "x")
     sizes = list(range(1, 31))
     colours = dict.fromkeys(sizes, "black")
     learning._key(fig, fig.subplots(1, 1, squeeze=False), sizes, colours)
     assert len(fig.legends[0].get_texts()) == 8
-    assert figures.draw("curves", bare).axes
+    assert registry.draw("curves", bare).axes
 
 
 def test_free_space_is_taken_away():
-    fig = figures.figure(6, 9, "A title")
+    fig = style.figure(6, 9, "A title")
     axes = fig.subplots()
     axes.imshow(np.zeros((10, 20)))
     tighten(fig)
@@ -295,7 +295,7 @@ def test_free_space_is_taken_away():
 
 
 def test_what_a_training_leaves_in_its_folder(runs):
-    written = figures.overview(runs["cvae"])
+    written = charts.overview(runs["cvae"])
     assert [path.name for path in written] == [
         "reconstructions.png", "samples.png", "codes.png", "curves.png",
     ]  # fmt: skip

@@ -22,9 +22,10 @@ import zspace
 from hostility import DATA, X, Y
 from hostility_pictures import PICTURES, pictures
 from hostility_runs import METRICS, RUNS, STUDIES, UNFINISHED, example, record
-from zspace.data import images, load, passes
-from zspace.errors import UserError
-from zspace.study import open_study
+from zspace.data.loading import load
+from zspace.data.readers import images
+from zspace.runs.many import open_study
+from zspace.system.errors import UserError
 
 MOST = 512.0
 CLEAR = Path("/proc/self/clear_refs")
@@ -160,14 +161,16 @@ def test_few_large_images_wait_at_a_time(tmp_path, monkeypatch):
         running.append(number)
         return number
 
-    got = passes.stream("", [tmp_path] * 300, decode, passes.Wish(quiet=True), nbytes=1 << 25)
+    got = images.stream(
+        "", [tmp_path] * 300, decode, images.ReadOptions(quiet=True), nbytes=1 << 25
+    )
     for number in got:
         most.append(len(running) - number)
     assert max(most) <= 16
 
 
 def test_threads_share_the_room_for_pixels():
-    room, most, inside = images.Room(10), [], []
+    room, most, inside = images.Budget(10), [], []
 
     def work(units):
         with room.taken(units):

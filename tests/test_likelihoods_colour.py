@@ -15,14 +15,14 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
-from zspace import distributions, likelihoods
-from zspace.bottlenecks import Gaussian as GaussianCode
-from zspace.errors import UserError
-from zspace.likelihoods import LogisticMixture, bits_per_dimension
-from zspace.model import Autoencoder
-from zspace.nets import MLP
-from zspace.priors import StandardNormal
-from zspace.terms import iwae, nll
+from zspace.models import distributions, likelihoods
+from zspace.models.autoencoder import Autoencoder
+from zspace.models.bottlenecks import Gaussian as GaussianCode
+from zspace.models.likelihoods import LogisticMixture, bits_per_dimension
+from zspace.models.networks.mlp import MLP
+from zspace.models.priors import StandardNormal
+from zspace.models.terms import iwae, nll
+from zspace.system.errors import UserError
 
 BYTES = torch.arange(256) / 255
 

@@ -22,15 +22,16 @@ from torch.distributions import (
 )
 from torch.nn import functional as F
 
-from zspace.bottlenecks import Gaussian, Point
-from zspace.distributions import ContinuousBernoulli, QuadraticEnergy
-from zspace.errors import UserError
-from zspace.nets import MLP
-from zspace.objective import Objective, cyclical, warmup
-from zspace.priors import StandardNormal
-from zspace.settings import Settings
-from zspace.terms import FreeBits, bce, iwae, kl, kl_per_dimension, mse, nll
-from zspace.types import Latent, Pass
+from zspace.models.bottlenecks import Gaussian, Point
+from zspace.models.distributions import ContinuousBernoulli, QuadraticEnergy
+from zspace.models.flow import Latent, Pass
+from zspace.models.networks.mlp import MLP
+from zspace.models.objective import Objective
+from zspace.models.priors import StandardNormal
+from zspace.models.terms import FreeBits, bce, iwae, kl, kl_per_dimension, mse, nll
+from zspace.runs.settings import Settings
+from zspace.system.errors import UserError
+from zspace.system.schedules import cyclical, warmup
 
 F64 = torch.float64
 PRIOR = StandardNormal(2).double()()

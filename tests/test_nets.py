@@ -4,20 +4,20 @@ import pytest
 import torch
 from torch import nn
 
-from zspace import recipes
-from zspace.errors import UserError
-from zspace.nets import (
+from zspace.data.spec import Spec
+from zspace.models import recipes
+from zspace.models.networks.choices import NetOptions, NetworkSpec, build_networks
+from zspace.models.networks.conv import (
     ConvDecoder,
     ConvEncoder,
-    NetOptions,
-    UNetDecoder,
-    UNetEncoder,
-    Wanted,
-    networks,
+    Nearest,
+    Residual,
+    Shift,
+    Transposed,
+    resolutions,
 )
-from zspace.nets.conv import Nearest, Residual, Shift, Transposed, resolutions
-from zspace.nets.unet import Attention, Block, Middle, Tokens
-from zspace.types import Spec
+from zspace.models.networks.unet import Attention, Block, Middle, Tokens, UNetDecoder, UNetEncoder
+from zspace.system.errors import UserError
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (2, 13, 21), (1, 8, 8)]
 KINDS = [
@@ -194,4 +194,6 @@ REFUSED = [
 @pytest.mark.parametrize(("options", "shape", "message"), REFUSED, ids=str)
 def test_what_does_not_suit_is_refused_in_one_sentence(options, shape, message):
     with pytest.raises(UserError, match=message):
-        networks(NetOptions(**options), Wanted(shape, features=4, latent=2, outputs=shape))
+        build_networks(
+            NetOptions(**options), NetworkSpec(shape, features=4, latent=2, outputs=shape)
+        )

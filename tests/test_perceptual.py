@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 from torch.nn import functional as F
 
-from zspace import judge as judges
-from zspace.data import Data, load
-from zspace.errors import UserError
-from zspace.judge import train_judge
-from zspace.nets import vgg
-from zspace.nets.classifier import Classifier
-from zspace.nets.vgg import VGG16Features
-from zspace.perceptual import Perceptual
-from zspace.types import Pass
+from zspace.data.dataset import Data
+from zspace.data.loading import load
+from zspace.models import judge as judges
+from zspace.models.flow import Pass
+from zspace.models.judge import Classifier, train_judge
+from zspace.models.networks import vgg
+from zspace.models.networks.vgg import VGG16Features
+from zspace.models.perceptual import Perceptual
+from zspace.system import files
+from zspace.system.errors import UserError
 
 CPU = torch.device("cpu")
 NUMBERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # convolutions in torchvision's file
@@ -317,7 +318,7 @@ def test_samples_that_are_no_images_are_refused():
 @pytest.fixture
 def quick(monkeypatch, tmp_path):
     """Judges that train for a moment, with a cache folder of their own, which it gives."""
-    monkeypatch.setattr(judges.pooch, "os_cache", lambda name: tmp_path / name)
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / name)
     monkeypatch.setattr(judges, "MOST_EPOCHS", 2)
     return tmp_path / "zspace" / "judges"
 
@@ -365,7 +366,7 @@ def test_a_cache_that_is_not_what_was_written_is_made_again(quick, small, harm):
         tensors = first.network.state_dict()
         if harm == "another network":
             tensors = {**tensors, "head.bias": torch.zeros(3)}
-        digest = judges.files.write_tensors(path, tensors, "{}" if harm != "no note" else "")
+        digest = files.write_tensors(path, tensors, "{}" if harm != "no note" else "")
         path.with_suffix(".sha256").write_text(digest)
     again, x = train_judge(small, CPU, quiet=True), small.test.images()
     assert torch.equal(first.logits(x), again.logits(x))
@@ -433,7 +434,7 @@ def test_a_judge_needs_labels_and_images_that_are_large_enough(tmp_path, quick):
 @pytest.mark.slow
 def test_a_judge_minds_blur_more_than_brightness(tmp_path, monkeypatch):
     """On 28 x 28 digits, at the same squared error: shape counts for more than light."""
-    monkeypatch.setattr(judges.pooch, "os_cache", lambda name: tmp_path / name)
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / name)
     monkeypatch.setattr(judges, "MOST_EPOCHS", 4)
     data = load("mnist5k", quiet=True)
     judge = train_judge(data, CPU, quiet=True)

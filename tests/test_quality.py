@@ -8,9 +8,10 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from assembled import tokens
-from zspace.data import Batches
-from zspace.quality import CAP, measure, quality
-from zspace.types import Batch, Spec
+from zspace.analysis.reconstruction import reconstruction_quality
+from zspace.data.batches import Batches
+from zspace.data.kinds.image import CAP, image_quality
+from zspace.data.spec import Batch, Spec
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 11, 11), (3, 17, 40)]
 
@@ -27,7 +28,7 @@ def pair(shape: tuple[int, ...], noise: float = 0.2, n: int = 5) -> tuple[torch.
 @pytest.mark.parametrize("noise", [0.02, 0.5])
 def test_measures_are_those_of_an_independent_library(shape, noise):
     x, y = (images.double() for images in pair(shape, noise))
-    found = quality(x, y)
+    found = image_quality(x, y)
     for i, (a, b) in enumerate(zip(x.numpy(), y.numpy(), strict=True)):
         ssim = structural_similarity(
             a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
@@ -41,22 +42,22 @@ def test_measures_are_those_of_an_independent_library(shape, noise):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_single_precision_is_enough(shape):
     x, y = pair(shape)
-    exact = quality(x.double(), y.double())
-    for name, value in quality(x, y).items():
+    exact = image_quality(x.double(), y.double())
+    for name, value in image_quality(x, y).items():
         assert value.dtype == torch.float32
         torch.testing.assert_close(value.double(), exact[name], rtol=1e-5, atol=1e-5)
 
 
 def test_autocast_is_no_matter():
     x, y = pair((1, 28, 28))
-    plain = quality(x, y)
+    plain = image_quality(x, y)
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(quality(x, y), plain)
+        torch.testing.assert_close(image_quality(x, y), plain)
 
 
 def test_flat_images_have_closed_forms():
     x, y = (torch.full((2, 1, 16, 16), value, dtype=torch.float64) for value in (0.25, 0.75))
-    found = quality(x, y)
+    found = image_quality(x, y)
     assert found["mse"].tolist() == [0.25] * 2
     assert found["psnr"].tolist() == pytest.approx([10 * np.log10(4)] * 2)
     luminance = (2 * 0.25 * 0.75 + 1e-4) / (0.25**2 + 0.75**2 + 1e-4)
@@ -65,7 +66,7 @@ def test_flat_images_have_closed_forms():
 
 def test_equal_images_have_a_finite_psnr():
     x, _ = pair((3, 12, 12))
-    found = quality(x, x.clone())
+    found = image_quality(x, x.clone())
     assert found["mse"].tolist() == [0] * 5
     assert found["psnr"].tolist() == pytest.approx([CAP] * 5)
     torch.testing.assert_close(found["ssim"], torch.ones(5))
@@ -73,12 +74,12 @@ def test_equal_images_have_a_finite_psnr():
 
 @pytest.mark.parametrize("shape", [(1, 10, 28), (3, 28, 10), (1, 1, 1)])
 def test_images_below_the_window_have_no_ssim(shape):
-    assert list(quality(*pair(shape))) == ["mse", "psnr"]
+    assert list(image_quality(*pair(shape))) == ["mse", "psnr"]
 
 
 def test_one_image_is_a_batch():
     x, y = pair((1, 28, 28), n=1)
-    assert {name: value.shape for name, value in quality(x, y).items()} == dict.fromkeys(
+    assert {name: value.shape for name, value in image_quality(x, y).items()} == dict.fromkeys(
         ("mse", "ssim", "psnr"), (1,)
     )
 
@@ -95,8 +96,8 @@ def batches(run, batch: int) -> Batches:
 def test_a_model_is_measured_as_its_reconstructions_are(runs, name, most):
     run = runs[name]
     x, y = run.data().test.images()[:most], run.data().test.labels()[:most]
-    wanted = quality(x, run.reconstruct(x, y if run.model.context else None))
-    found = measure(run.model, batches(run, 8).epoch(0), most)
+    wanted = image_quality(x, run.reconstruct(x, y if run.model.context else None))
+    found = reconstruction_quality(run.model, batches(run, 8).epoch(0), most)
     assert list(found) == list(wanted)
     for term, value in found.items():
         assert value == pytest.approx(wanted[term].mean().item(), rel=1e-5)
@@ -111,11 +112,11 @@ def test_measuring_leaves_model_and_generators_as_they_were(runs):
     model, state = runs["vae"].model, torch.get_rng_state()
     model.train()
     try:
-        first = measure(model, batches(runs["vae"], 16).epoch(0))
+        first = reconstruction_quality(model, batches(runs["vae"], 16).epoch(0))
         assert model.training
     finally:
         model.eval()
-    assert first == measure(model, batches(runs["vae"], 16).epoch(0))
+    assert first == reconstruction_quality(model, batches(runs["vae"], 16).epoch(0))
     assert not model.training
     assert all(parameter.grad is None for parameter in model.parameters())
     torch.testing.assert_close(torch.get_rng_state(), state)
@@ -123,4 +124,6 @@ def test_measuring_leaves_model_and_generators_as_they_were(runs):
 
 def test_what_is_no_image_has_no_measures():
     recipe = tokens(Spec((6,)))
-    assert measure(recipe.model, [Batch(torch.zeros(4, 6, dtype=torch.int64))]) == {}
+    assert (
+        reconstruction_quality(recipe.model, [Batch(torch.zeros(4, 6, dtype=torch.int64))]) == {}
+    )

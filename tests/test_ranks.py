@@ -18,9 +18,9 @@ from torch import Tensor
 
 import ranked
 import zspace
-from zspace import ranks
-from zspace.cli import main
+from zspace.cli.main import run as main
 from zspace.data.batches import mix
+from zspace.system import distributed
 
 HERE = Path(__file__).parent
 
@@ -166,12 +166,12 @@ def test_parts_of_a_batch_make_up_the_batch(digits):
 
 
 def test_one_process_needs_no_other():
-    assert (ranks.size(), ranks.rank(), ranks.first()) == (1, 0, True)
+    assert (distributed.size(), distributed.rank(), distributed.first()) == (1, 0, True)
     t = torch.ones(2)
-    assert ranks.mean([t], 0.5)[0] is t
-    assert ranks.told("a") == "a"
-    assert ranks.anyone(True)
-    with pytest.raises(zspace.UserError, match="as it is"), ranks.together():
+    assert distributed.mean([t], 0.5)[0] is t
+    assert distributed.told("a") == "a"
+    assert distributed.anyone(True)
+    with pytest.raises(zspace.UserError, match="as it is"), distributed.together():
         raise zspace.UserError("as it is")
 
 
@@ -179,7 +179,7 @@ def test_variables_of_torchrun_that_are_missing_are_named(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(zspace.UserError, match=r"WORLD_SIZE is '2' and RANK.* not set.*torchrun"):
-        ranks.join()
+        distributed.join()
 
 
 TRAIN = ["-m", "zspace", "train", "vae", "--hidden", "16", "--latent", "3", "--precision", "fp32"]

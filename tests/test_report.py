@@ -19,28 +19,21 @@ from PIL import Image
 from rich.console import Console
 
 import zspace
-from zspace import cli, commands, explore, grid
-from zspace.errors import UserError
-from zspace.evaluate import evaluate
-from zspace.figures import FIGURES
-from zspace.grid import Grid, parse_choices
-from zspace.progress import Quiet
-from zspace.report import (
-    intros,
-    measures,
-    page,
-    pictures,
-    prose,
-    scatter,
-    tables,
-    words,
-    write_report,
-)
-from zspace.report.captions import CAPTIONS
-from zspace.report.facts import Facts, sizes
-from zspace.report.families import families_of, kl_contrast, label_contrast
-from zspace.study import Study, open_study
-from zspace.table import write_table
+from zspace.analysis import latents
+from zspace.cli import main
+from zspace.report import closeness
+from zspace.report import facts as sentences
+from zspace.report.facts import Facts, families_of, kl_contrast, label_contrast, number, sizes
+from zspace.report.figures.registry import FIGURES
+from zspace.report.html import page, prose, tables
+from zspace.report.html.captions import CAPTIONS
+from zspace.report.html.page import write_report
+from zspace.runs.many import Study, open_study, write_table
+from zspace.runs.measured import evaluate
+from zspace.studies import grid
+from zspace.studies.grid import Grid, parse_choices
+from zspace.system.errors import UserError
+from zspace.training.progress import Quiet
 
 VOID = {"meta", "link", "img", "br", "source", "hr"}
 
@@ -105,7 +98,7 @@ def folder(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def coarse() -> Iterator[None]:
     """Fewer dots an inch: what the figures look like is not looked at here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "DPI", 50)
+        patch.setattr(page, "DPI", 50)
         yield
 
 
@@ -152,7 +145,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
         "cvae", data=str(place / "data"), latent=1, hidden=(8,), epochs=1, batch=8,
         precision="fp32", out=place / "run", quiet=True,
     )  # fmt: skip
-    assert cli.main(["report", str(run.path), "--out", str(place / "new" / "page.html")]) == 0
+    assert main.run(["report", str(run.path), "--out", str(place / "new" / "page.html")]) == 0
     return Page((place / "new" / "page.html").read_text())
 
 
@@ -168,7 +161,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
     ],
 )  # fmt: skip
 def test_numbers_have_about_three_digits(value, text):
-    assert words.number(value) == text
+    assert sentences.number(value) == text
 
 
 @pytest.mark.parametrize(
@@ -176,28 +169,28 @@ def test_numbers_have_about_three_digits(value, text):
     [(0, "0%"), (1, "100%"), (0.5, "50%"), (0.994, "99.4%"), (0.9999, "99.9%"), (0.0042, "0.4%")],
 )
 def test_shares_are_rounded_to_all_only_where_it_is_all(share, text):
-    assert words.percent(share) == text
+    assert sentences.percent(share) == text
 
 
 def test_lists_in_words():
-    assert words.joined(["a"]) == "a"
-    assert words.joined(["a", "b"]) == "a and b"
-    assert words.joined(["a", "b", "c"]) == "a, b and c"
-    assert words.count(1, "run") == "1 run"
-    assert words.count(4050, "image") == "4,050 images"
-    assert words.count(2, "class", "classes") == "2 classes"
-    assert (words.spelled(3), words.spelled(18)) == ("three", "18")
-    assert words.duration(34.2) == "34 seconds"
-    assert words.duration(600) == "10 minutes"
-    assert words.duration(9000) == "2.5 hours"
-    assert words.sentence("ends so") == "Ends so."
-    assert words.sentence("Ends so.") == "Ends so."
+    assert sentences.joined(["a"]) == "a"
+    assert sentences.joined(["a", "b"]) == "a and b"
+    assert sentences.joined(["a", "b", "c"]) == "a, b and c"
+    assert sentences.count(1, "run") == "1 run"
+    assert sentences.count(4050, "image") == "4,050 images"
+    assert sentences.count(2, "class", "classes") == "2 classes"
+    assert (sentences.spelled(3), sentences.spelled(18)) == ("three", "18")
+    assert sentences.duration(34.2) == "34 seconds"
+    assert sentences.duration(600) == "10 minutes"
+    assert sentences.duration(9000) == "2.5 hours"
+    assert sentences.sentence("ends so") == "Ends so."
+    assert sentences.sentence("Ends so.") == "Ends so."
 
 
 def test_each_names_families_only_where_there_are_several():
-    assert words.each({"AE": 5.38}) == "5.38"
-    assert words.each({"AE": 5.38, "VAE": 17.3}) == "5.38 for the AE and 17.3 for the VAE"
-    assert words.each({"AE": 0.5}, "percent") == "50%"
+    assert sentences.each({"AE": 5.38}) == "5.38"
+    assert sentences.each({"AE": 5.38, "VAE": 17.3}) == "5.38 for the AE and 17.3 for the VAE"
+    assert sentences.each({"AE": 0.5}, "percent") == "50%"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +202,7 @@ def test_each_names_families_only_where_there_are_several():
     ],
 )
 def test_a_change_looks_at_its_sign(before, after, text):
-    assert words.change("The KL term", "squared error", before, after) == text
+    assert sentences.change("The KL term", "squared error", before, after) == text
 
 
 @pytest.mark.parametrize(
@@ -226,24 +219,24 @@ def test_a_change_looks_at_its_sign(before, after, text):
     ],
 )
 def test_a_course_tells_rise_fall_and_turn(steps, text):
-    assert words.course("its error", steps, "dimensions") == text
+    assert sentences.course("its error", steps, "dimensions") == text
 
 
 def test_a_choice_says_by_how_much():
-    assert words.choice("VAE", {20: 28.0}) == "VAE: 20 is the only code size that was trained."
-    assert words.choice("VAE", {2: 34.8, 20: 28.0, 50: 28.5}) == (
+    assert sentences.choice("VAE", {20: 28.0}) == "VAE: 20 is the only code size that was trained."
+    assert sentences.choice("VAE", {2: 34.8, 20: 28.0, 50: 28.5}) == (
         "VAE: 20 dimensions. Its validation objective, 28.0, is the lowest, 0.50 below that of "
         "the next, 50."
     )
-    assert words.choice("VAE", {2: 34.8, 20: 28.0, 50: 28.3}, spread=0.5).endswith(
+    assert sentences.choice("VAE", {2: 34.8, 20: 28.0, 50: 28.3}, spread=0.5).endswith(
         "0.30 below that of the next, 50: less than the spread over seeds, 0.50, so not a clear "
         "win."
     )
-    assert "that of 50 too: not a clear win" in words.choice("VAE", {20: 28.0, 50: 28.01})
+    assert "that of 50 too: not a clear win" in sentences.choice("VAE", {20: 28.0, 50: 28.01})
 
 
 def test_a_choice_may_be_of_channels():
-    told = words.choice("VAE", {2: 34.8, 4: 28.0}, unit="channels")
+    told = sentences.choice("VAE", {2: 34.8, 4: 28.0}, unit="channels")
     assert told.startswith("VAE: 4 channels. Its validation objective, 28.0, is the lowest")
 
 
@@ -253,74 +246,76 @@ def test_a_choice_may_be_of_channels():
         ({"mse": 1.0}, "squared error"),
         ({"mse": 1.0, "kl": 0.0039}, "squared error + 0.0039 × KL term"),
         ({"mse": 0.0, "iwae": 1.0, "kl": 0.0}, "importance-weighted bound"),
-        ({"mse": 1.0, "fool": "0.5, adaptive"}, "squared error + adversarial term (weight 0.5, "
-         "adaptive)"),
+        ({"mse": 1.0, "generator_loss": "0.5, adaptive"},
+         "squared error + adversarial term (weight 0.5, adaptive)"),
         ({"total_correlation": 12.345}, "12.3 × total correlation"),
     ],
 )  # fmt: skip
 def test_an_objective_in_words(weights, text):
-    assert words.weighted(weights) == text
+    assert sentences.weighted(weights) == text
 
 
 def test_extremes_name_the_hardest_and_the_easiest():
-    assert words.extremes({"0": 5.0, "8": 9.0, "1": 2.0}) == "hardest 8 (9.00), easiest 1 (2.00)"
-    assert words.extremes({"0": 5.0, "1": 5.001}) == "all classes alike (5.00)"
+    assert (
+        sentences.extremes({"0": 5.0, "8": 9.0, "1": 2.0}) == "hardest 8 (9.00), easiest 1 (2.00)"
+    )
+    assert sentences.extremes({"0": 5.0, "1": 5.001}) == "all classes alike (5.00)"
 
 
 def test_a_gap_may_go_either_way():
-    assert words.gap(9.0, 12.0, "validation") == (
+    assert sentences.gap(9.0, 12.0, "validation") == (
         "12.0 on validation against 9.00 on train, 3.00 more"
     )
-    assert words.gap(12.0, 9.0, "validation").endswith("3.00 less")
-    assert words.gap(9.0, 9.001, "validation") == "9.00 on validation against 9.00 on train"
+    assert sentences.gap(12.0, 9.0, "validation").endswith("3.00 less")
+    assert sentences.gap(9.0, 9.001, "validation") == "9.00 on validation against 9.00 on train"
 
 
 def test_further_depends_on_the_reference():
-    assert words.further({"AE": 35.7, "VAE": 23.2, "CVAE": 20.0}, 26.2) == (
+    assert sentences.further({"AE": 35.7, "VAE": 23.2, "CVAE": 20.0}, 26.2) == (
         "samples of the AE lie further from real images than other real images do, those of the "
         "VAE and CVAE do not"
     )
-    assert words.further({"AE": 20.0, "VAE": 35.0}, 26.2).startswith("samples of the VAE lie")
-    assert words.further({"AE": 1.0, "VAE": 2.0}, 26.2) == "none lie further from real images"
-    assert words.further({"AE": 30.0, "VAE": 40.0}, 26.2) == "all lie further from real images"
-    assert words.further({"AE": 30.0}, 26.2) == "they lie further from real images"
-    assert words.further({"AE": 20.0}, 26.2) == "they do not lie further from real images"
+    assert sentences.further({"AE": 20.0, "VAE": 35.0}, 26.2).startswith("samples of the VAE lie")
+    assert sentences.further({"AE": 1.0, "VAE": 2.0}, 26.2) == "none lie further from real images"
+    assert sentences.further({"AE": 30.0, "VAE": 40.0}, 26.2) == "all lie further from real images"
+    assert sentences.further({"AE": 30.0}, 26.2) == "they lie further from real images"
+    assert sentences.further({"AE": 20.0}, 26.2) == "they do not lie further from real images"
 
 
 def test_a_round_trip_may_go_either_way():
-    assert words.round_trip(0.17, 0.61) == (
+    assert sentences.round_trip(0.17, 0.61) == (
         "Decoded and encoded again, a code of A comes back 0.17 window widths from where it was, "
         "one of B 0.61: further."
     )
-    assert words.round_trip(0.61, 0.17).endswith("one of B 0.17: nearer.")
-    assert words.round_trip(0.17, 0.171).endswith("one of B 0.17: no difference.")
+    assert sentences.round_trip(0.61, 0.17).endswith("one of B 0.17: nearer.")
+    assert sentences.round_trip(0.17, 0.171).endswith("one of B 0.17: no difference.")
 
 
 def test_half_of_the_fall():
-    assert words.half_way({1: 50.0, 2: 32.0, 3: 29.0, 4: 10.0}) == (3, 29.0)
-    assert words.half_way({1: 10.0, 2: 12.0}) is None
+    assert sentences.half_way({1: 50.0, 2: 32.0, 3: 29.0, 4: 10.0}) == (3, 29.0)
+    assert sentences.half_way({1: 10.0, 2: 12.0}) is None
 
 
 def test_normality_claims_only_what_passes():
-    one = words.normality({"AE": 0.42, "VAE": 0.047}, 0.061)
+    one = sentences.normality({"AE": 0.42, "VAE": 0.047}, 0.061)
     assert "is 0.42 for the AE and 0.047 for the VAE" in one
     assert one.endswith("only the VAE passes that test on average.")
-    assert "only the AE passes" in words.normality({"AE": 0.01, "VAE": 0.42}, 0.061)
-    assert "only" not in words.normality({"AE": 0.42, "VAE": 0.2}, 0.061)
-    assert "only" not in words.normality({"AE": 0.02, "VAE": 0.01}, 0.061)
-    assert "VAE" not in words.normality({"AE": 0.42}, 0.061)
+    assert "only the AE passes" in sentences.normality({"AE": 0.01, "VAE": 0.42}, 0.061)
+    assert "only" not in sentences.normality({"AE": 0.42, "VAE": 0.2}, 0.061)
+    assert "only" not in sentences.normality({"AE": 0.02, "VAE": 0.01}, 0.061)
+    assert "VAE" not in sentences.normality({"AE": 0.42}, 0.061)
 
 
 def test_activity_counts():
-    assert words.activity(1, 20, 3.5) == (
+    assert sentences.activity(1, 20, 3.5) == (
         "1 of 20 dimensions carries more than 0.01 nats; all together carry 3.50"
     )
-    assert words.activity(13, 20, 10.9).startswith("13 of 20 dimensions carry")
+    assert sentences.activity(13, 20, 10.9).startswith("13 of 20 dimensions carry")
 
 
 def test_what_is_printed_is_typeset():
     assert (
-        words.curly("the AE's, the codes' N(0, I)")
+        sentences.curly("the AE's, the codes' N(0, I)")
         == "the AE’s, the codes’ N(0,\N{NO-BREAK SPACE}I)"
     )
 
@@ -330,29 +325,29 @@ def test_what_is_printed_is_typeset():
 
 def test_distance_to_real_images(facts):
     train = facts.data.train.images().numpy()
-    assert measures.to_real(facts.data, train[:20]) == pytest.approx(0, abs=1e-3)
+    assert closeness.to_real(facts.data, train[:20]) == pytest.approx(0, abs=1e-3)
     moved = np.zeros_like(train[:1])
     flat = train.reshape(len(train), -1)
-    assert measures.to_real(facts.data, moved) == pytest.approx((flat**2).sum(1).min(), rel=1e-4)
+    assert closeness.to_real(facts.data, moved) == pytest.approx((flat**2).sum(1).min(), rel=1e-4)
 
 
 def test_neighbours_of_the_same_class():
     x = np.array([[0.0], [0.1], [5.0], [5.1], [9.0], [9.2]])
-    assert measures.alike(x, np.array([0, 0, 1, 1, 2, 2])) == 1.0
-    assert measures.alike(x, np.array([0, 1, 0, 1, 0, 1])) == 0.0
-    assert measures.alike(np.zeros((4, 1)), np.array([0, 0, 0, 0])) == 1.0
+    assert closeness.alike(x, np.array([0, 0, 1, 1, 2, 2])) == 1.0
+    assert closeness.alike(x, np.array([0, 1, 0, 1, 0, 1])) == 0.0
+    assert closeness.alike(np.zeros((4, 1)), np.array([0, 0, 0, 0])) == 1.0
 
 
 def test_rank_correlation_is_of_the_shared_names():
     a, b = {"0": 1.0, "1": 2.0, "2": 3.0}, {"2": 30.0, "1": 20.0, "0": 10.0, "9": -1.0}
-    assert measures.rank_correlation(a, b) == pytest.approx(1.0)
-    assert measures.rank_correlation(a, {name: -b[name] for name in b}) == pytest.approx(-1.0)
-    assert measures.rank_correlation({"0": 1.0, "1": 1.0}, b) == 0.0
+    assert closeness.rank_correlation(a, b) == pytest.approx(1.0)
+    assert closeness.rank_correlation(a, {name: -b[name] for name in b}) == pytest.approx(-1.0)
+    assert closeness.rank_correlation({"0": 1.0, "1": 1.0}, b) == 0.0
 
 
 def test_class_errors_average_to_the_result(facts):
     family = facts.families[1]
-    errors = measures.class_errors(family.run, "mse", facts.data)
+    errors = closeness.class_errors(family.run, "mse", facts.data)
     y = facts.data.test.labels().numpy()
     counts = np.bincount(y, minlength=10)
     shares = [counts[facts.data.classes.index(name)] / len(y) for name in errors]
@@ -360,10 +355,10 @@ def test_class_errors_average_to_the_result(facts):
 
 
 def test_the_judge_knows_real_digits(facts):
-    found = measures.judge(facts.data)
+    found = closeness.judge(facts.data)
     assert found is not None
     assert found.right > 0.5
-    assert 0 <= measures.as_asked(facts.families[2].run, facts.data) <= 1
+    assert 0 <= closeness.as_asked(facts.families[2].run, facts.data) <= 1
 
 
 # Families
@@ -399,13 +394,13 @@ def test_findings_check_the_sign(facts):
     kl = next(text for text in found if text.startswith("The KL term"))
     size = facts.kl.size
     old, new = (f.mean("test", "mse", size) for f in (facts.kl.before, facts.kl.after))
-    if words.number(old) == words.number(new):
+    if number(old) == number(new):
         assert " leaves " in kl
     elif abs(new - old) < 0.01 * old:
         assert " hardly changes " in kl
     else:
         assert (" raises " in kl) == (new > old)
-        assert f"from {words.number(old)} to {words.number(new)}" in kl
+        assert f"from {number(old)} to {number(new)}" in kl
 
 
 # Tables
@@ -460,12 +455,12 @@ def test_the_command_of_a_study_trains_the_same_grid(folder):
 
 def test_the_command_of_a_run_trains_the_same_job(runs, monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(commands.training, "start", lambda job, *_: seen.append(job))
-    monkeypatch.setattr(commands.figures, "overview", lambda run: [])
-    job = runs["beta_vae"].job
-    assert cli.main(shlex.split(tables.train_command(job))[1:]) == 0
-    same = replace(job.settings, device="auto")
-    assert seen == [replace(job, settings=same)]
+    monkeypatch.setattr("zspace.training.api.start", lambda config, *_: seen.append(config))
+    monkeypatch.setattr("zspace.report.figures.charts.overview", lambda run: [])
+    config = runs["beta_vae"].config
+    assert main.run(shlex.split(tables.train_command(config))[1:]) == 0
+    same = replace(config.settings, device="auto")
+    assert seen == [replace(config, settings=same)]
 
 
 @pytest.fixture
@@ -488,7 +483,7 @@ def test_the_table_has_quality_where_it_was_measured(known):
     assert heads[-2:] == ["test SSIM", "test PSNR (dB)"]
     assert rows[1][-2:] == ["0.510", "21.000"]
     assert rows[-1][-2:] == [tables.DASH] * 2
-    assert "Of SSIM and PSNR, explained below, more is better" in intros.intro("results", known)[0]
+    assert "Of SSIM and PSNR, explained below, more is better" in prose.intro("results", known)[0]
 
 
 def test_the_csv_has_quality_where_it_was_measured(known, tmp_path):
@@ -504,8 +499,8 @@ def test_the_caption_of_quality_has_the_numbers(known):
     text = CAPTIONS["quality"](known)
     chosen = known.families[0]
     ssim = np.mean([run.result["quality"]["test"]["ssim"] for run in chosen.sizes[chosen.chosen]])
-    assert f"SSIM {words.number(ssim)} for the AE" in text
-    assert "11 × 11 pixels" in intros.intro("quality", known)[0]
+    assert f"SSIM {sentences.number(ssim)} for the AE" in text
+    assert "11 × 11 pixels" in prose.intro("quality", known)[0]
 
 
 def test_runs_of_an_old_version_have_no_such_columns(folder):
@@ -516,7 +511,7 @@ def test_runs_of_an_old_version_have_no_such_columns(folder):
     facts = Facts.of(study)
     assert tables.results(facts).measures == []
     assert tables.every_run(facts)[0][-1] == "train objective"
-    assert "SSIM" not in intros.intro("results", facts)[0]
+    assert "SSIM" not in prose.intro("results", facts)[0]
     assert prose.minimised(facts.families[0]) == ""
     assert CAPTIONS["quality"](facts).endswith("encoded to its mean code and decoded.")
 
@@ -565,7 +560,7 @@ def test_every_figure_has_a_place_and_a_caption():
     placed = [name for part in page.PARTS for name in part.figures]
     assert sorted(placed) == sorted(FIGURES)
     assert set(CAPTIONS) == set(FIGURES)
-    assert {part.name for part in page.PARTS} == set(intros.INTROS)
+    assert {part.name for part in page.PARTS} == set(prose.INTROS)
 
 
 def test_every_figure_is_on_the_page(shown, folder):
@@ -664,7 +659,7 @@ def test_settings_environment_and_commands_are_there(shown, folder):
 
 def test_captions_state_this_studys_numbers(shown, facts):
     for family in facts.families:
-        assert f"{words.number(family.mean('test', 'mse'))} for the {family.label}" in shown.text
+        assert f"{number(family.mean('test', 'mse'))} for the {family.label}" in shown.text
     counts = np.bincount(facts.data.train.labels().numpy())
     assert f"have {counts.min()} to {counts.max()} training images each" in shown.text
 
@@ -707,12 +702,12 @@ def test_what_cannot_be_drawn_is_left_out_and_named(alone):
     ],
 )
 def test_the_maths_is_that_of_the_families(runs, recipe, wanted):
-    assert intros.maths_wanted(Facts.of(open_study(runs[recipe].path))) == wanted
+    assert prose.maths_wanted(Facts.of(open_study(runs[recipe].path))) == wanted
 
 
 def test_other_weights_of_the_kl_are_named(runs):
     facts = Facts.of(open_study(runs["beta_vae"].path))
-    assert "a weight, 4.00 in the beta-VAE" in intros.on_weight(facts)
+    assert "a weight, 4.00 in the beta-VAE" in prose.on_weight(facts)
 
 
 def test_a_place_that_cannot_be_written_is_a_sentence(runs, tmp_path):
@@ -752,7 +747,7 @@ def test_the_scatter_has_every_test_image(shown, facts):
 
 def test_the_scatter_lies_where_the_figure_lies(shown, facts):
     for family, cloud in zip(facts.families, read(shown)["families"], strict=True):
-        at = explore.plane(family.run, data=facts.data).points
+        at = latents.plane(family.run, data=facts.data).points
         np.testing.assert_allclose(np.c_[cloud["x"], cloud["y"]], at, atol=2e-3)
 
 
@@ -783,13 +778,13 @@ def test_coloured_pictures_have_a_coloured_sprite(hostile):
 
 
 def test_large_pictures_become_thumbnails():
-    assert scatter.thumbnails(np.zeros((2, 1, 28, 28), np.float32)).shape == (2, 1, 28, 28)
-    assert scatter.thumbnails(np.zeros((2, 3, 64, 64), np.float32)).shape == (2, 3, 32, 32)
-    assert scatter.thumbnails(np.zeros((2, 2, 28, 28), np.float32)).shape == (2, 1, 28, 28)
-    assert scatter.thumbnails(np.zeros((2, 1, 33, 50), np.float32)).shape == (2, 1, 17, 25)
+    assert page.thumbnails(np.zeros((2, 1, 28, 28), np.float32)).shape == (2, 1, 28, 28)
+    assert page.thumbnails(np.zeros((2, 3, 64, 64), np.float32)).shape == (2, 3, 32, 32)
+    assert page.thumbnails(np.zeros((2, 2, 28, 28), np.float32)).shape == (2, 1, 28, 28)
+    assert page.thumbnails(np.zeros((2, 1, 33, 50), np.float32)).shape == (2, 1, 17, 25)
 
 
 def test_a_difference_of_under_a_percent_is_no_claim():
-    text = words.change("The KL term", "squared error", 49.827, 49.856)
+    text = sentences.change("The KL term", "squared error", 49.827, 49.856)
     assert text == "The KL term hardly changes the squared error: 49.8 before, 49.9 after"
-    assert "raises" in words.change("The KL term", "squared error", 49.0, 50.0)
+    assert "raises" in sentences.change("The KL term", "squared error", 49.0, 50.0)

@@ -16,13 +16,15 @@ import pytest
 import torch
 
 import zspace
-from zspace import recipes, seals
-from zspace.averages import EVERY
-from zspace.checkpoint import Checkpoints
-from zspace.loop import Player
-from zspace.objective import Objective
-from zspace.progress import Quiet
-from zspace.terms import kl, mse
+from zspace.models import recipes
+from zspace.models.objective import Objective
+from zspace.models.recipes import Player
+from zspace.models.terms import kl, mse
+from zspace.models.zoo import classic
+from zspace.runs.checkpoint import Checkpoints
+from zspace.system import files
+from zspace.training.optimizer import EVERY
+from zspace.training.progress import Quiet
 
 SMALL: dict[str, Any] = {
     "recipe": "vae", "hidden": (16,), "latent": 3, "epochs": 3, "batch": 64, "precision": "fp32"
@@ -194,7 +196,9 @@ def test_a_state_that_the_manifest_names_is_never_written_over(tmp_path, monkeyp
         (tmp_path / "manifest.json").rename(tmp_path / "aside")
         assert Checkpoints(tmp_path).load()["at"] == at
         (tmp_path / "aside").rename(tmp_path / "manifest.json")
-    monkeypatch.setattr("zspace.seals.write_json", lambda *_: (_ for _ in ()).throw(PowerCut))
+    monkeypatch.setattr(
+        "zspace.system.files.write_sealed_json", lambda *_: (_ for _ in ()).throw(PowerCut)
+    )
     with pytest.raises(PowerCut):
         checkpoints.save({"at": torch.tensor(4)}, 9)
     assert Checkpoints(tmp_path).load()["at"] == 3
@@ -255,27 +259,27 @@ def test_repeat_gives_the_same_weights(whole, tmp_path):
     again = zspace.repeat(whole.path, out=tmp_path / "again", reporter=Quiet())
     assert weights(again) == weights(whole)
     assert history(again) == history(whole)
-    assert again.record["job"] == whole.record["job"]
+    assert again.record["config"] == whole.record["config"]
 
 
 def test_a_run_of_another_machine_goes_on_where_it_is_told(digits, tmp_path, whole):
     folder = cut(digits, tmp_path / "run", step=6)
-    record = seals.read_json(folder / "run.json")
-    record["job"]["settings"]["device"] = "cuda:7"  # no machine of ours has eight
-    seals.write_json(folder / "run.json", record)
+    record = files.read_sealed_json(folder / "run.json")
+    record["config"]["settings"]["device"] = "cuda:7"  # no machine of ours has eight
+    files.write_sealed_json(folder / "run.json", record)
     with pytest.raises(zspace.UserError, match="use --device cpu"):
         resume(folder)
     run = resume(folder, device="cpu")
     assert weights(run) == weights(whole)
-    assert run.record["job"]["settings"]["device"] == "cpu"
+    assert run.record["config"]["settings"]["device"] == "cpu"
 
 
 def test_a_run_from_before_there_was_a_choice_has_relu(digits, tmp_path):
     run = train(digits, tmp_path / "run", activation="relu")
     x = run.data().test.images()
-    record = seals.read_json(run.path / "run.json")
-    del record["job"]["arguments"]["activation"]
-    seals.write_json(run.path / "run.json", record)
+    record = files.read_sealed_json(run.path / "run.json")
+    del record["config"]["arguments"]["activation"]
+    files.write_sealed_json(run.path / "run.json", record)
     again = zspace.load(run.path)
     assert isinstance(again.model.encoder.layers[1], torch.nn.ReLU)
     np.testing.assert_array_equal(again.reconstruct(x), run.reconstruct(x))
@@ -311,17 +315,17 @@ def test_default_folders_are_numbered(digits, tmp_path, monkeypatch):
 
 def test_two_trainings_that_begin_at_once_get_two_folders(digits, tmp_path, monkeypatch):
     """The second takes the default name while the first still reads its data."""
-    from zspace import training
+    from zspace.training import build
 
     monkeypatch.chdir(tmp_path)
-    prepare = training.Session.prepare
+    prepare = build.Build.prepare
 
-    def slow(job, **options):
+    def slow(config, **options):
         if not Path("runs/vae-digits-3").exists():
             Path("runs/vae-digits-3").mkdir(parents=True)
-        return prepare(job, **options)
+        return prepare(config, **options)
 
-    monkeypatch.setattr(training.Session, "prepare", slow)
+    monkeypatch.setattr(build.Build, "prepare", slow)
     run = train(digits, None, epochs=1)  # type: ignore[arg-type]
     assert str(run.path) == "runs/vae-digits-3-2"
 
@@ -384,7 +388,7 @@ def spoilt_from(step: int):
         return {"spoilt": torch.full((len(p.x),), np.nan if steps >= step else 0.0)}
 
     def spoilt_vae(data, latent: int = 3, hidden: tuple[int, ...] = (16,)):
-        model = recipes.vae(data, latent=latent, hidden=hidden).model
+        model = classic.vae(data, latent=latent, hidden=hidden).model
         weights = {"mse": 1.0, "kl": 1.0, "spoilt": 1.0}
         return recipes.Recipe(model, (Player(model, Objective([mse, kl, spoilt], weights)),))
 

@@ -15,8 +15,11 @@ import pytest
 import torch
 
 import zspace
-from zspace import recipes, seals
-from zspace.progress import Quiet
+from zspace.data import spec
+from zspace.models import recipes
+from zspace.models.zoo import classic
+from zspace.system import files
+from zspace.training.progress import Quiet
 
 SMALL: dict[str, Any] = {
     "hidden": (16,), "latent": 3, "epochs": 1, "batch": 64, "precision": "fp32", "quiet": True
@@ -47,7 +50,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     record = json.loads((folder / "run.json").read_text())
     change(record)
     record.pop("sha256")
-    seals.write_json(folder / "run.json", record)
+    files.write_sealed_json(folder / "run.json", record)
     return folder
 
 
@@ -257,14 +260,14 @@ def test_run_json_holds_all_that_a_training_was(runs, digits):
     assert record["format"] == 2
     assert record["zspace"] == zspace.__version__
     assert record["status"] == "finished"
-    assert record["job"]["recipe"] == "cvae"
-    assert record["job"]["arguments"] == {
+    assert record["config"]["recipe"] == "cvae"
+    assert record["config"]["arguments"] == {
         "latent": 3, "likelihood": "squared-error", "net": "mlp", "hidden": [32],
         "activation": "gelu", "channels": [32, 64, 128], "blocks": 1, "up": "nearest",
         "heads": 4, "code": "flat",
     }  # fmt: skip
-    assert record["job"]["data"]["data"] == str(digits)
-    settings = record["job"]["settings"]
+    assert record["config"]["data"]["data"] == str(digits)
+    settings = record["config"]["settings"]
     assert (settings["epochs"], settings["seed"], settings["lr"]) == (2, 0, 3e-3)
     assert (settings["device"], settings["precision"]) == ("cpu", "fp32")
     data = record["data"]
@@ -296,7 +299,7 @@ def test_metrics_have_a_line_an_epoch(runs):
         assert [line["number"] for line in lines] == [1, 2], name
         assert lines == run.metrics
         for line in lines:
-            others = {"critic", "fool_weight"} if name == "vaegan" else set()
+            others = {"discriminator_loss", "generator_loss_weight"} if name == "vaegan" else set()
             assert line["train"].keys() - others == line["validation"].keys() > {"objective"}
             assert line["quality"].keys() == {"train", "validation"}
             assert line["seconds"] > 0 < line["samples_per_second"]
@@ -324,7 +327,7 @@ def test_run_of_a_known_set_ignores_a_folder_of_that_name(tmp_path, monkeypatch)
     (tmp_path / "mnist5k").mkdir()
     monkeypatch.chdir(tmp_path)
     run = zspace.train("ae", data="mnist5k", out="run", **{**SMALL, "batch": 1024})
-    assert run.record["job"]["data"]["data"] == "mnist5k"
+    assert run.record["config"]["data"]["data"] == "mnist5k"
     assert len(run.data().test) == 500
 
 
@@ -336,7 +339,7 @@ def test_relative_path_of_the_data_is_found_from_elsewhere(digits, tmp_path, mon
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert len(zspace.load("../run").data().train) == 243
     assert zspace.repeat("../run", out="again", reporter=Quiet()).result["epochs"] == 1
-    assert run.record["job"]["data"]["data"] == str(tmp_path / "own.npz")
+    assert run.record["config"]["data"]["data"] == str(tmp_path / "own.npz")
 
 
 def test_pictures_of_another_shape_are_refused_by_their_shape(runs, digits, tmp_path):
@@ -384,7 +387,7 @@ def test_broken_run_json_is_a_sentence(own, text):
             function(own)
 
 
-@pytest.mark.parametrize("key", ["job", "data", "files", "status"])
+@pytest.mark.parametrize("key", ["config", "data", "files", "status"])
 def test_incomplete_run_json_is_a_sentence(own, key):
     edit(own, lambda record: record.pop(key))
     with pytest.raises(zspace.UserError, match=r"run\.json"):
@@ -406,13 +409,13 @@ def test_missing_weights_are_a_sentence(own):
 
 
 def test_weights_of_another_model_are_a_sentence(own):
-    edit(own, lambda record: record["job"]["arguments"].update(latent=4))
+    edit(own, lambda record: record["config"]["arguments"].update(latent=4))
     with pytest.raises(zspace.UserError, match="do not fit"):
         zspace.load(own)
 
 
 def test_recipe_that_is_not_registered_is_a_sentence(own):
-    edit(own, lambda record: record["job"].update(recipe="my_vae"))
+    edit(own, lambda record: record["config"].update(recipe="my_vae"))
     with pytest.raises(zspace.UserError, match="recipe 'my_vae' is unknown"):
         zspace.load(own)
 
@@ -522,13 +525,13 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_own_recipe_trains_loads_and_repeats(digits, tmp_path, registry, x):
     @zspace.recipe
-    def small_vae(data: recipes.Spec, latent: int = 2, width: int = 8) -> zspace.Recipe:
+    def small_vae(data: spec.Spec, latent: int = 2, width: int = 8) -> zspace.Recipe:
         """A VAE with one hidden layer."""
-        return recipes.vae(data, latent, hidden=(width,))
+        return classic.vae(data, latent, hidden=(width,))
 
     options = {k: v for k, v in SMALL.items() if k != "hidden"}
     run = zspace.train("small-vae", data=str(digits), out=tmp_path / "run", **options, width=12)
-    assert run.record["job"]["arguments"] == {"latent": 3, "width": 12}
+    assert run.record["config"]["arguments"] == {"latent": 3, "width": 12}
     assert zspace.load(run.path).encode(x).shape == (10, 3)
     again = zspace.repeat(run.path, out=tmp_path / "again", reporter=Quiet())
     np.testing.assert_array_equal(again.encode(x), run.encode(x))
@@ -540,7 +543,7 @@ def test_own_recipe_trains_loads_and_repeats(digits, tmp_path, registry, x):
 def test_own_recipe_needs_no_types(digits, tmp_path, registry):
     @zspace.recipe
     def bare(data, latent=3):
-        return recipes.vae(data, latent, hidden=(8,))
+        return classic.vae(data, latent, hidden=(8,))
 
     options = {k: v for k, v in SMALL.items() if k != "hidden"}
     run = zspace.train("bare", data=str(digits), out=tmp_path / "run", **options)

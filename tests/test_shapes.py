@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from zspace.data import describe, is_known, is_resized, load, sources
-from zspace.data.catalogue import KNOWN
-from zspace.data.shapes import CLASSES, FACTORS, SIDE, factors_of
-from zspace.errors import UserError
+from zspace.data.loading import describe, is_known, is_resized, load, sources
+from zspace.data.sets.catalogue import KNOWN
+from zspace.data.sets.shapes import CLASSES, FACTORS, SIDE, factors_of
+from zspace.system.errors import UserError
 
 SIZES = tuple(size for _, size in FACTORS)
 

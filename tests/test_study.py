@@ -20,14 +20,16 @@ import torch
 from rich.console import Console
 
 import zspace
-from zspace import cli, files, grid, studies, training
-from zspace.errors import UserError
-from zspace.grid import Grid, Outcome
-from zspace.progress import Quiet
-from zspace.records import WEIGHTS
-from zspace.runs import Run
-from zspace.study import Failed, Study, open_study
-from zspace.table import Cell, over_seeds, rows, write_table
+from zspace.cli import main
+from zspace.runs.many import Cell, Failed, Study, open_study, over_seeds, rows, write_table
+from zspace.runs.record import WEIGHTS
+from zspace.runs.run import Run
+from zspace.studies import grid, launch
+from zspace.studies.grid import Grid, Outcome
+from zspace.system import files, signals
+from zspace.system.errors import UserError
+from zspace.training import api
+from zspace.training.progress import Quiet
 
 TINY = {"hidden": [16], "epochs": 2, "batch": 64, "precision": "fp32"}
 Conduct = Callable[..., list[Outcome]]
@@ -59,7 +61,7 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
         files.write(path, b"<!doctype html>")
         return path
 
-    monkeypatch.setattr(studies, "write_report", write)
+    monkeypatch.setattr(launch, "write_report", write)
 
 
 def names(given: Grid) -> list[str]:
@@ -79,8 +81,8 @@ def test_a_grid_is_every_combination_family_by_family():
     assert names(given) == [
         "ae-2-s0", "ae-2-s1", "ae-5-s0", "ae-5-s1", "vae-2-s0", "vae-2-s1", "vae-5-s0", "vae-5-s1",
     ]  # fmt: skip
-    job = given.entries()[-1].job
-    assert (job.recipe, job.arguments["latent"], job.settings.seed) == ("vae", 5, 1)
+    config = given.entries()[-1].config
+    assert (config.recipe, config.arguments["latent"], config.settings.seed) == ("vae", 5, 1)
 
 
 def test_the_default_grid_is_the_quick_comparison():
@@ -94,7 +96,7 @@ def test_what_varies_names_the_family():
         ("beta-vae-beta=0.5-2-s0", "beta-vae beta=0.5"),
         ("beta-vae-beta=4-2-s0", "beta-vae beta=4"),
     ]
-    assert [e.job.arguments["beta"] for e in given.entries()] == [0.5, 4]
+    assert [e.config.arguments["beta"] for e in given.entries()] == [0.5, 4]
 
 
 def test_underscores_and_dashes_name_the_same_family():
@@ -109,14 +111,14 @@ def test_a_recipe_without_the_varied_option_is_trained_once():
 
 
 def test_a_recipe_without_a_fixed_option_does_without():
-    jobs = [e.job for e in Grid(("ae", "beta-vae"), (2,), fixed={"beta": 2.0}).entries()]
+    jobs = [e.config for e in Grid(("ae", "beta-vae"), (2,), fixed={"beta": 2.0}).entries()]
     assert "beta" not in jobs[0].arguments
     assert jobs[1].arguments["beta"] == 2.0
 
 
 def test_settings_may_vary_for_all():
     given = Grid(("ae", "vae"), (2,), vary={"lr": [0.001, 0.002]})
-    assert [e.job.settings.lr for e in given.entries()] == [0.001, 0.002] * 2
+    assert [e.config.settings.lr for e in given.entries()] == [0.001, 0.002] * 2
     assert len(set(names(given))) == 4
 
 
@@ -195,7 +197,7 @@ def test_what_is_done_is_not_done_again(conduct, tmp_path):
 
 def test_a_half_done_run_goes_on_to_the_same_end(conduct, digits, tmp_path):
     """Interrupted in its second epoch, it ends with the weights of an uninterrupted one."""
-    job = Grid(("vae",), (2,), 1, {"data": str(digits), **TINY}).entries()[0].job
+    config = Grid(("vae",), (2,), 1, {"data": str(digits), **TINY}).entries()[0].config
 
     class Stop(Quiet):
         def step(self, fit) -> None:
@@ -204,7 +206,7 @@ def test_a_half_done_run_goes_on_to_the_same_end(conduct, digits, tmp_path):
 
     (tmp_path / "a/runs").mkdir(parents=True)
     with pytest.raises(KeyboardInterrupt):
-        training.start(job, tmp_path / "a/runs/vae-2-s0", Stop(), save_every=0.0)
+        api.start(config, tmp_path / "a/runs/vae-2-s0", Stop(), save_every=0.0)
     assert files.read_json(tmp_path / "a/runs/vae-2-s0/run.json")["status"] == "running"
     for out in ("a", "b"):
         assert [o.reason for o in conduct(tmp_path / out, "vae")] == [""]
@@ -238,17 +240,17 @@ def test_a_failed_run_is_tried_again(conduct, tmp_path, monkeypatch):
         raise RuntimeError("the machine is on fire")
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "start", refuse)
+        patch.setattr(api, "start", refuse)
         assert [o.reason for o in conduct(tmp_path, "ae")] == ["the machine is on fire"]
     assert [o.status for o in conduct(tmp_path, "ae")] == ["finished"]
 
 
 def test_an_interruption_stops_the_study(conduct, tmp_path, monkeypatch):
     def stop(*_: Any) -> None:
-        raise training.Interrupted("stopped at step 3")
+        raise signals.Interrupted("stopped at step 3")
 
-    monkeypatch.setattr(training, "start", stop)
-    with pytest.raises(training.Interrupted):
+    monkeypatch.setattr(api, "start", stop)
+    with pytest.raises(signals.Interrupted):
         conduct(tmp_path, "ae", "vae")
     assert {e["status"] for e in runs_of(tmp_path).values()} == {"waiting"}
 
@@ -293,7 +295,7 @@ def made_up(recipe: str, latent: int, seed: int, **splits: float | dict[str, flo
     """Only what table and selection read of a run."""
     terms = {s: v if isinstance(v, dict) else {"objective": v} for s, v in splits.items()}
     run: Any = SimpleNamespace(
-        job=SimpleNamespace(
+        config=SimpleNamespace(
             recipe=recipe, arguments={"latent": latent}, settings=SimpleNamespace(seed=seed)
         ),
         result={"epochs": 12, "best_epoch": 11, "seconds": 3.25, **terms},
@@ -315,7 +317,7 @@ def test_the_size_is_chosen_by_validation_alone():
         ],
     )
     assert study.chosen == {"ae": 5, "vae": 2}
-    assert study.best("ae").job.settings.seed == 0
+    assert study.best("ae").config.settings.seed == 0
     assert list(study.families["ae"]) == [5, 20]
 
 
@@ -357,7 +359,7 @@ def test_the_table_has_every_term_of_every_run(tmp_path):
 
 
 def zs(*args: Any) -> int:
-    return cli.main([str(arg) for arg in args])
+    return main.run([str(arg) for arg in args])
 
 
 def study_args(digits: Path, out: Path) -> list[Any]:
@@ -441,18 +443,18 @@ def test_presets_choose_the_sizes(no_report, tmp_path, monkeypatch, data, preset
         seen.append(given)
         raise UserError("seen enough")
 
-    monkeypatch.setattr(studies, "_train", stop)
+    monkeypatch.setattr(launch, "_train", stop)
     with pytest.raises(UserError, match="seen enough"):
-        studies.run(("ae",), data=data, preset=preset, out=tmp_path)
+        launch.study(("ae",), data=data, preset=preset, out=tmp_path)
     assert seen[0].latent == sizes
     assert seen[0].fixed["data"] == data
 
 
 def test_sizes_of_ones_own_go_before_the_preset(no_report, tmp_path, monkeypatch):
     seen: list[Grid] = []
-    monkeypatch.setattr(studies, "_train", lambda given, *_: seen.append(given))
+    monkeypatch.setattr(launch, "_train", lambda given, *_: seen.append(given))
     with pytest.raises(UserError, match="neither a study nor a run"):
-        studies.run(("ae",), latent=(7,), out=tmp_path)
+        launch.study(("ae",), latent=(7,), out=tmp_path)
     assert seen[0].latent == (7,)
 
 
@@ -486,10 +488,10 @@ def test_snapshots_hold_the_training_in_pictures(conduct, tmp_path):
 
 
 def test_share_of_a_run_is_read_from_its_folder(tmp_path):
-    from zspace.studies import _share
+    from zspace.studies.launch import _share
 
     assert _share(tmp_path) == 0
-    (tmp_path / "run.json").write_text('{"job": {"settings": {"epochs": 4}}}')
+    (tmp_path / "run.json").write_text('{"config": {"settings": {"epochs": 4}}}')
     (tmp_path / "metrics.jsonl").write_text('{"number": 1}\n')
     assert _share(tmp_path) == 0.25
 
@@ -516,16 +518,16 @@ def test_choices_that_have_a_flag_or_change_the_data_are_refused(text, sentence)
 def test_study_grows_and_forgets_no_run(digits, tmp_path):
     choices = ["epochs=1", "hidden=[16]", "precision=fp32"]
     options = {"data": str(digits), "out": tmp_path / "s", "choices": choices, "quiet": True}
-    studies.run(["ae"], latent=[2], **options)
-    studies.run(["ae"], latent=[3], **options)
+    launch.study(["ae"], latent=[2], **options)
+    launch.study(["ae"], latent=[3], **options)
     assert list(open_study(tmp_path / "s").families["ae"]) == [2, 3]
     with pytest.raises(UserError, match="latent is 0"):
-        studies.run(["ae"], latent=[0], **options)
+        launch.study(["ae"], latent=[0], **options)
     assert len(open_study(tmp_path / "s").runs) == 2
 
 
 def test_report_goes_into_html_files_only(digits, tmp_path, runs):
-    from zspace.report import write_report
+    from zspace.report.html.page import write_report
 
     study, wrong = Study(tmp_path, [runs["ae"]]), runs["ae"].path / "run.json"
     with pytest.raises(UserError, match=r"end it in \.html"):

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 import zspace
-from zspace import together
-from zspace.bottlenecks import Gaussian
-from zspace.checkpoint import Checkpoints
-from zspace.errors import UserError
-from zspace.job import Job
-from zspace.loop import Fit
-from zspace.progress import Quiet
-from zspace.types import Code
+from zspace.models.bottlenecks import Gaussian
+from zspace.models.flow import Code
+from zspace.runs.checkpoint import Checkpoints
+from zspace.runs.config import Config
+from zspace.system.errors import UserError
+from zspace.training import stacked
+from zspace.training.progress import Quiet
+from zspace.training.trainer import Trainer
 
 SMALL: dict[str, Any] = {
     "hidden": (16,), "latent": 3, "epochs": 2, "batch": 64, "precision": "fp32", "device": "cpu"
@@ -32,17 +32,17 @@ SEEDS = (0, 1, 2)
 
 def jobs(
     data: Path, recipe: str = "ae", *, seeds: tuple[int, ...] = SEEDS, **more: Any
-) -> list[Job]:
-    return [Job.of(recipe, {**SMALL, "data": str(data), "seed": s, **more}) for s in seeds]
+) -> list[Config]:
+    return [Config.of(recipe, {**SMALL, "data": str(data), "seed": s, **more}) for s in seeds]
 
 
 class At(Quiet):
     """A reporter that does something at one step."""
 
-    def __init__(self, step: int, act: Callable[[Fit], Any]) -> None:
+    def __init__(self, step: int, act: Callable[[Trainer], Any]) -> None:
         self.at_step, self.act = step, act
 
-    def step(self, fit: Fit) -> None:
+    def step(self, fit: Trainer) -> None:
         if fit.step == self.at_step:
             self.act(fit)
 
@@ -51,7 +51,7 @@ class PowerCut(Exception):
     """Stands for the machine going down: nothing in zspace catches it."""
 
 
-def power_cut(fit: Fit) -> None:
+def power_cut(fit: Trainer) -> None:
     raise PowerCut
 
 
@@ -70,9 +70,9 @@ def train(
 ) -> list[zspace.Run | UserError]:
     """Three runs together; the reporter is told of the second one."""
     wanted = jobs(data, recipe, **more)
-    folders = [folder(out, job.settings.seed) for job in wanted]
+    folders = [folder(out, config.settings.seed) for config in wanted]
     reporters = [Quiet(), reporter or Quiet(), Quiet()][: len(wanted)]
-    return together.start(wanted, folders, reporters, save_every)
+    return stacked.start(wanted, folders, reporters, save_every)
 
 
 def alone(data: Path, out: Path, recipe: str, seed: int, **more: Any) -> zspace.Run:
@@ -141,7 +141,7 @@ def test_draws_of_each_model_are_its_own(digits, tmp_path, precision):
     """Two runs of one seed differ only by what they draw."""
     pair = jobs(digits, "vae", seeds=(0, 0), precision=precision)
     folders = [tmp_path / "a", tmp_path / "b"]
-    a, b = together.start(pair, folders, [Quiet(), Quiet()])
+    a, b = stacked.start(pair, folders, [Quiet(), Quiet()])
     solo = alone(digits, tmp_path, "vae", 0, precision=precision).record["result"]["validation"]
     ends = [run.record["result"]["validation"] for run in (a, b)]
     assert ends[0]["objective"] != ends[1]["objective"]
@@ -159,7 +159,7 @@ def test_each_goes_on_alone_from_its_own_checkpoint(digits, tmp_path):
 
 def test_a_signal_stops_all_after_the_same_step(digits, tmp_path):
     told = At(5, lambda fit: signal.raise_signal(signal.SIGTERM))
-    with pytest.raises(zspace.training.Interrupted, match="stopped at step 6 and saved"):
+    with pytest.raises(zspace.system.signals.Interrupted, match="stopped at step 6 and saved"):
         train(digits, tmp_path, reporter=told)
     for seed in SEEDS:
         where = folder(tmp_path, seed)
@@ -172,7 +172,7 @@ def test_a_signal_stops_all_after_the_same_step(digits, tmp_path):
 
 
 def test_a_run_that_is_not_finite_ends_and_the_others_go_on(digits, tmp_path):
-    def spoil(fit: Fit) -> None:
+    def spoil(fit: Trainer) -> None:
         next(fit.model.parameters()).data.fill_(float("nan"))
 
     first, second, third = train(digits, tmp_path, reporter=At(5, spoil))
@@ -185,8 +185,8 @@ def test_a_run_that_is_not_finite_ends_and_the_others_go_on(digits, tmp_path):
 
 
 def test_the_order_of_each_run_is_its_own_and_a_last_smaller_batch_is_kept(digits):
-    fits = [session.fit for session in together.prepared(jobs(digits))]
-    joint = together.Joint([fit.train for fit in fits])
+    fits = [session.trainer for session in stacked.prepared(jobs(digits))]
+    joint = stacked.Joint([fit.train for fit in fits])
     assert len(joint) == len(fits[0].train)
     solo = zip(*(fit.train.epoch(1) for fit in fits), strict=True)
     for batch, each in zip(joint.epoch(1), solo, strict=True):
@@ -203,7 +203,7 @@ def test_the_order_of_each_run_is_its_own_and_a_last_smaller_batch_is_kept(digit
     ],
 )
 def test_what_cannot_go_together_says_so_and_writes_nothing(digits, tmp_path, recipe, more, why):
-    with pytest.raises(together.Apart, match=why):
+    with pytest.raises(stacked.CannotStack, match=why):
         train(digits, tmp_path, recipe, **more)
     assert not list(tmp_path.iterdir())
 
@@ -211,10 +211,10 @@ def test_what_cannot_go_together_says_so_and_writes_nothing(digits, tmp_path, re
 def test_only_seeds_may_differ(digits, tmp_path):
     one, other = jobs(digits, seeds=(0, 1))
     (wide,) = jobs(digits, seeds=(0,), batch=32)
-    assert together.alike(one, other)
-    assert not together.alike(one, wide)
-    with pytest.raises(together.Apart, match="seed alone"):
-        together.start([one, wide], [tmp_path / "a", tmp_path / "b"], [Quiet(), Quiet()])
+    assert stacked.alike(one, other)
+    assert not stacked.alike(one, wide)
+    with pytest.raises(stacked.CannotStack, match="seed alone"):
+        stacked.start([one, wide], [tmp_path / "a", tmp_path / "b"], [Quiet(), Quiet()])
 
 
 def test_a_folder_that_exists_is_left_alone_and_the_others_are_not_made(digits, tmp_path):

@@ -13,10 +13,11 @@ from scipy.special import erf
 
 import zspace
 from test_data_sets import faces
-from zspace import UserError, explore, web
-from zspace.cli import main
-from zspace.web import export
-from zspace.web.exhibit import Exhibit
+from zspace import UserError, explorer
+from zspace.analysis import latents
+from zspace.cli.main import run as main
+from zspace.explorer import export
+from zspace.explorer.view import RunView
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_info_says_that_it_is_static(written, planar):
         (run,) = facts(written[name])["runs"]
         assert (run["id"], run["static"], run["decoder"]) == ("a", True, decoder)
         assert run["projections"] == ["dims", "pca"]
-    served = Exhibit(planar["vae"]).facts("a")
+    served = RunView(planar["vae"]).facts("a")
     (run,) = facts(written["vae"])["runs"]
     assert {k: v for k, v in run.items() if served.get(k) != v} == {
         "static": True, "projections": ["dims", "pca"], "decoder": "net",
@@ -77,7 +78,7 @@ def test_files_are_of_the_same_images(written, planar):
     test = run.data().test
     n = len(test)
     z = numbers(folder, "codes.f32", "<f4", n, 2)
-    np.testing.assert_array_equal(z, explore.codes(run).z)
+    np.testing.assert_array_equal(z, latents.codes(run).z)
     np.testing.assert_array_equal(numbers(folder, "map-dims.f32", "<f4", n, 2), z)
     np.testing.assert_array_equal(numbers(folder, "labels.u8", "u1", n), test.labels())
     x = numbers(folder, "images.u8", "u1", n, 14, 14, 1)
@@ -100,7 +101,7 @@ def test_moments_are_there_where_the_run_kept_some(written, runs, tmp_path):
     shape = facts(written["vae"], "moments.json")["shape"]
     assert numbers(written["vae"], "moments-pictures.u8", "u1", -1, *shape).shape[0] == 3
     assert numbers(written["vae"], "moments-points.f32", "<f4", 2, -1, 2).shape[1] == 30
-    names = dict(export.arrays(Exhibit(runs["vae"])))
+    names = dict(export.arrays(RunView(runs["vae"])))
     assert not [name for name in names if name.startswith("moments")]
 
 
@@ -121,7 +122,7 @@ def test_the_page_can_encode(written, planar):
     x, y = test.images().flatten(1).numpy(), test.labels()
     encode = page_network(written["cvae"], "encoder.json", "encoder.f16")
     made = encode(np.concatenate([x, np.eye(10, dtype=np.float32)[y]], axis=1))
-    np.testing.assert_allclose(made, explore.codes(planar["cvae"]).z, atol=5e-3)
+    np.testing.assert_allclose(made, latents.codes(planar["cvae"]).z, atol=5e-3)
 
 
 def test_other_decoders_leave_tiles(written, maps):
@@ -142,7 +143,7 @@ def test_other_decoders_leave_tiles(written, maps):
 
 def test_a_conditional_model_has_a_sheet_a_condition(planar, monkeypatch):
     monkeypatch.setattr(export, "BYTES", 300_000)
-    made = dict(export.tiles(Exhibit(planar["cvae"])))
+    made = dict(export.tiles(RunView(planar["cvae"])))
     sheets, side, *_ = made["tiles.json"]["shape"]
     assert (sheets, side) == (10, 12)
     assert list(made["tiles.u8"].shape) == made["tiles.json"]["shape"]
@@ -167,7 +168,7 @@ def test_attributes_are_conditions_one_at_a_time(tmp_path):
         "cvae", data="celeba", data_dir=tmp_path, size=8, hidden=(8,), latent=2, epochs=1,
         batch=16, precision="fp32", quiet=True, out=tmp_path / "run",
     )  # fmt: skip
-    exhibit, z = Exhibit(run), np.ones((2, 2), np.float32)
+    exhibit, z = RunView(run), np.ones((2, 2), np.float32)
     made = dict(export.arrays(exhibit))
     (told,) = made["info.json"]["runs"]
     assert told["conditions"] == ["Male", "Smiling", "Young"]
@@ -181,7 +182,7 @@ def test_attributes_are_conditions_one_at_a_time(tmp_path):
 
 
 def test_few_and_large_images_are_fewer_yet(planar, monkeypatch):
-    exhibit = Exhibit(planar["vae"])
+    exhibit = RunView(planar["vae"])
     monkeypatch.setattr(export, "BYTES", 14 * 14 * 7)
     rows = export.chosen(exhibit)
     assert len(rows) == len(set(rows.tolist())) == 7
@@ -199,7 +200,7 @@ def test_the_page_is_told_and_needs_no_server(written):
     assert '<meta name="zspace-mode" content="static">' in html
     assert "default-src 'none'" in html
     assert not re.findall(r"""(?:src|href)=["']/""", html)  # any sub-folder of a host will do
-    served = {name: path.read_bytes() for name, path in web.page_files().items()}
+    served = {name: path.read_bytes() for name, path in explorer.page_files().items()}
     del served["index.html"]
     assert served == {name: (folder / "static" / name).read_bytes() for name in served}
 

@@ -30,7 +30,7 @@ from browsing import (
     total,
 )  # fmt: skip
 from visiting import TOKEN, serving
-from zspace.web.export import write_page
+from zspace.explorer.export import write_page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [

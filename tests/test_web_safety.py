@@ -15,9 +15,8 @@ import pytest
 import zspace
 from visiting import TOKEN, Answer, Visitor, serving
 from zspace import UserError
-from zspace.web import app
-from zspace.web.guard import HEADERS, Door
-from zspace.web.wire import Refused, codes, indices, label, path
+from zspace.explorer import app
+from zspace.explorer.access import HEADERS, AccessPolicy, Refused, codes, indices, label, path
 
 CODE = np.zeros((1, 2), "<f4")
 JSON = {"from": [0, 0], "to": [1, 1], "steps": 5, "path": "straight", "label": None}
@@ -364,7 +363,7 @@ def test_the_cookie_is_strict_and_is_not_the_token(visitor):
 def test_a_token_of_ours_opens_once_and_a_new_one_is_told(planar):
     told: list[str] = []
     with serving(planar["vae"], token=None) as visitor:
-        door = visitor.guard.door
+        door = visitor.guard.policy
         door.announce = told.append
         first = door.key
         assert visitor.enter(first).status == 303
@@ -381,7 +380,7 @@ def test_a_token_of_ours_opens_once_and_a_new_one_is_told(planar):
 @pytest.mark.parametrize("token", ["", "short", "x" * 201, "with space in it 123", "é" * 20])
 def test_a_poor_token_is_refused(token):
     with pytest.raises(UserError, match="use 16 to 200"):
-        Door(("127.0.0.1:1",), token=token)
+        AccessPolicy(("127.0.0.1:1",), token=token)
 
 
 def test_an_answer_of_the_model_that_takes_too_long_is_not_waited_for(visitor, monkeypatch):
@@ -394,7 +393,7 @@ def test_an_answer_of_the_model_that_takes_too_long_is_not_waited_for(visitor, m
 
 
 def test_a_failure_of_ours_tells_nothing(visitor, monkeypatch, capsys):
-    exhibit = visitor.guard.app.state.rooms["a"].exhibit
+    exhibit = visitor.guard.app.state.states["a"].view
     monkeypatch.setattr(exhibit, "images", lambda i: 1 / 0)
     answer = visitor.get("a/images?i=0")
     assert answer.status == 500

@@ -19,11 +19,13 @@ from PIL import Image
 
 import zspace
 from visiting import TOKEN, Visitor, serving
-from zspace import explore, web
-from zspace.cli import main
-from zspace.web import server
-from zspace.web.exhibit import Exhibit
-from zspace.web.workers import Later, Studio
+from zspace import explorer
+from zspace.analysis import latents, planes
+from zspace.cli.main import run as main
+from zspace.explorer import server
+from zspace.explorer.app import LazyResult, ModelThread
+from zspace.explorer.view import RunView
+from zspace.runs import many
 
 
 @pytest.fixture(scope="module")
@@ -63,29 +65,29 @@ def test_info_is_of_the_runs(visitor, vae, cvae):
     assert (a["id"], a["recipe"], a["dims"], a["shape"]) == ("a", "vae", 2, [1, 14, 14])
     assert (b["id"], b["context"], b["conditions"]) == ("b", 10, list(cvae.spec.classes))
     assert (a["context"], a["conditions"], a["classes"]) == (0, [], list(vae.spec.classes))
-    summary, z = explore.posterior_summary(vae), explore.codes(vae).z
+    summary, z = latents.posterior_summary(vae), latents.codes(vae).z
     assert a["kl"] == summary.kl.tolist()
     assert a["order"] == np.argsort(-summary.kl).tolist()
     assert len(a["active"]) == summary.active
     np.testing.assert_allclose(a["mean"], z.mean(0), atol=1e-6)
     np.testing.assert_allclose(a["sd"], z.std(0), atol=1e-6)
     assert a["n"] == len(z) == len(vae.data().test)
-    assert a["snapshots"] == explore.moments(vae).epoch.tolist()
+    assert a["snapshots"] == many.read_moments(vae).epoch.tolist()
     assert a["data"] == b["data"]
     assert a["variational"]
     assert a["projections"] == ["dims", "pca", "tsne"]
 
 
 def test_a_deterministic_code_is_ordered_by_its_variance(planar):
-    facts = Exhibit(planar["ae"]).facts("a")
+    facts = RunView(planar["ae"]).facts("a")
     assert facts["kl"] is None
     assert not facts["variational"]
-    assert facts["order"] == np.argsort(-explore.codes(planar["ae"]).z.var(0)).tolist()
+    assert facts["order"] == np.argsort(-latents.codes(planar["ae"]).z.var(0)).tolist()
     assert facts["active"] == [0, 1]
 
 
 def test_maps_and_their_planes_agree(visitor, vae):
-    z = explore.codes(vae).z
+    z = latents.codes(vae).z
     for name in ("dims", "pca"):
         answer = visitor.get(f"a/map?projection={name}")
         points = answer.numbers("<f4", len(z), 2)
@@ -99,7 +101,7 @@ def test_maps_and_their_planes_agree(visitor, vae):
 
 @pytest.mark.parametrize("recipe", ["vae", "ae"])
 def test_the_plane_of_a_larger_code_is_a_section(runs, recipe):
-    exhibit = Exhibit(runs[recipe])
+    exhibit = RunView(runs[recipe])
     points = draw(7).astype(np.float64)
     for name in ("dims", "pca"):
         plane = exhibit.plane(name)
@@ -123,7 +125,7 @@ def test_tsne_comes_when_it_is_ready(visitor, vae):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     points = answer.numbers("<f4", len(vae.data().test), 2)
-    np.testing.assert_allclose(points, explore.codes_map(vae, most=70_000).points, rtol=1e-5)
+    np.testing.assert_allclose(points, latents.codes_map(vae, most=70_000).points, rtol=1e-5)
 
 
 def test_labels_images_codes(visitor, vae):
@@ -136,7 +138,7 @@ def test_labels_images_codes(visitor, vae):
     shown = visitor.get(f"a/images?i={query}").numbers("u1", 4, 14, 14, 1)
     np.testing.assert_array_equal(shown, grey(x.numpy()))
     np.testing.assert_array_equal(
-        visitor.get(f"a/codes?i={query}").numbers("<f4", 4, 2), explore.codes(vae).z[i]
+        visitor.get(f"a/codes?i={query}").numbers("<f4", 4, 2), latents.codes(vae).z[i]
     )
     made = visitor.get(f"a/reconstructions?i={query}").numbers("u1", 4, 14, 14, 1).astype(int)
     assert np.abs(made - grey(vae.reconstruct(x.numpy()))).max() <= 1
@@ -198,12 +200,12 @@ def test_more_codes_than_a_chunk(visitor, vae):
 
 
 def test_requests_that_wait_together_are_one_batch(cvae, monkeypatch):
-    exhibit, batches = Exhibit(cvae), []
+    exhibit, batches = RunView(cvae), []
     decode = exhibit.decode
     monkeypatch.setattr(exhibit, "decode", lambda z, c: batches.append(len(z)) or decode(z, c))
 
     async def crowd() -> list[np.ndarray]:
-        studio = Studio(exhibit)
+        studio = ModelThread(exhibit)
         asked = [
             asyncio.create_task(studio.decode(draw(1 + k), exhibit.contexts(k % 10, 1 + k)))
             for k in range(12)
@@ -226,10 +228,10 @@ def test_requests_that_wait_together_are_one_batch(cvae, monkeypatch):
 
 
 def test_a_failure_reaches_all_who_wait_and_the_next_is_served(vae):
-    exhibit = Exhibit(vae)
+    exhibit = RunView(vae)
 
     async def ask() -> tuple[list[Any], np.ndarray]:
-        studio = Studio(exhibit)
+        studio = ModelThread(exhibit)
         task = asyncio.create_task(studio.serve())
         wrong = [studio.decode(draw(1, 3), None) for _ in range(2)]  # three numbers a code
         failed = await asyncio.gather(*wrong, return_exceptions=True)
@@ -250,7 +252,7 @@ def test_a_test_image_is_its_own_neighbour(visitor, vae):
     test, i = vae.data().test, 11
     x = visitor.get(f"a/images?i={i}").numbers("u1", 14, 14, 1)
     found = visitor.post("a/encode", x).json
-    codes = explore.codes(vae).z
+    codes = latents.codes(vae).z
     np.testing.assert_allclose(found["z"], codes[i], atol=1e-5)
     np.testing.assert_allclose(found["points"]["dims"], codes[i], atol=1e-5)
     distances = np.linalg.norm(codes - codes[i], axis=1)
@@ -293,7 +295,7 @@ def test_a_path_is_a_gif_there_and_back(visitor, vae, way):
     wanted = {"from": a.tolist(), "to": b.tolist(), "steps": 6, "path": way, "label": None}
     answer = visitor.post("a/gif", wanted)
     assert answer.headers["content-type"] == "image/gif"
-    z = getattr(explore, way)(a, b, np.linspace(0, 1, 6, dtype=np.float32))
+    z = getattr(planes, way)(a, b, np.linspace(0, 1, 6, dtype=np.float32))
     shown = grey(vae.decode(z.astype(np.float32)))[:, :, :, 0]
     with Image.open(io.BytesIO(answer.body)) as gif:
         assert gif.size == (224, 224)
@@ -305,7 +307,7 @@ def test_a_path_is_a_gif_there_and_back(visitor, vae, way):
 
 
 def test_moments_are_the_runs_snapshots(visitor, vae):
-    found, facts = explore.moments(vae), visitor.get("a/moments").json
+    found, facts = many.read_moments(vae), visitor.get("a/moments").json
     assert facts["epochs"] == found.epoch.tolist()
     assert facts["labels"] == found.y.tolist()
     size = (len(found.epoch), facts["n"], 2)
@@ -331,7 +333,7 @@ def test_the_page_is_served_from_its_folder(visitor):
     page = visitor.ask("GET", "/")
     assert page.status == 200
     assert page.headers["content-type"].startswith("text/html")
-    names = web.page_files()
+    names = explorer.page_files()
     assert "index.html" in names
     for name, path in names.items():
         answer = visitor.ask("GET", f"/static/{name}")
@@ -342,17 +344,17 @@ def test_the_page_is_served_from_its_folder(visitor):
 
 def test_two_runs_on_the_same_data_share_them(planar):
     paths = [planar[name].path for name in ("ae", "vae")]
-    a, b = server.exhibits(paths).values()
+    a, b = server.views(paths).values()
     assert a.run.data() is b.run.data()
 
 
 def test_later_computes_once_and_tells_of_failure():
     calls = []
-    later = Later(lambda: calls.append(1) or 5)
+    later = LazyResult(lambda: calls.append(1) or 5)
     assert later.start().result(5) == later.start().result(5) == 5
     assert calls == [1]
     with pytest.raises(ZeroDivisionError):
-        Later(lambda: 1 / 0).start().result(5)
+        LazyResult(lambda: 1 / 0).start().result(5)
 
 
 @pytest.mark.parametrize(
@@ -380,7 +382,7 @@ def test_a_taken_port_is_one_sentence(vae, capsys):
 
 
 def test_without_the_extra_the_command_says_what_to_install(vae, capsys, monkeypatch):
-    monkeypatch.setattr(web, "find_spec", lambda name: None)
+    monkeypatch.setattr(explorer, "find_spec", lambda name: None)
     assert main(["explore", str(vae.path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert 'pip install "zspace[web]"' in line
@@ -408,5 +410,5 @@ def test_the_command_serves_until_it_is_stopped(vae):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert err == f"{vae.job.name}: encoding 30 test images\n"
+    assert err == f"{vae.config.name}: encoding 30 test images\n"
     assert "for another browser: http://" in out

@@ -15,10 +15,10 @@ import numpy as np
 import uvicorn
 
 import zspace
-from zspace.web import server
-from zspace.web.app import create_app
-from zspace.web.exhibit import Exhibit
-from zspace.web.guard import Door, Guard
+from zspace.explorer import server
+from zspace.explorer.access import AccessPolicy, Guard
+from zspace.explorer.app import create_app
+from zspace.explorer.view import RunView
 
 TOKEN = "a-token-for-tests"
 
@@ -80,8 +80,8 @@ def serving(*runs: zspace.Run, token: str | None = TOKEN) -> Iterator[Visitor]:
     """A server of these runs on a free port; the visitor has not come in yet."""
     with server.listen("127.0.0.1", 0) as listener:
         host = f"127.0.0.1:{listener.getsockname()[1]}"
-        door = Door((host,), token=token)
-        exhibits = {key: Exhibit(run) for key, run in zip("ab", runs, strict=False)}
+        door = AccessPolicy((host,), token=token)
+        exhibits = {key: RunView(run) for key, run in zip("ab", runs, strict=False)}
         guard = create_app(exhibits, door)
         running = uvicorn.Server(server.configuration(guard))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})

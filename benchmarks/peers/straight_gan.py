@@ -14,11 +14,11 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from zspace.session import Session
-from zspace.terms import kl
+from zspace.models.terms import kl
+from zspace.training.build import Build
 
 
-def steps(session: Session, batch: int) -> Iterator[dict[str, float]]:
+def steps(session: Build, batch: int) -> Iterator[dict[str, float]]:
     """Endless steps on copies of the session's networks; each gives its log."""
     model, critic, term = copy.deepcopy(
         (

@@ -14,28 +14,28 @@ from typing import TYPE_CHECKING, Any
 from zspace._version import __version__
 
 if TYPE_CHECKING:
-    from zspace.errors import UserError as UserError
-    from zspace.model import Autoencoder as Autoencoder
-    from zspace.objective import Objective as Objective
-    from zspace.recipes import Recipe as Recipe
-    from zspace.recipes import recipe as recipe
-    from zspace.runs import Run as Run
-    from zspace.runs import load as load
-    from zspace.training import repeat as repeat
-    from zspace.training import resume as resume
-    from zspace.training import train as train
+    from zspace.models.autoencoder import Autoencoder as Autoencoder
+    from zspace.models.objective import Objective as Objective
+    from zspace.models.recipes import Recipe as Recipe
+    from zspace.models.recipes import recipe as recipe
+    from zspace.runs.run import Run as Run
+    from zspace.runs.run import load as load
+    from zspace.system.errors import UserError as UserError
+    from zspace.training.api import repeat as repeat
+    from zspace.training.api import resume as resume
+    from zspace.training.api import train as train
 
 _HOMES = {
-    "Autoencoder": "model",
-    "Objective": "objective",
-    "Recipe": "recipes",
-    "Run": "runs",
-    "UserError": "errors",
-    "load": "runs",
-    "recipe": "recipes",
-    "repeat": "training",
-    "resume": "training",
-    "train": "training",
+    "Autoencoder": "models",
+    "Objective": "models",
+    "Recipe": "models",
+    "Run": "runs.run",
+    "UserError": "system.errors",
+    "load": "runs.run",
+    "recipe": "models",
+    "repeat": "training.api",
+    "resume": "training.api",
+    "train": "training.api",
 }
 
 __all__ = ["__version__", *_HOMES]

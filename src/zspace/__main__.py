@@ -2,6 +2,6 @@
 
 import sys
 
-from zspace.cli import main
+from zspace.cli.main import run
 
-sys.exit(main())
+sys.exit(run())

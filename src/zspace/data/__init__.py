@@ -7,23 +7,18 @@ for batch in batches.epoch(0):
 """
 
 from zspace.data.batches import Batches
-from zspace.data.conditions import attribute_columns, columns, turns
-from zspace.data.options import DataOptions
-from zspace.data.samples import Data, Samples
-from zspace.data.sources import describe, is_known, is_resized, lasting, load, sources
+from zspace.data.dataset import Data, Samples
+from zspace.data.loading import DataOptions, describe, load, sources
+from zspace.data.spec import Batch, Spec
 
 __all__ = [
+    "Batch",
     "Batches",
     "Data",
     "DataOptions",
     "Samples",
-    "attribute_columns",
-    "columns",
+    "Spec",
     "describe",
-    "is_known",
-    "is_resized",
-    "lasting",
     "load",
     "sources",
-    "turns",
 ]

@@ -6,14 +6,15 @@ columns c (B, A) of 0 and 1 as they stand.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zspace.errors import UserError, unknown
-from zspace.types import Spec
+from zspace.data.spec import Spec
+from zspace.system.errors import UserError, unknown
 
 
 def columns(conditions: Tensor, context: int) -> Tensor:
@@ -60,3 +61,23 @@ def _named(wanted: list[str], names: tuple[str, ...]) -> Tensor:
         if name not in names:
             raise unknown("attribute", name, names)
     return torch.tensor([[float(name in wanted) for name in names]])
+
+
+Label = int | str | Sequence[int] | Sequence[str] | np.ndarray | Tensor
+
+
+def class_numbers(label: Label, classes: tuple[str, ...]) -> Tensor:
+    """Labels, numbers or names, as an int64 vector. Raises UserError for one that is neither."""
+    values = np.asarray(label.cpu() if isinstance(label, Tensor) else label).reshape(-1)
+    known = f"this model knows 0 to {len(classes) - 1} ({', '.join(classes)})"
+    if values.dtype.kind == "U":
+        for name in values:
+            if name not in classes:
+                raise UserError(f"label '{name}' is unknown: {known}")
+        return torch.tensor([classes.index(name) for name in values])
+    if values.dtype.kind not in "iuf" or (values != np.floor(values)).any() or not len(values):
+        raise UserError(f"label {label!r:.60} is no label: {known}")
+    for value in values:
+        if not 0 <= value < len(classes):
+            raise UserError(f"label {int(value)} is out of range: {known}")
+    return torch.from_numpy(values.astype(np.int64))

@@ -1,0 +1,1 @@
+"""Functions of a trained model and arrays: codes, planes, walks, and every metric."""

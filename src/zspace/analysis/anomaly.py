@@ -1,0 +1,398 @@
+"""How well one number a sample tells anomalies from ordinary samples.
+
+Likelihood regret: what a sample gains from a posterior of its own.
+
+Reference: Xiao, Yan, Amit. Likelihood regret: an out-of-distribution detection score for
+variational auto-encoder. 2020, arXiv 2003.02977. There the encoder is trained on for each sample
+alone; here the mean and the variance of q are, for a batch at once, which is far cheaper.
+
+One number an image that says how little the model expected it; anomalies should score high.
+
+How well a model's scores tell images that it was not made for from those that it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal, kl_divergence
+
+from zspace.analysis.measure import BOOTSTRAP_DRAWS, Measure, bootstrap
+from zspace.analysis.trained import open_data, over, subset
+from zspace.data.dataset import Data, Samples
+from zspace.data.spec import Batch
+from zspace.models.flow import Latent, Model
+from zspace.models.terms import iwae, kl, nll
+from zspace.runs.run import Run
+from zspace.system.bars import bar
+from zspace.system.errors import NotMeasured, UserError, unknown
+
+Pair = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """auroc: the area under the ROC curve, the chance that an anomaly scores above an ordinary
+    sample, ties counting half. auprc: average precision, the mean precision over the recalls that
+    are reached; chance gives the share of anomalies. fpr95: the share of ordinary samples above
+    the highest threshold that finds at least 95% of the anomalies.
+
+    Each has its 95% bootstrap interval, (low, high).
+    """
+
+    auroc: float
+    auprc: float
+    fpr95: float
+    intervals: dict[str, Pair]
+
+
+def detection(
+    ordinary: np.ndarray, anomalous: np.ndarray, *, draws: int = BOOTSTRAP_DRAWS, seed: int = 0
+) -> Detection:
+    """Of scores (N,) of ordinary samples and (M,) of anomalies, which should be the higher."""
+    numbers = _counted(np.asarray(ordinary), np.asarray(anomalous))
+    n, m = len(ordinary), len(anomalous)
+    values = numbers(np.ones(n), np.ones(m))
+    ends = bootstrap(numbers, n, m, draws=draws, seed=seed).T
+    names = ("auroc", "auprc", "fpr95")  # as numbers gives them
+    intervals = {k: (float(low), float(high)) for k, (low, high) in zip(names, ends, strict=True)}
+    auroc, auprc, fpr95 = map(float, values)
+    return Detection(auroc, auprc, fpr95, intervals)
+
+
+def _counted(
+    ordinary: np.ndarray, anomalous: np.ndarray
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """From counts (N,) and (M,) of the samples to (auroc, auprc, fpr95); sorts only once."""
+    thresholds, place = np.unique(np.concatenate([ordinary, anomalous]), return_inverse=True)
+    first, second = np.split(len(thresholds) - 1 - place.reshape(-1), [len(ordinary)])
+
+    def numbers(n: np.ndarray, m: np.ndarray) -> np.ndarray:
+        false = np.cumsum(np.bincount(first, n, len(thresholds)))  # at or above each threshold
+        true = np.cumsum(np.bincount(second, m, len(thresholds)))
+        fpr, recall = false / false[-1], true / true[-1]
+        precision = true / np.maximum(true + false, 1)
+        gained = np.diff(recall, prepend=0)
+        auroc = (np.diff(fpr, prepend=0) * (recall - gained / 2)).sum()
+        fpr95 = fpr[np.argmax(100 * true >= 95 * true[-1])]
+        return np.array([auroc, (gained * precision).sum(), fpr95])
+
+    return numbers
+
+
+REGRET_STEPS, REGRET_RATE, REGRET_DRAWS = 40, 0.1, 16
+
+
+def has_regret(levels: tuple[Latent, ...]) -> bool:
+    """Whether q is one diagonal Gaussian, which can be moved, and p is one too."""
+    both = (levels[0].q, levels[0].p)
+    gaussian = [isinstance(d, Independent) and isinstance(d.base_dist, Normal) for d in both]
+    return len(levels) == 1 and all(gaussian)
+
+
+@torch.no_grad()
+def regret(model: Model, batch: Batch, steps: int = REGRET_STEPS) -> Tensor:
+    """``max_q ELBO(x; q) - ELBO(x; q(z|x))`` in nats, (B,), by `steps` of Adam on each q.
+
+    Both bounds are means over the same 16 draws of noise, others than those of the steps; so a
+    gain below the noise may come out negative.
+    The model's weights and their gradients stay as they are.
+    """
+    level = model(batch.x, batch.c).latents[0]
+    assert level.q is not None
+    normal = level.q.base_dist
+    half = torch.randn(REGRET_DRAWS // 2, *normal.loc.shape, device=batch.x.device)
+    noise = torch.cat([half, -half])  # in pairs: what is linear in the noise cancels
+    mean, log_scale = normal.loc.detach().clone(), normal.scale.detach().log()
+    before = _regret_bound(model, batch, level.p, mean, log_scale, noise)
+    parts = [mean.requires_grad_(), log_scale.requires_grad_()]
+    optimizer = torch.optim.Adam(parts, lr=REGRET_RATE)
+    with torch.enable_grad():
+        for step in range(steps):
+            fresh = torch.randn(1, *mean.shape, device=mean.device)
+            loss = -_regret_bound(model, batch, level.p, mean, log_scale, fresh).sum()
+            gradients = torch.autograd.grad(loss, parts)  # not of the weights
+            for part, gradient in zip(parts, gradients, strict=True):
+                part.grad = gradient
+            optimizer.param_groups[0]["lr"] = REGRET_RATE * (
+                1 - step / steps
+            )  # else q keeps trembling
+            optimizer.step()
+    return _regret_bound(model, batch, level.p, mean, log_scale, noise) - before
+
+
+def _regret_bound(
+    model: Model, batch: Batch, p: Distribution, mean: Tensor, log_scale: Tensor, noise: Tensor
+) -> Tensor:
+    """The ELBO (B,) of x under q = N(mean, exp(log_scale)^2), with draws mean + scale noise."""
+    q = Independent(Normal(mean, log_scale.exp(), validate_args=False), mean.dim() - 1)
+    total = -kl_divergence(q, p)
+    for draw in noise:
+        px = model.decode(mean + log_scale.exp() * draw, batch.c)
+        total = total + px.log_prob(batch.x) / len(noise)
+    return total
+
+
+SCORES = {
+    "error": "squared error between the image and the decoded mean code, summed over pixels",
+    "elbo": "negative ELBO, -log p(x|z) + KL, a mean over 16 draws, in nats (up to the constant "
+    "that squared error lacks)",
+    "iw": "negative importance-weighted bound of 16 draws, in nats (Burda, Grosse, Salakhutdinov "
+    "2015, arXiv 1509.00519)",
+    "typicality": "distance of the negative ELBO from its mean over validation images, in nats: "
+    "too likely is suspicious too (Nalisnick et al. 2019, arXiv 1906.02994, for single images)",
+    "regret": "how many nats the ELBO gains from a posterior optimised for the image (Xiao, Yan, "
+    "Amit 2020, arXiv 2003.02977)",
+    "mahalanobis": "Mahalanobis distance of the mean code to the codes of training images, their "
+    "covariance shrunk by Ledoit and Wolf",
+}
+"""Every score by its name, with its definition."""
+
+SCORE_DRAWS, SCORE_ROWS, SCORE_MOST = 16, 32, 10_000
+
+
+class Scorer:
+    """Scores of images under a run's model, from what its own data say is ordinary.
+
+    names: the scores that are made; by default all that the model has. A deterministic code has
+    `error` and `mahalanobis` alone. validation: the scores of at most 10,000 validation images.
+
+    Raises UserError for a name that is unknown, or that the model has not.
+    """
+
+    def __init__(
+        self, run: Run, data: Data, names: Sequence[str] = (), *, quiet: bool = True
+    ) -> None:
+        self.run, self.quiet = run, quiet
+        self.names = _chosen(run, names)
+        self._ordinary = self._fit(data) if "mahalanobis" in self.names else None
+        self._usual = 0.0
+        found = self._measure(subset(data.validation, SCORE_MOST))
+        if "typicality" in self.names:
+            self._usual = float(found["typicality"].mean())
+            found["typicality"] = np.abs(found["typicality"] - self._usual)
+        self.validation = found
+
+    def __call__(self, samples: Samples) -> dict[str, np.ndarray]:
+        """Name -> (N,), of samples that the model can read, in their order."""
+        found = self._measure(samples)
+        if "typicality" in found:
+            found["typicality"] = np.abs(found["typicality"] - self._usual)
+        return found
+
+    def thresholds(self, rate: float) -> dict[str, float]:
+        """The lowest score above which at most this share of validation images lies.
+
+        Raises UserError for a rate outside (0, 1), and where too few validation images are there
+        to tell: fewer than 1 / rate.
+        """
+        n = len(next(iter(self.validation.values())))
+        if not 0 < rate < 1:
+            raise UserError(f"the rate of false alarms is {rate}: give a share between 0 and 1")
+        if rate * n < 1:
+            raise UserError(
+                f"a rate of false alarms of {rate:g} cannot be set from {n} validation images: "
+                f"give at least {1 / n:.2g}"
+            )
+        allowed = int(rate * n + 1e-9)
+        return {k: float(np.sort(v)[n - 1 - allowed]) for k, v in self.validation.items()}
+
+    def _fit(self, data: Data) -> Any:
+        from sklearn.covariance import LedoitWolf  # slow to import
+
+        codes = over(self.run, subset(data.train, SCORE_MOST), self._code)
+        return LedoitWolf().fit(np.concatenate(codes))
+
+    def _code(self, batch: Batch) -> np.ndarray:
+        return self.run.model.encode(batch.x, batch.c).flatten(1).double().cpu().numpy()
+
+    def _measure(self, samples: Samples) -> dict[str, np.ndarray]:
+        """The scores; typicality is not yet a distance."""
+        with bar("scoring images", len(samples), self.quiet) as made:
+
+            def scored(batch: Batch) -> dict[str, np.ndarray]:
+                found = self._batch(batch)
+                made(len(batch.x))
+                return found
+
+            parts = over(self.run, samples, scored)
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.names}
+
+    def _batch(self, batch: Batch) -> dict[str, np.ndarray]:
+        found: dict[str, Any] = {}
+        if self._ordinary is not None:
+            found["mahalanobis"] = np.sqrt(self._ordinary.mahalanobis(self._code(batch)))
+        if "error" in self.names:
+            found["error"] = squared_error(self.run, batch).flatten(1).sum(1)
+        if {"elbo", "iw", "typicality"} & set(self.names):
+            found |= _bounds(self.run, batch)
+            found["typicality"] = found["elbo"]
+        if "regret" in self.names:
+            found["regret"] = regret(self.run.model, batch)
+        return {k: np.asarray(found[k].cpu() if isinstance(found[k], Tensor) else found[k],
+                              np.float64) for k in self.names}  # fmt: skip
+
+
+def squared_error(run: Run, batch: Batch) -> Tensor:
+    """Where the model fails to see its input: (B, H, W), the squared error of each pixel.
+
+    It is that of the decoded mean code, summed over channels; its sum is the score `error`.
+    """
+    z = run.model.encode(batch.x, batch.c)
+    return (run.model.decode(z, batch.c).mean - batch.x).square().sum(1)
+
+
+def _bounds(run: Run, batch: Batch) -> dict[str, Tensor]:
+    """The negative ELBO and the importance-weighted bound (B,) of the same 16 draws."""
+    parts: list[tuple[Tensor, Tensor]] = []
+    c = [None] * len(batch.x) if batch.c is None else batch.c.split(SCORE_ROWS)
+    for x, some in zip(
+        batch.x.split(SCORE_ROWS), c, strict=False
+    ):  # all draws of some images at once
+        p = run.model(x, some, SCORE_DRAWS)
+        parts.append((nll(p)["nll"] + kl(p)["kl"], iwae(p)["iwae"]))
+    elbo, iw = (torch.cat(values) for values in zip(*parts, strict=True))
+    return {"elbo": elbo, "iw": iw}
+
+
+def available(run: Run) -> tuple[str, ...]:
+    """The names of the scores that a run's model has."""
+    c = torch.zeros(1, run.model.context, device=run.device) if run.model.context else None
+    with torch.no_grad(), torch.random.fork_rng():
+        levels = run.model(torch.zeros(1, *run.spec.shape, device=run.device), c).latents
+    if any(level.q is None for level in levels):
+        return ("error", "mahalanobis")
+    return tuple(name for name in SCORES if name != "regret" or has_regret(levels))
+
+
+def _chosen(run: Run, names: Sequence[str]) -> tuple[str, ...]:
+    offered = available(run)
+    for name in names:
+        if name not in SCORES:
+            raise unknown("score", name, SCORES)
+        if name not in offered:
+            raise UserError(
+                f"recipe '{run.config.recipe}' has no score '{name}', which needs q(z|x): choose "
+                f"from {', '.join(offered)}"
+            )
+    return tuple(name for name in SCORES if name in (names or offered))
+
+
+MOST = 2_000
+RATE = 0.05
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Test images that the model was made for, others, and what both are called."""
+
+    ordinary: Samples
+    anomalous: Samples
+    about: str
+
+
+def detection_scores(
+    run: Run,
+    data: Data,
+    *,
+    against: str | Data | None = None,
+    names: Sequence[str] = (),
+    data_dir: str | Path | None = None,
+    most: int = MOST,
+    draws: int = BOOTSTRAP_DRAWS,
+    seed: int = 0,
+    quiet: bool = True,
+) -> dict[str, Measure]:
+    """Test images against anomalies, score by score: <score>_auroc, _auprc, _fpr95 and _alarms.
+
+    The anomalies are the test images of `against`, or of the class that was held out of
+    training. Intervals are bootstrapped over images; those of training are not in them.
+
+    data: the run's own. against: a name, a path, or data that are loaded. names: of
+    `zspace.analysis.anomaly.SCORES`; by default all that the model has. data_dir: where files of a
+    named set lie. most: images of either side, drawn with the seed. draws: of the bootstrap.
+
+    Raises NotMeasured where nothing says what an anomaly is, and for conditional models; UserError
+    where the model cannot read `against`.
+    """
+    other = against if isinstance(against, Data) else None
+    if isinstance(against, str):
+        folder = None if data_dir is None else Path(data_dir)
+        other = open_data(run, against, folder, quiet=quiet)
+    both = sides(run, data, other)
+    ordinary = subset(both.ordinary, most, seed)
+    anomalous = subset(both.anomalous, most, seed)
+    about = f"{both.about}, {len(anomalous):,} against {len(ordinary):,}"
+    scorer = Scorer(run, data, names, quiet=quiet)
+    usual, odd = scorer(ordinary), scorer(anomalous)
+    rate = max(RATE, 1 / len(data.validation))
+    limits = scorer.thresholds(rate)
+    found: dict[str, Measure] = {}
+    for name in scorer.names:
+        told = detection(usual[name], odd[name], draws=draws, seed=seed)
+        found |= _measures(name, told, about, len(anomalous) / (len(ordinary) + len(anomalous)))
+        found[f"{name}_alarms"] = _alarms(usual[name] > limits[name], rate)
+    return found
+
+
+def sides(run: Run, data: Data, against: Data | None = None) -> Sides:
+    """Whose scores are compared. Raises NotMeasured as `anomaly` does."""
+    if run.model.context:
+        raise NotMeasured(
+            f"recipe '{run.config.recipe}' must be told the label of an image, which an anomaly "
+            "has not: use a model without labels"
+        )
+    held = run.config.data.hold_out_class
+    if against is None and not held:
+        raise NotMeasured(
+            "nothing says what an anomaly is: give --anomaly fashion-mnist, or train with "
+            "--hold-out-class"
+        )
+    usual = data.test
+    if held:
+        usual, odd = _parted(data, data.classes.index(held))
+        about = f"images of class '{held}' of {data.name} against those of its other classes"
+    if against is not None:
+        odd, about = against.test, f"images of {against.name} against images of {data.name}"
+    if not (len(usual) and len(odd)):
+        raise NotMeasured(f"there are no {about}: the test split lacks one of both")
+    return Sides(usual, odd, about)
+
+
+def _parted(data: Data, label: int) -> tuple[Samples, Samples]:
+    """Test images of other labels, and of this one."""
+    y = data.test.labels()
+    if y is None:
+        raise UserError(f"data '{data.name}' have no labels: give the data of the run")
+    index = data.test.index
+    return replace(data.test, index=index[y != label]), replace(data.test, index=index[y == label])
+
+
+def _measures(name: str, told: Detection, about: str, share: float) -> dict[str, Measure]:
+    what = f"by {SCORES[name].partition(',')[0]}: {about}"
+    meaning = {
+        "auroc": f"area under the ROC curve {what}; 0.5 is chance, less is the wrong way round",
+        "auprc": f"average precision {what}; chance is {share:.3f}",
+        "fpr95": f"share of ordinary images above the threshold that finds 95% of anomalies, "
+        f"{what}",
+    }
+    return {
+        f"{name}_{key}": Measure(getattr(told, key), text, interval=told.intervals[key])
+        for key, text in meaning.items()
+    }
+
+
+def _alarms(above: np.ndarray, rate: float) -> Measure:
+    """The share of ordinary test images that the threshold takes for anomalies."""
+    p = float(above.mean())
+    about = (
+        f"share of ordinary test images above the threshold that {rate:.2g} of validation images "
+        "exceed: near that where the threshold carries over"
+    )
+    return Measure(p, about, error=float(np.sqrt(p * (1 - p) / len(above))))

@@ -1,0 +1,340 @@
+"""The Frechet distance of two Gaussians, fitted to two sets of features.
+
+Precision, recall, density and coverage: two sets of features, each seen as balls.
+
+The ball of a point reaches to its K-th nearest neighbour in its own set; the balls of a set
+together stand for where its distribution lies.
+
+References: Kynkäänniemi et al. Improved precision and recall metric for assessing generative
+models. 2019, arXiv 1904.06991 (precision, recall); Naeem et al. Reliable fidelity and diversity
+metrics for generative models. 2020, arXiv 2002.09797 (density, coverage, K = 5).
+
+How good and how new the images are that a model makes, in the features of a judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from zspace.analysis.latents import drawn, labels, variational
+from zspace.analysis.measure import Measure, mean
+from zspace.analysis.trained import subset
+from zspace.data.conditions import turns
+from zspace.data.dataset import Data, Samples
+from zspace.models.judge import SMALLEST, Judge, train_judge
+from zspace.models.priors import DENSITIES, Sampler
+from zspace.runs.run import CHUNK, Run
+from zspace.system.bars import bar
+from zspace.system.errors import NotMeasured, unknown
+
+
+def frechet(a: np.ndarray, b: np.ndarray) -> float:
+    """The squared Frechet distance of the Gaussians fitted to features a (N, D) and b (M, D).
+
+    It falls as N and M grow, for the same two distributions: compare equal numbers only.
+    Reference: Heusel et al. GANs trained by a two time-scale update rule converge to a local Nash
+    equilibrium. 2017, arXiv 1706.08500. Raises NotMeasured for fewer than two samples.
+    """
+    if min(len(a), len(b)) < 2:
+        raise NotMeasured(
+            f"a Frechet distance was asked for of {len(a)} and {len(b)} samples: give at least 2"
+        )
+    return between(*_gaussian(a), *_gaussian(b))
+
+
+def between(
+    mean_a: np.ndarray, covariance_a: np.ndarray, mean_b: np.ndarray, covariance_b: np.ndarray
+) -> float:
+    """``|m_a - m_b|^2 + tr(A + B - 2 (A B)^{1/2})`` of means (D,) and covariances (D, D).
+
+    The trace of the root is the sum of the singular values of ``A^{1/2} B^{1/2}``, whose roots
+    are taken by eigenvalues: stable also for covariances without full rank.
+    Reference: Dowson, Landau. The Frechet distance between multivariate normal distributions.
+    Journal of Multivariate Analysis 12, 1982.
+    """
+    cross = np.linalg.svd(_root(covariance_a) @ _root(covariance_b), compute_uv=False).sum()
+    apart = np.square(mean_a - mean_b).sum()
+    return max(0.0, float(apart + np.trace(covariance_a) + np.trace(covariance_b) - 2 * cross))
+
+
+def _gaussian(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    x = np.asarray(x, dtype=np.float64)
+    return x.mean(0), np.cov(x, rowvar=False).reshape(x.shape[1], -1)
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """The symmetric square root (D, D)."""
+    values, vectors = np.linalg.eigh(covariance)
+    return (vectors * np.sqrt(values.clip(0))) @ vectors.T
+
+
+NEIGHBOURS = 5
+ROWS = 512
+
+
+@dataclass(frozen=True)
+class Manifold:
+    """Values by sample, whose means are the four measures, for N real and M made samples.
+
+    precision (M,): 1 where a made sample lies in some real ball. recall (N,): 1 where a real
+    sample lies in some made ball. density (M,): real balls around a made sample, over K.
+    coverage (N,): 1 where a real sample's ball holds a made sample.
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    density: np.ndarray
+    coverage: np.ndarray
+
+
+def manifold(
+    real: np.ndarray, made: np.ndarray, k: int = NEIGHBOURS, quiet: bool = True
+) -> Manifold:
+    """The four measures of features real (N, D) and made (M, D), in Euclidean distance.
+
+    Memory is O(512 (N + M)). Raises NotMeasured where a set has no K + 1 samples.
+    """
+    from sklearn.metrics import pairwise_distances  # slow to import
+
+    if min(len(real), len(made)) <= k:
+        raise NotMeasured(
+            f"precision and recall with K = {k} were asked for of {len(real)} real and "
+            f"{len(made)} made samples: give at least {k + 1} of both"
+        )
+    real, made = (np.asarray(x, dtype=np.float64) for x in (real, made))
+    with bar("comparing neighbours", 2 * len(real) + len(made), quiet) as did:
+        of_real, of_made = _radii(real, k, did), _radii(made, k, did)
+        inside = np.zeros(len(made))
+        recall, coverage = [], []
+        for start in range(0, len(real), ROWS):
+            rows = slice(start, start + ROWS)
+            distances = pairwise_distances(real[rows], made)
+            within = distances < of_real[rows, None]
+            inside += within.sum(0)
+            recall.append((distances < of_made).any(1))
+            coverage.append(within.any(1))
+            did(len(distances))
+    return Manifold(inside > 0, np.concatenate(recall), inside / k, np.concatenate(coverage))
+
+
+def _radii(x: np.ndarray, k: int, did: Callable[[int], None]) -> np.ndarray:
+    """The distance (N,) of each row of x (N, D) to its K-th nearest other row."""
+    from sklearn.metrics import pairwise_distances
+
+    found = []
+    for start in range(0, len(x), ROWS):
+        distances = pairwise_distances(x[start : start + ROWS], x)
+        rows = np.arange(len(distances))
+        distances[rows, start + rows] = 0  # a row's distance to itself, but for rounding
+        found.append(np.partition(distances, k, axis=1)[:, k])
+        did(len(distances))
+    return np.concatenate(found)
+
+
+MOST_MADE = 10_000
+SAMPLERS: dict[str, str] = {
+    "prior": "the prior",
+    "gmm": "a mixture of 10 Gaussians fitted to codes",
+    "flow": "a neural spline flow fitted to codes",
+    "kde": "a kernel density fitted to codes",
+}
+"""Where codes are drawn from, in words."""
+
+
+def sample_quality(
+    run: Run, data: Data, *, seed: int = 0, quiet: bool = True, sampler: Sampler = "auto"
+) -> dict[str, Measure]:
+    """Frechet distance, precision, recall, density, coverage, class balance; for conditional
+    models the share of images that show the class asked for.
+
+    As many images are made as there are test images, at most 10,000, and compared with those, in
+    the features of a judge: a classifier trained on the labels of the run's data, whose accuracy
+    is told, and whose distances compare with no other data's.
+
+    sampler: where codes come from; auto is the prior where there is a q(z|x), else gmm.
+
+    Raises NotMeasured for data without labels, for images too small for a judge, and for fewer
+    than 6 test images.
+    """
+    _check(run, data)
+    sampler = resolved(run, sampler)
+    judge = train_judge(data, run.device, quiet=quiet)
+    real = subset(data.test, MOST_MADE, seed)
+    asked = labels(real)
+    assert asked is not None
+    made = made_images(run, data, len(real), asked, sampler=sampler, seed=seed, quiet=quiet)
+    features, votes = _seen(judge, made, run.device)
+    truth, _ = _seen(judge, real.images().numpy(), run.device)
+    source = f"{len(made):,} images drawn from {SAMPLERS[sampler]}, against as many test images"
+    found = {
+        "frechet": Measure(
+            frechet(truth, features),
+            f"squared Frechet distance of judge features: {source}",
+        ),
+        **_neighbours(manifold(truth, features, quiet=quiet)),
+        **_classes(run, votes, asked),
+        "judge_accuracy": Measure(
+            judge.accuracy["test"], "share of test images that the judge labels rightly"
+        ),
+    }
+    floor = _floor(judge, run, data, truth, seed)
+    return {**found, "frechet_of_training_images": floor} if floor else found
+
+
+def novelty(
+    run: Run, data: Data, *, seed: int = 0, quiet: bool = True, sampler: Sampler = "auto"
+) -> dict[str, Measure]:
+    """How far made images lie from the nearest training image, against how far test images lie.
+
+    Distances are Euclidean between pixels, of at most 2,000 images each to at most 50,000 of
+    training. A model whose images are averages comes nearer than test images without any copy.
+    """
+    test, train = subset(data.test, 2000, seed), subset(data.train, 50_000, seed)
+    sampler = resolved(run, sampler)
+    made = made_images(run, data, len(test), labels(test), sampler=sampler, seed=seed, quiet=quiet)
+    flat = [x.reshape(len(x), -1) for x in (made, test.images().numpy())]
+    with bar("looking for copies", len(train), quiet) as did:
+        near, usual = nearest(np.concatenate(flat), _chunks(train), did).reshape(2, -1)
+    low = float(np.quantile(usual, 0.01))
+    ratio = float(np.median(near) / max(np.median(usual), 1e-12))
+    about = f"of {len(made):,} images drawn from {SAMPLERS[sampler]}"
+    return {
+        "novelty": Measure(
+            ratio,
+            f"median pixel distance {about} to the nearest training image, over that of test "
+            "images: 1 is as new as those, 0 a copy",
+        ),
+        "copies": mean(
+            near < low,
+            f"share {about} that lie nearer to a training image than 99% of test images do",
+        ),
+    }
+
+
+def resolved(run: Run, sampler: Sampler) -> Sampler:
+    """The sampler that 'auto' stands for in this run. Raises UserError for an unknown one."""
+    if sampler != "auto" and sampler not in SAMPLERS:
+        raise unknown("sampler", sampler, ("auto", *SAMPLERS))
+    if sampler != "auto":
+        return sampler
+    return "prior" if variational(run) else "gmm"
+
+
+def made_images(
+    run: Run,
+    data: Data,
+    n: int,
+    asked: np.ndarray | None,
+    *,
+    sampler: Sampler = "prior",
+    seed: int = 0,
+    quiet: bool = True,
+) -> np.ndarray:
+    """n images (n, C, H, W): means of p(x|z) at codes drawn from a sampler.
+
+    asked: labels (n,), told to a conditional model alone; without them its classes or attributes
+    take turns.
+    """
+    codes = None
+    if sampler != "prior":
+        draw = DENSITIES[sampler](drawn(run, subset(data.train, MOST_MADE, seed)), seed, quiet)
+        codes = draw(n, seed).reshape(n, *run.model.latent)
+    told = None
+    if run.model.context:
+        told = turns(run.spec, n) if asked is None or run.spec.attributes else asked
+    seeds = np.random.SeedSequence(seed).generate_state(-(-n // CHUNK))
+    made = []
+    with bar("drawing images", n, quiet) as did:
+        for at, start in enumerate(range(0, n, CHUNK)):
+            size = min(CHUNK, n - start)
+            rows = slice(start, start + size)
+            label = None if told is None else told[rows]
+            if codes is None:
+                made.append(run.sample(size, label, seed=int(seeds[at])))
+            else:
+                made.append(run.decode(codes[rows], label))
+            did(size)
+    return np.concatenate(made)
+
+
+def nearest(x: np.ndarray, chunks: Iterator[np.ndarray], did: Callable[[int], None]) -> np.ndarray:
+    """The Euclidean distance of each x (N, D) to the nearest of all rows of the chunks: (N,)."""
+    from sklearn.metrics import pairwise_distances_argmin_min  # slow to import
+
+    found = np.full(len(x), np.inf)
+    for part in chunks:
+        found = np.minimum(found, pairwise_distances_argmin_min(x, part)[1])
+        did(len(part))
+    return found
+
+
+def _chunks(samples: Samples) -> Iterator[np.ndarray]:
+    for rows in torch.arange(len(samples)).split(CHUNK):
+        yield samples.images(rows).flatten(1).numpy()
+
+
+def _check(run: Run, data: Data) -> None:
+    if data.train.y is None or len(data.classes) < 2:
+        raise NotMeasured(
+            f"made images are compared in the features of a judge, which learns from labels, but "
+            f"data '{data.name}' have none: give labelled data"
+        )
+    if len(run.spec.shape) != 3 or min(run.spec.shape[1:]) < SMALLEST:
+        raise NotMeasured(
+            f"made images are compared in the features of a judge, which reads images of at "
+            f"least {SMALLEST} x {SMALLEST} pixels: give larger ones"
+        )
+
+
+@torch.no_grad()
+def _seen(judge: Judge, x: np.ndarray, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, D) and the classes (N,) that the judge sees in images (N, C, H, W)."""
+    parts = [part.to(device) for part in torch.from_numpy(x).split(CHUNK)]
+    features = torch.cat([judge.embed(part) for part in parts])
+    return features.cpu().numpy(), judge.network.head(features).argmax(1).cpu().numpy()
+
+
+def _neighbours(found: Manifold) -> dict[str, Measure]:
+    ball = f"ball, which reaches to the {NEIGHBOURS}th neighbour"
+    return {
+        "precision": mean(found.precision, f"share of made images in some real image's {ball}"),
+        "recall": mean(found.recall, f"share of real images in some made image's {ball}"),
+        "density": mean(
+            found.density, f"real balls around a made image, over {NEIGHBOURS}; 1 is usual"
+        ),
+        "coverage": mean(
+            found.coverage, f"share of real images with a made image in their {ball}"
+        ),
+    }
+
+
+def _classes(run: Run, votes: np.ndarray, asked: np.ndarray) -> dict[str, Measure]:
+    """Class balance by the judge's votes (N,) against labels of real images (N,)."""
+    count = max(int(votes.max()), int(asked.max())) + 1
+    share, wanted = (np.bincount(y, minlength=count) / len(y) for y in (votes, asked))
+    found = {
+        "class_distance": Measure(
+            float(np.abs(share - wanted).sum() / 2),
+            "half the sum over classes of differences between the shares of made images, as the "
+            "judge sees them, and of test images: 0 is the same balance, 1 no class in common",
+        )
+    }
+    if run.model.context and not run.spec.attributes:
+        about = "share of made images in which the judge sees the class that was asked for"
+        found["conditional_accuracy"] = mean(votes == asked, about)
+    return found
+
+
+def _floor(judge: Judge, run: Run, data: Data, truth: np.ndarray, seed: int) -> Measure | None:
+    """The Frechet distance of as many training images, where there are so many."""
+    if len(data.train) < len(truth):
+        return None
+    train = subset(data.train, len(truth), seed).images().numpy()
+    about = (
+        "the same for as many training images, which the judge has seen: about what is possible"
+    )
+    return Measure(frechet(truth, _seen(judge, train, run.device)[0]), about)

@@ -1,0 +1,61 @@
+"""One measured number, with what it means and how sure it is.
+
+Intervals by the bootstrap: how far a number would vary, had other samples been drawn.
+
+Reference: Efron, Tibshirani. An introduction to the bootstrap. Chapman & Hall, 1993, chapter 13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number.
+
+    unit: "nats", "bits a dimension", "" for a plain number. about: its definition, a sentence.
+    error: the standard error of the mean where the value is one; None where there is none.
+    interval: a 95% interval, where one was made (by bootstrap, say).
+    """
+
+    value: float
+    about: str
+    unit: str = ""
+    error: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+def mean(values: Sequence[float] | np.ndarray, about: str, unit: str = "") -> Measure:
+    """The mean of values (N,) with its standard error, for N > 1."""
+    x = np.asarray(values, dtype=np.float64)
+    error = float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else None
+    return Measure(float(x.mean()), about, unit, error)
+
+
+BOOTSTRAP_DRAWS = 1000
+LEVEL = 0.95
+
+
+def bootstrap(
+    statistic: Callable[..., np.ndarray], *sizes: int, draws: int = BOOTSTRAP_DRAWS, seed: int = 0
+) -> np.ndarray:
+    """The ends (2, ...) of the 95% percentile interval of a statistic.
+
+    Each group is drawn anew on its own, so that groups keep their sizes. What is drawn is how
+    often each sample counts: a statistic of sorted values need not sort them again.
+
+    statistic: from one array of counts (N,) a group, whole numbers that sum to N, to a number or
+        an array of them. sizes: N of each group.
+    """
+    random = np.random.default_rng(seed)
+    values = [statistic(*(_counts(random, n) for n in sizes)) for _ in range(draws)]
+    tail = (1 - LEVEL) / 2
+    return np.quantile(values, [tail, 1 - tail], axis=0)
+
+
+def _counts(random: np.random.Generator, n: int) -> np.ndarray:
+    return np.bincount(random.integers(n, size=n), minlength=n)

@@ -1,0 +1,113 @@
+"""Measures as people read them: numbers with as many digits as their error allows, and tables."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from zspace.analysis.measure import Measure
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def measure_text(measure: Measure) -> str:
+    """'−89.53 ± 0.21', '0.97 [0.95, 0.98]', '13', '0.04187': the value and how sure it is."""
+    if not math.isfinite(measure.value):
+        return "not finite"
+    if measure.interval is not None:
+        low, high = measure.interval
+        digits = decimals((high - low) / 2)
+        text = f"{fixed(measure.value, digits)} [{fixed(low, digits)}, {fixed(high, digits)}]"
+    elif measure.error:
+        digits = decimals(measure.error)
+        text = f"{fixed(measure.value, digits)} ± {fixed(measure.error, digits)}"
+    else:
+        text = number_text(measure.value)
+    return text
+
+
+def decimals(error: float) -> int:
+    """Digits after the point that show two of the error's own, at most 6."""
+    if not 0 < error < math.inf:
+        return 4
+    return min(6, max(0, 1 - math.floor(math.log10(error))))
+
+
+def fixed(value: float, digits: int) -> str:
+    """With a true minus sign, and none before a zero."""
+    text = f"{value:,.{digits}f}"
+    zero = not text.strip("-0.,")
+    return text.lstrip("-") if zero else text.replace("-", MINUS)
+
+
+def number_text(value: float) -> str:
+    """A number without an error: whole where it is, else four digits."""
+    text = f"{value:,.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:.4g}"
+    return text.replace("-", MINUS)
+
+
+def rows(measures: Mapping[str, Measure]) -> list[tuple[str, str, str, str]]:
+    """(name, value ± error, unit, about) of each measure; name_0, name_1, ... in one row."""
+    found, series = [], _series(measures)
+    for name, measure in measures.items():
+        many = series.get(name)
+        if many is None:
+            found.append((name, measure_text(measure), measure.unit, measure.about))
+        elif many[0] == name:
+            values = [measures[one].value for one in many]
+            least, most = number_text(round(min(values), 4)), number_text(round(max(values), 4))
+            found.append(
+                (
+                    f"{name} to {many[-1]}",
+                    f"{least} to {most}",
+                    measure.unit,
+                    "least and most of: " + measure.about,
+                )
+            )
+    return found
+
+
+def _series(names: Mapping[str, Measure]) -> dict[str, list[str]]:
+    """Each name of a series stem_0, stem_1, ... without a gap -> the whole series."""
+    stems: dict[str, list[str]] = {}
+    for name in names:
+        matched = re.fullmatch(r"(.+)_(\d+)", name)
+        if matched and int(matched[2]) == len(stems.get(matched[1], [])):
+            stems.setdefault(matched[1], []).append(name)
+    return {name: names for names in stems.values() if len(names) > 1 for name in names}
+
+
+def print_sections(
+    title: str,
+    measured: Mapping[str, Mapping[str, Measure]],
+    missing: Mapping[str, str],
+    warnings: list[str],
+    console: Console,
+) -> None:
+    """One table of all sections, and below it what was not measured and why."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("value", justify="right")
+    table.add_column("unit")
+    if console.width >= 120:
+        table.add_column("what it is", style="dim")
+    for section, measures in measured.items():
+        table.add_row(f"[bold]{section}[/]")
+        for name, *cells in rows(measures):
+            table.add_row(f"  {name}", *_escaped(cells)[: len(table.columns) - 1])
+        table.add_row()
+    console.print(table)
+    for section, reason in missing.items():
+        console.print(f"{section} was not measured: {reason}", markup=False)
+    for text in warnings:
+        console.print(f"warning: {text}", markup=False, style="yellow")
+
+
+def _escaped(cells: list[str]) -> list[str]:
+    from rich.markup import escape
+
+    return [escape(cell) for cell in cells]

@@ -1,0 +1,197 @@
+"""Images that a model makes: decoded test images and decoded draws of the prior.
+
+The images that a model expected least, and where in them it went wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zspace.analysis.anomaly import squared_error
+from zspace.analysis.trained import evenly, once, open_data, over
+from zspace.data.dataset import Data, Samples
+from zspace.data.kinds.image import image_quality
+from zspace.data.spec import Batch
+from zspace.models.adversarial import GeneratorLoss
+from zspace.models.flow import Model
+from zspace.models.perceptual import Perceptual
+from zspace.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images x (N, C, H, W), what the model makes of them, and their labels y (N,) or None."""
+
+    x: np.ndarray
+    decoded: np.ndarray
+    y: np.ndarray | None
+
+
+def reconstructions(
+    run: Run, n: int = 10, data: str | Data | None = None, data_dir: Path | None = None
+) -> Pairs:
+    """n test images, spread evenly over the classes where there are some, and their decodings.
+
+    data: another source, or data that are loaded already.
+    """
+    test = (data if isinstance(data, Data) else open_data(run, data, data_dir)).test
+    i = evenly(test, n)
+    x, y = test.images(i).numpy(), test.labels(i)
+    decoded = run.reconstruct(x, test.conditions(i) if run.model.context else None)
+    return Pairs(x, decoded, None if y is None else y.numpy())
+
+
+def sample_rows(
+    run: Run, columns: int = 10, seed: int = 0, rows: int = 4
+) -> tuple[list[np.ndarray], list[str]]:
+    """Rows of samples and their names: a class a row, or an attribute, the same z down each
+    column; or plain.
+    """
+    if not run.model.context:
+        x = run.sample(rows * columns, seed=seed)
+        return list(x.reshape(rows, columns, *x.shape[1:])), [""] * rows
+    names = list(run.spec.classes or run.spec.attributes)[:10]
+    return [run.sample(columns, label=name, seed=seed) for name in names], names
+
+
+@dataclass(frozen=True)
+class Surprises:
+    """Images x (N, C, H, W), decoded from their mean codes, and maps (N, H, W) of the squared
+    error, summed over channels; the highest error first.
+
+    error (N,): the sum of each map. usual: the mean error of all images that were looked at, of
+    which there were `images`. i (N,): positions among them, split after
+    split.
+    """
+
+    x: np.ndarray
+    decoded: np.ndarray
+    maps: np.ndarray
+    error: np.ndarray
+    usual: float
+    images: int
+    i: np.ndarray
+
+
+def surprises(run: Run, *splits: Samples, n: int = 10) -> Surprises:
+    """The n samples of one split or several with the highest reconstruction error."""
+
+    def errors(batch: Batch) -> np.ndarray:
+        return squared_error(run, batch).flatten(1).sum(1).cpu().numpy()
+
+    of_splits = [np.concatenate(over(run, samples, errors)) for samples in splits]
+    error = np.concatenate(of_splits)
+    i = np.argsort(-error, kind="stable")[:n]
+    ends = np.cumsum([0, *map(len, of_splits)])
+    shown = []
+    for samples, start, end in zip(splits, ends, ends[1:], strict=False):
+        rows = torch.from_numpy(i[(start <= i) & (i < end)] - start)
+        if len(rows):
+            shown.append(_looked(run, replace(samples, index=samples.index[rows])))
+    x, decoded, maps = (np.concatenate(part) for part in zip(*shown, strict=True))
+    order = np.argsort(-maps.sum((1, 2)), kind="stable")
+    return Surprises(
+        x[order], decoded[order], maps[order], error[i], float(error.mean()), len(error), i
+    )
+
+
+def _looked(run: Run, samples: Samples) -> tuple[np.ndarray, ...]:
+    """Images, what they are decoded to, and the maps of their errors."""
+
+    def looked(batch: Batch) -> tuple[np.ndarray, ...]:
+        z = run.model.encode(batch.x, batch.c)
+        shown = batch.x, run.model.decode(z, batch.c).mean, squared_error(run, batch)
+        return tuple(part.cpu().numpy() for part in shown)
+
+    parts = over(run, samples, looked)
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+@once
+def least_expected(run: Run, data: Data | None = None, n: int = 10) -> Surprises:
+    """The test images with the highest reconstruction error."""
+    return surprises(run, (data or run.data()).test, n=n)
+
+
+@once
+def per_sample_terms(
+    run: Run, split: str = "test", data: Data | None = None
+) -> dict[str, np.ndarray]:
+    """Each term of the run's objective for every sample of a split: name -> (N,).
+
+    Their means are the numbers in `run.result`. Left out are terms that are statistics of a batch,
+    and those that look through another network, which a run does not keep.
+    data: the run's data where they are loaded already.
+    """
+    objective = run.recipe.players[0].objective
+    own = [term for term in objective.terms if not isinstance(term, GeneratorLoss | Perceptual)]
+
+    def terms(batch: Batch) -> dict[str, np.ndarray]:
+        p = run.model(batch.x, batch.c, objective.samples)
+        values = {name: value for term in own for name, value in term(p).items()}
+        return {name: value.cpu().numpy() for name, value in values.items() if value.dim()}
+
+    parts = over(run, getattr(data or run.data(), split), terms)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def error_name(run: Run) -> str:
+    """The term that measures reconstruction: squared error where there is one."""
+    terms = run.result["test"]
+    return next((name for name in ("mse", "bce", "nll") if name in terms), next(iter(terms)))
+
+
+def epochs_with_quality(run: Run) -> list[dict[str, Any]]:
+    """The epochs after which MSE, SSIM and PSNR were measured; none of a run of an old version.
+
+    Each is a line of `run.metrics`, with "quality": split -> measure -> mean over images.
+    """
+    return [line for line in run.metrics if line.get("quality")]
+
+
+def per_class(values: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
+    """The mean of values (N,) over each class of labels y (N,): (classes,), nan where empty."""
+    counts = np.bincount(y, minlength=classes)
+    sums = np.bincount(y, weights=values, minlength=classes)
+    return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+
+
+WATCHED = 1000
+"""Images that are measured after every epoch, at most."""
+
+
+@torch.no_grad()
+def reconstruction_quality(
+    model: Model, batches: Iterable[Batch], most: int = WATCHED
+) -> dict[str, float]:
+    """Means of those measures over the first `most` images and their reconstructions.
+
+    A reconstruction is the mean of p(x|z) at the code `encode` gives: nothing is drawn, the model
+    is in eval mode meanwhile, and no generator moves. Numbers are read from the device once, at
+    the end. Samples that are no images (C, H, W) have no such measures: the result is empty.
+    """
+    training, total, count = model.training, dict[str, Tensor](), 0
+    model.eval()
+    try:
+        for batch in batches:
+            if batch.x.dim() != 4 or count >= most:
+                break
+            x = batch.x[: most - count]
+            c = None if batch.c is None else batch.c[: len(x)]
+            values = image_quality(x, model.decode(model.encode(x, c), c).mean)
+            for name, value in values.items():
+                total[name] = total.get(name, 0) + value.sum(dtype=torch.float64)
+            count += len(x)
+    finally:
+        model.train(training)
+    if not total:
+        return {}
+    means = torch.stack(list(total.values())) / count
+    return dict(zip(total, means.tolist(), strict=True))

@@ -1,0 +1,101 @@
+"""The command line: thin. Flags come from signatures; heavy imports wait until they are needed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes
+from tyro.extras import subcommand_cli_from_dict
+
+from zspace._version import __version__
+from zspace.cli.commands import COMMANDS
+from zspace.system.errors import UserError, unknown
+
+TOGETHER = ("train", "resume", "repeat")
+ABOUT = "Build, train, compare and explore autoencoders from parts."
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Exit codes: 0, 2 for a user's error, 1 for ours."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    # By default OpenMP's threads wait for each other at full speed for milliseconds, which costs
+    # nothing on an idle machine and slows a busy one many times over. Torch's import reads this.
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    warnings.formatwarning = _one_line  # type: ignore[assignment] # it reads one argument
+    try:
+        code = _main(args)
+        sys.stdout.flush()
+    except UserError as error:
+        if _first_says(error):
+            time.sleep(3)  # torchrun ends all processes with the first that ends: it must speak
+        else:
+            print(f"zspace: {error}", file=sys.stderr)
+        return _left(error)
+    except KeyboardInterrupt:
+        print("zspace: stopped before there was anything to save", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader, head say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _first_says(error: UserError) -> bool:
+    """Whether this is one of several processes, and the first of them says what is wrong."""
+    if os.environ.get("RANK", "0") == "0":
+        return False
+    from zspace.system.distributed import RankError
+
+    return not isinstance(error, RankError)
+
+
+def _left(error: UserError) -> int:
+    """The exit code of a user's error; at once, where another process of this one is gone."""
+    if os.environ.get("RANK"):
+        from zspace.system import distributed
+
+        if isinstance(error, distributed.RankLost):
+            distributed.leave_at_once(2)
+    return 2
+
+
+def _one_line(message: Warning | str, *_: object) -> str:
+    """A warning as the user should see it: the sentence, without the line of code."""
+    return f"zspace: {message}\n"
+
+
+def _main(args: list[str]) -> int:
+    if args[:1] == ["--version"]:
+        print(f"zspace {__version__}")
+        return 0
+    commands = dict(COMMANDS)
+    if args and not args[0].startswith("-") and args[0] not in commands:
+        raise unknown("command", args[0], commands)
+    if os.environ.get("WORLD_SIZE", "1") != "1" and args[:1] and args[0] not in TOGETHER:
+        raise UserError(
+            f"'zspace {args[0]}' was started as {os.environ['WORLD_SIZE']} processes "
+            f"(WORLD_SIZE), but only {', '.join(TOGETHER)} work together: start it without "
+            "torchrun"
+        )
+    if args[:1] == ["train"]:
+        from zspace.cli.recipe_command import (
+            train_command,  # imports torch: only when it is wanted
+        )
+
+        commands["train"] = train_command(args[1:])
+    subcommand_cli_from_dict(
+        commands,
+        prog="zspace",
+        description=ABOUT,
+        args=args or ["--help"],
+        config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,157 @@
+"""What the commands write and print: samples, reconstructions, codes, lists."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+
+from zspace.analysis import reconstruction, trained
+from zspace.data.conditions import attribute_columns, class_numbers, turns
+from zspace.data.loading import describe, sources
+from zspace.models import recipes
+from zspace.runs.run import Run
+from zspace.system import files, pixels
+from zspace.system.errors import UserError
+
+
+class Screen(Console):
+    """Standard output; a reader that has seen enough, head say, is no error of ours."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def sample(run: Run, *, n: int, label: str | None, seed: int, out: Path) -> Path:
+    """Write n samples as one sheet (.png), arrays (.npz) or a folder of PNG files."""
+    y = _label(run, label)
+    x = run.sample(n, label=y, seed=seed)
+    if out.suffix == ".png":
+        pixels.save_png(_ready(out), pixels.tile(x, min(n, 10)), least=600)
+    elif out.suffix == ".npz":
+        arrays = {"x": x}
+        if run.model.context:
+            told = turns(run.spec, n) if y is None else _told(run, y)
+            arrays["y"] = np.broadcast_to(told, (n, *told.shape[1:]))
+        save_npz(out, arrays)
+    elif out.suffix:
+        raise UserError(f"cannot write '{out}': use FILE.png, FILE.npz or a folder")
+    else:
+        if out.is_dir() and any(out.glob("*.png")):
+            raise UserError(f"'{out}' holds pictures already: choose another folder")
+        with files.explained(out):
+            out.mkdir(parents=True, exist_ok=True)
+        for i, image in enumerate(x):
+            pixels.save_png(out / f"{i:05d}.png", pixels.tile(image[None], 1, gap=0))
+    return out
+
+
+def _label(run: Run, label: str | None) -> int | str | None:
+    """A label from the command line: the name of a class, or else its number."""
+    number = label is not None and re.fullmatch(r"-?\d{1,9}", label, re.ASCII)
+    return int(label or 0) if number and label not in run.spec.classes else label
+
+
+def _told(run: Run, label: int | str) -> np.ndarray:
+    """What the model is told: the label (1,), or the attributes (1, A)."""
+    if run.spec.attributes:
+        return attribute_columns(label, run.spec.attributes).numpy()
+    return class_numbers(label, run.spec.classes).numpy()
+
+
+def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, out: Path) -> Path:
+    """Write n test images above their decodings as one sheet."""
+    if n < 1:
+        raise UserError(f"n is {n}: ask for at least 1 image")
+    pairs = reconstruction.reconstructions(run, n, data, data_dir)
+    columns = min(10, len(pairs.x))
+    rows = []
+    for start in range(0, len(pairs.x), columns):
+        for images_of in (pairs.x, pairs.decoded):
+            part = images_of[start : start + columns]
+            rows.append(np.pad(part, [(0, columns - len(part))] + [(0, 0)] * 3, constant_values=1))
+    pixels.save_png(_ready(out), pixels.tile(np.concatenate(rows), columns), least=600)
+    return out
+
+
+def embed(run: Run, *, data: str | None, data_dir: Path | None, out: Path) -> Path:
+    """Write codes of every image, its label or attributes, split and row: z, y, split, index."""
+    if out.suffix != ".npz":
+        raise UserError(f"cannot write '{out}': codes go into an .npz file (-o z.npz)")
+    source = trained.open_data(run, data, data_dir, quiet=False)
+    parts: dict[str, list[np.ndarray]] = {"z": [], "split": [], "index": [], "y": []}
+    for split in ("train", "validation", "test"):
+        samples = getattr(source, split)
+        for i in torch.arange(len(samples)).split(1024):
+            y = samples.conditions(i)
+            codes = run.encode(samples.images(i), y if run.model.context else None)
+            parts["z"].append(codes.numpy())
+            parts["split"].append(np.full(len(i), split))
+            parts["index"].append(samples.index[i].numpy())
+            if y is not None:
+                parts["y"].append(y.numpy())
+    save_npz(out, {name: np.concatenate(values) for name, values in parts.items() if values})
+    return out
+
+
+def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays as a compressed .npz, whole or not at all."""
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    files.write(_ready(path), content.getvalue())
+
+
+def _ready(path: Path) -> Path:
+    """The path, with its folder made."""
+    with files.explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def list_recipes() -> None:
+    """Print every recipe with its sentence and reference."""
+    console = Screen(highlight=False)
+    for name in recipes.RECIPES:
+        sentence, _, reference = recipes.about(name).partition("\n\n")
+        console.print(f"[bold]{name.replace('_', '-')}[/bold]  {' '.join(sentence.split())}")
+        console.print(Padding(f"[dim]{' '.join(reference.split())}[/dim]", (0, 0, 0, 4)))
+
+
+def list_data(data_dir: Path | None) -> None:
+    """Print the data sets known by name."""
+    table = Table("name", "what", "licence", "here", box=None, header_style="bold")
+    for name, what, licence, here in sources(data_dir):
+        table.add_row(name, what, licence, "yes" if here else "no")
+    Screen().print(table)
+    print(
+        "A folder of images, an .npz or an .npy file are data too: --data PATH; so is an image "
+        'set of the Hugging Face hub: --data hf:NAME (pip install "zspace[hf]").'
+    )
+
+
+def _plainly(value: object) -> str:
+    """A fact as a person reads it: lists by commas, tables by lines."""
+    if isinstance(value, dict):
+        return "\n".join(f"{key}  {_plainly(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "not here" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def describe_data(name: str, data_dir: Path | None) -> None:
+    """Print the facts of one data set."""
+    if not name:
+        raise UserError("data info needs a name: 'zspace data info mnist', for example")
+    table = Table(box=None, show_header=False)
+    facts = describe(name, data_dir=data_dir)
+    for key, value in facts.items():
+        if value in ({}, [], ()):
+            continue
+        table.add_row(f"[bold]{key}[/bold]", _plainly(value))
+    Screen().print(table)

@@ -1,0 +1,1 @@
+"""Readers: from files in the usual formats to arrays."""

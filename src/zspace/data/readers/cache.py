@@ -1,0 +1,234 @@
+"""Decoded images on disk: an image folder that does not fit the memory is decoded once.
+
+<cache>/images/<name>-<key>/
+    facts.json                         a digest of what the originals were; shape; who was left out
+    train.npy validation.npy test.npy  (N, C, H, W) uint8, read as memory maps
+
+The key is of the folder's place and of how its images are wanted. The cache is used again only
+where every original has the name, the size and the time that it had; else it is made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pooch
+import torch
+from numpy.lib import format as npy
+from torch import Tensor
+
+from zspace.data.readers.images import Files, ReadOptions, Source, stream
+from zspace.system.errors import UserError
+
+FORMAT = 1
+_PART = ".part"
+_ABANDONED = 3600.0  # seconds
+
+Shape = tuple[int, int, int]
+Decode = Callable[[Source], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Images (N, C, H, W) of one split in the cache; see `zspace.data.dataset.Lazy`.
+
+    originals: their names and sizes, a line each.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    originals: bytes
+
+    def read(self, rows: Tensor) -> Tensor:
+        # Opened for each batch: a memory map would travel to a worker as a full copy.
+        return torch.from_numpy(np.load(self.path, mmap_mode="r")[rows.numpy()])
+
+    def identity(self) -> Iterator[bytes]:
+        yield self.originals
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a cache holds: the files and the images of each split, and the files left out."""
+
+    splits: dict[str, tuple[Files, Decoded]]
+    bad: list[str]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(math.prod(images.shape) for _, images in self.splits.values())
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The place in the cache of the images of one folder, as one wish has them.
+
+    root: the folder, absolute, or whatever else names the data. splits: their files.
+    """
+
+    root: Path
+    splits: Mapping[str, Files]
+    options: ReadOptions
+
+    @property
+    def folder(self) -> Path:
+        options = (self.options.size, self.options.channels, self.options.crop)
+        key = hashlib.sha256(
+            repr((FORMAT, str(self.root.absolute()), options)).encode()
+        ).hexdigest()
+        return Path(pooch.os_cache("zspace")) / "images" / f"{self.root.name}-{key[:16]}"
+
+    @cached_property
+    def originals(self) -> dict[str, list[tuple[str, int, int]]]:
+        """Name, size in bytes and time of the last change of every original, by split."""
+        start = len(str(self.root)) + 1
+        return {
+            split: [_state(source, start) for source in files.paths]
+            for split, files in self.splits.items()
+        }
+
+    def digest(self) -> str:
+        """SHA-256 over those."""
+        lines = (
+            f"{split}/{name}/{size}/{changed}\n"
+            for split, files in self.originals.items()
+            for name, size, changed in files
+        )
+        return hashlib.sha256(os.fsencode("".join(lines))).hexdigest()
+
+    def find(self) -> Kept | None:
+        """What is there, or None where that is nothing, torn, or of other originals.
+
+        Raises UserError where files had been left out and that is no longer wanted.
+        """
+        try:
+            facts = json.loads((self.folder / "facts.json").read_text())
+            if facts["format"] != FORMAT or facts["digest"] != self.digest():
+                return None
+            kept = self._kept(facts)
+            for _, images in kept.splits.values():
+                if np.load(images.path, mmap_mode="r").shape != images.shape:
+                    return None
+        except (OSError, ValueError, KeyError, TypeError, EOFError):
+            return None
+        if kept.bad and not self.options.skip_bad:
+            raise UserError(kept.bad[0])
+        return kept
+
+    def make(self, shape: Shape, decode: Decode) -> Kept:
+        """Decode every image into the cache, (C, H, W) of ``shape`` each.
+
+        Raises UserError naming a bad file unless they are skipped, and where the disk is full.
+        """
+        folder = self.folder
+        with self._explained(shape):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(folder.parent)
+            part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=folder.name, suffix=_PART))
+            try:
+                facts = {"format": FORMAT, "digest": self.digest()}
+                facts |= self._fill(part, shape, decode)
+                (part / "facts.json").write_text(json.dumps(facts))
+                if self.find() is None:  # else another process was quicker, and reads its own
+                    shutil.rmtree(folder, ignore_errors=True)
+                    part.rename(folder)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+            return self._kept(facts)
+
+    def _fill(self, part: Path, shape: Shape, decode: Decode) -> dict[str, Any]:
+        """Write the images of every split; what facts.json says of them."""
+        bad: list[str] = []
+        left_out: dict[str, list[int]] = {}
+        for split, files in self.splits.items():
+            left_out[split] = []
+            with (part / f"{split}.npy").open("wb") as file:
+                _header(file, (len(files), *shape))
+                found = stream(
+                    "Decoding", files.paths, lambda _, s: decode(s), self.options, math.prod(shape)
+                )
+                for i, image in enumerate(found):
+                    if isinstance(image, UserError):
+                        bad.append(str(image))
+                        left_out[split].append(i)
+                    else:
+                        file.write(image.tobytes())
+                _header(file, (len(files) - len(left_out[split]), *shape))
+                file.flush()
+                os.fsync(file.fileno())
+        return {"shape": shape, "left_out": left_out, "bad": bad}
+
+    def _kept(self, facts: Mapping[str, Any]) -> Kept:
+        splits = {}
+        for split, files in self.splits.items():
+            left_out = set(facts["left_out"][split])
+            rows = [i for i in range(len(files)) if i not in left_out]
+            lines = [f"{name}/{size}\n" for name, size, _ in self.originals[split]]
+            originals = os.fsencode("".join(sorted(lines[i] for i in rows)))
+            path, shape = self.folder / f"{split}.npy", (len(rows), *facts["shape"])
+            splits[split] = files.keep(rows), Decoded(path.absolute(), shape, originals)
+        return Kept(splits, facts["bad"])
+
+    @contextlib.contextmanager
+    def _explained(self, shape: Shape) -> Iterator[None]:
+        """Turns what the disk refuses into a UserError; too little room is seen at once."""
+        wanted = math.prod(shape) * sum(map(len, self.splits.values()))
+        where = Path(pooch.os_cache("zspace"))
+        remedy = "make room there, or give a smaller --size"
+        try:
+            there = next(path for path in (where, *where.parents) if path.exists())
+            free = shutil.disk_usage(there).free
+            if free < wanted:
+                raise UserError(
+                    f"the decoded images of '{self.root}' take {wanted / 1e9:.3g} GB, but the "
+                    f"cache folder '{where}' has {free / 1e9:.3g} GB free: {remedy}"
+                )
+            yield
+        except OSError as error:
+            raise UserError(
+                f"the decoded images of '{self.root}', {wanted / 1e9:.3g} GB, cannot be kept in "
+                f"'{where}': {error.strerror or error}; {remedy}"
+            ) from error
+
+
+def _header(file: Any, shape: tuple[int, ...]) -> None:
+    """Write the header of an .npy; numpy leaves room in it for the first axis to change."""
+    file.seek(0)
+    npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    file.seek(0, os.SEEK_END)
+
+
+def _state(source: Source, start: int) -> tuple[str, int, int]:
+    """Its name, from a position of its path on; its size; its time in nanoseconds, 0 for none."""
+    if not isinstance(source, Path):
+        return str(source), source.size, 0
+    name = str(source)[start:].replace(os.sep, "/")
+    try:
+        found = source.stat()
+    except OSError:  # a list names it, but it is not there: reading it will say so
+        return name, -1, 0
+    return name, found.st_size, found.st_mtime_ns
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what a crash has left half-written and nobody has written to for an hour."""
+    for part in folder.glob(f"*{_PART}"):
+        with contextlib.suppress(OSError):
+            if (
+                time.time() - max(path.stat().st_mtime for path in (part, *part.iterdir()))
+                > _ABANDONED
+            ):
+                shutil.rmtree(part)

@@ -1,0 +1,263 @@
+"""Which files of a folder are samples, of which split and which class.
+
+    cats/*.png                                     images without labels
+    pets/cat/*.jpg  pets/dog/*.jpg                 classes, in the order of their sorted names
+    pets/train/...  pets/val/...  pets/test/...    splits, each laid out as one of the above
+
+Sub-folders are splits if one is called train and all are called train, val, valid, validation or
+test; a split that is missing is cut from train. Below a class, folders may nest. Hidden files and
+other kinds of file are ignored, and so are sub-folders without images.
+
+Images that fit the memory budget are decoded into memory; others once into a cache on disk, from
+which batches are read: see `zspace.data.readers.cache`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zspace.data.dataset import Data, Part, Storage, assemble
+from zspace.data.readers import images
+from zspace.data.readers.cache import Cache, Shape
+from zspace.data.readers.images import SUFFIXES, Files, ReadOptions, Source, each
+from zspace.system.errors import UserError
+
+ARCHIVES = frozenset({".tar", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
+SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(
+    ("val", "valid", "validation"), "validation"
+)
+
+
+def find_files(root: Path) -> dict[str, Files]:
+    """The files of "train" and, where the folder has them, of "validation" and "test".
+
+    Raises UserError for a folder without images, for images both beside and inside class folders,
+    and for splits that disagree about classes.
+    """
+    folders = [path for path in _visible(root) if path.is_dir()]
+    names = {path.name.lower() for path in folders}
+    if "train" not in names or not names <= SPLITS.keys():
+        return {"train": _files_in(root)}
+    splits: dict[str, Files] = {}
+    for folder in folders:
+        split = SPLITS[folder.name.lower()]
+        if split in splits:
+            raise UserError(f"'{root}' has two folders for the {split} split; merge them")
+        splits[split] = _files_in(folder)
+    _check_classes(root, splits)
+    return splits
+
+
+def classes(train: Files) -> tuple[str, ...]:
+    """The names of the labels 0, 1, ...; empty where there are none."""
+    return () if train.names is None else tuple(sorted(set(train.names)))
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _image_paths(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
+
+
+def _files_in(folder: Path) -> Files:
+    loose = _image_paths(_visible(folder))
+    groups = {path.name: _below(path) for path in _visible(folder) if _is_group(path)}
+    groups = {name: paths for name, paths in groups.items() if paths}
+    if loose and groups:
+        raise UserError(
+            f"'{folder}' holds images ('{loose[0].name}') beside class folders "
+            f"('{next(iter(groups))}'); put every image into a class folder, or none"
+        )
+    if loose:
+        return Files(tuple(loose))
+    if not groups:
+        raise UserError(_nothing(folder))
+    pairs = [(path, name) for name, paths in groups.items() for path in paths]
+    return Files(tuple(path for path, _ in pairs), tuple(name for _, name in pairs))
+
+
+def _is_group(path: Path) -> bool:
+    """Whether it is a class folder. Raises UserError for a link that leads back, and a wild name.
+
+    A link to a folder elsewhere is one; below it, links are not followed.
+    """
+    if not path.is_dir():
+        return False
+    if path.is_symlink() and path.resolve() in (here := path.parent.resolve(), *here.parents):
+        raise UserError(f"'{path}' is a link to a folder that holds it; remove the link")
+    if not path.name.isprintable():
+        raise UserError(f"folder {str(path)!r} has a name that cannot be shown; rename it")
+    return True
+
+
+def _below(folder: Path) -> list[Path]:
+    """All images of a class folder and the folders in it."""
+    found: list[Path] = []
+    for here, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += _image_paths(Path(here, name) for name in files if not name.startswith("."))
+    return sorted(found)
+
+
+def _nothing(folder: Path) -> str:
+    kinds = ", ".join(sorted(SUFFIXES))
+    archive = next((p.name for p in _visible(folder) if p.suffix.lower() in ARCHIVES), None)
+    remedy = f"; unpack '{archive}' first" if archive else ""
+    return f"folder '{folder}' holds no images ({kinds}){remedy}"
+
+
+def _check_classes(root: Path, splits: dict[str, Files]) -> None:
+    known = set(splits["train"].names or ())
+    for split, files in splits.items():
+        if (files.names is None) != (splits["train"].names is None):
+            raise UserError(
+                f"in '{root}', either train or {split} has class folders, but not both; lay them "
+                "out alike"
+            )
+        for name in sorted(set(files.names or ()) - known):
+            raise UserError(f"class '{name}' of '{root}' is in {split} but not in train")
+
+
+Looks = dict[str, list[images.Look]]
+
+
+def load_folder(root: Path, options: ReadOptions) -> Data:
+    """The images of a folder.
+
+    Without a size all images must agree in height and width. Colour and grey images together are
+    all made RGB, unless ``channels`` says otherwise. With ``skip_bad``, unreadable files are left
+    out, counted in `Data.skipped` and warned of once.
+
+    Raises UserError naming the file or files at fault.
+    """
+    splits = find_files(root)
+    parts, bad = gather(root, splits, options, classes(splits["train"]))
+    return assemble(
+        root.resolve().name,
+        parts["train"],
+        validation=parts.get("validation"),
+        test=parts.get("test"),
+        classes=classes(splits["train"]),
+        provenance=f"The folder of images {root.resolve().name}.",
+        skipped=bad,
+    )
+
+
+def gather(
+    root: Path, splits: Mapping[str, Files], options: ReadOptions, classes: tuple[str, ...]
+) -> tuple[dict[str, Part], int]:
+    """The images of every split, in memory or on disk, and how many files were left out.
+
+    root: where the files lie, or what else names them. classes: names of the labels 0, 1, ...
+    Raises UserError as `load_folder` does.
+    """
+    stored, bad = _stored(root.absolute(), splits, options)
+    if bad:
+        text = f"{len(bad)} unreadable files of '{root}' are left out; the first: {bad[0]}"
+        warnings.warn(text, UserWarning, stacklevel=4)
+    parts = {
+        split: Part(x, _labels(files, classes), _attributes(files))
+        for split, (files, x) in stored.items()
+    }
+    return parts, len(bad)
+
+
+def _stored(
+    root: Path, splits: Mapping[str, Files], options: ReadOptions
+) -> tuple[Mapping[str, tuple[Files, Storage]], list[str]]:
+    """The images of each split with the files that could be read, and the errors of the others."""
+    # Absolute, so that a worker, or a caller that changes folder, still finds them.
+    splits = {split: files.absolute() for split, files in splits.items()}
+    cache = Cache(root, splits, options)
+    kept = cache.find()
+    if kept is None or kept.nbytes <= options.memory:
+        readable, looks, bad = _survey(splits, options)
+        shape = _shape(readable, looks, options)
+        if math.prod(shape) * sum(map(len, readable.values())) <= options.memory:
+            return _decoded(readable, shape, options, bad), bad
+        kept = cache.make(shape, partial(_decoded_image, shape=shape, options=options))
+    return kept.splits, kept.bad
+
+
+def _survey(
+    splits: Mapping[str, Files], options: ReadOptions
+) -> tuple[dict[str, Files], Looks, list[str]]:
+    """The files whose headers can be read, what these say, and the errors of the others."""
+    kept, looks, bad = {}, {}, []
+    for split, files in splits.items():
+        outcome = each("Looking at", files.paths, lambda i, path: images.look(path), options)
+        kept[split], looks[split] = files.keep(outcome.positions), outcome.results
+        bad += outcome.bad
+    if not kept["train"]:
+        raise UserError(f"no image can be read; the first error: {bad[0]}")
+    return kept, looks, bad
+
+
+def _shape(splits: Mapping[str, Files], looks: Looks, options: ReadOptions) -> Shape:
+    """(C, H, W) of every image of the data set, as it will be read."""
+    paths = [path for files in splits.values() for path in files.paths]
+    every = [look for found in looks.values() for look in found]
+    channels = options.channels or (1 if all(look.grey for look in every) else 3)
+    if options.size is not None:
+        return channels, options.size, options.size
+    first = every[0]
+    for path, look in zip(paths, every, strict=True):
+        if (look.height, look.width) != (first.height, first.width):
+            raise UserError(
+                f"images differ in size: '{paths[0]}' is {first.width} x {first.height}, '{path}' "
+                f"is {look.width} x {look.height}; give --size to resize and crop them all"
+            )
+    return channels, first.height, first.width
+
+
+def _decoded(
+    splits: Mapping[str, Files], shape: Shape, options: ReadOptions, bad: list[str]
+) -> dict[str, tuple[Files, Storage]]:
+    """The images in memory; errors of bad ones are added to ``bad``."""
+    stored: dict[str, tuple[Files, Storage]] = {}
+    for split, files in splits.items():
+        x = torch.empty((len(files), *shape), dtype=torch.uint8)
+        array = x.numpy()
+
+        def work(i: int, source: Source, array: np.ndarray = array) -> None:
+            array[i] = _decoded_image(source, shape, options)
+
+        outcome = each("Decoding", files.paths, work, options)
+        if outcome.bad:
+            x = x[torch.tensor(outcome.positions, dtype=torch.int64)]
+        stored[split] = files.keep(outcome.positions), x
+        bad += outcome.bad
+    return stored
+
+
+def _decoded_image(source: Source, shape: Shape, options: ReadOptions) -> np.ndarray:
+    """The image (C, H, W), held to the shape that was found when the folder was looked over."""
+    image = images.decode(source, shape[0], options.size, options.crop)
+    if image.shape != shape:
+        raise UserError(
+            f"image '{source}' is {image.shape[2]} x {image.shape[1]} instead of {shape[2]} x "
+            f"{shape[1]}; it has changed, or is turned by data behind the image; give --size"
+        )
+    return image
+
+
+def _labels(files: Files, classes: tuple[str, ...]) -> Tensor | None:
+    if files.names is None:
+        return None
+    number = {name: i for i, name in enumerate(classes)}
+    return torch.tensor([number[name] for name in files.names], dtype=torch.int64)
+
+
+def _attributes(files: Files) -> Tensor | None:
+    return None if files.attributes is None else torch.from_numpy(files.attributes)

@@ -1,0 +1,382 @@
+"""One image file to an array: every mode that Pillow reads becomes 8-bit grey or RGB.
+
+Transparency is laid over white, EXIF orientation is applied, 16-bit grey is scaled to 8, and an
+animation gives its first frame. A crop P keeps the centre P x P at most. After it, a size S
+resizes the shorter side to S (Lanczos, antialiased) and crops the centre S x S.
+
+A header is a claim, held against limits before a pixel is decoded. An image takes about 12 bytes
+a pixel while it is decoded, so that one at the limit stays below 512 MB; all threads together have
+no more than `MOST_PIXELS` in work.
+
+One pass over many image files: threads do the work, and results come in order.
+
+Pillow's decoders let other threads run, so threads are enough; processes would copy the pixels.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Generic, Protocol, TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from zspace.system.bars import bar
+from zspace.system.errors import UserError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+"""What content may be, whatever the name says: Pillow would hand EPS to an interpreter."""
+
+MOST_PIXELS = 40_000_000
+MOST_BYTES = 1 << 28
+MOST_SCANS = 200
+"""Passes of a progressive JPEG, each of which costs as much as the whole image; usual are 10."""
+
+_BAND = 1 << 20
+_SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+_GREY = frozenset({"1", "L", "LA", "La"}) | _SIXTEEN_BIT
+_ORIENTATION = 0x0112
+_TURNED = frozenset({5, 6, 7, 8})
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+T = TypeVar("T")
+
+
+class Blob(Protocol):
+    """An encoded image that is no file of its own; as text, it names itself."""
+
+    def read(self) -> bytes:
+        """The bytes of a PNG, a JPEG or another format."""
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+
+
+Source = Path | Blob
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a file's header says: height and width as displayed, and whether it is grey."""
+
+    height: int
+    width: int
+    grey: bool
+
+
+class Budget:
+    """Units that threads share; who wants more than are left waits."""
+
+    def __init__(self, units: int) -> None:
+        self._free, self._changed = units, threading.Condition()
+
+    @contextmanager
+    def taken(self, units: int) -> Iterator[None]:
+        """Within it, so many units are taken; more than there are in all would wait forever."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= units)
+            self._free -= units
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += units
+                self._changed.notify_all()
+
+
+_budget = Budget(MOST_PIXELS)
+
+
+@contextmanager
+def strict() -> Iterator[None]:
+    """Within it, Pillow's own size limit is an error and its other remarks are silent.
+
+    To be entered once around all threads: the warning filters belong to the whole process.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def look(source: Source) -> Look:
+    """Read the header. Raises UserError naming the file if it is no image."""
+    return _guarded(source, _look)
+
+
+def decode(source: Source, channels: int, size: int | None, crop: int | None = None) -> np.ndarray:
+    """The image (channels, H, W), uint8. Raises UserError naming the file if it is damaged."""
+    return _guarded(source, lambda image: _decode(image, channels, size, crop))
+
+
+def _guarded(source: Source, work: Callable[[Image.Image], T]) -> T:
+    try:
+        with opened(source) as file, Image.open(file, formats=FORMATS) as image:
+            _check_claims(image, file)
+            return work(image)
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        if isinstance(error, Image.UnidentifiedImageError):
+            why = "it is no image in PNG, JPEG, BMP, GIF, WebP or TIFF"
+        raise UserError(
+            f"image '{source}' cannot be read: {why}; repair or remove it, or skip such files "
+            "with --skip-bad"
+        ) from error
+
+
+def opened(source: Source) -> IO[bytes]:
+    """An encoded image. Raises ValueError for a pipe, which might never end, and for too much."""
+    if isinstance(source, Path):
+        found = source.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is no file, but a folder, a pipe or a device")
+        _check_bytes(found.st_size)
+        return source.open("rb")
+    _check_bytes(source.size)
+    return BytesIO(source.read())
+
+
+def _check_bytes(size: int) -> None:
+    if size > MOST_BYTES:
+        raise ValueError(f"it holds {size:,} bytes, but at most {MOST_BYTES:,} are read")
+
+
+def _check_claims(image: Image.Image, file: IO[bytes]) -> None:
+    """Raises ValueError for a header whose image would take far too much memory or time."""
+    width, height = image.size
+    if _units(image) > MOST_PIXELS:
+        raise ValueError(
+            f"it is {width} x {height}, but at most {MOST_PIXELS:,} pixels are decoded, "
+            "two thirds of that in WebP "
+            "(it may be a decompression bomb): make it smaller"
+        )
+    if image.info.get("progressive"):
+        there = file.tell()
+        file.seek(0)
+        scans = file.read().count(b"\xff\xda")
+        file.seek(there)
+        if scans > MOST_SCANS:
+            raise ValueError(f"it is a JPEG of {scans} scans: save it again")
+
+
+def _units(image: Image.Image) -> int:
+    """Its pixels; in WebP, whose decoder keeps copies of the canvas, as if they were more."""
+    pixels = image.width * image.height
+    return pixels * 3 // 2 if image.format == "WEBP" else pixels
+
+
+def _look(image: Image.Image) -> Look:
+    width, height = image.size
+    # The class's own method, since PNG's decodes the whole image to look for data behind it.
+    if Image.Image.getexif(image).get(_ORIENTATION) in _TURNED:
+        width, height = height, width
+    return Look(height, width, _is_grey(image))
+
+
+def _is_grey(image: Image.Image) -> bool:
+    if image.mode != "P":
+        return image.mode in _GREY
+    palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+    return bool((palette == palette[:, :1]).all())
+
+
+def _decode(image: Image.Image, channels: int, size: int | None, crop: int | None) -> np.ndarray:
+    with _budget.taken(_units(image)):
+        flat = _eight_bit(image) if image.mode in _SIXTEEN_BIT else _over_white(image)
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        flat = flat if turn is None else flat.transpose(turn)
+        mode = "L" if channels == 1 else "RGB"
+        flat = flat if flat.mode == mode else flat.convert(mode)
+        if crop is not None:
+            flat = _centre(flat, crop)
+        if size is not None and flat.size != (size, size):
+            flat = ImageOps.fit(flat, (size, size), Image.Resampling.LANCZOS)
+        array = np.array(flat)
+    # Copied into this order: numpy would otherwise stack images to a batch with channels last.
+    return array[None] if channels == 1 else np.ascontiguousarray(np.moveaxis(array, 2, 0))
+
+
+def _centre(image: Image.Image, side: int) -> Image.Image:
+    """The middle of the picture, at most side x side."""
+    width, height = (min(side, length) for length in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The image from the top down in pieces of about a megapixel, each with its first row.
+
+    Work on wide numbers or several copies at once then takes little beside the image itself.
+    """
+    image.load()
+    rows = max(1, _BAND // max(1, image.width))
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey as 8-bit: 65535 becomes 255. Pillow's own conversion would clip at 255."""
+    flat = Image.new("L", image.size)
+    for top, band in _bands(image):
+        wide = np.asarray(band).astype(np.int64)
+        if wide.min() < 0 or wide.max() > 0xFFFF:
+            raise ValueError(f"its values run from {wide.min()} to {wide.max()}, beyond 16 bits")
+        flat.paste(Image.fromarray(((wide + 128) // 257).astype(np.uint8)), (0, top))
+    return flat
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers; save it with 8 or 16 bits")
+    if not image.has_transparency_data:
+        image.load()
+        return image
+    flat = Image.new("RGB", image.size)
+    for top, band in _bands(image):
+        picture = band.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        flat.paste(Image.alpha_composite(white, picture).convert("RGB"), (0, top))
+    return flat
+
+
+_TASK = 64
+_AHEAD = 4
+_WAITING = 1 << 27
+"""Bytes of results that may wait for the reader, all threads together."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How images are to be read.
+
+    size: side of the square they are resized and cropped to. channels: 1 or 3. Both None: as they
+    are. crop: side of the middle part that is kept before. memory: bytes that may be taken.
+    """
+
+    size: int | None = None
+    channels: int | None = None
+    skip_bad: bool = False
+    memory: float = 4e9
+    quiet: bool = False
+    crop: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """What came of a pass over files: results of the good ones, errors of the bad ones."""
+
+    positions: list[int]
+    results: list[T]
+    bad: list[str]
+
+
+def each(
+    what: str, sources: Sequence[Source], work: Callable[[int, Source], T], options: ReadOptions
+) -> Outcome[T]:
+    """``work`` of each file; the first bad one stops it, or all are noted with ``skip_bad``."""
+    positions, results, bad = [], [], []
+    for i, result in enumerate(stream(what, sources, work, options)):
+        if isinstance(result, UserError):
+            bad.append(str(result))
+        else:
+            positions.append(i)
+            results.append(result)
+    return Outcome(positions, results, bad)
+
+
+def stream(
+    what: str,
+    sources: Sequence[Source],
+    work: Callable[[int, Source], T],
+    options: ReadOptions,
+    nbytes: int = 0,
+) -> Iterator[T | UserError]:
+    """The results as they come, in order; no more than a few tasks are worked on ahead.
+
+    nbytes: what one result takes; of large ones, fewer wait for the reader.
+    """
+
+    def one(i: int) -> T | UserError:
+        try:
+            return work(i, sources[i])
+        except UserError as error:
+            if not options.skip_bad:
+                raise
+            return error
+
+    def every(task: range) -> list[T | UserError]:
+        return [one(i) for i in task]
+
+    most = _WAITING // max(1, nbytes)
+    step = min(_TASK, max(1, most // 8))
+    tasks = [range(len(sources))[at : at + step] for at in range(0, len(sources), step)]
+    threads = max(1, min(8, os.cpu_count() or 1, len(tasks)))
+    ahead = min(_AHEAD * threads, most // step)
+    waiting: deque[Future[list[T | UserError]]] = deque()
+    with (
+        strict(),
+        bar(what, len(sources), options.quiet) as advance,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(every, task))
+                if len(waiting) > ahead:
+                    yield from _first_results(waiting, advance)
+            while waiting:
+                yield from _first_results(waiting, advance)
+        finally:  # after an error, or where the reader has had enough
+            pool.shutdown(cancel_futures=True)
+
+
+def _first_results(
+    waiting: deque[Future[list[T | UserError]]], advance: Callable[[int], None]
+) -> Iterator[T | UserError]:
+    results = waiting.popleft().result()
+    advance(len(results))
+    yield from results
+
+
+@dataclass(frozen=True)
+class Files:
+    """The images of one split.
+
+    names: the class of each, or None without classes. attributes: (n, A) uint8, 0 or 1, or None.
+    """
+
+    paths: tuple[Source, ...]
+    names: tuple[str, ...] | None = None
+    attributes: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def absolute(self) -> Files:
+        """The same files, wherever the current folder goes."""
+        paths = tuple(p.absolute() if isinstance(p, Path) else p for p in self.paths)
+        return Files(paths, self.names, self.attributes)
+
+    def keep(self, positions: Sequence[int]) -> Files:
+        names = None if self.names is None else tuple(self.names[i] for i in positions)
+        attributes = None if self.attributes is None else self.attributes[list(positions)]
+        return Files(tuple(self.paths[i] for i in positions), names, attributes)

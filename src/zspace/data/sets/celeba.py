@@ -1,0 +1,122 @@
+"""CelebA, aligned faces with 40 attributes, from files that the user has fetched.
+
+img_align_celeba/000001.jpg ...   178 x 218
+list_attr_celeba.txt              the number of images; the names of the attributes; a line each
+                                  of a file name and, for every attribute, 1 or -1
+list_eval_partition.txt           a line each of a file name and 0 (train), 1 (validation) or
+                                  2 (test)
+
+Reference: Liu, Luo, Wang, Tang. Deep learning face attributes in the wild. ICCV 2015, arXiv
+1411.7766.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from zspace.data.dataset import Data, assemble
+from zspace.data.readers.fetch import Found
+from zspace.data.readers.folder import gather
+from zspace.data.readers.images import Files, ReadOptions
+from zspace.system.errors import UserError
+
+IMAGES = "img_align_celeba"
+ATTRIBUTES = "list_attr_celeba.txt"
+PARTITION = "list_eval_partition.txt"
+NAMES = (
+    "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs",
+    "Big_Lips", "Big_Nose", "Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair",
+    "Bushy_Eyebrows", "Chubby", "Double_Chin", "Eyeglasses", "Goatee", "Gray_Hair",
+    "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Mustache",
+    "Narrow_Eyes", "No_Beard", "Oval_Face", "Pale_Skin", "Pointy_Nose", "Receding_Hairline",
+    "Rosy_Cheeks", "Sideburns", "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Earrings",
+    "Wearing_Hat", "Wearing_Lipstick", "Wearing_Necklace", "Wearing_Necktie", "Young",
+)  # fmt: skip
+CROP = 140
+SIZE = 64
+_MOST_BYTES = 1 << 26
+_SPLITS = {"train": "0", "validation": "1", "test": "2"}
+
+
+def find(folder: Path) -> Found | None:
+    """The folder of images and the two lists; None unless all are there."""
+    there = (folder / IMAGES).is_dir()
+    there = there and all((folder / name).is_file() for name in (ATTRIBUTES, PARTITION))
+    return (folder / IMAGES, folder / ATTRIBUTES, folder / PARTITION) if there else None
+
+
+def load(name: str, files: Found, options: ReadOptions, about: str) -> Data:
+    """The centre 140 x 140 of every image, resized to the size wished for, else to 64.
+
+    Raises UserError where the lists are damaged or disagree, and for unreadable images.
+    """
+    folder, attributes, partition = files
+    names, rows = _attributes(attributes)
+    splits = _splits(folder, partition, rows)
+    options = replace(
+        options, size=options.size or SIZE, channels=options.channels or 3, crop=CROP
+    )
+    parts, skipped = gather(folder, splits, options, ())
+    return assemble(
+        name,
+        parts["train"],
+        validation=parts.get("validation"),
+        test=parts.get("test"),
+        attributes=names,
+        provenance=about,
+        skipped=skipped,
+    )
+
+
+def _attributes(path: Path) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """The names of the attributes, and of every image which of them hold, (A,) 0 or 1."""
+    lines = _lines(path)
+    names = tuple(lines[1].split()) if len(lines) > 1 else ()
+    rows = {}
+    for number, line in enumerate(lines[2:], 3):
+        image, *values = line.split()
+        if len(values) != len(names) or not set(values) <= {"1", "-1"}:
+            raise UserError(
+                f"line {number} of '{path}' is no file name with {len(names)} times 1 or -1; "
+                "fetch it again"
+            )
+        rows[image] = np.array([value == "1" for value in values], np.uint8)
+    if not names or not rows:
+        raise UserError(f"'{path}' lists no attributes of images; fetch it again")
+    return names, rows
+
+
+def _splits(folder: Path, path: Path, rows: dict[str, np.ndarray]) -> dict[str, Files]:
+    """The files of each split with their attributes."""
+    listed: dict[str, list[str]] = {number: [] for number in _SPLITS.values()}
+    for number, line in enumerate(_lines(path), 1):
+        image, *split = line.split()
+        if len(split) != 1 or split[0] not in listed or image not in rows:
+            raise UserError(
+                f"line {number} of '{path}' is no image of '{ATTRIBUTES}' with 0, 1 or 2; fetch "
+                "both again"
+            )
+        listed[split[0]].append(image)
+    found = {
+        split: Files(
+            tuple(folder / image for image in listed[number]),
+            attributes=np.stack([rows[image] for image in listed[number]]),
+        )
+        for split, number in _SPLITS.items()
+        if listed[number]
+    }
+    if "train" not in found:
+        raise UserError(f"'{path}' has no image for training; fetch it again")
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError("it is too large")
+        return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except ValueError as error:
+        raise UserError(f"'{path}' is no list of images; fetch it again") from error

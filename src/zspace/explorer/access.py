@@ -1,0 +1,270 @@
+"""What comes in over the network, read with suspicion: codes, labels, indices, paths.
+
+Who may come in. The guard stands before the app and sees every request first.
+
+1. The Host header is exactly one of the addresses of this server: a foreign name that a hostile
+   page has made to point here (DNS rebinding) is refused.
+2. A POST that names an Origin names ours; what another site fetches is refused.
+3. Everything but the entrance asks for the cookie. The entrance is the URL that the server
+   printed: its token lets one browser in, once, and becomes a cookie no script can read.
+4. Answers carry a strict Content-Security-Policy and no CORS header.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+import numpy as np
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from zspace.system.errors import UserError
+
+MOST_CODES = 1024
+MOST_IMAGES = 256
+MOST_STEPS = 60
+LARGEST = 1e3
+LABELS = ("none", "all")
+
+
+class Refused(Exception):
+    """A request that is not answered: an HTTP status and a sentence for whoever sent it."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence
+
+
+def codes(body: bytes, dims: int) -> np.ndarray:
+    """The float32 codes (n, dims) that a body holds, 1 <= n <= 1024. Raises Refused."""
+    if not body or len(body) % (4 * dims):
+        raise Refused(
+            400, f"the body has {len(body)} bytes: send float32 codes (n, {dims}), {4 * dims} each"
+        )
+    z = np.frombuffer(body, "<f4").reshape(-1, dims)
+    if len(z) > MOST_CODES:
+        raise Refused(413, f"{len(z)} codes were sent: send at most {MOST_CODES}")
+    return _sane(z)
+
+
+def _sane(z: np.ndarray) -> np.ndarray:
+    if not np.isfinite(z).all() or np.abs(z).max(initial=0) > LARGEST:
+        raise Refused(400, f"a code holds NaN or a value beyond {LARGEST:g}: send finite codes")
+    return z.astype(np.float32)
+
+
+def indices(text: str, n: int) -> np.ndarray:
+    """Positions like '3,17' among n images, at most 256. Raises Refused."""
+    parts = text.split(",")
+    if len(parts) > MOST_IMAGES:
+        raise Refused(413, f"{len(parts)} images were asked for: ask for at most {MOST_IMAGES}")
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise Refused(400, "i is no list of positions: use i=3,17")
+    found = np.array(parts, dtype=np.int64)
+    if found.max() >= n:
+        raise Refused(400, f"position {found.max()} is out of range: there are {n} images")
+    return found
+
+
+def label(text: str, conditions: int) -> str | int:
+    """'none', 'all' or the number of a condition. Raises Refused where the model has no such.
+
+    conditions: how many the model knows; 0 for an unconditional one, which takes 'none' only.
+    """
+    if text in LABELS:
+        wanted: str | int = text
+    elif text.isascii() and text.isdigit() and len(text) < 6 and int(text) < conditions:
+        wanted = int(text)
+    else:
+        known = f"a number below {conditions}, or all" if conditions else "none"
+        raise Refused(400, f"label {text[:20]!r} is unknown to this model: use {known}")
+    if wanted == "all" and not conditions:
+        raise Refused(400, "this model is not conditional, it has no labels: use label=none")
+    if wanted == "none" and conditions:
+        raise Refused(400, f"this model is conditional: give label=0 to {conditions - 1}")
+    return wanted
+
+
+@dataclass(frozen=True)
+class Path:
+    """A way from one code (dims,) to another in `steps` pictures."""
+
+    start: np.ndarray
+    end: np.ndarray
+    steps: int
+    spherical: bool
+    label: str | int
+
+
+def path(body: bytes, dims: int, conditions: int) -> Path:
+    """The path that a JSON body describes. Raises Refused."""
+    try:
+        wanted = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refused(400, "the body is no JSON: send from, to, steps, path and label") from None
+    if not isinstance(wanted, Mapping):
+        raise Refused(400, "the body is no JSON object: send from, to, steps, path and label")
+    steps, way, told = wanted.get("steps"), wanted.get("path"), wanted.get("label")
+    if type(steps) is not int or not 2 <= steps <= MOST_STEPS:
+        raise Refused(400, f"steps is no whole number from 2 to {MOST_STEPS}")
+    if way not in ("straight", "spherical"):
+        raise Refused(400, "path is neither straight nor spherical")
+    if told is not None and type(told) is not int:
+        raise Refused(400, "label is neither a number nor null")
+    one = label("none" if told is None else str(told), conditions)
+    start, end = (_code(wanted.get(name), name, dims) for name in ("from", "to"))
+    return Path(start, end, steps, way == "spherical", one)
+
+
+def _code(values: Any, name: str, dims: int) -> np.ndarray:
+    numbers = isinstance(values, list) and len(values) == dims
+    if not numbers or not all(type(v) in (int, float) for v in values):
+        raise Refused(400, f"{name} is no list of {dims} numbers")
+    try:
+        return _sane(np.array(values, dtype=np.float64))
+    except OverflowError:
+        raise Refused(400, f"{name} holds a value beyond {LARGEST:g}: send finite codes") from None
+
+
+def picture(body: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """The uint8 picture (H, W, C) that a body holds, for a model of shape (C, H, W)."""
+    channels, height, width = shape
+    wanted = channels * height * width
+    if len(body) != wanted:
+        raise Refused(
+            400, f"the body has {len(body)} bytes: send a picture of {height}×{width}×{channels}"
+        )
+    return np.frombuffer(body, np.uint8).reshape(height, width, channels)
+
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+READING = ("GET", "HEAD")
+OURS = (None, "same-origin", "none")
+TOKEN = re.compile(r"[A-Za-z0-9_-]{16,200}")
+
+
+@dataclass
+class AccessPolicy:
+    """Addresses under which the server may be called, and the key.
+
+    hosts: exact values of the Host header, with the port.
+    token: a key that may be used again and again, chosen by the user; None makes keys that work
+        once each.
+    cookie: the name of the cookie; browsers do not tell ports apart, so it holds the port.
+    announce: told the new key when one was used up.
+    """
+
+    hosts: tuple[str, ...]
+    token: str | None = None
+    cookie: str = "zspace"
+    announce: Callable[[str], None] = field(default=lambda key: None)
+
+    def __post_init__(self) -> None:
+        if self.token is not None and not TOKEN.fullmatch(self.token):
+            raise UserError(
+                f"the token has {len(self.token)} characters: use 16 to 200 of A-Z a-z 0-9 _ -"
+            )
+        self.key = self.token or secrets.token_urlsafe(32)
+        self.session = secrets.token_urlsafe(32)
+
+    def knows(self, headers: Headers) -> bool:
+        """Whether a request brings the cookie."""
+        try:
+            jar = SimpleCookie("; ".join(headers.getlist("cookie")))
+        except CookieError:
+            return False
+        return self.cookie in jar and same(jar[self.cookie].value, self.session)
+
+    def opens(self, key: str) -> bool:
+        """Whether a key fits; one that works once is used up by that."""
+        if not same(key, self.key):
+            return False
+        if self.token is None:
+            self.key = secrets.token_urlsafe(32)
+            self.announce(self.key)
+        return True
+
+
+def same(a: str, b: str) -> bool:
+    """Whether two secrets are equal, in a time that does not tell where they differ."""
+    return hmac.compare_digest(a.encode(errors="replace"), b.encode())
+
+
+class Guard:
+    """The app behind a door."""
+
+    def __init__(self, app: ASGIApp, policy: AccessPolicy) -> None:
+        self.app, self.policy = app, policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        elif scope["type"] != "http":
+            raise RuntimeError(f"'{scope['type']}' is not served")  # no websocket gets here
+        else:
+            try:
+                answer: ASGIApp = self._checked(scope) or self.app
+            except Refused as refused:
+                answer = JSONResponse({"error": refused.sentence}, refused.status)
+            await answer(scope, receive, _with_headers(send))
+
+    def _checked(self, scope: Scope) -> Response | None:
+        """None lets the request pass. Raises Refused."""
+        headers, method = Headers(scope=scope), scope["method"]
+        host = ", ".join(headers.getlist("host"))  # two of them are none of ours
+        if host.lower() not in self.policy.hosts:
+            raise Refused(403, "this host is not served here: open the address that was printed")
+        ours = {f"http://{host}" for host in self.policy.hosts}
+        if method not in READING and not ours.issuperset(headers.getlist("origin")):
+            raise Refused(403, "requests of other sites are refused")
+        inner = scope["path"] != "/"
+        if inner and headers.get("sec-fetch-site") not in OURS:
+            raise Refused(403, "requests of other sites are refused")
+        known = self.policy.knows(headers)
+        given = QueryParams(scope["query_string"]).get("token")
+        if not inner and given is not None and method == "GET":
+            if known or self.policy.opens(given):
+                return self._entrance()
+            raise Refused(401, "this token is not valid, or used up: open the last printed URL")
+        if not known:
+            raise Refused(401, "there is no valid cookie: open the URL that was printed")
+        return None
+
+    def _entrance(self) -> Response:
+        """To the page, with the cookie."""
+        answer = RedirectResponse("./", 303)
+        answer.set_cookie(
+            self.policy.cookie, self.policy.session, httponly=True, samesite="strict", path="/"
+        )
+        return answer
+
+
+def _with_headers(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers[name] = value
+        await send(message)
+
+    return sent

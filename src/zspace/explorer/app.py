@@ -1,0 +1,403 @@
+"""Threads behind the server: one owns the model and decodes in batches, others prepare arrays.
+
+The routes of the explorer: every answer is a page file, JSON or one block of numbers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import mimetypes
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from torch import Tensor
+
+from zspace._version import __version__
+from zspace.explorer import access, page_files
+from zspace.explorer.access import MOST_CODES, AccessPolicy, Guard, Refused
+from zspace.explorer.view import RunView
+from zspace.system.errors import UserError
+
+T = TypeVar("T")
+Asked = tuple[np.ndarray, Tensor | None, "asyncio.Future[np.ndarray]"]
+
+
+class LazyResult(Generic[T]):
+    """A result that a thread of its own computes when it is first asked for.
+
+    The thread does not keep the process alive: stopping the server stops it.
+    """
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self.function, self.future, self.since = function, Future[T](), 0.0
+
+    def start(self) -> Future[T]:
+        """Begin, unless it has begun; the future of the result."""
+        if not self.since:
+            self.since = time.monotonic()
+            self.future.set_running_or_notify_cancel()  # who stops waiting does not cancel it
+            threading.Thread(target=self._work, daemon=True).start()
+        return self.future
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been at work."""
+        return time.monotonic() - self.since if self.since else 0.0
+
+    def _work(self) -> None:
+        try:
+            self.future.set_result(self.function())
+        except BaseException as error:  # whoever waits is told
+            self.future.set_exception(error)
+
+
+class ModelThread:
+    """The one thread that runs a model. Requests that wait together are decoded as one batch."""
+
+    def __init__(self, view: RunView) -> None:
+        self.view = view
+        self.thread = ThreadPoolExecutor(1, "model")
+        self.waiting: asyncio.Queue[Asked] = asyncio.Queue()
+
+    async def do(self, function: Callable[..., T], *arguments: object) -> T:
+        """Run a function of the model on its thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, function, *arguments)
+
+    async def decode(self, z: np.ndarray, c: Tensor | None) -> np.ndarray:
+        """Codes (n, Z) with contexts (n, context) or None as uint8 images (n, H, W, C)."""
+        answer: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
+        self.waiting.put_nowait((z, c, answer))
+        return await answer
+
+    async def serve(self) -> None:
+        """Decode what waits, until cancelled. Nobody is kept waiting for company: while one batch
+        is decoded, the next gathers.
+        """
+        while True:
+            batch = [await self.waiting.get()]
+            while not self.waiting.empty() and sum(len(z) for z, _, _ in batch) < MOST_CODES:
+                batch.append(self.waiting.get_nowait())
+            batch = [asked for asked in batch if not asked[2].done()]  # some have hung up
+            if batch:
+                await self._answer(batch)
+
+    async def _answer(self, batch: list[Asked]) -> None:
+        contexts = [c for _, c, _ in batch if c is not None]
+        z, c = np.concatenate([z for z, _, _ in batch]), torch.cat(contexts) if contexts else None
+        try:
+            x = await self.do(self.view.decode, z, c)
+        except Exception as error:
+            for _, _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        starts = np.cumsum([len(z) for z, _, _ in batch])[:-1]
+        for (_, _, answer), part in zip(batch, np.split(x, starts), strict=True):
+            if not answer.done():
+                answer.set_result(part)
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self.thread.shutdown(wait=False, cancel_futures=True)
+
+
+PATIENCE = 10.0
+"""Seconds in which a body must have come."""
+LONGEST = 60.0
+"""Seconds in which the model must have answered."""
+TSNE_SECONDS = 0.003
+"""Of a map for each image, about: what the shown progress goes by."""
+MOST_JSON = 1 << 16
+
+
+class RunState:
+    """What the server keeps of one run: its exhibit, the thread of its model, facts and maps."""
+
+    def __init__(self, key: str, view: RunView) -> None:
+        self.view, self.thread = view, ModelThread(view)
+        self.facts = view.facts(key)
+        self.maps = {
+            name: view.flat(view.z, name).astype("<f4").tobytes()
+            for name in view.projections
+            if name != "tsne"
+        }
+        self.tsne = LazyResult(lambda: view.tsne().astype("<f4").tobytes())
+        self.prepared = LazyResult(view.prepare)
+        self.moments = view.moments()
+
+
+def create_app(views: Mapping[str, RunView], policy: AccessPolicy) -> Guard:
+    """The app, behind its guard. views: runs by the opaque ids under which they are served."""
+    states = {key: RunState(key, view) for key, view in views.items()}
+    app = Starlette(
+        routes=[
+            Route("/", page),
+            Route("/static/{name:path}", page),
+            Route("/api/info", info),
+            *(Route(f"/api/{{id}}/{name}", route) for name, route in READ.items()),
+            *(Route(f"/api/{{id}}/{n}", r, methods=["POST"]) for n, r in ASKED.items()),
+        ],
+        exception_handlers={
+            Refused: _refused,
+            UserError: _wrong,
+            HTTPException: _unknown,
+            Exception: _failed,
+        },
+        lifespan=_open,
+    )
+    app.router.redirect_slashes = False
+    app.state.states, app.state.files = states, page_files()
+    return Guard(app, policy)
+
+
+@contextlib.asynccontextmanager
+async def _open(app: Starlette) -> AsyncIterator[None]:
+    states = app.state.states.values()
+    tasks = [asyncio.create_task(state.thread.serve()) for state in states]
+    for state in states:
+        state.prepared.start()
+    yield
+    for task in tasks:
+        task.cancel()
+    for state in states:
+        state.thread.close()
+
+
+async def _refused(_: Request, error: Any) -> Response:
+    return JSONResponse({"error": error.sentence}, error.status)
+
+
+async def _wrong(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 400)
+
+
+async def _unknown(_: Request, error: Any) -> Response:
+    what = {404: "there is nothing of that name", 405: "this method is not served here"}
+    return JSONResponse({"error": what.get(error.status_code, error.detail)}, error.status_code)
+
+
+async def _failed(_: Request, __: Exception) -> Response:
+    return JSONResponse({"error": "the server failed: its terminal says why"}, 500)
+
+
+def _run_state(request: Request) -> RunState:
+    state = request.app.state.states.get(request.path_params["id"])
+    if state is None:
+        raise Refused(404, "there is no run of that id")
+    return state
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The body of a request, at most so many bytes. Raises Refused."""
+    told = request.headers.get("content-length", "0")
+    if not told.isdigit() or int(told) > most:
+        raise Refused(413, f"the body is too large: at most {most} bytes are read")
+    try:
+        return await asyncio.wait_for(_read(request, most), PATIENCE)
+    except (asyncio.TimeoutError, ClientDisconnect):
+        raise Refused(408, f"the body did not come within {PATIENCE:.0f} seconds") from None
+
+
+async def _read(request: Request, most: int) -> bytes:
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > most:
+            raise Refused(413, f"the body is too large: at most {most} bytes are read")
+    return bytes(content)
+
+
+async def _soon(answer: Any) -> Any:
+    """What a thread answers, if it does in time. Raises Refused."""
+    try:
+        return await asyncio.wait_for(answer, LONGEST)
+    except asyncio.TimeoutError:
+        raise Refused(503, "the model is too busy: try again") from None
+
+
+def _numbers(values: np.ndarray | bytes, **headers: Any) -> Response:
+    content = values if isinstance(values, bytes) else np.ascontiguousarray(values).tobytes()
+    told = {f"X-{name.title()}": str(value) for name, value in headers.items()}
+    return Response(content, media_type="application/octet-stream", headers=told)
+
+
+# what is read
+
+
+async def page(request: Request) -> Response:
+    """A file of the page, from a list made at the start: the name is a key, not a path."""
+    name = request.path_params.get("name", "index.html")
+    path = request.app.state.files.get(name)
+    if path is None:
+        raise Refused(404, "there is no file of that name")
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    kind = "text/javascript" if name.endswith((".js", ".mjs")) else kind
+    return Response(path.read_bytes(), media_type=kind)
+
+
+async def info(request: Request) -> Response:
+    """What there is: the runs and the facts of each."""
+    runs = [state.facts for state in request.app.state.states.values()]
+    return JSONResponse({"version": __version__, "runs": runs})
+
+
+async def points(request: Request) -> Response:
+    """A map of the codes, float32 (N, 2); 202 while a t-SNE map is computed."""
+    state = _run_state(request)
+    name = _projection(request, state.view.projections)
+    if name != "tsne":
+        return _numbers(state.maps[name], count=len(state.view))
+    future = state.tsne.start()
+    if future.done():
+        return _numbers(future.result(), count=len(state.view))
+    whole = 2 + TSNE_SECONDS * len(state.view)
+    return JSONResponse({"progress": round(min(0.95, state.tsne.seconds / whole), 3)}, 202)
+
+
+def _projection(request: Request, known: list[str]) -> str:
+    name = request.query_params.get("projection", "dims")
+    if name not in known:
+        raise Refused(400, f"this map is unknown: use projection={' or '.join(known)}")
+    return name
+
+
+async def labels(request: Request) -> Response:
+    """The labels (N,), in the type that X-Type names; 204 where there are none."""
+    view = _run_state(request).view
+    if view.labels is None:
+        return Response(status_code=204)
+    kind = "uint8" if len(view.run.spec.classes) <= 256 else "uint16"
+    return _numbers(view.labels.astype(np.dtype(kind).newbyteorder("<")), type=kind)
+
+
+async def plane(request: Request) -> Response:
+    """The codes that a map stands for: origin, u and v."""
+    view = _run_state(request).view
+    known = [name for name in view.projections if name != "tsne"]
+    return JSONResponse(view.plane(_projection(request, known)))
+
+
+def _indices(request: Request, view: RunView) -> np.ndarray:
+    return access.indices(request.query_params.get("i", ""), len(view))
+
+
+async def images(request: Request) -> Response:
+    """Test images, uint8 (n, H, W, C)."""
+    view = _run_state(request).view
+    i = _indices(request, view)
+    return _numbers(await _soon(asyncio.to_thread(view.images, i)))
+
+
+async def reconstructions(request: Request) -> Response:
+    """What the model makes of test images, uint8 (n, H, W, C)."""
+    state = _run_state(request)
+    i = _indices(request, state.view)
+    return _numbers(await _soon(state.thread.decode(state.view.z[i], state.view.contexts_of(i))))
+
+
+async def codes(request: Request) -> Response:
+    """Codes of test images, float32 (n, Z)."""
+    view = _run_state(request).view
+    return _numbers(view.z[_indices(request, view)].astype("<f4"))
+
+
+async def errors(request: Request) -> Response:
+    """The squared error of every test image's reconstruction, float32 (N,)."""
+    state = _run_state(request)
+    await _ready(state)
+    return _numbers(state.view.errors.astype("<f4"))
+
+
+async def _ready(state: RunState) -> None:
+    await _soon(asyncio.shield(asyncio.wrap_future(state.prepared.start())))
+
+
+def _moments(request: Request) -> dict[str, Any]:
+    found = _run_state(request).moments
+    if found is None:
+        raise Refused(404, "this run kept no snapshots: train with --snapshots 12")
+    return found
+
+
+async def moments(request: Request) -> Response:
+    """The moments of the training: epochs, labels and the shape of pictures."""
+    return JSONResponse(_moments(request)["facts"])
+
+
+async def moments_points(request: Request) -> Response:
+    """Codes at each moment, float32 (S, M, 2)."""
+    return _numbers(_moments(request)["points"])
+
+
+async def moments_pictures(request: Request) -> Response:
+    """Images, then their reconstructions at each moment, uint8 (S + 1, R, H, W, C)."""
+    return _numbers(_moments(request)["pictures"])
+
+
+# what is asked of the model
+
+
+def _label(request: Request, view: RunView) -> str | int:
+    return access.label(request.query_params.get("label", "none"), len(view.conditions))
+
+
+async def decode(request: Request) -> Response:
+    """Codes, float32 (n, Z), as images, uint8 (n, H, W, C); of 'all' labels, (n * K, H, W, C)."""
+    state = _run_state(request)
+    view, label = state.view, _label(request, state.view)
+    z = access.codes(await _body(request, 4 * view.dims * access.MOST_CODES), view.dims)
+    c = view.contexts(label, len(z))
+    if label == "all":
+        z = z.repeat(len(view.conditions), axis=0)
+        if len(z) > access.MOST_CODES:
+            raise Refused(413, f"that makes {len(z)} images: ask for at most {access.MOST_CODES}")
+    return _numbers(await _soon(state.thread.decode(z, c)))
+
+
+async def encode(request: Request) -> Response:
+    """A picture, uint8 (H, W, C): its code, place on the maps, error and neighbours."""
+    state = _run_state(request)
+    view, label = state.view, _label(request, state.view)
+    if label == "all":
+        raise Refused(400, "a picture is encoded under one label: give its number")
+    x = access.picture(await _body(request, int(np.prod(view.shape))), view.shape)
+    z, error = await _soon(state.thread.do(view.encode, x, label))
+    await _ready(state)
+    return JSONResponse(await _soon(asyncio.to_thread(view.drawing, z, error)))
+
+
+async def gif(request: Request) -> Response:
+    """A path between two codes, there and back, as an animation."""
+    state = _run_state(request)
+    view = state.view
+    if view.shape[0] not in (1, 3):
+        raise Refused(400, f"images of {view.shape[0]} channels make no GIF")
+    body = await _body(request, MOST_JSON + 64 * view.dims)
+    path = access.path(body, view.dims, len(view.conditions))
+    return Response(await _soon(state.thread.do(view.gif, path)), media_type="image/gif")
+
+
+READ = {
+    "map": points,
+    "labels": labels,
+    "plane": plane,
+    "images": images,
+    "reconstructions": reconstructions,
+    "codes": codes,
+    "errors": errors,
+    "moments": moments,
+    "moments/points": moments_points,
+    "moments/pictures": moments_pictures,
+}
+ASKED = {"decode": decode, "encode": encode, "gif": gif}

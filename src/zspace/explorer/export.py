@@ -1,0 +1,196 @@
+"""`zspace export --to page`: the explorer as a folder of files that any web host serves.
+
+    index.html  static/     the page, told to read files instead of asking a server
+    export/                 arrays of at most 2,000 test images, little endian, C order
+
+Fully connected decoders are written as float16 weights, with which the page decodes by itself;
+of others, a sheet of decoded tiles of the plane of two principal components.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from zspace._version import __version__
+from zspace.analysis import planes
+from zspace.explorer import page_files
+from zspace.explorer.view import RunView
+from zspace.models.autoencoder import Autoencoder
+from zspace.models.bottlenecks import Gaussian, Point
+from zspace.models.likelihoods import Bernoulli, SquaredError
+from zspace.models.likelihoods import Gaussian as GaussianPixels
+from zspace.models.networks.mlp import MLP
+from zspace.runs.run import Run
+from zspace.system import files
+from zspace.system.errors import UserError
+
+MOST = 2000
+BYTES = 16 << 20
+SIDE = 21
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'"
+)
+MODE = '<meta name="zspace-mode" content="static">'
+
+
+def write_page(run: Run, out: Path, data_dir: Path | None = None) -> Path:
+    """Write the page of a run into a new folder and return the path of its index.html.
+
+    The folder is there as a whole or not at all. Raises UserError where it is not empty or cannot
+    be made, and where the run's data cannot be read.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(f"'{out}' is there already: choose a new folder")
+    run.data(data_dir=data_dir)
+    whole = dict(contents(RunView(run)))
+    with files.explained(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        made = tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=files.PART)
+        building = Path(made)
+        try:
+            for name, content in whole.items():
+                path = building / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            building.chmod(0o755)
+            building.replace(out)
+        except BaseException:
+            shutil.rmtree(building)
+            raise
+    return out / "index.html"
+
+
+def contents(view: RunView) -> Iterator[tuple[str, bytes]]:
+    """The names of all files of the folder, and what is in them."""
+    for name, path in page_files().items():
+        if name == "index.html":
+            yield name, told_static(path.read_text("utf-8")).encode()
+        else:
+            yield f"static/{name}", path.read_bytes()
+    for name, content in arrays(view):
+        yield f"export/{name}", _bytes(content)
+
+
+def _bytes(content: Any) -> bytes:
+    """An array as it lies in memory, anything else as JSON."""
+    if isinstance(content, np.ndarray):
+        return np.ascontiguousarray(content).tobytes()
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+def told_static(html: str) -> str:
+    """The page's HTML with the mode set to static, and the policy that the server would send."""
+    html = re.sub(r'\s*<meta name="zspace-mode"[^>]*>', "", html)
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    return re.sub(r"(<head[^>]*>)", rf"\1\n{policy}\n{MODE}", html, count=1)
+
+
+def arrays(view: RunView) -> Iterator[tuple[str, Any]]:
+    """Arrays, and facts for JSON, by file name; position i is the same image in all of them."""
+    i = chosen(view)
+    flat = [name for name in view.projections if name != "tsne"]
+    net = networks(view.run)
+    facts = view.facts("a") | {"static": True, "n": len(i), "projections": flat}
+    facts["decoder"] = "net" if net else "tiles"
+    yield "info.json", {"version": __version__, "runs": [facts]}
+    z = view.z[i]
+    for name in flat:
+        yield f"map-{name}.f32", view.flat(z, name).astype("<f4")
+        yield f"plane-{name}.json", view.plane(name)
+    if view.labels is not None:
+        small = len(view.run.spec.classes) <= 256
+        yield f"labels.u{8 if small else 16}", view.labels[i].astype("u1" if small else "<u2")
+    yield "images.u8", view.images(i)
+    yield "reconstructions.u8", view.reconstructions(i)
+    yield "codes.f32", z.astype("<f4")
+    yield "errors.f32", view.errors[i].astype("<f4")
+    moments = view.moments()
+    if moments is not None:
+        yield "moments.json", moments["facts"]
+        yield "moments-points.f32", moments["points"]
+        yield "moments-pictures.u8", moments["pictures"]
+    yield from net or tiles(view)
+
+
+def chosen(view: RunView) -> np.ndarray:
+    """Positions of at most 2,000 test images, fewer where these are large, drawn with a seed."""
+    most = max(1, min(MOST, BYTES // int(np.prod(view.shape))))
+    return np.sort(np.random.RandomState(0).permutation(len(view))[:most])
+
+
+def networks(run: Run) -> list[tuple[str, Any]]:
+    """The layers and float16 weights of a decoder and an encoder that a page can run itself.
+
+    Empty where they are not fully connected, or the mean of p(x|z) is no sigmoid of the output.
+    """
+    model = run.model
+    if not (isinstance(model, Autoencoder) and type(model.bottleneck) in (Point, Gaussian)):
+        return []
+    if type(model.likelihood) not in (SquaredError, Bernoulli, GaussianPixels):
+        return []
+    encoder, decoder = model.encoder, model.decoder
+    if not (isinstance(encoder, MLP) and isinstance(decoder, MLP)):
+        return []
+    if not (_spoken(encoder) and _spoken(decoder)):
+        return []
+    return [
+        *_network("net.json", "weights.f16", decoder, "sigmoid"),
+        *_network("encoder.json", "encoder.f16", encoder, "linear", rows=model.latent[0]),
+    ]
+
+
+def _spoken(net: MLP) -> bool:
+    """Whether the page knows every layer."""
+    return all(isinstance(layer, nn.Linear | nn.GELU | nn.ReLU | nn.SiLU) for layer in net.layers)
+
+
+def _network(
+    facts: str, weights: str, net: MLP, last: str, rows: int | None = None
+) -> list[tuple[str, Any]]:
+    """One network; of its last layer, only so many outputs: the mean, not the variance."""
+    linear = [layer for layer in net.layers if isinstance(layer, nn.Linear)]
+    between = [type(layer).__name__.lower() for layer in net.layers if layer not in linear]
+    layers, numbers = [], []
+    for layer, activation in zip(linear, [*between, last], strict=True):
+        kept = slice(rows if layer is linear[-1] else None)
+        weight, bias = layer.weight[kept].detach().cpu(), layer.bias[kept].detach().cpu()
+        outputs, inputs = weight.shape
+        layers.append({"inputs": inputs, "outputs": outputs, "activation": activation})
+        numbers += [weight.flatten(), bias]
+    flat = torch.cat(numbers).numpy().astype("<f2")
+    return [(facts, {"layers": layers, "context": net.context}), (weights, flat)]
+
+
+def tiles(view: RunView) -> list[tuple[str, Any]]:
+    """Decoded tiles of a plane: a sheet (S, S, H, W, C) uint8 a condition, the largest y first."""
+    projection = "pca" if "pca" in view.projections else "dims"
+    sheets = max(1, len(view.conditions))
+    size = int(np.prod(view.shape)) * sheets
+    side = max(3, min(SIDE, int((BYTES / size) ** 0.5)))
+    points, plane = view.flat(view.z, projection), view.plane(projection)
+    low, high = np.quantile(points, [0.01, 0.99], axis=0)
+    xs, ys = (np.linspace(a, b, side) for a, b in zip(low, high, strict=True))
+    at = planes.lattice(xs, ys)
+    z = np.array(plane["origin"]) + at @ np.array([plane["u"], plane["v"]])
+    z = z.astype(np.float32)
+    told = range(sheets) if view.conditions else ["none"]
+    drawn = np.stack([view.decode(z, view.contexts(label, len(z))) for label in told])
+    shown = drawn.reshape(sheets, side, side, *drawn.shape[2:])
+    facts = {
+        "projection": projection,
+        "shape": list(shown.shape),
+        "xs": xs.tolist(),
+        "ys": np.sort(ys)[::-1].tolist(),
+    }
+    return [("tiles.json", facts), ("tiles.u8", shown)]

@@ -1,0 +1,278 @@
+"""A run as the page sees it: codes of test images, maps and planes of them, what the model makes.
+
+Everything is a plain array; the server sends them and `export` writes them.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from zspace.analysis import latents, planes, projections, trained
+from zspace.analysis.latents import ACTIVE
+from zspace.analysis.projections import FEWEST_MAPPED
+from zspace.analysis.trained import over
+from zspace.data.conditions import columns
+from zspace.data.spec import Batch
+from zspace.explorer.access import Path
+from zspace.runs import many
+from zspace.runs.run import Run
+
+MOST = 70_000
+NEIGHBOURS = 8
+CHUNK = 256
+SPREAD = 0.1
+"""A dimension is active with a KL above 0.01 nats or, without KL, a deviation above this."""
+
+
+def pixels(x: Tensor) -> np.ndarray:
+    """Images (n, C, H, W) in [0, 1] as uint8 (n, H, W, C)."""
+    return (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+class RunView:
+    """A run and its test images, at most 70,000 of them, drawn with a seed.
+
+    z: (N, Z) float32 codes, spatial ones flat; labels: (N,) or None.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.shape = run, run.spec.shape
+        self.test = trained.subset(run.data().test, MOST)
+        found = latents.codes(run, most=MOST)
+        self.z, self.labels = found.z.astype(np.float32), found.y
+        self.dims = self.z.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of what a conditional model can be told: classes, or attributes."""
+        spec = self.run.spec
+        return (spec.classes or spec.attributes) if self.run.model.context else ()
+
+    # maps and planes
+
+    @cached_property
+    def kl(self) -> np.ndarray | None:
+        """The mean KL of each dimension in nats (Z,), or None."""
+        return latents.posterior_summary(self.run).kl
+
+    @cached_property
+    def order(self) -> np.ndarray:
+        """Dimensions (Z,), the most telling first: by KL, or by variance where there is none."""
+        weight = self.z.var(0) if self.kl is None else self.kl
+        return np.argsort(-weight, kind="stable")
+
+    @property
+    def active(self) -> np.ndarray:
+        """The dimensions that tell anything of an image."""
+        kl = self.kl
+        return np.flatnonzero(self.z.std(0) > SPREAD if kl is None else kl > ACTIVE)
+
+    @cached_property
+    def axes(self) -> np.ndarray:
+        """The dimensions that the map 'dims' shows: both, or the two most telling ones."""
+        return np.arange(self.dims) if self.dims < 3 else self.order[:2]
+
+    @cached_property
+    def principal(self) -> projections.Principal:
+        """The two principal components of the codes."""
+        return projections.principal(self.z, 2)
+
+    @property
+    def projections(self) -> list[str]:
+        """The maps that there are; a code of one dimension is on a line."""
+        if self.dims < 2:
+            return ["dims"]
+        return ["dims", "pca", *(["tsne"] if len(self) >= FEWEST_MAPPED else [])]
+
+    def flat(self, z: np.ndarray, projection: str) -> np.ndarray:
+        """Codes (n, Z) on the map 'dims' or 'pca': (n, 2) float32."""
+        if projection == "pca":
+            return self.principal.project(z).astype(np.float32)
+        points = z[:, self.axes]
+        return np.pad(points, [(0, 0), (0, 2 - points.shape[1])]).astype(np.float32)
+
+    def tsne(self) -> np.ndarray:
+        """The t-SNE map (N, 2) of the codes; 10,000 take half a minute."""
+        return latents.codes_map(self.run, most=MOST).points.astype(np.float32)
+
+    def plane(self, projection: str) -> dict[str, Any]:
+        """The codes that a map stands for: origin + x u + y v at its point (x, y)."""
+        if projection == "pca":
+            origin, (u, v) = self.principal.mean, self.principal.directions
+            names = ["first principal component", "second principal component"]
+        else:
+            directions = np.zeros((2, self.dims))
+            directions[np.arange(len(self.axes)), self.axes] = 1
+            origin, (u, v) = self.z.mean(0), directions
+            origin[self.axes] = 0
+            names = [f"z[{j}]" for j in self.axes]
+        vectors = {"origin": origin, "u": u, "v": v}
+        return {**{name: value.tolist() for name, value in vectors.items()}, "axes": names}
+
+    # what the model makes; these run on the thread that owns it
+
+    def contexts(self, label: str | int, n: int) -> Tensor | None:
+        """What the model is told of n codes: one condition; of 'all', each code under each."""
+        if label == "none":
+            return None
+        eye = torch.eye(self.run.model.context)
+        return eye.repeat(n, 1) if label == "all" else eye[[int(label)]].expand(n, -1)
+
+    def contexts_of(self, i: np.ndarray) -> Tensor | None:
+        """What the model was told of test images i."""
+        if not self.run.model.context:
+            return None
+        told = self.test.conditions(torch.from_numpy(i))
+        assert told is not None  # a conditional run has labels or attributes
+        return columns(told, self.run.model.context)
+
+    @torch.inference_mode()
+    def decode(self, z: np.ndarray, c: Tensor | None) -> np.ndarray:
+        """Codes (n, Z) with contexts (n, context) or None as uint8 images (n, H, W, C)."""
+        run, parts = self.run, []
+        for start in range(0, len(z), CHUNK):
+            some = torch.from_numpy(z[start : start + CHUNK]).to(run.device)
+            told = None if c is None else c[start : start + CHUNK].to(run.device)
+            mean = run.model.decode(some.reshape(len(some), *run.model.latent), told).mean
+            parts.append(pixels(mean))
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def encode(self, picture: np.ndarray, label: str | int) -> tuple[np.ndarray, float]:
+        """The code (Z,) of a picture (H, W, C) uint8, and the squared error of its decoding."""
+        run, c = self.run, self.contexts(label, 1)
+        x = torch.tensor(picture).permute(2, 0, 1)[None].to(run.device, torch.float32) / 255
+        if run.config.data.binarize != "none":
+            x = x.round()
+        batch = Batch(x, None if c is None else c.to(run.device))
+        return run.model.encode(batch.x, batch.c).flatten(1).cpu().numpy()[0], float(
+            self._errors(batch)[0]
+        )
+
+    def _errors(self, batch: Batch) -> np.ndarray:
+        """Squared errors (B,), summed over pixels, of what the mean codes decode to."""
+        model = self.run.model
+        mean = model.decode(model.encode(batch.x, batch.c), batch.c).mean
+        return (mean - batch.x).square().flatten(1).sum(1).cpu().numpy()
+
+    @cached_property
+    def errors(self) -> np.ndarray:
+        """The squared error (N,) float32 of every test image's reconstruction."""
+        return np.concatenate(over(self.run, self.test, self._errors)).astype(np.float32)
+
+    # answers
+
+    def images(self, i: np.ndarray) -> np.ndarray:
+        """Test images i as uint8 (n, H, W, C)."""
+        return pixels(self.test.images(torch.from_numpy(i)))
+
+    def reconstructions(self, i: np.ndarray) -> np.ndarray:
+        """What the model makes of test images i, uint8 (n, H, W, C)."""
+        return self.decode(self.z[i], self.contexts_of(i))
+
+    @cached_property
+    def _near(self) -> Any:
+        from sklearn.neighbors import NearestNeighbors  # slow to import
+
+        return NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(self))).fit(self.z)
+
+    def prepare(self) -> None:
+        """Compute what the first drawing would have to wait for."""
+        _ = self.errors, self._near
+
+    def drawing(self, z: np.ndarray, error: float) -> dict[str, Any]:
+        """What there is to say of a picture with code (Z,): its places, rank and neighbours.
+
+        percentile: the share of test images whose error is smaller, in per cent.
+        """
+        distances, near = (found[0] for found in self._near.kneighbors(z[None]))
+        label = None if self.labels is None else self.labels[near].tolist()
+        return {
+            "z": z.tolist(),
+            "points": {
+                name: self.flat(z[None], name)[0].tolist()
+                for name in self.projections
+                if name != "tsne"
+            },
+            "error": error,
+            "percentile": 100 * float((self.errors < error).mean()),
+            "neighbours": [
+                {"i": int(i), "label": label and label[k], "distance": float(distances[k])}
+                for k, i in enumerate(near)
+            ],
+        }
+
+    def gif(self, path: Path) -> bytes:
+        """A path there and back as an endless GIF, at least 224 pixels wide."""
+        t = np.linspace(0, 1, path.steps, dtype=np.float32)
+        way = planes.spherical if path.spherical else planes.straight
+        z = way(path.start, path.end, t).astype(np.float32)
+        shown = self.decode(z, self.contexts(path.label, len(z)))
+        factor = max(1, -(-224 // shown.shape[2]))
+        frames = [
+            Image.fromarray(x[:, :, 0] if x.shape[2] == 1 else x).resize(
+                (factor * shown.shape[2], factor * shown.shape[1]), Image.Resampling.NEAREST
+            )
+            for x in [*shown, *shown[-2:0:-1]]
+        ]
+        content = io.BytesIO()
+        frames[0].save(
+            content, "GIF", save_all=True, append_images=frames[1:], duration=60, loop=0
+        )
+        return content.getvalue()
+
+    # facts
+
+    def facts(self, key: str) -> dict[str, Any]:
+        """What the page must know of the run before it asks for arrays. key: its opaque id."""
+        run, kl, moments = self.run, self.kl, many.read_moments(self.run)
+        return {
+            "id": key,
+            "name": run.config.name,
+            "recipe": run.config.recipe.replace("_", "-"),
+            "latent": list(run.model.latent),
+            "dims": self.dims,
+            "shape": list(self.shape),
+            "classes": list(run.spec.classes),
+            "conditions": list(self.conditions),
+            "context": run.model.context,
+            "variational": latents.variational(run),
+            "n": len(self),
+            "kl": None if kl is None else kl.tolist(),
+            "order": self.order.tolist(),
+            "active": self.active.tolist(),
+            "mean": self.z.mean(0).tolist(),
+            "sd": self.z.std(0).tolist(),
+            "snapshots": [] if moments is None else moments.epoch.tolist(),
+            "static": False,
+            "projections": self.projections,
+            "error": "mse",
+            "data": run.record["data"]["fingerprint"][:16],
+        }
+
+    def moments(self) -> dict[str, Any] | None:
+        """The moments of the training as JSON and arrays: points (S, M, 2) float32, pictures
+        (S + 1, R, H, W, C) uint8, the images themselves first; None where the run kept none.
+        """
+        found = many.read_moments(self.run)
+        if found is None:
+            return None
+        every = np.concatenate([found.x[None], found.reconstructions])
+        pictures = np.round(every * 255).astype(np.uint8).transpose(0, 1, 3, 4, 2)
+        facts = {
+            "epochs": found.epoch.tolist(),
+            "n": found.points.shape[1],
+            "labels": None if found.y is None else found.y.tolist(),
+            "shape": list(pictures.shape[1:]),
+        }
+        return {"facts": facts, "points": found.points.astype("<f4"), "pictures": pictures}

@@ -1,0 +1,87 @@
+"""The autoencoder: encoder, bottleneck, decoder, likelihood and prior put together.
+
+    x (B, *X) -> encoder(x, c) -> h -> bottleneck(h, K) -> z (K, B, *Z) -> decoder(z, c) -> p(x|z)
+
+Other graphs (ladders, for example) are classes of their own that keep the `Model` protocol.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from zspace.models.bottlenecks import Bottleneck
+from zspace.models.flow import Latent, Model, Pass
+from zspace.models.likelihoods import Likelihood
+from zspace.system.errors import UserError
+
+
+class Autoencoder(Model):
+    """One level of codes between an encoder and a decoder.
+
+    encoder: (x (B, *X), c) -> h (B, bottleneck.features, ...).
+    bottleneck: (h, K) -> Code. decoder: (z (N, *Z), c) -> (N, *outputs),
+    the `outputs` that the likelihood wants.
+    likelihood: (decoder output, event dims) -> Distribution. prior: (c) -> Distribution.
+    latent: the shape of one code. context: columns of c that the networks read; 0 for none.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: nn.Module,
+        bottleneck: Bottleneck,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        prior: nn.Module,
+        latent: tuple[int, ...],
+        context: int = 0,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
+        self.likelihood, self.prior = likelihood, prior
+        self.latent, self.context = latent, context
+
+    def forward(self, x: Tensor, c: Tensor | None = None, samples: int = 1) -> Pass:
+        """One pass with K = samples draws of each code; the context c is (B, context)."""
+        code = self.bottleneck(self._read(x, c), samples)
+        level = Latent(code.z, code.q, self.prior(c))
+        return Pass(x, self._write(code.z, c, lead=2), (level,), code.aux)
+
+    def encode(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """The code (B, *Z): the mean of q(z|x), never a draw."""
+        return self.bottleneck.mean(self._read(x, c))
+
+    def posterior(self, x: Tensor, c: Tensor | None = None) -> Distribution | None:
+        """q(z|x), batch shape (B,); None where the code is deterministic."""
+        return self.bottleneck(self._read(x, c), 1).q
+
+    def decode(self, z: Tensor, c: Tensor | None = None) -> Distribution:
+        """p(x|z) for codes z (B, *Z) with contexts (B, context), batch shape (B,)."""
+        return self._write(z, c)
+
+    def sample(self, n: int, c: Tensor | None = None) -> Distribution:
+        """p(x|z) at n draws of the prior, with contexts c (n, context), batch shape (n,)."""
+        p = self.prior(c)
+        return self._write(p.sample() if p.batch_shape else p.sample((n,)), c)
+
+    def _read(self, x: Tensor, c: Tensor | None) -> Tensor:
+        self._check(c)
+        return self.encoder(x, c).float()  # the statistics of codes are kept in fp32
+
+    def _write(self, z: Tensor, c: Tensor | None, lead: int = 1) -> Distribution:
+        """p(x|z) with `lead` batch axes, which become the rows of one decoder call."""
+        self._check(c)
+        batch = z.shape[:lead]
+        if c is not None:
+            c = c.expand(*batch, -1).flatten(0, lead - 1)
+        h = self.decoder(z.flatten(0, lead - 1), c).float()
+        return self.likelihood(h.unflatten(0, batch), h.dim() - 1)
+
+    def _check(self, c: Tensor | None) -> None:
+        if self.context and (c is None or c.shape[-1] != self.context):
+            got = "none" if c is None else f"{c.shape[-1]} columns"
+            raise UserError(
+                f"this model reads {self.context} columns of context (one-hot labels), "
+                f"but it received {got}: give a label for each sample"
+            )

@@ -1,0 +1,94 @@
+"""Bottlenecks turn what the encoder read, h, into a code z.
+
+A bottleneck says how many numbers it wants of the encoder (`features`); the encoder's last layer
+is linear and gives just that, so no code dimension dies behind a ReLU. The first axis of h after
+the batch holds those features, which serves flat codes (B, F) and spatial ones (B, F, H, W) alike.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
+
+from zspace.models.flow import Code
+from zspace.system.errors import UserError
+
+LOG_VARIANCE_BOUND = 15.0
+"""Log-variances lie in (-15, 15): standard deviations between 6e-4 and 1.8e3, and exp is safe."""
+
+
+def _checked(latent: int) -> int:
+    if latent < 1:
+        raise UserError(
+            f"latent is {latent}, but a code needs at least 1 dimension: use latent >= 1"
+        )
+    return latent
+
+
+class Bottleneck(nn.Module, ABC):
+    """Features -> code. features: how many numbers a sample it wants of the encoder."""
+
+    features: int
+
+    @abstractmethod
+    def forward(self, h: Tensor, samples: int = 1) -> Code:
+        """h (B, features, ...) -> a code with `samples` draws."""
+
+    @abstractmethod
+    def mean(self, h: Tensor) -> Tensor:
+        """h (B, features, ...) -> the mean code (B, *Z), without a draw."""
+
+
+class Point(Bottleneck):
+    """A deterministic code, z = h: the plain autoencoder. q is None.
+
+    latent: dimensions (or channels) of z.
+    """
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.features = _checked(latent)
+
+    def forward(self, h: Tensor, samples: int = 1) -> Code:
+        """h (B, latent, ...) -> z (samples, B, latent, ...), all draws equal."""
+        return Code(h.expand(samples, *h.shape))
+
+    def mean(self, h: Tensor) -> Tensor:
+        return h
+
+
+class Gaussian(Bottleneck):
+    r"""A diagonal Gaussian posterior, reparameterised: ``z = mu + sigma * eps``, eps ~ N(0, I).
+
+    The encoder gives mu and a raw log-variance r; ``log sigma^2 = 15 tanh(r / 15)`` is r itself
+    near zero and never overflows.
+
+    Reference: Kingma, Welling. Auto-encoding variational Bayes. 2013, arXiv 1312.6114.
+
+    latent: dimensions (or channels) of z.
+    """
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.features = 2 * _checked(latent)
+
+    def posterior(self, h: Tensor) -> Independent:
+        """h (B, 2 latent, ...) -> q(z|x), batch shape (B,), event shape (latent, ...)."""
+        mu, raw = h.chunk(2, dim=1)
+        sigma = torch.exp(0.5 * LOG_VARIANCE_BOUND * torch.tanh(raw / LOG_VARIANCE_BOUND))
+        return Independent(
+            Normal(mu, sigma, validate_args=False), mu.dim() - 1, validate_args=False
+        )
+
+    def forward(self, h: Tensor, samples: int = 1) -> Code:
+        q = self.posterior(h)
+        mu, sigma = q.base_dist.loc, q.base_dist.scale
+        # Not q.rsample, which torch.func.vmap does not take; the draws are the same.
+        noise = torch.randn(samples, *mu.shape, dtype=mu.dtype, device=mu.device)
+        return Code(mu + noise * sigma, q)
+
+    def mean(self, h: Tensor) -> Tensor:
+        return h.chunk(2, dim=1)[0]

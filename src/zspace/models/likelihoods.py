@@ -1,0 +1,192 @@
+"""Likelihoods turn the decoder's output into p(x|z).
+
+A likelihood says what the decoder must give for one sample (`outputs`): (params * C, H, W) for
+images (C, H, W) where every element is independent. Its ``forward(h, event)`` returns a torch
+Distribution whose event is the whole sample: the last `event` axes of h.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli as TorchBernoulli
+from torch.distributions import Distribution, Independent, Normal
+
+from zspace.models import distributions
+from zspace.system.errors import UserError
+
+SCALE_BOUND = 6.0
+LOGISTIC_START, LOGISTIC_BOUND = -1.5, 5.5
+
+
+def bits_per_dimension(nats: float, shape: Sequence[int]) -> float:
+    """``nats / (log(2) D)``, D the numbers in one sample: nats a sample in bits a number of x.
+
+    It means something for probabilities of discrete x alone, where `Likelihood.discrete` says so.
+
+    nats: a negative log-probability of one sample, or a bound on it. shape: of x, (C, H, W).
+    """
+    return nats / (math.log(2) * math.prod(shape))
+
+
+def _event(elementwise: Distribution, dims: int) -> Independent:
+    return Independent(elementwise, dims, validate_args=False)
+
+
+class Likelihood(nn.Module, ABC):
+    """Decoder output -> p(x|z).
+
+    params: how many numbers it wants for each element of x.
+    discrete: whether log p(x|z) is a probability of pixels with finitely many levels, for which
+        bits per dimension may be reported.
+    """
+
+    params: int
+    discrete: bool = False
+
+    def outputs(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """What the decoder must give for x of this shape: (params * C, H, W) for (C, H, W)."""
+        channels, *rest = shape
+        return (self.params * channels, *rest)
+
+    @abstractmethod
+    def forward(self, h: Tensor, event: int) -> Distribution:
+        """h (*batch, *outputs) -> a distribution; the last `event` axes are one sample."""
+
+
+class SquaredError(Likelihood):
+    """Sum of squared differences to a sigmoid mean: what the field calls "MSE".
+
+    The Gaussian of variance 1/2 without its constant, hence no normalised likelihood; never set
+    its value beside nats of a real one.
+    """
+
+    params = 1
+
+    def forward(self, h: Tensor, event: int) -> Independent:
+        return _event(distributions.QuadraticEnergy(torch.sigmoid(h)), event)
+
+
+class Bernoulli(Likelihood):
+    """Independent Bernoulli elements with sigmoid means; a likelihood for binary x only.
+
+    On grey values in [0, 1] its negative log-probability is the field's "binary cross-entropy",
+    which is no normalised likelihood: binarise the data, or use `ContinuousBernoulli`. It cannot
+    know what x is, hence `discrete` is False: on binarised data, whoever binarised may report
+    bits per dimension.
+    """
+
+    params = 1
+
+    def forward(self, h: Tensor, event: int) -> Independent:
+        return _event(TorchBernoulli(logits=h, validate_args=False), event)
+
+
+class ContinuousBernoulli(Likelihood):
+    """Continuous Bernoulli elements: a normalised density for grey values in [0, 1].
+
+    Reference: Loaiza-Ganem, Cunningham. The continuous Bernoulli. 2019, arXiv 1907.06845.
+    """
+
+    params = 1
+
+    def forward(self, h: Tensor, event: int) -> Independent:
+        return _event(distributions.ContinuousBernoulli(h), event)
+
+
+class Gaussian(Likelihood):
+    """Gaussian elements with a sigmoid mean and one scale for all of them, learned or fixed.
+
+    A density on continuous x. One learned scale weighs reconstruction against KL by maximum
+    likelihood. Reference: Rybkin, Daniilidis, Levine. Simple and effective VAE training with
+    calibrated decoders. 2020, arXiv 2006.13202.
+
+    scale: a fixed standard deviation > 0, or None to learn one (started at 0.5; its logarithm is
+        bounded smoothly to (-6, 6), so that exp neither overflows nor vanishes).
+    """
+
+    params = 1
+    log_scale: Tensor
+
+    def __init__(self, scale: float | None = None) -> None:
+        super().__init__()
+        if scale is not None and not 0.0025 < scale < 400:
+            raise UserError(
+                f"the Gaussian scale is {scale}: use a number between 0.0025 and 400, or None to "
+                "learn one"
+            )
+        start = torch.tensor(SCALE_BOUND * math.atanh(math.log(scale or 0.5) / SCALE_BOUND))
+        if scale is None:
+            self.log_scale = nn.Parameter(start)
+        else:
+            self.register_buffer("log_scale", start)
+
+    @property
+    def scale(self) -> Tensor:
+        """The standard deviation of every element, a scalar tensor."""
+        return torch.exp(SCALE_BOUND * torch.tanh(self.log_scale / SCALE_BOUND))
+
+    def forward(self, h: Tensor, event: int) -> Independent:
+        return _event(Normal(torch.sigmoid(h), self.scale, validate_args=False), event)
+
+
+class LogisticMixture(Likelihood):
+    """Every pixel a mixture of discretised logistics: a probability of 256 levels, colour coupled.
+
+    ``-log p(x|z)`` is that of the 8-bit image itself, so bits per dimension are honest and may be
+    compared with published ones. x counts as the nearest of the levels k / 255. For each
+    component a pixel has its weight, C locations (on [-1, 1]), C log-scales and C (C - 1) / 2
+    couplings in (-1, 1), by which a channel's location follows the ones before it: K (C + 1)
+    (C + 2) / 2 numbers, 100 for 10 components in colour. Log-scales are bounded smoothly to
+    (-7, 4), the published lower end, and start at -1.5: there colour photographs cost about 8
+    bits before training and locations are learned sooner than from 0.
+
+    Reference: Salimans, Karpathy, Chen, Kingma. PixelCNN++. 2017, arXiv 1701.05517.
+
+    components: K >= 1. levels: how many values x can have, >= 2.
+    """
+
+    discrete = True
+
+    def __init__(self, components: int = 10, levels: int = 256) -> None:
+        super().__init__()
+        if components < 1 or levels < 2:
+            raise UserError(
+                f"the logistic mixture has {components} components and {levels} levels: use at "
+                "least 1 and 2"
+            )
+        self.components, self.levels = components, levels
+
+    def outputs(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """(K (C + 1) (C + 2) / 2, H, W) for x (C, H, W). Raises UserError where x is a vector."""
+        if len(shape) < 2:
+            raise UserError(
+                f"the logistic mixture is for images (C, H, W), but one sample has shape "
+                f"{tuple(shape)}: use the Gaussian likelihood"
+            )
+        channels, *rest = shape
+        return (self.components * (channels + 1) * (channels + 2) // 2, *rest)
+
+    def forward(self, h: Tensor, event: int) -> distributions.LogisticMixture:
+        numbers = h.shape[-event] // self.components
+        channels = (math.isqrt(8 * numbers + 1) - 3) // 2
+        if h.shape[-event] != self.outputs((channels, *h.shape[1 - event :]))[0]:
+            raise UserError(
+                f"the logistic mixture of {self.components} components received "
+                f"{h.shape[-event]} numbers a pixel: give it K (C + 1) (C + 2) / 2"
+            )
+        parts = [1, channels, channels, channels * (channels - 1) // 2]
+        grouped = h.unflatten(-event, (numbers, self.components))
+        logits, loc, raw, coupling = grouped.split(parts, -event - 1)
+        return distributions.LogisticMixture(
+            logits.squeeze(-event - 1),
+            loc,
+            LOGISTIC_START + LOGISTIC_BOUND * torch.tanh(raw / LOGISTIC_BOUND),
+            torch.tanh(coupling),
+            event,
+            self.levels,
+        )

@@ -1,0 +1,155 @@
+"""Which networks: the choices that every recipe offers beside its own.
+
+A recipe takes them as ``**net`` and asks `networks` for an encoder and a decoder; so the network
+is a choice of its own, and a new one is a class and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
+
+from torch import nn
+from typing_extensions import Doc
+
+from zspace.models.networks.conv import UPSAMPLINGS, ConvDecoder, ConvEncoder, resolutions
+from zspace.models.networks.mlp import ACTIVATIONS, MLP
+from zspace.models.networks.unet import UNetDecoder, UNetEncoder
+from zspace.system.errors import UserError, unknown
+
+
+@dataclass(frozen=True)
+class NetOptions:
+    """The networks of encoder and decoder, which mirror each other."""
+
+    net: Annotated[
+        Literal["mlp", "conv", "unet"],
+        Doc("Networks: fully connected, residual convolutions, or these with attention."),
+    ] = "mlp"
+    hidden: Annotated[
+        tuple[int, ...],
+        Doc("mlp: widths of the encoder's hidden layers; the decoder has them reversed."),
+    ] = (784, 784)
+    activation: Annotated[
+        Literal["gelu", "relu", "silu"],
+        Doc("mlp: the nonlinearity between layers; the other networks have SiLU."),
+    ] = "gelu"
+    channels: Annotated[
+        tuple[int, ...],
+        Doc("conv, unet: channels at each resolution, each half as large as the one before."),
+    ] = (32, 64, 128)
+    blocks: Annotated[int, Doc("conv, unet: residual blocks at each resolution.")] = 1
+    up: Annotated[
+        Literal["nearest", "transposed"],
+        Doc("conv, unet: repeat pixels and convolve, or convolve transposed."),
+    ] = "nearest"
+    heads: Annotated[int, Doc("unet: heads of the attention.")] = 4
+    code: Annotated[
+        Literal["flat", "spatial"],
+        Doc("conv, unet: a flat code, or a map of as many channels at the last resolution."),
+    ] = "flat"
+
+    def check(self) -> NetOptions:
+        """These options. Raises UserError where one makes no sense, or does not suit the net."""
+        known: dict[str, Iterable[str]] = {
+            "net": NETS,
+            "up": UPSAMPLINGS,
+            "activation": ACTIVATIONS,
+            "code": ("flat", "spatial"),
+        }
+        for name, values in known.items():
+            if getattr(self, name) not in values:
+                raise unknown(name, getattr(self, name), values)
+        if self.blocks < 1 or any(width < 1 for width in self.channels):
+            raise UserError(
+                f"blocks is {self.blocks}, channels are {self.channels}: give whole numbers >= 1"
+            )
+        read = {"net", *READ[self.net]}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in read and value != field.default:
+                owners = " or ".join(net for net in READ if field.name in READ[net])
+                raise UserError(
+                    f"{field.name} is {value!r}, but --net {self.net} has no such choice: leave "
+                    f"it out, or use --net {owners}"
+                )
+        return self
+
+
+@dataclass(frozen=True)
+class Networks:
+    """An encoder to `features` numbers, a decoder from codes of shape `latent`."""
+
+    encoder: nn.Module
+    decoder: nn.Module
+    latent: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """What the networks must fit.
+
+    shape: of a sample. features: what the bottleneck wants of the encoder. latent: dimensions (or
+    channels) of a code. outputs: the shape that the likelihood wants. context: columns of c.
+    """
+
+    shape: Sequence[int]
+    features: int
+    latent: int
+    outputs: Sequence[int]
+    context: int = 0
+
+
+Build = Callable[[NetOptions, NetworkSpec], Networks]
+
+
+def build_networks(options: NetOptions, wanted: NetworkSpec) -> Networks:
+    """An encoder and a decoder.
+
+    Raises UserError for options that do not suit each other or the samples.
+    """
+    return NETS[options.check().net](options, wanted)
+
+
+def _mlp(options: NetOptions, wanted: NetworkSpec) -> Networks:
+    hidden = options.hidden
+    both: dict[str, Any] = {
+        "context": wanted.context,
+        "activation": ACTIVATIONS[options.activation],
+    }
+    encoder = MLP(wanted.shape, (wanted.features,), hidden=hidden, **both)
+    decoder = MLP((wanted.latent,), wanted.outputs, hidden=hidden[::-1], **both)
+    return Networks(encoder, decoder, (wanted.latent,))
+
+
+def _images(encoder: type[nn.Module], decoder: type[nn.Module], *more: str) -> Build:
+    """Networks that keep images as maps; more: names of options that only these read."""
+
+    def build(options: NetOptions, wanted: NetworkSpec) -> Networks:
+        size = resolutions(wanted.shape, len(options.channels))[-1]
+        spatial, latent = options.code == "spatial", wanted.latent
+        both: dict[str, Any] = {
+            name: getattr(options, name) for name in ("channels", "blocks", *more)
+        }
+        both |= {"spatial": spatial, "context": wanted.context}
+        return Networks(
+            encoder(wanted.shape, wanted.features, **both),
+            decoder(latent, wanted.outputs, up=options.up, **both),
+            (latent, *size) if spatial else (latent,),
+        )
+
+    return build
+
+
+NETS: dict[str, Build] = {
+    "mlp": _mlp,
+    "conv": _images(ConvEncoder, ConvDecoder),
+    "unet": _images(UNetEncoder, UNetDecoder, "heads"),
+}
+READ = {
+    "mlp": ("hidden", "activation"),
+    "conv": ("channels", "blocks", "up", "code"),
+    "unet": ("channels", "blocks", "up", "code", "heads"),
+}
+"""The options that each net reads."""

@@ -1,0 +1,200 @@
+"""U-Net-like networks: residual blocks of GroupNorm, SiLU and convolution, and attention.
+
+Skip connections stay inside blocks: nothing crosses the bottleneck, or the decoder could not
+sample. References: Ho, Jain, Abbeel. Denoising diffusion probabilistic models. 2020, arXiv
+2006.11239 (the blocks); Rombach et al. High-resolution image synthesis with latent diffusion
+models. 2021, arXiv 2112.10752 (the autoencoder, and a context read by cross-attention).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zspace.models.networks.conv import (
+    UPSAMPLINGS,
+    Branch,
+    from_code,
+    resolutions,
+    started,
+    to_features,
+)
+from zspace.system.errors import UserError
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    """Groups of at least a few channels; 8 where that divides them."""
+    return nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+class Block(Branch):
+    """``skip(x) + f(x)``: twice GroupNorm, SiLU and a 3 x 3 convolution; f starts at 0.
+
+    inputs, outputs: channels; where they differ, the skip is a 1 x 1 convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = _norm(inputs), _norm(outputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def start(self) -> None:
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x), inplace=True))
+        return self.skip(x) + self.conv2(F.silu(self.norm2(h), inplace=True))
+
+
+class Attention(Branch):
+    """``x + f(x)``: positions of x look at each other, or at the tokens of a context.
+
+    Reference: Vaswani et al. Attention is all you need. 2017, arXiv 1706.03762.
+
+    channels: of x and of tokens; heads must divide them. Raises UserError where they do not.
+    """
+
+    def __init__(self, channels: int, heads: int, *, crossed: bool = False) -> None:
+        super().__init__()
+        if heads < 1 or channels % heads:
+            raise UserError(
+                f"{heads} attention heads do not divide {channels} channels: give --heads that "
+                "divide the last of --channels"
+            )
+        self.heads, self.norm = heads, _norm(channels)
+        self.query, self.out = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        self.key_value = nn.Linear(channels, 2 * channels)
+        self.crossed = crossed
+
+    def start(self) -> None:
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, x: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), tokens (B, T, C) if crossed -> (B, C, H, W)."""
+        own = self.norm(x).flatten(2).transpose(1, 2)
+        seen = tokens if self.crossed and tokens is not None else own
+        parts = [self.query(own), *self.key_value(seen).chunk(2, dim=2)]
+        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
+        found = _attended(q, k, v).transpose(1, 2).flatten(2)
+        return x + self.out(found).transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+def _attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Fused attention; on CPU in fp32, since its backward pass in bf16 is 7 times slower there."""
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v)
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float())
+
+
+class Tokens(nn.Module):
+    """A context c (B, T) as tokens (B, T, channels): one a column, moved by its value."""
+
+    def __init__(self, context: int, channels: int) -> None:
+        super().__init__()
+        self.name = nn.Parameter(torch.randn(context, channels))
+        self.value = nn.Parameter(torch.randn(context, channels))
+
+    def forward(self, c: Tensor) -> Tensor:
+        return self.name + c[:, :, None] * self.value
+
+
+class Middle(nn.Module):
+    """Block, self-attention, cross-attention to the context where there is one, block."""
+
+    def __init__(self, channels: int, heads: int, context: int) -> None:
+        super().__init__()
+        self.before, self.after = Block(channels, channels), Block(channels, channels)
+        self.among = Attention(channels, heads)
+        self.tokens = Tokens(context, channels) if context else None
+        self.across = Attention(channels, heads, crossed=True) if context else None
+
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
+        x = self.among(self.before(x))
+        if self.tokens is not None and self.across is not None and c is not None:
+            x = self.across(x, self.tokens(c))
+        return self.after(x)
+
+
+class UNetEncoder(nn.Module):
+    """Down blocks, each resolution after the first reached by a stride of 2, and a middle.
+
+    shape: (C, H, W) of an image. features: of the output. channels: a width for each resolution.
+    blocks: residual blocks at each. heads: of the attention. spatial: the output is
+    (B, features, h, w) at the last resolution, else (B, features). context: columns of c.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        features: int,
+        *,
+        channels: Sequence[int],
+        blocks: int = 1,
+        heads: int = 4,
+        spatial: bool = True,
+        context: int = 0,
+    ) -> None:
+        super().__init__()
+        sizes = resolutions(shape, len(channels))
+        self.stem = nn.Conv2d(shape[0], channels[0], 3, padding=1)
+        down: list[nn.Module] = []
+        for before, width in zip((channels[0], *channels), channels, strict=False):
+            if down:
+                down += [nn.Conv2d(before, width, 3, stride=2, padding=1)]
+            down += [Block(width, width) for _ in range(blocks)]
+        self.down, last = nn.Sequential(*down), channels[-1]
+        self.middle = Middle(last, heads, context)
+        self.norm = _norm(last)
+        self.head = to_features(last, features, sizes[-1], spatial=spatial)
+        started(self)
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), c (B, context) or None -> (B, features) or (B, features, h, w)."""
+        h = self.middle(self.down(self.stem(x)), c)
+        return self.head(F.silu(self.norm(h)))
+
+
+class UNetDecoder(nn.Module):
+    """A middle and up blocks, the encoder's mirror image.
+
+    latent: dimensions (or channels) of a code. shape: (C, H, W) of the output. up: "nearest" or
+    "transposed". The others are those of `UNetEncoder`.
+    """
+
+    def __init__(
+        self,
+        latent: int,
+        shape: Sequence[int],
+        *,
+        channels: Sequence[int],
+        blocks: int = 1,
+        heads: int = 4,
+        up: str = "nearest",
+        spatial: bool = True,
+        context: int = 0,
+    ) -> None:
+        super().__init__()
+        sizes, widths = resolutions(shape, len(channels)), channels[::-1]
+        self.stem = from_code(latent, widths[0], sizes[-1], spatial=spatial)
+        self.middle = Middle(widths[0], heads, context)
+        body: list[nn.Module] = []
+        for before, width, size in zip((0, *widths), widths, sizes[::-1], strict=False):
+            if body:
+                body += [UPSAMPLINGS[up](before, width, size)]
+            body += [Block(width, width) for _ in range(blocks)]
+        self.up = nn.Sequential(*body)
+        self.norm = _norm(widths[-1])
+        self.last = nn.Conv2d(widths[-1], shape[0], 3, padding=1)
+        started(self)
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """z (B, latent) or (B, latent, h, w), c (B, context) or None -> (B, *shape)."""
+        h = self.up(self.middle(self.stem(z), c))
+        return self.last(F.silu(self.norm(h)))

@@ -1,0 +1,156 @@
+"""Terms: what an objective may be made of. Each reads a `Pass` and returns named, unweighted
+tensors.
+
+A value is (B,), one number a sample in nats (sums over pixels and code dimensions, means over the
+K draws), or a scalar where it is a statistic of the batch. `Objective` takes the mean over the
+batch.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Distribution, Independent, kl_divergence
+from torch.nn import functional as F
+
+from zspace.models.distributions import bernoulli_log_prob
+from zspace.models.flow import Latent, Pass
+from zspace.system.errors import UserError
+
+
+def nll(p: Pass) -> dict[str, Tensor]:
+    """Negative log-likelihood ``-log p(x|z)``, the reconstruction part of the ELBO."""
+    return {"nll": -p.px.log_prob(p.x).mean(0)}
+
+
+def mse(p: Pass) -> dict[str, Tensor]:
+    """Squared error to the mean of p(x|z), summed over the sample (the field says "MSE")."""
+    error = p.px.mean - p.x
+    return {"mse": error.square().flatten(2).sum(2).mean(0)}
+
+
+def bce(p: Pass) -> dict[str, Tensor]:
+    """Binary cross-entropy between x in [0, 1] and the mean of p(x|z), summed over the sample."""
+    return {"bce": -_cross_entropy(p.px, p.x).flatten(2).sum(2).mean(0)}
+
+
+def _cross_entropy(px: Distribution, x: Tensor) -> Tensor:
+    base = px.base_dist if isinstance(px, Independent) else px
+    if isinstance(base, Bernoulli):
+        return bernoulli_log_prob(base.logits, x)
+    mean = px.mean
+    return -F.binary_cross_entropy(mean, x.expand_as(mean), reduction="none")
+
+
+def kl(p: Pass) -> dict[str, Tensor]:
+    """``KL(q(z|x) || p(z))``, summed over levels; in closed form where torch has one.
+
+    Elsewhere it is estimated from the draws, ``log q(z|x) - log p(z)``.
+    Raises UserError where the code is deterministic, for then there is no q.
+    """
+    return {"kl": torch.stack([_divergence(level, "kl") for level in p.latents]).sum(0)}
+
+
+def _divergence(level: Latent, term: str) -> Tensor:
+    """(B,): the KL of one level, a mean over the draws where q or p depends on them."""
+    q = _posterior(level, term)
+    try:
+        value = kl_divergence(q, level.p)
+    except NotImplementedError:  # torch knows no closed form for this pair
+        value = q.log_prob(level.z) - level.p.log_prob(level.z)
+    return value.mean(0) if value.dim() > 1 else value
+
+
+def _posterior(level: Latent, term: str) -> Distribution:
+    if level.q is None:
+        raise UserError(
+            f"the term '{term}' needs q(z|x), but this model's code is deterministic: leave the "
+            "term out, or use a Gaussian bottleneck (recipe 'vae')"
+        )
+    return level.q
+
+
+class FreeBits:
+    r"""KL that is free up to `bits` nats a code dimension: ``sum_j max(bits, mean_B KL_j)``.
+
+    Returns the true ``kl`` beside ``kl_free_bits``; weigh the second, report the first.
+    Reference: Kingma et al. Improving variational inference with inverse autoregressive flow.
+    2016, arXiv 1606.04934 (appendix C).
+
+    bits: nats a dimension that cost nothing, >= 0.
+    """
+
+    def __init__(self, bits: float) -> None:
+        if not bits >= 0:
+            raise UserError(f"free bits are {bits}: use a number of nats >= 0")
+        self.bits = bits
+
+    def __call__(self, p: Pass) -> dict[str, Tensor]:
+        parts = [kl_per_dimension(level) for level in p.latents]
+        free = [part.mean(0).clamp(min=self.bits).sum() for part in parts]
+        true = [part.flatten(1).sum(1) for part in parts]
+        return {"kl": torch.stack(true).sum(0), "kl_free_bits": torch.stack(free).sum()}
+
+
+def kl_per_dimension(level: Latent) -> Tensor:
+    """(B, *Z): the KL of every code dimension. Both q and p must be diagonal (Independent)."""
+    q, p = _posterior(level, "kl per dimension"), level.p
+    if not (isinstance(q, Independent) and isinstance(p, Independent)):
+        raise UserError(
+            "the KL of each dimension needs a posterior and a prior with independent dimensions, "
+            f"not {type(q).__name__} and {type(p).__name__}: use the term 'kl'"
+        )
+    value = kl_divergence(q.base_dist, p.base_dist)
+    return value.mean(0) if value.dim() == level.z.dim() else value  # p may depend on the K draws
+
+
+def split_kl(p: Pass) -> dict[str, Tensor]:
+    r"""The KL in three parts, estimated from the draws and the batch, summed over levels.
+
+    ``mutual_information`` log q(z|x) - log q(z), ``total_correlation`` log q(z) - sum_j log q(z_j)
+    and ``dimension_kl`` sum_j log q(z_j) - log p(z): scalars in nats, which together are the
+    one-draw estimate of the KL, returned beside them in closed form as ``kl``. q(z) is the mean
+    of q(z|x) over the batch, so that the mutual information is at most the log of the batch size.
+    The paper's minibatch-weighted sampling divides it by the number N of training samples too,
+    which adds log N to the first part and (Z - 1) log N to the second: constants, which training
+    does not see.
+
+    Reference: Chen, Li, Grosse, Duvenaud. Isolating sources of disentanglement in variational
+    autoencoders. 2018, arXiv 1802.04942. Raises UserError as `kl_per_dimension` does.
+    """
+    parts = torch.stack([_split(level) for level in p.latents]).sum(0)
+    names = ("mutual_information", "total_correlation", "dimension_kl")
+    return {**kl(p), **dict(zip(names, parts, strict=True))}
+
+
+def _split(level: Latent) -> Tensor:
+    """(3,): the parts of one level, means over draws and batch."""
+    q = _posterior(level, "split_kl")
+    if not isinstance(q, Independent):
+        raise UserError(
+            "the parts of the KL need a posterior with independent dimensions, not "
+            f"{type(q).__name__}: use the term 'kl'"
+        )
+    each = q.base_dist.log_prob(level.z.unsqueeze(2)).flatten(3)  # (K, B, B, Z), of z under x_j
+    size = math.log(each.shape[2])
+    joint = each.sum(3).logsumexp(2) - size
+    marginals = (each.logsumexp(2) - size).sum(2)
+    conditional, prior = q.log_prob(level.z), level.p.log_prob(level.z)
+    return torch.stack(
+        [(conditional - joint).mean(), (joint - marginals).mean(), (marginals - prior).mean()]
+    )
+
+
+def iwae(p: Pass) -> dict[str, Tensor]:
+    r"""Negative importance-weighted bound ``-log 1/K sum_k p(x, z_k) / q(z_k|x)``.
+
+    With K = 1 it is an estimate of the negative ELBO; it falls towards ``-log p(x)`` as K grows.
+    Reference: Burda, Grosse, Salakhutdinov. Importance weighted autoencoders. 2015, arXiv
+    1509.00519.
+    """
+    weight = p.px.log_prob(p.x)  # (K, B)
+    for level in p.latents:
+        weight = weight + level.p.log_prob(level.z) - _posterior(level, "iwae").log_prob(level.z)
+    return {"iwae": math.log(weight.shape[0]) - torch.logsumexp(weight, dim=0)}

@@ -1,0 +1,154 @@
+""" """
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from typing_extensions import Doc
+
+from zspace.data.spec import Spec
+from zspace.models.bottlenecks import Point
+from zspace.models.recipes import (
+    Likelihood,
+    Recipe,
+    Size,
+    _assembled,
+    _gaussian,
+    _trained_by,
+    recipe,
+)
+from zspace.models.terms import FreeBits, kl, split_kl
+from zspace.models.terms import iwae as bound
+from zspace.system.errors import UserError, unknown
+from zspace.system.schedules import Schedule, cyclical, warmup
+
+Anneal = Annotated[
+    Literal["none", "warmup", "cyclical"],
+    Doc("How beta grows: not at all, over the first fifth of training, in four cycles."),
+]
+
+
+@recipe
+def ae(
+    data: Spec,
+    latent: Size = 20,
+    likelihood: Likelihood = "squared-error",
+    **net: Any,
+) -> Recipe:
+    """Autoencoder: a deterministic, linear code layer and a reconstruction error.
+
+    Reference: Hinton, Salakhutdinov. Reducing the dimensionality of data with neural networks.
+    Science 313, 2006, doi 10.1126/science.1127647.
+    """
+    model = _assembled(data, Point(latent), latent, likelihood, net)
+    return _trained_by(model, likelihood, weights={})
+
+
+@recipe
+def vae(
+    data: Spec,
+    latent: Size = 20,
+    likelihood: Likelihood = "squared-error",
+    **net: Any,
+) -> Recipe:
+    """Variational autoencoder: a Gaussian code, reconstruction error plus KL to N(0, I).
+
+    Reference: Kingma, Welling. Auto-encoding variational Bayes. 2013, arXiv 1312.6114.
+    """
+    model = _gaussian(data, latent, likelihood, net)
+    return _trained_by(model, likelihood, kl, weights={"kl": 1.0})
+
+
+@recipe
+def cvae(
+    data: Spec,
+    latent: Size = 20,
+    likelihood: Likelihood = "squared-error",
+    **net: Any,
+) -> Recipe:
+    """Conditional VAE: the label, one-hot, joins x in the encoder and z in the decoder.
+
+    Reference: Sohn, Lee, Yan. Learning structured output representation using deep conditional
+    generative models. NeurIPS 2015.
+    """
+    if not data.context:
+        raise UserError(
+            "cvae needs a label for each sample, but the data has none: give a folder with one "
+            "sub-folder a class, or an .npz with x and y, or use recipe 'vae'"
+        )
+    model = _gaussian(data, latent, likelihood, net, context=data.context)
+    return _trained_by(model, likelihood, kl, weights={"kl": 1.0})
+
+
+ANNEALS: dict[str, Callable[[float], float | Schedule]] = {
+    "none": lambda beta: beta,
+    "warmup": lambda beta: warmup(end=beta),
+    "cyclical": lambda beta: cyclical(end=beta),
+}
+
+
+@recipe
+def beta_vae(
+    data: Spec,
+    latent: Size = 20,
+    likelihood: Likelihood = "squared-error",
+    beta: Annotated[float, Doc("Weight of the KL.")] = 4.0,
+    anneal: Anneal = "none",
+    free_bits: Annotated[float, Doc("Nats a code dimension that cost nothing; 0: none.")] = 0.0,
+    **net: Any,
+) -> Recipe:
+    """Beta-VAE: the VAE with a weight on the KL, which may be annealed or have free bits.
+
+    Reference: Higgins et al. beta-VAE: learning basic visual concepts with a constrained
+    variational framework. ICLR 2017.
+    """
+    if anneal not in ANNEALS:
+        raise unknown("anneal", anneal, ANNEALS)
+    if not 0 <= beta < math.inf:
+        raise UserError(f"beta is {beta}: use a finite weight >= 0")
+    model, weight = _gaussian(data, latent, likelihood, net), ANNEALS[anneal](beta)
+    if free_bits:
+        free = {"kl": 0.0, "kl_free_bits": weight}
+        return _trained_by(model, likelihood, FreeBits(free_bits), weights=free)
+    return _trained_by(model, likelihood, kl, weights={"kl": weight})
+
+
+@recipe
+def tcvae(
+    data: Spec,
+    latent: Size = 20,
+    likelihood: Likelihood = "squared-error",
+    beta: Annotated[float, Doc("Weight of the total correlation.")] = 6.0,
+    **net: Any,
+) -> Recipe:
+    """Beta-TCVAE: the KL in parts, a weight on the one that says how dimensions depend.
+
+    Reference: Chen, Li, Grosse, Duvenaud. Isolating sources of disentanglement in variational
+    autoencoders. 2018, arXiv 1802.04942.
+    """
+    if not 0 <= beta < math.inf:
+        raise UserError(f"beta is {beta}: use a finite weight >= 0")
+    weights = {"mutual_information": 1.0, "total_correlation": beta, "dimension_kl": 1.0}
+    model = _gaussian(data, latent, likelihood, net)
+    return _trained_by(model, likelihood, split_kl, weights={"kl": 0.0, **weights})
+
+
+@recipe
+def iwae(
+    data: Spec,
+    latent: Size = 20,
+    likelihood: Likelihood = "squared-error",
+    samples: Annotated[int, Doc("K, draws of the code for each image.")] = 5,
+    **net: Any,
+) -> Recipe:
+    """Importance-weighted autoencoder: the VAE's parts under a tighter bound of K draws.
+
+    Reference: Burda, Grosse, Salakhutdinov. Importance weighted autoencoders. 2015, arXiv
+    1509.00519.
+    """
+    model, weights = _gaussian(data, latent, likelihood, net), {"iwae": 1.0, "kl": 0.0}
+    return _trained_by(
+        model, likelihood, bound, kl, weights=weights, reconstruction=0.0, samples=samples
+    )

@@ -1,0 +1,1 @@
+"""Figures: from arrays to matplotlib. Nothing here computes a result; nothing else draws."""

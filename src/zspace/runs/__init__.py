@@ -1,0 +1,1 @@
+"""Runs: what lies on disk, and how it is used."""

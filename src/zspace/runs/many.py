@@ -1,0 +1,268 @@
+"""A study: runs over a grid of recipes, code sizes, seeds and other choices, read together.
+
+DIR/study.json     the grid, what became of each run, the chosen code size of each family
+DIR/runs/<name>/   the run folders
+DIR/table.csv      every term of every run on train, validation and test
+DIR/report.html    all of it on one page
+
+The table of a study: every run, means over seeds, and the chosen code sizes.
+
+What a run kept of its training: codes and reconstructions of test images, epoch by epoch.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zspace.analysis.projections import principal
+from zspace.analysis.trained import once
+from zspace.data.dataset import Data
+from zspace.runs.run import Run, load
+from zspace.system import files
+from zspace.system.errors import UserError
+
+STUDY_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A run of the grid that did not end well, and why."""
+
+    name: str
+    reason: str
+
+
+class Study:
+    """Finished runs side by side, in the order of the grid; a single run is a study of one.
+
+    path: the folder of the study, or of the run. failed: what is missing, and why. names: the
+    family of each run, its recipe and what was varied beside code size and seed; by default the
+    recipe.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        runs: Sequence[Run],
+        failed: Sequence[Failed] = (),
+        names: Sequence[str] = (),
+    ) -> None:
+        if not runs:
+            raise UserError(f"study '{path}' has no finished run: nothing can be shown of it")
+        self.path, self.runs, self.failed = path, tuple(runs), tuple(failed)
+        self.names = tuple(names) or tuple(run.config.recipe.replace("_", "-") for run in runs)
+
+    @cached_property
+    def data(self) -> Data:
+        """The data that all runs were trained on."""
+        return self.runs[0].data()
+
+    @cached_property
+    def families(self) -> dict[str, dict[int, list[Run]]]:
+        """Family -> code size -> its runs, one a seed."""
+        families: dict[str, dict[int, list[Run]]] = {}
+        for name, run in zip(self.names, self.runs, strict=True):
+            sizes = families.setdefault(name, {})
+            sizes.setdefault(run.config.arguments["latent"], []).append(run)
+        return {name: dict(sorted(sizes.items())) for name, sizes in families.items()}
+
+    @cached_property
+    def chosen(self) -> dict[str, int]:
+        """Family -> the code size with the lowest mean validation objective over seeds."""
+        return {
+            name: min(sizes, key=lambda latent: validation(sizes[latent]))
+            for name, sizes in self.families.items()
+        }
+
+    def best(self, name: str) -> Run:
+        """The run of a family at its chosen code size, first seed."""
+        return self.families[name][self.chosen[name]][0]
+
+
+def validation(runs: Sequence[Run]) -> float:
+    """The mean validation objective of runs that differ in their seed."""
+    return sum(run.result["validation"]["objective"] for run in runs) / len(runs)
+
+
+def open_study(path: str | Path) -> Study:
+    """A study, or a run as a study of one. Raises UserError where the folder is neither."""
+    folder = Path(path)
+    if (folder / "run.json").is_file():
+        return Study(folder, [load(folder)])
+    if not (folder / "study.json").is_file():
+        raise UserError(
+            f"'{path}' is neither a study nor a run: it holds no study.json or run.json"
+        )
+    record = files.read_json(folder / "study.json")
+    if not isinstance(record, dict) or not {"format", "runs"} <= record.keys():
+        raise UserError(f"'{path}' is not a study: its study.json names no format or no runs")
+    if not isinstance(record["format"], int) or not _are_entries(record["runs"]):
+        raise UserError(f"'{path}' is not a study: its study.json does not list runs")
+    if record["format"] > STUDY_FORMAT:
+        raise UserError(f"study '{path}' was made by a newer zspace: upgrade zspace")
+    done = [entry for entry in record["runs"] if entry["status"] == "finished"]
+    failed = [Failed(e["name"], e["reason"]) for e in record["runs"] if e["status"] == "failed"]
+    try:
+        runs = [load(folder / "runs" / entry["name"]) for entry in done]
+    except UserError as error:
+        raise UserError(
+            f"{error}; delete the folder of that run and give the command of the study again"
+        ) from None
+    return Study(folder, runs, failed, [entry["family"] for entry in done])
+
+
+def _are_entries(runs: Any) -> bool:
+    """Whether these are the runs of a study.json."""
+    texts = ("name", "family", "status", "reason")
+    return isinstance(runs, list) and all(
+        isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in texts)
+        for entry in runs
+    )
+
+
+SPLITS = ("train", "validation", "test")
+QUALITY_TITLES = {"ssim": "SSIM", "psnr": "PSNR (dB)"}
+"""What test images' reconstructions are measured by, beside the terms."""
+
+
+def rows(study: Study) -> list[dict[str, Any]]:
+    """One dict a run: family, code size, seed, epochs, seconds, every term on every split, SSIM
+    and PSNR on test where they were measured.
+    """
+    return [
+        {
+            "family": family,
+            "latent": latent,
+            "seed": run.config.settings.seed,
+            "epochs": run.result["epochs"],
+            "best_epoch": run.result["best_epoch"],
+            "seconds": round(run.result["seconds"], 1),
+            "parameters": run.record["parameters"],
+            **{f"{s}_{name}": v for s in SPLITS for name, v in run.result[s].items()},
+            **{
+                f"test_{name}": v
+                for name, v in test_quality(run).items()
+                if name in QUALITY_TITLES
+            },
+        }
+        for family, sizes in study.families.items()
+        for latent, runs in sizes.items()
+        for run in runs
+    ]
+
+
+def write_table(study: Study, path: Path) -> Path:
+    """Write the rows as CSV, the failed runs last with their reason."""
+    table = rows(study)
+    table += [{"family": failed.name, "failed": failed.reason} for failed in study.failed]
+    names = list(dict.fromkeys(name for row in table for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    files.write(path, text.getvalue().encode())
+    return path
+
+
+def test_quality(run: Run) -> dict[str, float]:
+    """MSE, SSIM and PSNR of all test images; empty for a run of an old version."""
+    return run.result.get("quality", {}).get("test", {})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number over seeds: its mean, and the sample standard deviation where there are several.
+
+    digits: after the point.
+    """
+
+    mean: float
+    spread: float | None
+    digits: int = 2
+
+    def __str__(self) -> str:
+        spread = "" if self.spread is None else f" ± {self.spread:.{self.digits}f}"
+        return f"{self.mean:.{self.digits}f}{spread}"
+
+
+def over_seeds(runs: Sequence[Run], split: str, name: str) -> Cell | None:
+    """One term on one split, over runs that differ in their seed; None where they lack it."""
+    return _cell([run.result[split].get(name) for run in runs])
+
+
+def quality_cells(runs: Sequence[Run]) -> dict[str, Cell]:
+    """SSIM and PSNR of test images over seeds, those that all runs have."""
+    cells = {
+        name: _cell(
+            [test_quality(run).get(name) for run in runs], digits=3 if name == "ssim" else 2
+        )
+        for name in QUALITY_TITLES
+    }
+    return {name: cell for name, cell in cells.items() if cell is not None}
+
+
+def _cell(values: Sequence[float | None], digits: int = 2) -> Cell | None:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    spread = statistics.stdev(known) if len(known) > 1 else None
+    return Cell(statistics.mean(known), spread, digits)
+
+
+SNAPSHOTS = "snapshots.npz"
+
+
+@dataclass(frozen=True)
+class Moments:
+    """S moments of a training.
+
+    epoch (S,); points (S, M, 2), codes of M test images on a plane that does not turn; labels y
+    (M,) or None; images x (R, C, H, W) and their reconstructions (S, R, C, H, W), in [0, 1].
+    """
+
+    epoch: np.ndarray
+    points: np.ndarray
+    y: np.ndarray | None
+    x: np.ndarray
+    reconstructions: np.ndarray
+
+
+@once
+def read_moments(run: Run) -> Moments | None:
+    """The snapshots of a run, or None where it kept none. Raises UserError for a damaged file."""
+    path = run.path / SNAPSHOTS
+    if not path.is_file():
+        return None
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
+            arrays = dict(kept)
+        return Moments(
+            arrays["epoch"],
+            flattened(arrays["codes"].astype(np.float32)),
+            arrays.get("y"),
+            arrays["x"].astype(np.float32) / 255,
+            arrays["reconstructions"].astype(np.float32) / 255,
+        )
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile):
+        raise UserError(f"{path} is damaged: train again with --snapshots") from None
+
+
+def flattened(codes: np.ndarray) -> np.ndarray:
+    """Codes (S, M, *Z) of all moments on one plane: that of the last one's main components."""
+    codes = codes.reshape(*codes.shape[:2], -1)
+    if codes.shape[2] == 1:
+        return np.concatenate([codes, np.zeros_like(codes)], axis=2)
+    if codes.shape[2] == 2 or codes.shape[1] < 2:
+        return codes[:, :, :2]
+    last = principal(codes[-1], 2)
+    return np.stack([last.project(now) for now in codes])

@@ -1,0 +1,91 @@
+"""How to train: the settings and the learning rates that they mean."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from zspace.system.device import DTYPES, Precision
+from zspace.system.errors import UserError, unknown
+from zspace.system.schedules import RATES
+
+Compile = Literal["off", "on", "auto"]
+COMPILE = ("off", "on", "auto")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. Every field is a flag of `zspace train` and a keyword of `zspace.train`."""
+
+    epochs: int | None = None
+    """Passes over the training set; by default 650,000 samples' worth, 12 to 60 passes."""
+    batch: int = 128
+    """Samples a step, over all processes together."""
+    lr: float = 3e-3
+    """Peak learning rate of AdamW."""
+    schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
+    """Learning rate over training: cosine to zero, one cycle (30% up, cosine down), constant."""
+    warmup: float = 0.02
+    """Fraction of training with a linearly growing learning rate (one-cycle has its own)."""
+    betas: tuple[float, float] = (0.8, 0.95)
+    """Decay rates of AdamW's moments; quicker ones than 0.9 and 0.999 suit short trainings."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay of AdamW."""
+    clip: float = 1.0
+    """Largest gradient norm; 0 does not clip."""
+    ema: float = 0.999
+    """Decay of an exponential moving average of the weights, 0.999 say; 0 keeps none."""
+    patience: int = 0
+    """Stop after so many epochs without a better validation objective; 0 never stops early."""
+    precision: Precision = "auto"
+    """Number format of matrix products; auto takes bf16 where the machine is faster in it."""
+    snapshots: int = 0
+    """Moments of training at which to keep codes and reconstructions for an animation."""
+    compile: Compile = "off"
+    """Compile the step with torch.compile: off, on, or auto, which finds out whether it pays."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps; auto takes the first of cuda, mps, cpu that is there."""
+    seed: int = 0
+    """Seed of the initial weights, the order of samples and the draws of codes."""
+
+    def check(self) -> Settings:
+        """These settings. Raises UserError where one makes no sense."""
+        choices = {"schedule": RATES, "precision": ("auto", *DTYPES), "compile": COMPILE}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
+        least = {
+            "batch": 1,
+            "patience": 0,
+            "seed": 0,
+            "snapshots": 0,
+            "clip": 0.0,
+            "weight_decay": 0.0,
+        }
+        for name, bound in least.items():
+            _check_number(name, getattr(self, name), bound)
+        if self.epochs is not None:
+            _check_number("epochs", self.epochs, 1)
+        if not 0 < self.lr < math.inf:
+            raise UserError(f"lr is {self.lr}: use a finite learning rate above 0, 0.002 say")
+        if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
+            raise UserError(f"betas are {self.betas}: give two numbers in [0, 1)")
+        if not (0 <= self.ema < 1 and 0 <= self.warmup < 1):
+            raise UserError(f"ema is {self.ema}, warmup is {self.warmup}: both lie in [0, 1)")
+        return self
+
+    def epochs_for(self, samples: int) -> int:
+        """The number of epochs for a training set of this size."""
+        return self.epochs or min(60, max(12, round(650_000 / samples)))
+
+    def rate(self, progress: float) -> float:
+        """The learning rate at this progress in [0, 1]."""
+        return self.lr * RATES[self.schedule](progress, self.warmup)
+
+
+def _check_number(name: str, value: float, least: float) -> None:
+    """A whole number where the bound is one, and at least the bound."""
+    whole = isinstance(least, int)
+    if not least <= value < 2**63 or (whole and value != int(value)):
+        raise UserError(f"{name} is {value}: use a {'whole ' * whole}number >= {least}")

@@ -1,0 +1,253 @@
+"""Where the runs of a study are trained: an executor takes tasks and yields how each ended.
+
+Here are three: one run after the other in this process, those that differ in their seed alone in
+lockstep, and processes side by side. The fourth, a Ray cluster, is in `zspace.studies.ray`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import shutil
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zspace.runs.config import Config
+from zspace.runs.record import COPY, RECORD, read_either
+from zspace.system import signals
+from zspace.system.errors import UserError
+from zspace.system.signals import refused
+from zspace.system.storage import CannotReach, Mirror, is_url, mirrored
+from zspace.training import api, stacked
+from zspace.training.progress import Quiet, Reporter
+from zspace.training.trainer import Epoch, Trainer
+
+STOPPED = "the study is stopped and saved: give the same command again to go on"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to train.
+
+    number: in the grid, from 0. folder: of the run, a path or a URL; what is there already is gone
+    on with. save_every: seconds between checkpoints, and between copies to a URL.
+    """
+
+    number: int
+    name: str
+    config: Config
+    folder: str
+    save_every: float = api.SAVE_SECONDS
+
+
+Ended = tuple[str, str]
+"""How a run ended: 'finished' or 'failed', and why it failed."""
+
+Reports = Callable[[int, str], Reporter]
+"""(number, name of a run) -> who is told of its steps."""
+
+Ends = Generator[tuple[int, Ended], None, None]
+"""The number of each task and how it ended, as they end."""
+
+Executor = Callable[[Sequence[Task], Reports], Ends]
+"""Trains tasks.
+
+A run that fails by itself has ended; what else is raised stops the study. Interrupted: the user
+asked to stop, and what runs has been told to save. reports: for runs trained in this process.
+"""
+
+
+GRACE_SECONDS = 10.0
+"""How long a process whose parent is gone has for its last step and its checkpoint."""
+
+
+def found(folder: Path) -> dict[str, Any] | None:
+    """What a run's folder says of itself; None where nothing of use was written yet."""
+    if not (folder / RECORD).exists() and not (folder / COPY).exists():
+        return None
+    return read_either(folder)
+
+
+def attempt(task: Task, reporter: Reporter) -> Ended:
+    """Train a task, or go on with it. Interrupted goes through; any other failure is an end."""
+    try:
+        if is_url(task.folder):
+            with mirrored(task.folder) as mirror:
+                mirror.fetch()
+                try:
+                    _train(task, mirror.folder, Sending(reporter, mirror, task.save_every))
+                finally:
+                    mirror.send()
+        else:
+            _train(task, Path(task.folder), reporter)
+    except signals.Interrupted:
+        raise
+    except Exception as error:  # a study of many hours must not die of one run
+        return "failed", str(error) or type(error).__name__
+    finally:
+        gc.collect()  # a training's objects refer to each other, and to the data set
+    return "finished", ""
+
+
+def _train(task: Task, folder: Path, reporter: Reporter) -> None:
+    """Do what is left to do; an attempt before this one may have been killed at any moment."""
+    record = found(folder)
+    if record is not None and record["status"] == "finished":
+        return
+    if record is None or record["status"] == "failed":
+        shutil.rmtree(folder, ignore_errors=True)
+        api.start(task.config, folder, reporter, task.save_every)
+    else:
+        api.resume(folder, reporter=reporter, save_every=task.save_every)
+
+
+class Sending:
+    """Tells another reporter, and sends the run's folder to its storage now and then.
+
+    It is told of a step when no file is being written, so what is sent fits together.
+    """
+
+    def __init__(self, reporter: Reporter, mirror: Mirror, seconds: float) -> None:
+        self.reporter, self.mirror, self.seconds = reporter, mirror, seconds
+        self.bars, self.sent_at = reporter.bars, time.monotonic()
+
+    def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
+        self.reporter.start(facts, trainer)
+
+    def step(self, trainer: Trainer) -> None:
+        self.reporter.step(trainer)
+        if time.monotonic() - self.sent_at < self.seconds:
+            return
+        try:
+            self.mirror.send()
+        except CannotReach as error:  # the next copy, or the one at the end, may come through
+            warnings.warn(f"{error} (the training goes on)", stacklevel=2)
+        self.sent_at = time.monotonic()
+
+    def epoch(self, epoch: Epoch, trainer: Trainer) -> None:
+        self.reporter.epoch(epoch, trainer)
+
+    def end(self, facts: Mapping[str, Any]) -> None:
+        self.reporter.end(facts)
+
+    def close(self) -> None:
+        self.reporter.close()
+
+
+def one_by_one(tasks: Sequence[Task], reports: Reports) -> Ends:
+    """In this process, with all of its threads."""
+    for task in tasks:
+        yield task.number, attempt(task, reports(task.number, task.name))
+
+
+def in_lockstep(tasks: Sequence[Task], reports: Reports) -> Ends:
+    """In this process; runs not begun that differ in their seed alone are trained together."""
+    left = list(tasks)
+    while left:
+        group = [task for task in left if _joins(task, left[0])] or left[:1]
+        left = [task for task in left if task not in group]
+        if len(group) > 1:
+            with contextlib.suppress(stacked.CannotStack):
+                yield from _together(group, reports)
+                continue
+        yield from one_by_one(group, reports)
+
+
+def _joins(task: Task, first: Task) -> bool:
+    new = not is_url(task.folder) and found(Path(task.folder)) is None
+    return new and not stacked.why_alone(task.config) and stacked.alike(task.config, first.config)
+
+
+def _together(group: Sequence[Task], reports: Reports) -> Ends:
+    """Runs in lockstep. The reporter of the first is told for all; Apart and Interrupted go on."""
+    reporters = [reports(group[0].number, group[0].name), *(Quiet() for _ in group[1:])]
+    for task in group:
+        shutil.rmtree(task.folder, ignore_errors=True)  # what a killed attempt left has no record
+    try:
+        ends = stacked.start(
+            [task.config for task in group],
+            [task.folder for task in group],
+            reporters,
+            group[0].save_every,
+        )
+    except (stacked.CannotStack, signals.Interrupted):
+        raise
+    except Exception as error:  # as in `attempt`
+        ends = [UserError(str(error) or type(error).__name__) for _ in group]
+    finally:
+        gc.collect()
+    for task, end in zip(group, ends, strict=True):
+        failed = isinstance(end, UserError)
+        yield task.number, ("failed", str(end)) if failed else ("finished", "")
+
+
+def side_by_side(tasks: Sequence[Task], reports: Reports, *, jobs: int, threads: int = 0) -> Ends:
+    """In processes of this machine.
+
+    jobs: how many at once, at most one a core. threads: of each; 0 is its share of the cores.
+    """
+    cores = os.cpu_count() or 1
+    jobs = max(1, min(jobs, len(tasks), cores))
+    threads = threads or max(1, cores // jobs)
+    others = set(active_children())
+    left = list(tasks)
+    running: dict[Future[Ended], int] = {}
+    with (
+        ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_led) as pool,
+        refused(STOPPED),
+    ):
+        try:
+            while left or running:
+                while left and len(running) < jobs:  # what is submitted cannot be taken back
+                    task = left.pop(0)
+                    running[pool.submit(alone, task, threads)] = task.number
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), _result(future)
+        except BaseException:
+            for child in set(active_children()) - others:
+                child.terminate()  # it ends its step, saves and stops
+            raise
+
+
+def _led() -> None:
+    """Leave Ctrl-C, which a terminal sends to children too, to the parent; end when it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """As if told to stop once the parent has been killed: save, or leave at once if idle."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        while True:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(GRACE_SECONDS)
+
+
+def _result(future: Future[Ended]) -> Ended:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise UserError(
+            "a process of the study was killed, for want of memory perhaps: give the same command "
+            "again to go on, with fewer --jobs"
+        ) from None
+
+
+def alone(task: Task, threads: int) -> Ended:
+    """A task in a process of its own, told to nobody."""
+    torch.set_num_threads(threads)
+    return attempt(task, Quiet())

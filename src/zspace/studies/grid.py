@@ -1,0 +1,236 @@
+"""The grid of a study, and how it is trained: skipping what is done, going on where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zspace.data.loading import DataOptions
+from zspace.models import recipes
+from zspace.runs.config import DEFAULTS, Config
+from zspace.runs.many import STUDY_FORMAT
+from zspace.studies.executors import Executor, Task, found, one_by_one
+from zspace.system import files
+from zspace.system.device import environment
+from zspace.system.errors import UserError, unknown
+from zspace.system.storage import Mirror
+from zspace.training.api import SAVE_SECONDS
+from zspace.training.progress import Reporter
+
+ELSEWHERE = {
+    "latent": "--latent",
+    "seed": "--seeds",
+    "data": "--data",
+    "data_dir": "--data-dir",
+}
+DATA_OPTIONS = {option.name for option in fields(DataOptions)}
+PRESETS = {"quick": (2, 20), "full": (2, 5, 10, 20, 50, 100)}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of a grid: its folder's name, its family and its job."""
+
+    name: str
+    family: str
+    config: Config
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Recipes x code sizes x other choices x seeds.
+
+    fixed: options that all runs share. vary: option -> its values; a recipe that has no such
+    option is trained once without it.
+    """
+
+    recipes: tuple[str, ...] = ("ae", "vae", "cvae")
+    latent: tuple[int, ...] = PRESETS["quick"]
+    seeds: int = 1
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    def entries(self) -> list[Entry]:
+        """Every run, family by family. Raises UserError for an empty grid and unknown options."""
+        names = dict.fromkeys(recipes.hyphenated(recipe) for recipe in self.recipes)
+        entries = [entry for recipe in names for entry in self._family(recipe)]
+        if not entries or self.seeds < 1:
+            raise UserError(
+                "this grid has no runs: give at least one recipe, one --latent and one seed"
+            )
+        if min(self.latent) < 1:
+            raise UserError(f"latent is {min(self.latent)}: a code needs at least 1 dimension")
+        used = {name for entry in entries for name in entry.config.arguments}
+        for name in self.vary:
+            if name not in used and name not in asdict(entries[0].config.settings):
+                raise unknown("option to vary", name, used)
+        return entries
+
+    def _family(self, recipe: str) -> Iterator[Entry]:
+        own = recipes.arguments(recipes.find(recipe))
+        vary = {n: v for n, v in self.vary.items() if n in own or not self._of_some_recipe(n)}
+        fixed = {n: v for n, v in self.fixed.items() if n in own or not self._of_some_recipe(n)}
+        for values in itertools.product(*(dict.fromkeys(v) for v in vary.values())):
+            choice = dict(zip(vary, values, strict=True))
+            label = " ".join([recipe, *(f"{k}={v}" for k, v in choice.items())])
+            sizes = dict.fromkeys(self.latent)
+            for latent, seed in itertools.product(sizes, range(self.seeds)):
+                name = f"{label.replace(' ', '-').replace('/', '_')}-{latent}-s{seed}"
+                options = {**fixed, **choice, "latent": latent, "seed": seed}
+                yield Entry(name, label, Config.of(recipe, options))
+
+    def _of_some_recipe(self, name: str) -> bool:
+        return any(name in recipes.arguments(recipes.find(recipe)) for recipe in self.recipes)
+
+
+def parse_choices(texts: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """``beta=0.5,1,4`` and ``epochs=5`` -> options with one value, and options to vary."""
+    fixed: dict[str, Any] = {}
+    vary: dict[str, list[Any]] = {}
+    for text in texts:
+        name, equals, right = text.partition("=")
+        if not (name and equals and right):
+            raise UserError(f"--set '{text}' is not understood: use NAME=VALUE or NAME=V1,V2,V3")
+        name = name.replace("-", "_")
+        values = _values(name, right)
+        if name in ELSEWHERE:
+            raise UserError(f"--set {name} is not possible: use {ELSEWHERE[name]}")
+        if len(values) > 1 and name in DATA_OPTIONS:
+            raise UserError(
+                f"--set cannot vary {name}, since all runs of a study see the same data: make a "
+                "study of each"
+            )
+        if len(values) == 1:
+            fixed[name] = values[0]
+        else:
+            vary[name] = values
+    return fixed, vary
+
+
+def _values(name: str, right: str) -> list[Any]:
+    """The values in a text: JSON, or else words. An option that is a text has no other values."""
+    try:
+        values = json.loads(f"[{right}]")
+    except ValueError:
+        return right.split(",")
+    words = _is_text(name) and not all(isinstance(value, str) for value in values)
+    return right.split(",") if words else values
+
+
+def _is_text(name: str) -> bool:
+    """Whether the option of that name, of any recipe, of the data or of training, is a text."""
+    offered = (recipes.arguments(function).get(name) for function in recipes.RECIPES.values())
+    defaults = [DEFAULTS.get(name), *(option.default for option in offered if option)]
+    return any(isinstance(default, str) for default in defaults)
+
+
+@dataclass
+class Outcome:
+    """What became of one run: 'finished', 'failed' or 'waiting', and why."""
+
+    entry: Entry
+    status: str = "waiting"
+    reason: str = ""
+
+
+Told = Callable[[int, Outcome], None]
+
+
+def conduct(
+    grid: Grid,
+    out: Path,
+    *,
+    executor: Executor = one_by_one,
+    reporter: Callable[[int, int, str], Reporter],
+    told: Told,
+    mirror: Mirror | None = None,
+    save_every: float = SAVE_SECONDS,
+) -> list[Outcome]:
+    """Train every run of the grid that is not done; a failed one is noted and the rest goes on.
+
+    executor: where runs are trained. reporter: (number, of how many, name) -> who is told of the
+    steps of a run. told: called with the outcome of each run. mirror: of the storage that the
+    study is on, with `out` as its local folder. save_every: seconds between checkpoints.
+
+    Raises UserError where the folder holds runs of the same name with other settings.
+    """
+    outcomes = [Outcome(entry) for entry in grid.entries()]
+    with files.explained(out):
+        (out / "runs").mkdir(parents=True, exist_ok=True)
+    for outcome in outcomes:
+        _take_stock(outcome, out / "runs" / outcome.entry.name)
+    _note(out, grid, outcomes, mirror)
+    place = mirror.url if mirror else str(out.resolve())
+    tasks = [
+        Task(i, o.entry.name, o.entry.config, f"{place}/runs/{o.entry.name}", save_every)
+        for i, o in enumerate(outcomes)
+        if o.status != "finished"
+    ]
+    if not tasks:
+        return outcomes
+
+    def reports(i: int, name: str) -> Reporter:
+        return reporter(i + 1, len(outcomes), name)
+
+    with contextlib.closing(executor(tasks, reports)) as ends:
+        for i, ended in ends:
+            outcomes[i].status, outcomes[i].reason = ended
+            _note(out, grid, outcomes, mirror)
+            told(i, outcomes[i])
+    return outcomes
+
+
+def _take_stock(outcome: Outcome, folder: Path) -> None:
+    """See what is there already: done, to be gone on with, or another run under the same name."""
+    record = found(folder)
+    if record is None:
+        return
+    if not _same(outcome.entry.config.to_json(), record["config"]):
+        raise UserError(
+            f"'{folder}' was trained with other settings than asked for now: choose another --out"
+        )
+    if record["status"] == "finished":
+        outcome.status = "finished"
+
+
+def _same(asked: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whether a run is what was asked for; what was left to be decided may be anything."""
+    plain = json.loads(json.dumps(asked))
+    for part in ("arguments", "data", "settings"):
+        for name, value in plain[part].items():
+            if value not in (None, "auto") and found[part].get(name) != value:
+                return False
+    return bool(plain["recipe"] == found["recipe"])
+
+
+def _earlier(out: Path) -> list[dict[str, Any]]:
+    """The finished runs that the folder's index names: a study grows, and forgets none of them."""
+    if not (out / "study.json").exists():
+        return []
+    record = files.read_json(out / "study.json")
+    return [run for run in record.get("runs", []) if run["status"] == "finished"]
+
+
+def _note(out: Path, grid: Grid, outcomes: Sequence[Outcome], mirror: Mirror | None) -> None:
+    runs = [
+        {"name": o.entry.name, "family": o.entry.family, "status": o.status, "reason": o.reason}
+        for o in outcomes
+    ]
+    names = {run["name"] for run in runs}
+    runs = [run for run in _earlier(out) if run["name"] not in names] + runs
+    record = {
+        "format": STUDY_FORMAT,
+        "grid": asdict(grid),
+        "environment": environment(torch.device("cpu")),
+        "runs": runs,
+    }
+    files.write_json(out / "study.json", json.loads(json.dumps(record, default=str)))
+    if mirror:
+        mirror.send()

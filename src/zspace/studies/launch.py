@@ -1,0 +1,177 @@
+"""`zspace study`: train the grid, then write table, figures and report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.progress import Progress
+
+from zspace.data.loading import DataOptions
+from zspace.report.html.page import write_report
+from zspace.runs.many import open_study, write_table
+from zspace.runs.record import METRICS
+from zspace.studies import ray
+from zspace.studies.executors import STOPPED, Executor, in_lockstep, one_by_one, side_by_side
+from zspace.studies.grid import PRESETS, Grid, Outcome, conduct, parse_choices
+from zspace.system.device import pick_device
+from zspace.system.errors import UserError
+from zspace.system.signals import Interrupted
+from zspace.system.storage import Mirror, is_url, mirrored
+from zspace.training import progress
+from zspace.training.progress import Quiet
+
+SNAPSHOTS = 24
+
+
+def study(
+    recipes: Sequence[str],
+    *,
+    data: str = "mnist5k",
+    data_dir: Path | None = None,
+    latent: Sequence[int] = (),
+    seeds: int = 1,
+    choices: Sequence[str] = (),
+    preset: str | None = None,
+    jobs: int = 1,
+    threads: int = 0,
+    executor: Literal["local", "together", "ray"] = "local",
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> Path | str:
+    """Train what is missing of the study and write its report; returns where the report is.
+
+    jobs: runs at once on this machine; 0 chooses; with more than 1, they are processes of their
+    own; a script must then call this under ``if __name__ == "__main__":``, as multiprocessing
+    asks. threads: of each run; 0 chooses. executor: this machine, this process with the
+    seeds of a model in lockstep, or a Ray cluster. out: a folder,
+    or the URL of one.
+
+    Raises UserError for a grid that makes no sense, before anything is trained.
+    """
+    if jobs < 0 or threads < 0:
+        raise UserError(
+            f"jobs is {jobs}, threads is {threads}: give numbers from 1, or 0 for auto"
+        )
+    fixed, vary = parse_choices(choices)
+    grid = Grid(
+        recipes=tuple(recipes),
+        latent=tuple(latent) or PRESETS[preset or ("quick" if data == "mnist5k" else "full")],
+        seeds=seeds,
+        fixed={"data": data, "data_dir": data_dir, "snapshots": SNAPSHOTS, **fixed},
+        vary=vary,
+    )
+    out = out or Path("studies") / Path(data.removeprefix("hf:")).stem
+    console = Console(stderr=True, highlight=False, quiet=quiet, soft_wrap=True)
+    work = _executor(executor, jobs or _suitable_jobs(), threads)
+    if is_url(out):
+        return _on_storage(grid, str(out), work, console)
+    DataOptions(data=data).refuse_inside(Path(out))
+    _train(grid, Path(out), work, console)
+    return _written(Path(out), console)
+
+
+def _on_storage(grid: Grid, url: str, executor: Executor, console: Console) -> str:
+    """The study at a URL: of its runs only what is read is fetched, and only in the end."""
+    with mirrored(url) as mirror:
+        mirror.fetch(lambda name: name.endswith(".json"))
+        _train(grid, mirror.folder, executor, console, mirror)
+        mirror.fetch(lambda name: "/state/" not in name)
+        report = _written(mirror.folder, console)
+        mirror.send()
+        return f"{mirror.url}/{report.name}"
+
+
+def _written(folder: Path, console: Console) -> Path:
+    """Table and report of what is finished."""
+    study = open_study(folder)
+    write_table(study, folder / "table.csv")
+    console.print("writing the report ...")
+    return write_report(study, folder / "report.html", console)
+
+
+def _suitable_jobs() -> int:
+    """One a core, at most 4: small models train faster side by side than on many threads."""
+    return 1 if pick_device("auto").type != "cpu" else min(4, os.cpu_count() or 1)
+
+
+def _executor(name: str, jobs: int, threads: int) -> Executor:
+    if name == "ray":
+        ray.installed()
+        return partial(ray.on_ray, threads=threads)
+    if name == "together":
+        return in_lockstep
+    if jobs == 1 and not threads:
+        return one_by_one
+    return partial(side_by_side, jobs=jobs, threads=threads)
+
+
+def _train(
+    grid: Grid, folder: Path, executor: Executor, console: Console, mirror: Mirror | None = None
+) -> None:
+    start, total = time.monotonic(), len(grid.entries())
+    console.print(f"{total} runs -> {mirror.url if mirror else folder}", markup=False)
+    here = executor in (one_by_one, in_lockstep)  # then each run says itself how far it is
+
+    def told(i: int, outcome: Outcome) -> None:
+        name = f"[{i + 1}/{total}] {outcome.entry.name}"
+        if outcome.status == "failed":
+            console.print(f"{name}  failed: {outcome.reason}", markup=False)
+        elif not here:
+            console.print(f"{name}  done after {time.monotonic() - start:.0f} s", markup=False)
+
+    with _watched(folder, total, None if here or mirror else console):
+        try:
+            outcomes = conduct(
+                grid,
+                folder,
+                executor=executor,
+                reporter=(lambda *_: Quiet()) if console.quiet else progress.row_reporter,
+                told=told,
+                mirror=mirror,
+            )
+        except (Interrupted, KeyboardInterrupt):
+            raise UserError(STOPPED) from None
+    if all(outcome.status == "failed" for outcome in outcomes):
+        raise UserError(f"all {total} runs failed, the first because: {outcomes[0].reason}")
+
+
+@contextlib.contextmanager
+def _watched(folder: Path, total: int, console: Console | None) -> Iterator[None]:
+    """Within, a bar on a terminal shows how far all runs together are; None shows nothing."""
+    if console is None or console.quiet or not console.is_terminal:
+        yield
+        return
+    over = threading.Event()
+    with Progress(*Progress.get_default_columns(), console=console) as bar:
+        task = bar.add_task("runs", total=total)
+
+        def watch() -> None:
+            while not over.wait(1.0):
+                bar.update(task, completed=sum(map(_share, (folder / "runs").glob("*"))))
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def _share(run: Path) -> float:
+    """How much of a run is done, from its folder alone."""
+    try:
+        epochs = json.loads((run / "run.json").read_text())["config"]["settings"]["epochs"]
+        done = (run / METRICS).read_bytes().count(b"\n")
+    except (OSError, ValueError, KeyError):
+        return 0.0  # it has only begun
+    return min(1.0, done / epochs)

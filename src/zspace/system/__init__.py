@@ -1,0 +1,1 @@
+"""Files, processes and devices: what the other rooms stand on. Nothing here knows a model."""

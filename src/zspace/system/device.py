@@ -1,0 +1,135 @@
+"""This machine: devices, number formats that pay on it, random generators, memory."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zspace.system import distributed
+from zspace.system.errors import UserError
+
+
+def pick_device(name: str) -> torch.device:
+    """The device for a name; 'auto' takes the first of cuda, mps and cpu that is there.
+
+    With several ranks each takes the GPU of its number on its machine, whichever is named.
+    """
+    alone = distributed.size() == 1
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available() and alone,
+    }
+    if name == "auto":
+        name = next((kind for kind, ok in there.items() if ok), "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(
+            f"device '{name}' is unknown: use auto, cpu, cuda, cuda:1 or mps"
+        ) from None
+    if not there.get(device.type, device.type == "cpu"):
+        raise UserError(f"device '{name}' is not available on this machine: use --device cpu")
+    if device.type == "cuda" and not alone:
+        device = torch.device("cuda", distributed.local())
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"device '{device}' is not one of the {torch.cuda.device_count()} here: name another, "
+            "start as many processes as there are GPUs, or use --device cpu"
+        )
+    return device
+
+
+def pick_precision(name: Precision, device: torch.device) -> Precision:
+    """The number format for 'auto': bf16 where the device is faster in it, else fp32.
+
+    CPUs differ by a factor of some hundreds here (with bf16 units several times faster than fp32,
+    without them 60 times slower), so a product of a few milliseconds is timed in both.
+    """
+    if name == "fp16" and device.type == "cpu":
+        raise UserError("fp16 needs a GPU, but the device is cpu: use --precision fp32 or bf16")
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device.type == "cpu" and _bf16_pays_on_cpu() else "fp32"
+
+
+@lru_cache(maxsize=1)
+def _bf16_pays_on_cpu() -> bool:
+    def seconds(dtype: torch.dtype) -> float:
+        a = torch.ones(256, 256, dtype=dtype)
+        times = []
+        for _ in range(10):
+            start = time.perf_counter()
+            a @ a
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several wait for each other when the machine is busy
+    try:
+        return seconds(torch.float32) > 1.5 * seconds(torch.bfloat16)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The states of the generators that a training on this device draws from."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)  # each of several GPUs has its own
+    if device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    """Put generators back into a state that `random_state` returned."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+    if device.type == "mps" and "mps" in state:
+        torch.mps.set_rng_state(state["mps"])
+
+
+@lru_cache(maxsize=1)
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed, instead of giving it back and faulting it in at every step.
+
+    Gradients of some megabytes are freed and allocated again at each step; by default that costs
+    thousands of page faults, up to a quarter of a small step. Elsewhere than on glibc: nothing.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, mmap_threshold, largest = -1, -3, 1 << 30
+        mallopt(mmap_threshold, largest)
+        mallopt(trim_threshold, largest)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions and hardware, as run.json keeps them."""
+    cuda = device.type == "cuda"
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "processor": torch.cuda.get_device_name(device) if cuda else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "processes": distributed.size(),
+    }
+
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -1,0 +1,278 @@
+"""Durable files: written beside their place, flushed, fsynced, renamed; verified when read.
+
+Files that carry their own SHA-256, so that each can be verified without any other.
+
+The digest is that of the file with 64 zeros in the digest's place. It stands in the field "sha256"
+of a JSON object: the file itself, or the note of a safetensors file.
+
+A lock on a folder, which the system releases when its holder dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from zspace.system.errors import UserError
+
+
+class CannotWrite(UserError):
+    """The operating system refused to write; the message says why and what to do."""
+
+
+REASONS = {
+    errno.ENOSPC: "no space is left on the device: free some, or choose another place",
+    errno.EDQUOT: "the disk quota is used up: free some space, or choose another place",
+    errno.EFBIG: "the file is larger than this system allows: choose another place",
+    errno.EACCES: "the folder may not be written to: choose another place",
+    errno.EPERM: "the folder may not be written to: choose another place",
+    errno.EROFS: "the file system is read-only: choose another place",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: choose another place",
+    errno.EEXIST: "a file of that name stands in the way: choose another place",
+    errno.EISDIR: "it is a folder: give the name of a file",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+}
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into a sentence for the user, `CannotWrite`."""
+    try:
+        yield
+    except OSError as error:
+        why = REASONS.get(error.errno or 0, f"{error.strerror}: choose another place")
+        shown = str(path) if len(str(path)) < 200 else f"{str(path)[:60]}..."
+        raise CannotWrite(f"cannot write {shown}: {why}") from None
+
+
+PART = ".part"
+"""How the names of half-written files end; one that a crash has left may be deleted."""
+
+
+def write(path: Path, *parts: bytes | memoryview) -> str:
+    """Put the parts, one after the other, at path, whole or not at all; return their SHA-256.
+
+    Raises UserError where the disk is full or the folder is not writable; what was there stays.
+    """
+    digest = hashlib.sha256()
+    with explained(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for part in parts:
+                    digest.update(part)
+                    file.write(part)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):  # it has its name already
+                os.unlink(name)
+            raise
+        sync_folder(path.parent)
+    return digest.hexdigest()
+
+
+def remove_parts(*folders: Path) -> None:
+    """Delete the half-written files that a crash has left in these folders."""
+    for part in (part for folder in folders for part in folder.glob(f".*{PART}")):
+        with explained(part):
+            part.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename durable, where the system can open a folder."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_json(path: Path, value: Any) -> str:
+    """Like `write`, for a value that JSON can hold."""
+    return write(path, (json.dumps(value, indent=2, allow_nan=True) + "\n").encode())
+
+
+def read(path: Path) -> bytes:
+    """The content of a file. Raises UserError where the system does not give it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:  # a zero in it, or half of a character
+        raise UserError(f"cannot read {str(path)!r}: no file has such a name") from None
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file. Raises UserError where it is damaged."""
+    return parsed(path, read(path))
+
+
+def parsed(path: Path, content: bytes | str) -> Any:
+    """The value of the JSON text that was read from path. Raises UserError where it is none."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} is damaged: it is not valid JSON") from None
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "") -> str:
+    """Like `write`, for named tensors in the safetensors format, with a text beside them."""
+    return write(path, packed(tensors, note))
+
+
+def read_tensors(path: Path, sha256: str) -> tuple[dict[str, Tensor], str]:
+    """Named tensors and their note. Raises UserError where the content is not what was written."""
+    content = read(path)
+    verify(path, content, sha256)
+    return unpacked(path, content), note_of(path, content)
+
+
+def verify(path: Path, content: bytes, sha256: str) -> None:
+    """Raises UserError where the content is not the one of this SHA-256."""
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(f"{path} is damaged: its SHA-256 is not the one noted when it was written")
+
+
+def packed(tensors: Mapping[str, Tensor], note: str = "") -> bytes:
+    """Named tensors and a text as the content of a safetensors file."""
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    return safetensors.torch.save(plain, {"note": note} if note else None)
+
+
+def unpacked(path: Path, content: bytes) -> dict[str, Tensor]:
+    """The tensors in what was read from path. Raises UserError where it is no safetensors file."""
+    try:
+        return safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise UserError(f"{path} is no safetensors file: {error}") from None
+
+
+def note_of(path: Path, content: bytes) -> str:
+    """The text beside the tensors. Raises UserError where the file's head is damaged."""
+    length = int.from_bytes(content[:8], "little")
+    head = parsed(path, content[8 : 8 + length])
+    beside = head.get("__metadata__", {}) if isinstance(head, dict) else {}
+    return str(beside.get("note", "")) if isinstance(beside, dict) else ""
+
+
+SEAL = "sha256"
+BLANK_SEAL = "0" * 64
+
+
+def write_sealed_json(path: Path, value: Mapping[str, Any]) -> str:
+    """Write a JSON object with its seal, durably; return the SHA-256 of the whole file."""
+    text = json.dumps({SEAL: BLANK_SEAL, **value}, indent=2) + "\n"
+    return write(path, *_sealed(text.encode()))
+
+
+def write_sealed_tensors(
+    path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, Any]
+) -> str:
+    """Write named tensors and a note with their seal; return the SHA-256 of the whole file."""
+    content = packed(tensors, json.dumps({SEAL: BLANK_SEAL, **note}))
+    return write(path, *_sealed(content))
+
+
+def read_sealed_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote. Raises UserError where a bit of the file is another one now."""
+    content = read(path)
+    return unsealed(path, content, parsed(path, content))
+
+
+def read_sealed_tensors(
+    path: Path, sha256: str | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `write_tensors` wrote. Raises UserError where a bit of the file is another one now.
+
+    sha256: what `write_tensors` returned, where it is known; then the file must be that one.
+    """
+    content = read(path)
+    if sha256 is not None:
+        verify(path, content, sha256)
+    note = unsealed(path, content, parsed(path, note_of(path, content)))
+    return unpacked(path, content), note
+
+
+def unsealed(path: Path, content: bytes, value: Any) -> dict[str, Any]:
+    """The object without its seal, which stands in the content of the file and is verified.
+
+    Raises UserError where it is none, has no seal, or the seal is not that of the content.
+    """
+    digest = str(value.get(SEAL)) if isinstance(value, dict) else ""
+    if not digest or digest != _digest(content, digest.encode(errors="replace")):
+        raise UserError(
+            f"{path} is damaged, or was changed by hand: it does not have the SHA-256 noted in it"
+        )
+    return {name: item for name, item in value.items() if name != SEAL}
+
+
+def _sealed(content: bytes) -> tuple[bytes, bytes, memoryview]:
+    """The parts of the file: its first 64 zeros, the place of the digest, are replaced."""
+    at = content.index(BLANK_SEAL.encode())
+    return (
+        content[:at],
+        _digest(content, BLANK_SEAL.encode()).encode(),
+        memoryview(content)[at + 64 :],
+    )
+
+
+def _digest(content: bytes, found: bytes) -> str:
+    """The SHA-256 with zeros where these 64 characters stand first; "" where they do not."""
+    at = content.find(found) if len(found) == len(BLANK_SEAL) else -1
+    if at < 0:
+        return ""
+    digest = hashlib.sha256(content[:at])
+    digest.update(BLANK_SEAL.encode())
+    digest.update(memoryview(content)[at + len(BLANK_SEAL) :])
+    return digest.hexdigest()
+
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked there
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Within, nobody else holds the lock on this file, which is made where it is not there.
+
+    Raises UserError with the refusal where somebody does. Nothing is locked where the system or
+    the file system knows no locks.
+    """
+    with explained(path):
+        path.parent.mkdir(exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644) if fcntl else None
+    try:
+        if handle is not None:
+            _take_lock(handle, refusal)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _take_lock(handle: int, refusal: str) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(refusal) from None
+    except OSError:
+        return  # a file system without locks

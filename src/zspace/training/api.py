@@ -1,0 +1,215 @@
+"""Train into a run folder; go on after an interruption; train the same again."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from zspace.runs.checkpoint import Checkpoints
+from zspace.runs.config import Config
+from zspace.runs.record import read_either, read_record
+from zspace.runs.run import Run
+from zspace.system import distributed, files
+from zspace.system.errors import UserError
+from zspace.system.files import locked
+from zspace.system.signals import refused
+from zspace.training.build import Build
+from zspace.training.progress import Reporter
+from zspace.training.progress import reporter as default_reporter
+from zspace.training.recorder import Recorder
+
+SAVE_SECONDS = 30.0
+NOTHING_YET = "stopped before the first step, so there is nothing to go on with"
+
+
+def train(
+    recipe: str = "vae",
+    *,
+    out: str | Path | None = None,
+    quiet: bool = False,
+    reporter: Reporter | None = None,
+    save_every: float = SAVE_SECONDS,
+    **options: Any,
+) -> Run:
+    """Train a recipe and return the run.
+
+    recipe: its name (`zspace recipes` lists them). out: a new folder; by default runs/<name>.
+    save_every: seconds between checkpoints. options: keywords of the recipe (latent, hidden, ...),
+    of the data (data, data_dir, size, binarize, ...; see `zspace.data.DataOptions`) and of the
+    training (epochs, batch, lr, seed, ...; see `zspace.runs.settings.Settings`).
+
+    Raises UserError for what does not fit, before anything is written, and where `out` exists.
+
+        run = zspace.train("cvae", data="mnist5k", latent=20)
+    """
+    return start(
+        Config.of(recipe, options), out, reporter or default_reporter(quiet=quiet), save_every
+    )
+
+
+def start(
+    config: Config,
+    out: str | Path | None,
+    reporter: Reporter,
+    save_every: float,
+    fingerprint: str | None = None,
+) -> Run:
+    """Train a job from the beginning into a new folder; `fingerprint`: what the data must be."""
+    _check_seconds(save_every)
+    distributed.join()
+    if out is not None:
+        with files.explained(Path(out)):
+            _refuse_existing(Path(out), Path(out).exists())
+        config.data.refuse_inside(Path(out))
+    with refused(NOTHING_YET) as note_in, ExitStack() as locks:
+        build = Build.prepare(config, quiet=not reporter.bars)
+        if not distributed.first():
+            return Run(build.follow())
+        if fingerprint is not None and not build.data.has(fingerprint):
+            raise UserError("the data of that run has changed since: use zspace train")
+        folder = claim(config, out)
+        try:
+            locks.enter_context(alone(folder))
+            recorder = Recorder(folder, build, reporter, save_every, kept_in(folder))
+            recorder.begin()
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        note_in(recorder.signals)
+        return recorder.run()
+
+
+def repeat(
+    path: str | Path,
+    *,
+    out: str | Path | None = None,
+    reporter: Reporter | None = None,
+    save_every: float = SAVE_SECONDS,
+    device: str = "",
+) -> Run:
+    """Train the job of a run again, into a new folder; on the device that it names, or on this.
+
+    Raises UserError where `path` is no run, or the data is no longer the same.
+    """
+    record = read_record(Path(path))
+    config, fingerprint = _job(record, device), record["data"]["fingerprint"]
+    return start(config, out, reporter or default_reporter(), save_every, fingerprint)
+
+
+def resume(
+    path: str | Path,
+    *,
+    reporter: Reporter | None = None,
+    save_every: float = SAVE_SECONDS,
+    device: str = "",
+) -> Run:
+    """Go on with a training that was interrupted, bit for bit as if it had not been.
+
+    device: where to go on, if not on the kind of device that it began on. Another kind adds
+    numbers in another order, and draws others.
+
+    Raises UserError where the run has ended, or the data is no longer the same.
+    """
+    _check_seconds(save_every)
+    distributed.join()
+    folder, reporter = Path(path), reporter or default_reporter()
+    on = f"go on with 'zspace resume {path}'"
+    with distributed.together():
+        _resumable(folder)
+    with alone(folder) if distributed.first() else nullcontext():
+        with distributed.together():
+            record = _resumable(folder)  # once more: whoever held the lock may have ended it
+        with refused(f"stopped before the first step: {on}") as note_in:
+            build = Build.prepare(_job(record, device), quiet=not reporter.bars)
+            with distributed.together():
+                if not build.data.has(record["data"].get("fingerprint", "")):
+                    raise UserError(f"the data of run '{path}' has changed since: train anew")
+                checkpoints = kept_in(folder)
+                lines = _take_up(build, checkpoints)
+            if not distributed.first():
+                return Run(build.follow())
+            files.remove_parts(folder, folder / "state")
+            recorder = Recorder(folder, build, reporter, save_every, checkpoints, lines)
+            recorder.begin()
+            note_in(recorder.signals)
+            return recorder.run()
+
+
+def _job(record: dict[str, Any], device: str) -> Config:
+    """The job of a run, on a device of its own or on this one."""
+    config = Config.from_json(record["config"])
+    return replace(config, settings=replace(config.settings, device=device)) if device else config
+
+
+def _resumable(folder: Path) -> dict[str, Any]:
+    record = read_either(folder)
+    if record["status"] == "finished":
+        kept_in(folder).remove()  # a kill may have come before
+        raise UserError(
+            f"run '{folder}' has finished, there is nothing to resume: 'zspace repeat {folder} "
+            "--out DIR' trains it again"
+        )
+    if record["format"] == 1:
+        raise UserError(
+            f"run '{folder}' was begun by an older zspace, whose checkpoints this one does not "
+            f"read: 'zspace repeat {folder} --out DIR' trains it again"
+        )
+    return record
+
+
+def _take_up(build: Build, checkpoints: Checkpoints) -> list[dict[str, Any]]:
+    """Bring the session to where its newest checkpoint is; the epochs until then."""
+    state = checkpoints.load()
+    if state is None:
+        return []
+    try:
+        build.trainer.load_state(state)
+        return list(state["lines"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):
+        raise UserError(
+            f"the checkpoints in {checkpoints.folder} do not fit the recipe as this version of "
+            "zspace builds it: train anew, with zspace repeat"
+        ) from None
+
+
+def kept_in(folder: Path) -> Checkpoints:
+    """The checkpoints of the run in this folder."""
+    return Checkpoints(folder / "state")
+
+
+def alone(folder: Path) -> AbstractContextManager[None]:
+    """Within, no other process trains into the folder."""
+    return locked(
+        folder / "state" / "lock",
+        f"run '{folder}' is being trained by another process: wait until it ends, or stop it",
+    )
+
+
+def _check_seconds(save_every: float) -> None:
+    if not 0 <= save_every < float("inf"):
+        raise UserError(f"save_every is {save_every}: give a number of seconds >= 0")
+
+
+def _refuse_existing(folder: Path, exists: bool) -> None:
+    if exists:
+        raise UserError(f"'{folder}' exists already: choose another --out, or resume that run")
+
+
+def claim(config: Config, out: str | Path | None) -> Path:
+    """Make the run's folder, which must be new; a default one is numbered until it is."""
+    number = 1
+    while True:
+        folder = Path(out or Path("runs") / f"{config.name}{f'-{number}' if number > 1 else ''}")
+        with files.explained(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                _refuse_existing(folder, out is not None)
+                number += 1
+            else:
+                files.sync_folder(folder.parent)
+                return folder

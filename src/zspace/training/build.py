@@ -1,0 +1,196 @@
+"""A job made ready to train: its data loaded, its model built, nothing written yet."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from zspace.analysis.reconstruction import WATCHED
+from zspace.data.batches import Batches
+from zspace.data.dataset import Data, Samples
+from zspace.data.loading import load as load_data
+from zspace.models import recipes
+from zspace.models.networks.conv import on_device
+from zspace.runs.config import Config
+from zspace.runs.settings import Settings
+from zspace.system import distributed
+from zspace.system.device import Precision, pick_device, pick_precision
+from zspace.system.errors import UserError
+from zspace.system.signals import Interrupted, noted_in
+from zspace.training.compiling import settle
+from zspace.training.trainer import NonFinite, Trainer
+
+
+@dataclass
+class Build:
+    """A job made ready: data loaded, model built and on the device, nothing written yet."""
+
+    config: Config
+    data: Data
+    recipe: recipes.Recipe
+    trainer: Trainer
+    splits: dict[str, Batches]
+
+    @classmethod
+    def prepare(cls, config: Config, *, quiet: bool = False) -> Build:
+        """Load the data and build everything. Raises UserError for what does not fit.
+
+        Under torchrun it meets the other ranks: what stops one of them stops all here.
+        """
+        distributed.join()
+        quiet = quiet or not distributed.first()
+        with distributed.together():
+            recipes.find(config.recipe)
+            settings = _settled(config.settings)
+        data = distributed.in_turn(lambda: load_data(**_loading(config), quiet=quiet))
+        settings = replace(
+            settings,
+            precision=cast(Precision, distributed.told(settings.precision)),
+            epochs=settings.epochs_for(len(data.train)),
+        )
+        with distributed.together():
+            build = cls.built(replace(config, settings=settings), data)
+        device = build.trainer.device
+        for network in build.recipe.feature_networks:
+            on_device(
+                distributed.in_turn(partial(network.ready, data, device, quiet=quiet)), device
+            )
+        build._check_and_spread()
+        decided = replace(settings, compile=settle(build.trainer, quiet=quiet))
+        build.config = replace(build.config, settings=decided)
+        return build
+
+    @classmethod
+    def built(cls, config: Config, data: Data) -> Build:
+        """The recipe, its batches and the training on the device; tutors are not ready yet."""
+        settings = config.settings
+        device = torch.device(settings.device)
+        torch.manual_seed(settings.seed)
+        recipe = recipes.find(config.recipe)(data.spec, **config.arguments)
+        config = replace(config, arguments={**config.arguments, **recipe.decided})
+        model = on_device(recipe.model, device)
+        for player in recipe.players:
+            on_device(player.module, device)
+        splits = {
+            name: _batches(getattr(data, name), name, config, data, settings, model.context)
+            for name in ("train", "validation", "test")
+        }
+        watched = {
+            name: _batches(some, "watched", config, data, settings, model.context)
+            for name, some in (
+                ("train", _some(data.train)),
+                ("validation", _some(data.validation)),
+            )
+        }
+        trainer = Trainer(
+            model,
+            recipe.players,
+            splits["train"],
+            splits["validation"],
+            settings,
+            fixed=recipe.feature_networks,
+            watched=watched,
+        )
+        return cls(config, data, recipe, trainer, splits)
+
+    def _check_and_spread(self) -> None:
+        """Refuse ranks that were given different things, and give all the same weights."""
+        settings = replace(self.config.settings, device="")
+        distributed.check_same("recipe", f"{self.config.recipe} with {self.config.arguments}")
+        distributed.check_same("settings", str(settings))
+        distributed.check_same("data set", self.data.fingerprint)
+        distributed.spread([self.trainer.model, *self.trainer.others])
+
+    def follow(self) -> Path:
+        """Train along with the first rank, which alone writes and speaks.
+
+        Returns the run's folder once it is whole. Raises UserError where the first rank stops, and
+        `Here` where this one must.
+        """
+        signals: list[int] = []
+
+        def heed(trainer: Trainer) -> None:
+            if distributed.anyone(bool(signals)):
+                raise Interrupted(f"stopped at step {trainer.step}")
+
+        self.trainer.on_step = heed
+        try:
+            with noted_in(signals):
+                for _ in self.trainer.epochs():
+                    heed(self.trainer)
+        except (NonFinite, Interrupted):
+            distributed.told()  # the first rank writes, then leaves: its end is what is heard
+            raise
+        except distributed.RankLost:
+            raise
+        except UserError as error:
+            raise distributed.RankError(f"{error} (in process {distributed.rank()})") from None
+        return Path(distributed.told())
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of the data."""
+        splits = {name: len(batches.samples) for name, batches in self.splits.items()}
+        return {
+            "name": self.data.name,
+            "shape": list(self.data.spec.shape),
+            "classes": list(self.data.classes),
+            "attributes": list(self.data.attributes),
+            **splits,
+            "skipped": self.data.skipped,
+            "provenance": self.data.provenance,
+            "fingerprint": self.data.fingerprint,
+        }
+
+
+def _settled(settings: Settings) -> Settings:
+    """With the device and the number format of this rank."""
+    if settings.batch < distributed.size():
+        raise UserError(
+            f"batch is {settings.batch}, but {distributed.size()} processes share every batch: "
+            f"use a --batch of {distributed.size()} or more, or fewer processes"
+        )
+    if settings.compile != "off" and distributed.size() > 1:
+        raise UserError(
+            f"compile is {settings.compile}, but {distributed.size()} processes train together: "
+            "use --compile off"
+        )
+    device = pick_device(settings.device)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    return replace(
+        settings, device=str(device), precision=pick_precision(settings.precision, device)
+    )
+
+
+def _some(samples: Samples) -> Samples:
+    """At most as many samples as are measured after every epoch, drawn once for all runs."""
+    rows = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:WATCHED]
+    return replace(samples, index=samples.index[rows.sort().values])
+
+
+def _loading(config: Config) -> dict[str, Any]:
+    options = asdict(config.data)
+    for made_in_batches in ("augment", "binarize"):
+        options.pop(made_in_batches)
+    return {"name_or_path": options.pop("data"), **options}
+
+
+def _batches(
+    samples: Samples, split: str, config: Config, data: Data, settings: Settings, context: int
+) -> Batches:
+    training = split == "train"
+    return Batches(
+        samples,
+        batch=settings.batch if training else max(settings.batch, 512),
+        device=torch.device(settings.device),
+        seed=settings.seed if training else 0,
+        classes=context,
+        augment=config.data.augment if training else "none",
+        binarize=config.data.binarize,
+        shuffle=training,
+        part=(distributed.rank(), distributed.size()) if training else (0, 1),
+    )

@@ -1,0 +1,103 @@
+"""Compiling a training step: an estimate says whether it can pay, a trial whether it does.
+
+torch.compile takes tens of seconds before the first step and makes each a little cheaper, so that
+it pays on long trainings only. `auto` first times a few passes as they are: where even the most
+that compiling has been seen to save would not earn back what it costs, that is all. Otherwise the
+step is compiled and timed, and kept where it is quicker. run.json keeps what was decided, so that
+a training that is resumed or repeated computes the same.
+
+Full batches alone are compiled; the last, shorter one of an epoch and validation run as they are,
+since every further shape would be compiled anew.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from zspace.runs.settings import Compile
+from zspace.system.bars import bar
+from zspace.system.device import random_state, set_random_state
+from zspace.system.errors import UserError
+from zspace.training.trainer import Trainer
+
+SAVES = {"cpu": 0.1, "cuda": 0.5}
+"""The largest part of a step that compiling saves, by kind of device; see benchmarks/README.md."""
+COSTS = {"cpu": 20.0, "cuda": 60.0}
+"""Seconds that compiling takes."""
+PASSES, WARM = 8, 3
+
+
+def settle(trainer: Trainer, *, quiet: bool = False) -> Compile:
+    """Decide for this training, whose step is compiled from then on or not.
+
+    Raises UserError where compiling was asked for and fails.
+    """
+    wanted = trainer.settings.compile
+    if wanted == "off":
+        return "off"
+    with _undisturbed(trainer):
+        # This also has torch find its closed forms, which it cannot do while compiling.
+        eager = seconds(trainer, trainer.losses)
+        kind, left = trainer.device.type, eager * trainer.total_steps
+        if wanted == "auto" and left * SAVES.get(kind, 0.0) <= COSTS.get(kind, 0.0):
+            return "off"
+        compiled = torch.compile(trainer.losses)
+        try:
+            with bar("compiling a step", PASSES, quiet) as made:
+                quick = seconds(trainer, compiled, made)
+        except Exception as error:  # of many kinds: no C++ compiler, no Triton, no rule
+            if wanted == "on":
+                raise UserError(
+                    f"this step cannot be compiled here: use --compile off ({_reason(error)})"
+                ) from None
+            return "off"
+    if wanted == "auto" and quick >= eager:
+        return "off"
+    trainer.compiled = compiled
+    return "on"
+
+
+def _reason(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:200]
+
+
+def seconds(
+    trainer: Trainer, losses: Callable[..., Any], made: Callable[[int], Any] = int
+) -> float:
+    """The median time of a pass forward and back, over a few points of the training."""
+    batch = next(iter(trainer.train.epoch(0)))
+    objectives = [player.objective for player in trainer.players]
+    times = []
+    for i in range(PASSES):
+        start = time.perf_counter()
+        for loss, _ in losses(objectives, batch, (i + 0.5) / PASSES):
+            loss.backward()
+        if trainer.device.type == "cuda":
+            torch.cuda.synchronize(trainer.device)
+        times.append(time.perf_counter() - start)
+        made(1)
+    return statistics.median(times[WARM:])
+
+
+@contextmanager
+def _undisturbed(trainer: Trainer) -> Iterator[None]:
+    """Within, passes may be tried: afterwards the training is where it was."""
+    modules = [trainer.model, *trainer.others]
+    before = [copy.deepcopy(module.state_dict()) for module in modules]
+    random = random_state(trainer.device)
+    trainer.model.train()
+    try:
+        yield
+    finally:
+        set_random_state(random, trainer.device)
+        for module, state in zip(modules, before, strict=True):
+            module.load_state_dict(state)
+            module.zero_grad(set_to_none=True)

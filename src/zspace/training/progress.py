@@ -1,0 +1,256 @@
+"""What a training says while it runs: a bar on a terminal, lines elsewhere, JSON, or nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from zspace.models.recipes import hyphenated
+from zspace.training.trainer import Epoch, Trainer
+
+LINE_SECONDS = 10.0
+
+
+class Reporter(Protocol):
+    """Told of each moment of a training. bars: whether other progress may be shown, too."""
+
+    bars: bool
+
+    def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None: ...
+
+    def step(self, trainer: Trainer) -> None: ...
+
+    def epoch(self, epoch: Epoch, trainer: Trainer) -> None: ...
+
+    def end(self, facts: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None:
+        """Called however the training ends."""
+
+
+class Quiet:
+    """Says nothing."""
+
+    bars = False
+
+    def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None: ...
+
+    def step(self, trainer: Trainer) -> None: ...
+
+    def epoch(self, epoch: Epoch, trainer: Trainer) -> None: ...
+
+    def end(self, facts: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class JsonLines(Quiet):
+    """One JSON object a line on standard output: the start, every epoch, the end."""
+
+    def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
+        self._line({"event": "start", **facts})
+
+    def epoch(self, epoch: Epoch, trainer: Trainer) -> None:
+        self._line({"event": "epoch", **asdict(epoch)})
+
+    def end(self, facts: Mapping[str, Any]) -> None:
+        self._line({"event": "end", **facts})
+
+    def _line(self, facts: Mapping[str, Any]) -> None:
+        print(json.dumps(facts), flush=True)
+
+
+def terms_text(terms: Mapping[str, float]) -> str:
+    """Terms as a person reads them; the objective is left out where it is the only term."""
+    parts = [f"{name} {value:.2f}" for name, value in terms.items() if name != "objective"]
+    if len(parts) > 1:
+        parts.append(f"objective {terms['objective']:.2f}")
+    return "  ".join(parts)
+
+
+class Lines(Quiet):
+    """Plain lines, for output that is no terminal: an epoch at most every ten seconds."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self.last = 0.0
+
+    def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
+        self.console.print(headline(facts), markup=False)
+
+    def epoch(self, epoch: Epoch, trainer: Trainer) -> None:
+        last = epoch.number == trainer.settings.epochs or trainer.stopped_early
+        if last or epoch.number == 1 or time.monotonic() - self.last > LINE_SECONDS:
+            self.last = time.monotonic()
+            self.console.print(
+                f"epoch {epoch.number}/{trainer.settings.epochs}  "
+                f"validation {terms_text(epoch.validation)}  "
+                f"{epoch.samples_per_second:,.0f} images/s",
+                markup=False,
+            )
+
+    def end(self, facts: Mapping[str, Any]) -> None:
+        self.console.print(closing(facts), markup=False)
+
+
+class Bar(Lines):
+    """A progress bar: epoch, validation terms, images a second, time left."""
+
+    bars = True
+
+    def __init__(self) -> None:
+        super().__init__(Console(stderr=True, highlight=False))
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            TaskProgressColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[terms]}"),
+            console=self.console,
+        )
+
+    def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
+        super().start(facts, trainer)
+        self._open(facts, trainer)
+
+    def _open(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
+        self.images = facts["data"]["train"] / len(trainer.train)
+        self.task = self.progress.add_task(
+            self._label(trainer),
+            total=trainer.total_steps,
+            completed=trainer.step,
+            terms="",
+            rate=0.0,
+        )
+        self.mark = (time.monotonic(), trainer.step)
+        self.progress.start()
+
+    def step(self, trainer: Trainer) -> None:
+        now, (then, step) = time.monotonic(), self.mark
+        if now - then > 0.2:
+            rate = (trainer.step - step) / (now - then) * self.images
+            self.mark = (now, trainer.step)
+            self.progress.update(self.task, completed=trainer.step, rate=rate)
+
+    def epoch(self, epoch: Epoch, trainer: Trainer) -> None:
+        self.progress.update(
+            self.task,
+            completed=trainer.step,
+            description=self._label(trainer),
+            terms=self._terms(epoch.validation),
+        )
+
+    def close(self) -> None:
+        self.progress.stop()
+
+    def end(self, facts: Mapping[str, Any]) -> None:
+        self.progress.stop()
+        super().end(facts)
+
+    def _terms(self, terms: Mapping[str, float]) -> str:
+        """All terms where there is room, else only what is minimised."""
+        wide = self.console.width >= 110
+        return f"validation {terms_text(terms)}" if wide else f"{terms['objective']:.2f}"
+
+    def _label(self, trainer: Trainer) -> str:
+        epochs = trainer.settings.epochs
+        return f"epoch {min(trainer.epoch + 1, epochs or 1)}/{epochs}"
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.fields['rate']:,.0f} images/s", style="cyan")
+
+
+def headline(facts: Mapping[str, Any]) -> str:
+    """What is being trained, on what, where to."""
+    data, settings = facts["data"], facts["config"]["settings"]
+    compiled = ", compiled" if settings["compile"] == "on" else ""
+    return (
+        f"{hyphenated(facts['config']['recipe'])} with {facts['parameters']:,} parameters "
+        f"on {data['name']}: "
+        f"{data['train']:,} train / {data['validation']:,} validation / {data['test']:,} test "
+        f"images of {'×'.join(map(str, data['shape']))}, {settings['device']} in "
+        f"{settings['precision']}{compiled} -> {facts['path']}"
+    )
+
+
+def closing(facts: Mapping[str, Any]) -> str:
+    """What came out, in one line."""
+    result = facts["result"]
+    early = " (stopped early)" if result["epochs"] < facts["config"]["settings"]["epochs"] else ""
+    seconds = result["seconds"]
+    bits = result.get("bits_per_dimension", {}).get("test")
+    honest = f"   {bits:.3f} bits a dimension on test" if bits is not None else ""
+    return (
+        f"best epoch {result['best_epoch']} of {result['epochs']}{early}, "
+        f"{seconds:.{0 if seconds >= 10 else 1}f} s:  "
+        f"validation {terms_text(result['validation'])}   test {terms_text(result['test'])}"
+        f"{honest}"
+    )
+
+
+def reporter(*, quiet: bool = False, json_lines: bool = False) -> Reporter:
+    """The one that suits: JSON or quiet if asked for, a bar on a terminal, lines elsewhere."""
+    if json_lines:
+        return JsonLines()
+    if quiet:
+        return Quiet()
+    return Bar() if sys.stderr.isatty() else Lines()
+
+
+class Row(Bar):
+    """One run of several: a bar while it trains, and one line when it is done."""
+
+    def __init__(self, number: int, total: int, name: str) -> None:
+        super().__init__()
+        self.progress.live.transient = True
+        self.name = f"[{number}/{total}] {name}"
+        self.console.print(f"{self.name} ...", markup=False, end="\r")
+
+    def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
+        self._open(facts, trainer)
+
+    def end(self, facts: Mapping[str, Any]) -> None:
+        self.progress.stop()
+        self.console.print(f"{self.name}  {closing(facts)}", markup=False)
+
+    def _label(self, trainer: Trainer) -> str:
+        return f"{self.name}  {super()._label(trainer)}"
+
+
+class Line(Lines):
+    """One run of several, for output that is no terminal: a line when it is done."""
+
+    def __init__(self, number: int, total: int, name: str) -> None:
+        super().__init__()
+        self.name = f"[{number}/{total}] {name}"
+
+    def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None: ...
+
+    def epoch(self, epoch: Epoch, trainer: Trainer) -> None: ...
+
+    def end(self, facts: Mapping[str, Any]) -> None:
+        self.console.print(f"{self.name}  {closing(facts)}", markup=False)
+
+
+def row_reporter(number: int, total: int, name: str) -> Reporter:
+    """For one run of several: a bar on a terminal, a line elsewhere."""
+    return (Row if sys.stderr.isatty() else Line)(number, total, name)

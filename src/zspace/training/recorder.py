@@ -1,0 +1,218 @@
+"""One training into one folder: what is written while it goes on, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from zspace._version import __version__
+from zspace.analysis.reconstruction import reconstruction_quality
+from zspace.models.likelihoods import Bernoulli, bits_per_dimension
+from zspace.runs.checkpoint import Checkpoints
+from zspace.runs.record import COPY, FORMAT, METRICS, RECORD, WEIGHTS
+from zspace.runs.run import Run
+from zspace.system import distributed, files
+from zspace.system.device import environment
+from zspace.system.errors import UserError
+from zspace.system.signals import Interrupted
+from zspace.training.build import Build
+from zspace.training.progress import Reporter
+from zspace.training.snapshots import Snapshots
+from zspace.training.trainer import Epoch, NonFinite, Trainer, evaluate
+
+
+class Recorder:
+    """One training into one folder: metrics, checkpoints, best weights, run.json.
+
+    lines: of metrics.jsonl, of the epochs before; each checkpoint holds them, too.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        build: Build,
+        reporter: Reporter,
+        save_every: float,
+        checkpoints: Checkpoints,
+        lines: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        self.folder, self.build, self.trainer = folder, build, build.trainer
+        self.reporter, self.save_every = reporter, save_every
+        self.checkpoints, self.lines = checkpoints, list(lines)
+        self.files: dict[str, str] = {}
+        self.snapshots = Snapshots(folder / "snapshots.npz", build.data, build.trainer)
+        self.saved_best, self.saved_at = 0, time.monotonic()
+        self.signals: list[int] = []
+        self.trainer.on_step = self._after_step
+
+    def begin(self) -> None:
+        """Write the first files: from now on the run can be resumed."""
+        self._write_metrics()
+        self._save_best()
+        self._note("running")
+        files.write_sealed_json(self.folder / COPY, self.record("running"))
+
+    def run(self) -> Run:
+        """Train to the end. On a failure or a signal the best weights so far are kept.
+
+        Whoever calls this notes signals in `signals`.
+        """
+        try:
+            self.reporter.start(self.record("running"), self.trainer)
+            for epoch in self.trainer.epochs():
+                self.after_epoch(epoch)
+            return self.finish()
+        except NonFinite as error:
+            raise self.failed(error) from None
+        except files.CannotWrite as error:
+            raise self.unwritable(error) from None
+        except KeyboardInterrupt:
+            if not self.signals:
+                raise
+            raise Interrupted(
+                f"stopped at once: 'zspace resume {self.folder}' goes on from what was saved last"
+            ) from None
+        finally:
+            self.reporter.close()
+
+    def after_epoch(self, epoch: Epoch) -> None:
+        """Write and tell what an epoch came to; save, or stop, where that is due."""
+        self._append(asdict(epoch))
+        self.snapshots.take(self.trainer)
+        self.reporter.epoch(epoch, self.trainer)
+        self._save_if_due()
+
+    def unwritable(self, error: files.CannotWrite) -> UserError:
+        """What the user is told where the system refuses to write."""
+        again = f"'zspace resume {self.folder}' goes on once that is mended"
+        return UserError(f"{error}; {again}")
+
+    def _after_step(self, trainer: Trainer) -> None:
+        self.reporter.step(trainer)
+        self._save_if_due()
+
+    def _stop_if_asked(self, asked: bool) -> None:
+        if asked:
+            self._save()
+            self._note("interrupted")
+            raise Interrupted(
+                f"stopped at step {self.trainer.step} and saved: go on with "
+                f"'zspace resume {self.folder}'"
+            )
+
+    def _save_if_due(self) -> None:
+        self._stop_if_asked(distributed.anyone(bool(self.signals)))
+        if time.monotonic() - self.saved_at >= self.save_every:
+            self._save()
+
+    def _save(self) -> None:
+        self.checkpoints.save({**self.trainer.state(), "lines": self.lines}, self.trainer.step)
+        if self._save_best():
+            self._note("running")
+        self.saved_at = time.monotonic()
+
+    def _save_best(self) -> bool:
+        """Write the best weights where they are not on disk; returns whether it did."""
+        if self.trainer.best_epoch <= self.saved_best:
+            return False
+        self.files[WEIGHTS] = files.write_sealed_tensors(
+            self.folder / WEIGHTS, self.trainer.best, {}
+        )
+        self.saved_best = self.trainer.best_epoch
+        return True
+
+    def _append(self, line: dict[str, Any]) -> None:
+        self.lines.append(line)
+        with files.explained(self.folder), (self.folder / METRICS).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _write_metrics(self) -> str:
+        lines = "".join(json.dumps(line) + "\n" for line in self.lines)
+        return files.write(self.folder / METRICS, lines.encode())
+
+    def failed(self, error: NonFinite) -> UserError:
+        """Keep the best weights so far and note the failure; returns what the user is told."""
+        self._save_best()
+        self._note("failed", reason=str(error))
+        kept = (
+            f"the weights of epoch {self.trainer.best_epoch} are kept in '{self.folder}'"
+            if self.trainer.best_epoch
+            else "no epoch was finished"
+        )
+        return UserError(f"{error} ({kept}): try a lower --lr")
+
+    def finish(self) -> Run:
+        """Measure every split at the best weights and note the end; returns the run."""
+        self._save_best()
+        trainer = self.trainer
+        trainer.model.load_state_dict(
+            trainer.best
+        )  # a state saved from now on is used for nothing else
+        objective = trainer.players[0].objective
+        terms = {}
+        for name, batches in self.build.splits.items():
+            self._stop_if_asked(bool(self.signals))  # the other ranks are done
+            terms[name] = evaluate(trainer.model, objective, batches)
+        test = self.build.splits["test"]
+        quality = reconstruction_quality(trainer.model, test.epoch(0), most=len(test.samples))
+        result = {
+            "epochs": trainer.epoch,
+            "best_epoch": trainer.best_epoch,
+            "seconds": sum(line["seconds"] for line in self.lines),
+            **terms,
+            **({"quality": {"test": quality}} if quality else {}),
+            **self._bits(terms),
+        }
+        self.files[METRICS] = self._write_metrics()
+        self._note("finished", result=result)
+        self.checkpoints.remove()
+        self.reporter.end(self.record("finished", result=result))
+        distributed.told(str(self.folder))
+        run = Run(self.folder)
+        run.own_data = self.build.data
+        return run
+
+    def _bits(self, terms: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        """Bits per dimension, a bound, where p(x|z) is a probability of discrete pixels."""
+        likelihood = getattr(self.trainer.model, "likelihood", None)
+        binary = self.build.config.data.binarize != "none"
+        if not (isinstance(likelihood, Bernoulli) and binary) and not getattr(
+            likelihood, "discrete", False
+        ):
+            return {}
+        nats = {split: bound(values) for split, values in terms.items()}
+        shape = self.build.data.spec.shape
+        bits = {s: bits_per_dimension(n, shape) for s, n in nats.items() if n is not None}
+        return {"bits_per_dimension": bits} if bits else {}
+
+    def _note(self, status: str, **more: Any) -> None:
+        files.write_sealed_json(self.folder / RECORD, self.record(status, **more))
+
+    def record(self, status: str, **more: Any) -> dict[str, Any]:
+        """What run.json holds."""
+        model = self.build.recipe.model
+        return {
+            "format": FORMAT,
+            "zspace": __version__,
+            "status": status,
+            "path": str(self.folder),
+            "config": self.build.config.to_json(),
+            "data": self.build.facts(),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "objectives": [player.objective.shown() for player in self.trainer.players],
+            "environment": environment(self.trainer.device),
+            "files": self.files,
+            **more,
+        }
+
+
+def bound(terms: Mapping[str, float]) -> float | None:
+    """The negative bound on log p(x) among these terms, in nats; None where there is none."""
+    if "iwae" in terms:
+        return terms["iwae"]
+    error = terms.get("nll", terms.get("bce"))
+    return None if error is None or "kl" not in terms else error + terms["kl"]

@@ -1,0 +1,91 @@
+"""Snapshots: codes and reconstructions of a few test images at moments of training, for
+animations.
+
+snapshots.npz   epoch (S,); codes (S, M, Z) float16; y (M,) where there are labels;
+                x (R, C, H, W) uint8; reconstructions (S, R, C, H, W) uint8
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zspace.analysis.trained import evenly, subset
+from zspace.data.conditions import columns
+from zspace.data.dataset import Data
+from zspace.system import files
+from zspace.training.trainer import Trainer
+
+POINTS, PICTURES = 1000, 10
+
+
+class Snapshots:
+    """Takes `wanted` snapshots over a training, close together at its start, where most happens.
+
+    What an interrupted training has left at the path is taken up again.
+    """
+
+    def __init__(self, path: Path, data: Data, trainer: Trainer) -> None:
+        self.path, self.wanted = path, trainer.settings.snapshots
+        moments = np.geomspace(1, trainer.settings.epochs or 1, max(1, self.wanted))
+        self.epochs = set(moments.round().astype(int).tolist())
+        if not self.wanted:
+            return
+        points = subset(data.test, POINTS)
+        shown = evenly(data.test, PICTURES)
+        self.x, self.c = self._inputs(points.images(), points.conditions(), trainer)
+        self.shown = self._inputs(data.test.images(shown), data.test.conditions(shown), trainer)
+        self.y = points.labels()
+        self.taken = self._earlier(trainer.epoch)
+
+    @staticmethod
+    def _inputs(x: Tensor, y: Tensor | None, trainer: Trainer) -> tuple[Tensor, Tensor | None]:
+        """Images and their contexts on the device."""
+        context = trainer.model.context
+        c = columns(y, context).to(trainer.device) if context and y is not None else None
+        return x.to(trainer.device), c
+
+    def _earlier(self, epoch: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        if not self.path.exists():
+            return {}
+        try:
+            with np.load(self.path) as old:
+                rows = zip(
+                    old["epoch"].tolist(), old["codes"], old["reconstructions"], strict=True
+                )
+                return {number: (codes, shown) for number, codes, shown in rows if number <= epoch}
+        except (ValueError, KeyError, BadZipFile, OSError, EOFError, zlib.error):
+            return {}  # damaged: the animation begins here, the training is not harmed
+
+    @torch.no_grad()
+    def take(self, trainer: Trainer) -> None:
+        """Take one if this epoch is among the moments, and write the file."""
+        if not self.wanted or trainer.epoch not in self.epochs:
+            return
+        with trainer.average.used():
+            trainer.model.eval()
+            z = trainer.model.encode(self.x, self.c)
+            x, c = self.shown
+            shown = _bytes(trainer.model.decode(trainer.model.encode(x, c), c).mean)
+        self.taken[trainer.epoch] = (z.cpu().numpy().astype(np.float16), shown)
+        arrays = {
+            "epoch": np.array(list(self.taken)),
+            "codes": np.stack([codes for codes, _ in self.taken.values()]),
+            "reconstructions": np.stack([shown for _, shown in self.taken.values()]),
+            "x": _bytes(x),
+        }
+        if self.y is not None:
+            arrays["y"] = self.y.numpy()
+        content = io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **arrays)
+        files.write(self.path, content.getvalue())
+
+
+def _bytes(x: Tensor) -> np.ndarray:
+    return (x.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
