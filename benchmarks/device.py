@@ -8,9 +8,9 @@ Three families (ae, vae, cvae) x six code sizes (2, 5, 10, 20, 50, 100) at the d
 
     solo       one after the other, as `zspace study --jobs 1`
     compile    the same with --compile on
-    together   the seeds of each model in lockstep on stacked parameters (`zspace.training.stacked`)
+    stacked    the seeds of each model in lockstep on stacked parameters
 
-With one seed no two of the 18 have the same shapes, so `together` is only run with several. For
+With one seed no two of the 18 have the same shapes, so `stacked` is only run with several. For
 each way: seconds in all; in steps; in the rest (data, building, validation, measures, files); the
 median test objective, by which a way that is fast and wrong would be seen. The first way pays for
 loading libraries unless a short run is made before, which is done here.

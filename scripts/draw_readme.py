@@ -75,7 +75,7 @@ def code_bars(axes: Axes, x: float, z: np.ndarray) -> None:
 
 def decomposition(run: zspace.Run) -> Figure:
     """Encoder, bottleneck, decoder, likelihood, prior, objective, with one digit going through."""
-    pairs = reconstruction.reconstructions(run, 10)
+    pairs = reconstruction.reconstructions(run, run.data(), 10)
     x, decoded, label = pairs.x[3], pairs.decoded[3], int(pairs.y[3])
     z = run.encode(x[None], label)[0]
     test = run.result["test"]

@@ -186,7 +186,7 @@ def test_windows_of_one_point():
 @pytest.mark.parametrize("split", ["test", "validation"])
 def test_terms_of_samples_average_to_the_result(runs, name, split):
     run = runs[name]
-    values = reconstruction.per_sample_terms(run, split)
+    values = reconstruction.per_sample_terms(run, run.data(), split)
     assert set(values) == set(run.result[split]) - {"objective"}
     for term, value in values.items():
         assert value.mean() == pytest.approx(run.result[split][term], rel=1e-5)
@@ -195,7 +195,7 @@ def test_terms_of_samples_average_to_the_result(runs, name, split):
 def test_errors_of_classes_average_to_the_result(runs):
     run = runs["vae"]
     y = run.data().test.labels().numpy()
-    values = reconstruction.per_sample_terms(run)[reconstruction.error_name(run)]
+    values = reconstruction.per_sample_terms(run, run.data())[reconstruction.error_name(run)]
     of_class = reconstruction.per_class(values, y, 10)
     counts = np.bincount(y, minlength=10)
     mean = np.nansum(of_class * counts) / counts.sum()
@@ -212,23 +212,33 @@ def test_codes_are_what_the_run_encodes(runs, name):
     run = runs[name]
     test = run.data().test
     y = test.labels() if run.model.context else None
-    codes = latents.codes(run)
+    codes = latents.codes(run, run.data())
     np.testing.assert_allclose(codes.z, run.encode(test.images(), y), atol=1e-5)
     np.testing.assert_array_equal(codes.y, test.labels())
-    assert latents.codes(run) is codes
-    assert latents.plane(run).points.shape == (len(test), 2)
-    assert latents.variational(run) == (name != "ae")
+    assert latents.codes(run, run.data()) is codes
+    assert latents.plane(run, run.data()).points.shape == (len(test), 2)
+    assert run.variational == (name != "ae")
 
 
 def test_draws_are_codes_where_nothing_is_drawn(runs):
-    np.testing.assert_allclose(latents.draws(runs["ae"]).z, latents.codes(runs["ae"]).z, atol=1e-6)
-    assert np.abs(latents.draws(runs["vae"]).z - latents.codes(runs["vae"]).z).max() > 0.01
+    np.testing.assert_allclose(
+        latents.draws(runs["ae"], runs["ae"].data()).z,
+        latents.codes(runs["ae"], runs["ae"].data()).z,
+        atol=1e-6,
+    )
+    assert (
+        np.abs(
+            latents.draws(runs["vae"], runs["vae"].data()).z
+            - latents.codes(runs["vae"], runs["vae"].data()).z
+        ).max()
+        > 0.01
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_summary_is_that_of_the_draws(runs, name):
     run = runs[name]
-    found, z = latents.posterior_summary(run), latents.draws(run).z
+    found, z = latents.posterior_summary(run, run.data()), latents.draws(run, run.data()).z
     np.testing.assert_allclose(found.mean, z.mean(0))
     np.testing.assert_allclose(found.covariance, np.cov(z.T), rtol=1e-4, atol=1e-6)
     assert found.eigenvalues.sum() == pytest.approx(np.trace(found.covariance), rel=1e-5)
@@ -246,7 +256,7 @@ def test_the_summary_is_that_of_the_draws(runs, name):
 @pytest.mark.parametrize("name", ["ae", "vae", "cvae"])
 def test_a_walk_goes_from_one_reconstruction_to_the_other(runs, name):
     run = runs[name]
-    walk = planes.walk(run, steps=5)
+    walk = planes.walk(run, run.data(), steps=5)
     y = run.data().test.labels()[:0]
     if run.model.context:
         from zspace.analysis.planes import ends
@@ -260,18 +270,18 @@ def test_a_walk_goes_from_one_reconstruction_to_the_other(runs, name):
 
 def test_a_tweak_leaves_the_middle_as_it_is(runs):
     run = runs["vae"]
-    found = planes.tweak(run, steps=5)
+    found = planes.tweak(run, run.data(), steps=5)
     assert found.x.shape == (5, 5, *run.spec.shape)
-    kl = latents.posterior_summary(run).kl
+    kl = latents.posterior_summary(run, run.data()).kl
     assert found.names == tuple(f"z[{j}]" for j in np.argsort(-kl)[:2])
-    middle = planes.walk(run, steps=2).straight[-1]
+    middle = planes.walk(run, run.data(), steps=2).straight[-1]
     np.testing.assert_allclose(found.x[2, 2], middle, atol=1e-5)
     assert np.abs(found.x[0, 0] - middle).max() > 0
 
 
 def test_a_tweak_of_maps_goes_along_their_principal_directions(maps):
     run = maps["vae"]
-    found, z = planes.tweak(run, steps=5), latents.codes(run).z
+    found, z = planes.tweak(run, run.data(), steps=5), latents.codes(run, run.data()).z
     assert found.names == ("first principal direction", "second principal direction")
     assert found.x.shape == (5, 5, *run.spec.shape)
     fitted = PCA(2).fit(z)
@@ -291,7 +301,7 @@ def test_a_tweak_of_maps_goes_along_their_principal_directions(maps):
 
 
 def test_few_images_tell_of_few_directions(maps):
-    found = latents.posterior_summary(maps["vae"])
+    found = latents.posterior_summary(maps["vae"], maps["vae"].data())
     assert len(found.mean) == 24
     assert len(found.eigenvalues) == found.n - 1 == 14
     assert found.eigenvalues.sum() == pytest.approx(np.trace(found.covariance), rel=1e-5)

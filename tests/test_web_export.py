@@ -78,7 +78,7 @@ def test_files_are_of_the_same_images(written, planar):
     test = run.data().test
     n = len(test)
     z = numbers(folder, "codes.f32", "<f4", n, 2)
-    np.testing.assert_array_equal(z, latents.codes(run).z)
+    np.testing.assert_array_equal(z, latents.codes(run, run.data()).z)
     np.testing.assert_array_equal(numbers(folder, "map-dims.f32", "<f4", n, 2), z)
     np.testing.assert_array_equal(numbers(folder, "labels.u8", "u1", n), test.labels())
     x = numbers(folder, "images.u8", "u1", n, 14, 14, 1)
@@ -122,7 +122,9 @@ def test_the_page_can_encode(written, planar):
     x, y = test.images().flatten(1).numpy(), test.labels()
     encode = page_network(written["cvae"], "encoder.json", "encoder.f16")
     made = encode(np.concatenate([x, np.eye(10, dtype=np.float32)[y]], axis=1))
-    np.testing.assert_allclose(made, latents.codes(planar["cvae"]).z, atol=5e-3)
+    np.testing.assert_allclose(
+        made, latents.codes(planar["cvae"], planar["cvae"].data()).z, atol=5e-3
+    )
 
 
 def test_other_decoders_leave_tiles(written, maps):

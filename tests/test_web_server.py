@@ -65,7 +65,7 @@ def test_info_is_of_the_runs(visitor, vae, cvae):
     assert (a["id"], a["recipe"], a["dims"], a["shape"]) == ("a", "vae", 2, [1, 14, 14])
     assert (b["id"], b["context"], b["conditions"]) == ("b", 10, list(cvae.spec.classes))
     assert (a["context"], a["conditions"], a["classes"]) == (0, [], list(vae.spec.classes))
-    summary, z = latents.posterior_summary(vae), latents.codes(vae).z
+    summary, z = latents.posterior_summary(vae, vae.data()), latents.codes(vae, vae.data()).z
     assert a["kl"] == summary.kl.tolist()
     assert a["order"] == np.argsort(-summary.kl).tolist()
     assert len(a["active"]) == summary.active
@@ -82,12 +82,15 @@ def test_a_deterministic_code_is_ordered_by_its_variance(planar):
     facts = RunView(planar["ae"]).facts("a")
     assert facts["kl"] is None
     assert not facts["variational"]
-    assert facts["order"] == np.argsort(-latents.codes(planar["ae"]).z.var(0)).tolist()
+    assert (
+        facts["order"]
+        == np.argsort(-latents.codes(planar["ae"], planar["ae"].data()).z.var(0)).tolist()
+    )
     assert facts["active"] == [0, 1]
 
 
 def test_maps_and_their_planes_agree(visitor, vae):
-    z = latents.codes(vae).z
+    z = latents.codes(vae, vae.data()).z
     for name in ("dims", "pca"):
         answer = visitor.get(f"a/map?projection={name}")
         points = answer.numbers("<f4", len(z), 2)
@@ -125,7 +128,9 @@ def test_tsne_comes_when_it_is_ready(visitor, vae):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     points = answer.numbers("<f4", len(vae.data().test), 2)
-    np.testing.assert_allclose(points, latents.codes_map(vae, most=70_000).points, rtol=1e-5)
+    np.testing.assert_allclose(
+        points, latents.codes_map(vae, vae.data(), 70_000).points, rtol=1e-5
+    )
 
 
 def test_labels_images_codes(visitor, vae):
@@ -138,7 +143,7 @@ def test_labels_images_codes(visitor, vae):
     shown = visitor.get(f"a/images?i={query}").numbers("u1", 4, 14, 14, 1)
     np.testing.assert_array_equal(shown, grey(x.numpy()))
     np.testing.assert_array_equal(
-        visitor.get(f"a/codes?i={query}").numbers("<f4", 4, 2), latents.codes(vae).z[i]
+        visitor.get(f"a/codes?i={query}").numbers("<f4", 4, 2), latents.codes(vae, vae.data()).z[i]
     )
     made = visitor.get(f"a/reconstructions?i={query}").numbers("u1", 4, 14, 14, 1).astype(int)
     assert np.abs(made - grey(vae.reconstruct(x.numpy()))).max() <= 1
@@ -252,7 +257,7 @@ def test_a_test_image_is_its_own_neighbour(visitor, vae):
     test, i = vae.data().test, 11
     x = visitor.get(f"a/images?i={i}").numbers("u1", 14, 14, 1)
     found = visitor.post("a/encode", x).json
-    codes = latents.codes(vae).z
+    codes = latents.codes(vae, vae.data()).z
     np.testing.assert_allclose(found["z"], codes[i], atol=1e-5)
     np.testing.assert_allclose(found["points"]["dims"], codes[i], atol=1e-5)
     distances = np.linalg.norm(codes - codes[i], axis=1)

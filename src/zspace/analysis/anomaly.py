@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +23,11 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
 from zspace.analysis.measure import BOOTSTRAP_DRAWS, Measure, bootstrap
-from zspace.analysis.trained import open_data, over, subset
+from zspace.analysis.trained import TrainedModel, over, subset
 from zspace.data.dataset import Data, Samples
 from zspace.data.spec import Batch
 from zspace.models.flow import Latent, Model
 from zspace.models.terms import iwae, kl, nll
-from zspace.runs.run import Run
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured, UserError, unknown
 
@@ -167,10 +165,10 @@ class Scorer:
     """
 
     def __init__(
-        self, run: Run, data: Data, names: Sequence[str] = (), *, quiet: bool = True
+        self, trained: TrainedModel, data: Data, names: Sequence[str] = (), *, quiet: bool = True
     ) -> None:
-        self.run, self.quiet = run, quiet
-        self.names = _chosen(run, names)
+        self.trained, self.quiet = trained, quiet
+        self.names = _chosen(trained, names)
         self._ordinary = self._fit(data) if "mahalanobis" in self.names else None
         self._usual = 0.0
         found = self._measure(subset(data.validation, SCORE_MOST))
@@ -206,11 +204,11 @@ class Scorer:
     def _fit(self, data: Data) -> Any:
         from sklearn.covariance import LedoitWolf  # slow to import
 
-        codes = over(self.run, subset(data.train, SCORE_MOST), self._code)
+        codes = over(self.trained, subset(data.train, SCORE_MOST), self._code)
         return LedoitWolf().fit(np.concatenate(codes))
 
     def _code(self, batch: Batch) -> np.ndarray:
-        return self.run.model.encode(batch.x, batch.c).flatten(1).double().cpu().numpy()
+        return self.trained.model.encode(batch.x, batch.c).flatten(1).double().cpu().numpy()
 
     def _measure(self, samples: Samples) -> dict[str, np.ndarray]:
         """The scores; typicality is not yet a distance."""
@@ -221,7 +219,7 @@ class Scorer:
                 made(len(batch.x))
                 return found
 
-            parts = over(self.run, samples, scored)
+            parts = over(self.trained, samples, scored)
         return {name: np.concatenate([part[name] for part in parts]) for name in self.names}
 
     def _batch(self, batch: Batch) -> dict[str, np.ndarray]:
@@ -229,56 +227,62 @@ class Scorer:
         if self._ordinary is not None:
             found["mahalanobis"] = np.sqrt(self._ordinary.mahalanobis(self._code(batch)))
         if "error" in self.names:
-            found["error"] = squared_error(self.run, batch).flatten(1).sum(1)
+            found["error"] = squared_error(self.trained, batch).flatten(1).sum(1)
         if {"elbo", "iw", "typicality"} & set(self.names):
-            found |= _bounds(self.run, batch)
+            found |= _bounds(self.trained, batch)
             found["typicality"] = found["elbo"]
         if "regret" in self.names:
-            found["regret"] = regret(self.run.model, batch)
+            found["regret"] = regret(self.trained.model, batch)
         return {k: np.asarray(found[k].cpu() if isinstance(found[k], Tensor) else found[k],
                               np.float64) for k in self.names}  # fmt: skip
 
 
-def squared_error(run: Run, batch: Batch) -> Tensor:
+def squared_error(trained: TrainedModel, batch: Batch) -> Tensor:
     """Where the model fails to see its input: (B, H, W), the squared error of each pixel.
 
     It is that of the decoded mean code, summed over channels; its sum is the score `error`.
     """
-    z = run.model.encode(batch.x, batch.c)
-    return (run.model.decode(z, batch.c).mean - batch.x).square().sum(1)
+    z = trained.model.encode(batch.x, batch.c)
+    return (trained.model.decode(z, batch.c).mean - batch.x).square().sum(1)
 
 
-def _bounds(run: Run, batch: Batch) -> dict[str, Tensor]:
+def _bounds(trained: TrainedModel, batch: Batch) -> dict[str, Tensor]:
     """The negative ELBO and the importance-weighted bound (B,) of the same 16 draws."""
     parts: list[tuple[Tensor, Tensor]] = []
     c = [None] * len(batch.x) if batch.c is None else batch.c.split(SCORE_ROWS)
     for x, some in zip(
         batch.x.split(SCORE_ROWS), c, strict=False
     ):  # all draws of some images at once
-        p = run.model(x, some, SCORE_DRAWS)
+        p = trained.model(x, some, SCORE_DRAWS)
         parts.append((nll(p)["nll"] + kl(p)["kl"], iwae(p)["iwae"]))
     elbo, iw = (torch.cat(values) for values in zip(*parts, strict=True))
     return {"elbo": elbo, "iw": iw}
 
 
-def available(run: Run) -> tuple[str, ...]:
+def available(trained: TrainedModel) -> tuple[str, ...]:
     """The names of the scores that a run's model has."""
-    c = torch.zeros(1, run.model.context, device=run.device) if run.model.context else None
+    c = (
+        torch.zeros(1, trained.model.context, device=trained.device)
+        if trained.model.context
+        else None
+    )
     with torch.no_grad(), torch.random.fork_rng():
-        levels = run.model(torch.zeros(1, *run.spec.shape, device=run.device), c).latents
+        levels = trained.model(
+            torch.zeros(1, *trained.spec.shape, device=trained.device), c
+        ).latents
     if any(level.q is None for level in levels):
         return ("error", "mahalanobis")
     return tuple(name for name in SCORES if name != "regret" or has_regret(levels))
 
 
-def _chosen(run: Run, names: Sequence[str]) -> tuple[str, ...]:
-    offered = available(run)
+def _chosen(trained: TrainedModel, names: Sequence[str]) -> tuple[str, ...]:
+    offered = available(trained)
     for name in names:
         if name not in SCORES:
             raise unknown("score", name, SCORES)
         if name not in offered:
             raise UserError(
-                f"recipe '{run.config.recipe}' has no score '{name}', which needs q(z|x): choose "
+                f"recipe '{trained.name}' has no score '{name}', which needs q(z|x): choose "
                 f"from {', '.join(offered)}"
             )
     return tuple(name for name in SCORES if name in (names or offered))
@@ -298,12 +302,11 @@ class Sides:
 
 
 def detection_scores(
-    run: Run,
+    trained: TrainedModel,
     data: Data,
     *,
-    against: str | Data | None = None,
+    against: Data | None = None,
     names: Sequence[str] = (),
-    data_dir: str | Path | None = None,
     most: int = MOST,
     draws: int = BOOTSTRAP_DRAWS,
     seed: int = 0,
@@ -314,22 +317,18 @@ def detection_scores(
     The anomalies are the test images of `against`, or of the class that was held out of
     training. Intervals are bootstrapped over images; those of training are not in them.
 
-    data: the run's own. against: a name, a path, or data that are loaded. names: of
-    `zspace.analysis.anomaly.SCORES`; by default all that the model has. data_dir: where files of a
-    named set lie. most: images of either side, drawn with the seed. draws: of the bootstrap.
+    data: the model's own. against: data whose test images are the anomalies. names: of `SCORES`;
+    by default all that the model has. most: images of either side, drawn with the seed. draws: of
+    the bootstrap.
 
     Raises NotMeasured where nothing says what an anomaly is, and for conditional models; UserError
     where the model cannot read `against`.
     """
-    other = against if isinstance(against, Data) else None
-    if isinstance(against, str):
-        folder = None if data_dir is None else Path(data_dir)
-        other = open_data(run, against, folder, quiet=quiet)
-    both = sides(run, data, other)
+    both = sides(trained, data, against)
     ordinary = subset(both.ordinary, most, seed)
     anomalous = subset(both.anomalous, most, seed)
     about = f"{both.about}, {len(anomalous):,} against {len(ordinary):,}"
-    scorer = Scorer(run, data, names, quiet=quiet)
+    scorer = Scorer(trained, data, names, quiet=quiet)
     usual, odd = scorer(ordinary), scorer(anomalous)
     rate = max(RATE, 1 / len(data.validation))
     limits = scorer.thresholds(rate)
@@ -341,14 +340,14 @@ def detection_scores(
     return found
 
 
-def sides(run: Run, data: Data, against: Data | None = None) -> Sides:
-    """Whose scores are compared. Raises NotMeasured as `anomaly` does."""
-    if run.model.context:
+def sides(trained: TrainedModel, data: Data, against: Data | None = None) -> Sides:
+    """Whose scores are compared. Raises NotMeasured as `detection_scores` does."""
+    if trained.model.context:
         raise NotMeasured(
-            f"recipe '{run.config.recipe}' must be told the label of an image, which an anomaly "
+            f"recipe '{trained.name}' must be told the label of an image, which an anomaly "
             "has not: use a model without labels"
         )
-    held = run.config.data.hold_out_class
+    held = data.held_out
     if against is None and not held:
         raise NotMeasured(
             "nothing says what an anomaly is: give --anomaly fashion-mnist, or train with "

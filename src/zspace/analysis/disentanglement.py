@@ -11,10 +11,9 @@ import numpy as np
 
 from zspace.analysis.latents import ACTIVE, encoded
 from zspace.analysis.measure import Measure
-from zspace.analysis.trained import subset
+from zspace.analysis.trained import TrainedModel, subset
 from zspace.data.dataset import Data
 from zspace.data.sets.shapes import factors_of
-from zspace.runs.run import Run
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured
 
@@ -24,7 +23,7 @@ BATCH, VOTES = 64, 5000
 
 
 def factor_scores(
-    run: Run, data: Data, *, seed: int = 0, quiet: bool = True
+    trained: TrainedModel, data: Data, *, seed: int = 0, quiet: bool = True
 ) -> dict[str, Measure]:
     """MIG, SAP, DCI and the FactorVAE score of the codes of at most 10,000 training images.
 
@@ -36,7 +35,7 @@ def factor_scores(
             "not: train on 'shapes'"
         )
     some = subset(data.train, MOST, seed)
-    z, v = encoded(run, some), factors_of(data, some)
+    z, v = encoded(trained, some), factors_of(data, some)
     v = v[:, np.ptp(v, axis=0) > 0]
     scores: dict[str, Callable[[], dict[str, Measure]]] = {
         "mig": lambda: _one("mig", mig(z, v)),

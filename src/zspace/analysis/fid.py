@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from zspace.analysis.generation import MOST_MADE, SAMPLERS, made_images, resolved
 from zspace.analysis.latents import labels
 from zspace.analysis.measure import Measure
-from zspace.analysis.trained import subset
+from zspace.analysis.trained import TrainedModel, subset
 from zspace.data.dataset import Data
 from zspace.models.priors import Sampler
-from zspace.runs.run import Run
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured
 
@@ -21,7 +20,7 @@ BATCH = 64
 
 
 def inception_distance(
-    run: Run,
+    trained: TrainedModel,
     data: Data,
     *,
     seed: int = 0,
@@ -42,19 +41,21 @@ def inception_distance(
     equilibrium. 2017, arXiv 1706.08500. Raises NotMeasured where the network or its weights are
     missing, and for images that are neither grey nor colour.
     """
-    if len(run.spec.shape) != 3 or run.spec.shape[0] not in (1, 3):
+    if len(trained.spec.shape) != 3 or trained.spec.shape[0] not in (1, 3):
         raise NotMeasured(
-            f"Inception reads grey and colour images, but these are {run.spec.shape}: leave "
+            f"Inception reads grey and colour images, but these are {trained.spec.shape}: leave "
             "'inception' out"
         )
-    distance = _distance(network).to(run.device)
+    distance = _distance(network).to(trained.device)
     real = subset(data.test, MOST_MADE, seed)
-    sampler = resolved(run, sampler)
-    made = made_images(run, data, len(real), labels(real), sampler=sampler, seed=seed, quiet=quiet)
+    sampler = resolved(trained, sampler)
+    made = made_images(
+        trained, data, len(real), labels(real), sampler=sampler, seed=seed, quiet=quiet
+    )
     with bar("looking with Inception", 2 * len(made), quiet) as did:
         for x, is_real in ((real.images(), True), (torch.from_numpy(made), False)):
             for part in x.split(BATCH):
-                distance.update(_bytes(part).to(run.device), real=is_real)
+                distance.update(_bytes(part).to(trained.device), real=is_real)
                 did(len(part))
     about = (
         f"Frechet distance in features of Inception-v3: {len(made):,} images drawn from "

@@ -20,14 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from zspace.analysis.latents import drawn, labels, variational
+from zspace.analysis.latents import drawn, labels
 from zspace.analysis.measure import Measure, mean
-from zspace.analysis.trained import subset
+from zspace.analysis.trained import CHUNK, TrainedModel, subset
 from zspace.data.conditions import turns
 from zspace.data.dataset import Data, Samples
 from zspace.models.judge import SMALLEST, Judge, train_judge
 from zspace.models.priors import DENSITIES, Sampler
-from zspace.runs.run import CHUNK, Run
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured, unknown
 
@@ -146,7 +145,12 @@ SAMPLERS: dict[str, str] = {
 
 
 def sample_quality(
-    run: Run, data: Data, *, seed: int = 0, quiet: bool = True, sampler: Sampler = "auto"
+    trained: TrainedModel,
+    data: Data,
+    *,
+    seed: int = 0,
+    quiet: bool = True,
+    sampler: Sampler = "auto",
 ) -> dict[str, Measure]:
     """Frechet distance, precision, recall, density, coverage, class balance; for conditional
     models the share of images that show the class asked for.
@@ -160,15 +164,15 @@ def sample_quality(
     Raises NotMeasured for data without labels, for images too small for a judge, and for fewer
     than 6 test images.
     """
-    _check(run, data)
-    sampler = resolved(run, sampler)
-    judge = train_judge(data, run.device, quiet=quiet)
+    _check(trained, data)
+    sampler = resolved(trained, sampler)
+    judge = train_judge(data, trained.device, quiet=quiet)
     real = subset(data.test, MOST_MADE, seed)
     asked = labels(real)
     assert asked is not None
-    made = made_images(run, data, len(real), asked, sampler=sampler, seed=seed, quiet=quiet)
-    features, votes = _seen(judge, made, run.device)
-    truth, _ = _seen(judge, real.images().numpy(), run.device)
+    made = made_images(trained, data, len(real), asked, sampler=sampler, seed=seed, quiet=quiet)
+    features, votes = _seen(judge, made, trained.device)
+    truth, _ = _seen(judge, real.images().numpy(), trained.device)
     source = f"{len(made):,} images drawn from {SAMPLERS[sampler]}, against as many test images"
     found = {
         "frechet": Measure(
@@ -176,17 +180,22 @@ def sample_quality(
             f"squared Frechet distance of judge features: {source}",
         ),
         **_neighbours(manifold(truth, features, quiet=quiet)),
-        **_classes(run, votes, asked),
+        **_classes(trained, votes, asked),
         "judge_accuracy": Measure(
             judge.accuracy["test"], "share of test images that the judge labels rightly"
         ),
     }
-    floor = _floor(judge, run, data, truth, seed)
+    floor = _floor(judge, trained, data, truth, seed)
     return {**found, "frechet_of_training_images": floor} if floor else found
 
 
 def novelty(
-    run: Run, data: Data, *, seed: int = 0, quiet: bool = True, sampler: Sampler = "auto"
+    trained: TrainedModel,
+    data: Data,
+    *,
+    seed: int = 0,
+    quiet: bool = True,
+    sampler: Sampler = "auto",
 ) -> dict[str, Measure]:
     """How far made images lie from the nearest training image, against how far test images lie.
 
@@ -194,8 +203,10 @@ def novelty(
     training. A model whose images are averages comes nearer than test images without any copy.
     """
     test, train = subset(data.test, 2000, seed), subset(data.train, 50_000, seed)
-    sampler = resolved(run, sampler)
-    made = made_images(run, data, len(test), labels(test), sampler=sampler, seed=seed, quiet=quiet)
+    sampler = resolved(trained, sampler)
+    made = made_images(
+        trained, data, len(test), labels(test), sampler=sampler, seed=seed, quiet=quiet
+    )
     flat = [x.reshape(len(x), -1) for x in (made, test.images().numpy())]
     with bar("looking for copies", len(train), quiet) as did:
         near, usual = nearest(np.concatenate(flat), _chunks(train), did).reshape(2, -1)
@@ -215,17 +226,17 @@ def novelty(
     }
 
 
-def resolved(run: Run, sampler: Sampler) -> Sampler:
+def resolved(trained: TrainedModel, sampler: Sampler) -> Sampler:
     """The sampler that 'auto' stands for in this run. Raises UserError for an unknown one."""
     if sampler != "auto" and sampler not in SAMPLERS:
         raise unknown("sampler", sampler, ("auto", *SAMPLERS))
     if sampler != "auto":
         return sampler
-    return "prior" if variational(run) else "gmm"
+    return "prior" if trained.variational else "gmm"
 
 
 def made_images(
-    run: Run,
+    trained: TrainedModel,
     data: Data,
     n: int,
     asked: np.ndarray | None,
@@ -241,11 +252,11 @@ def made_images(
     """
     codes = None
     if sampler != "prior":
-        draw = DENSITIES[sampler](drawn(run, subset(data.train, MOST_MADE, seed)), seed, quiet)
-        codes = draw(n, seed).reshape(n, *run.model.latent)
+        draw = DENSITIES[sampler](drawn(trained, subset(data.train, MOST_MADE, seed)), seed, quiet)
+        codes = draw(n, seed).reshape(n, *trained.model.latent)
     told = None
-    if run.model.context:
-        told = turns(run.spec, n) if asked is None or run.spec.attributes else asked
+    if trained.model.context:
+        told = turns(trained.spec, n) if asked is None or trained.spec.attributes else asked
     seeds = np.random.SeedSequence(seed).generate_state(-(-n // CHUNK))
     made = []
     with bar("drawing images", n, quiet) as did:
@@ -254,9 +265,9 @@ def made_images(
             rows = slice(start, start + size)
             label = None if told is None else told[rows]
             if codes is None:
-                made.append(run.sample(size, label, seed=int(seeds[at])))
+                made.append(trained.sample(size, label, seed=int(seeds[at])))
             else:
-                made.append(run.decode(codes[rows], label))
+                made.append(trained.decode(codes[rows], label))
             did(size)
     return np.concatenate(made)
 
@@ -277,13 +288,13 @@ def _chunks(samples: Samples) -> Iterator[np.ndarray]:
         yield samples.images(rows).flatten(1).numpy()
 
 
-def _check(run: Run, data: Data) -> None:
+def _check(trained: TrainedModel, data: Data) -> None:
     if data.train.y is None or len(data.classes) < 2:
         raise NotMeasured(
             f"made images are compared in the features of a judge, which learns from labels, but "
             f"data '{data.name}' have none: give labelled data"
         )
-    if len(run.spec.shape) != 3 or min(run.spec.shape[1:]) < SMALLEST:
+    if len(trained.spec.shape) != 3 or min(trained.spec.shape[1:]) < SMALLEST:
         raise NotMeasured(
             f"made images are compared in the features of a judge, which reads images of at "
             f"least {SMALLEST} x {SMALLEST} pixels: give larger ones"
@@ -312,7 +323,7 @@ def _neighbours(found: Manifold) -> dict[str, Measure]:
     }
 
 
-def _classes(run: Run, votes: np.ndarray, asked: np.ndarray) -> dict[str, Measure]:
+def _classes(trained: TrainedModel, votes: np.ndarray, asked: np.ndarray) -> dict[str, Measure]:
     """Class balance by the judge's votes (N,) against labels of real images (N,)."""
     count = max(int(votes.max()), int(asked.max())) + 1
     share, wanted = (np.bincount(y, minlength=count) / len(y) for y in (votes, asked))
@@ -323,13 +334,15 @@ def _classes(run: Run, votes: np.ndarray, asked: np.ndarray) -> dict[str, Measur
             "judge sees them, and of test images: 0 is the same balance, 1 no class in common",
         )
     }
-    if run.model.context and not run.spec.attributes:
+    if trained.model.context and not trained.spec.attributes:
         about = "share of made images in which the judge sees the class that was asked for"
         found["conditional_accuracy"] = mean(votes == asked, about)
     return found
 
 
-def _floor(judge: Judge, run: Run, data: Data, truth: np.ndarray, seed: int) -> Measure | None:
+def _floor(
+    judge: Judge, trained: TrainedModel, data: Data, truth: np.ndarray, seed: int
+) -> Measure | None:
     """The Frechet distance of as many training images, where there are so many."""
     if len(data.train) < len(truth):
         return None
@@ -337,4 +350,4 @@ def _floor(judge: Judge, run: Run, data: Data, truth: np.ndarray, seed: int) -> 
     about = (
         "the same for as many training images, which the judge has seen: about what is possible"
     )
-    return Measure(frechet(truth, _seen(judge, train, run.device)[0]), about)
+    return Measure(frechet(truth, _seen(judge, train, trained.device)[0]), about)

@@ -16,17 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from zspace.analysis.measure import Measure, mean
 from zspace.analysis.projections import principal, tsne
-from zspace.analysis.trained import once, over, subset
+from zspace.analysis.trained import TrainedModel, once, over, subset
 from zspace.data.dataset import Data, Samples
 from zspace.data.spec import Batch
 from zspace.models.terms import kl_per_dimension
-from zspace.runs.run import Run
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured, UserError
 
@@ -61,31 +59,35 @@ def labels(samples: Samples) -> np.ndarray | None:
 
 
 @once
-def codes(run: Run, data: Data | None = None, most: int = MOST) -> Codes:
+def codes(trained: TrainedModel, data: Data, most: int = MOST) -> Codes:
     """Codes of test images, the means of q(z|x); at most `most` images, drawn with a seed."""
-    test = subset((data or run.data()).test, most)
-    z = over(run, test, lambda batch: run.model.encode(batch.x, batch.c).flatten(1).cpu().numpy())
+    test = subset(data.test, most)
+    z = over(
+        trained,
+        test,
+        lambda batch: trained.model.encode(batch.x, batch.c).flatten(1).cpu().numpy(),
+    )
     return Codes(np.concatenate(z), labels(test))
 
 
 @once
-def draws(run: Run, data: Data | None = None, most: int = MOST) -> Codes:
+def draws(trained: TrainedModel, data: Data, most: int = MOST) -> Codes:
     """One draw of q(z|x) for each of those images: samples of the aggregate posterior.
 
     Where the code is deterministic, the code itself.
     """
-    test = subset((data or run.data()).test, most)
+    test = subset(data.test, most)
 
     def draw(batch: Batch) -> np.ndarray:
-        return run.model(batch.x, batch.c).latents[0].z[0].flatten(1).cpu().numpy()
+        return trained.model(batch.x, batch.c).latents[0].z[0].flatten(1).cpu().numpy()
 
-    return Codes(np.concatenate(over(run, test, draw)), labels(test))
+    return Codes(np.concatenate(over(trained, test, draw)), labels(test))
 
 
 @once
-def plane(run: Run, most: int = MOST, data: Data | None = None) -> Plane:
+def plane(trained: TrainedModel, data: Data, most: int = MOST) -> Plane:
     """Codes of test images: the two dimensions of a 2-d code, else two principal components."""
-    found = codes(run, data, most)
+    found = codes(trained, data, most)
     if found.z.shape[1] == 2:
         return Plane(found.z, found.y, "the two code dimensions")
     if found.z.shape[1] == 1:
@@ -97,9 +99,9 @@ def plane(run: Run, most: int = MOST, data: Data | None = None) -> Plane:
 
 
 @once
-def codes_map(run: Run, data: Data | None = None, most: int = MOST) -> Plane:
+def codes_map(trained: TrainedModel, data: Data, most: int = MOST) -> Plane:
     """The t-SNE map of the codes of test images."""
-    found = codes(run, data, most)
+    found = codes(trained, data, most)
     return Plane(tsne(found.z), found.y, "t-SNE of the codes")
 
 
@@ -108,14 +110,6 @@ def data_map(data: Data, most: int = MOST) -> Plane:
     """The t-SNE map of raw training images."""
     some = subset(data.train, most)
     return Plane(tsne(some.images().flatten(1).numpy()), labels(some), "t-SNE of the pixels")
-
-
-def variational(run: Run) -> bool:
-    """Whether the code has a distribution q(z|x)."""
-    c = torch.zeros(1, run.model.context, device=run.device) if run.model.context else None
-    with torch.no_grad(), torch.random.fork_rng():
-        x = torch.zeros(1, *run.spec.shape, device=run.device)
-        return run.model(x, c).latents[0].q is not None
 
 
 ACTIVE = 0.01
@@ -153,10 +147,10 @@ class Summary:
 
 
 @once
-def posterior_summary(run: Run, data: Data | None = None, most: int = MOST) -> Summary:
+def posterior_summary(trained: TrainedModel, data: Data, most: int = MOST) -> Summary:
     """Measure the codes of test images, at most `most` of them, drawn with a seed."""
-    z = draws(run, data, most).z
-    kl = _kl(run, data, most)
+    z = draws(trained, data, most).z
+    kl = _kl(trained, data, most)
     return Summary(
         n=len(z),
         mean=z.mean(0),
@@ -164,7 +158,7 @@ def posterior_summary(run: Run, data: Data | None = None, most: int = MOST) -> S
         ks=distances(z),
         kl=kl,
         active=None if kl is None else int((kl > ACTIVE).sum()),
-        active_units=int((codes(run, data, most).z.var(0) > ACTIVE).sum()),
+        active_units=int((codes(trained, data, most).z.var(0) > ACTIVE).sum()),
     )
 
 
@@ -175,41 +169,41 @@ def distances(z: np.ndarray) -> np.ndarray:
     return np.array([kstest(column, "norm", method="asymp").statistic for column in z.T])
 
 
-def _kl(run: Run, data: Data | None, most: int) -> np.ndarray | None:
+def _kl(trained: TrainedModel, data: Data, most: int) -> np.ndarray | None:
     """The mean KL of each code dimension of the first level, where q and p have such parts."""
-    test = subset((data or run.data()).test, most)
+    test = subset(data.test, most)
 
     def parts(batch: Batch) -> Tensor:
-        return kl_per_dimension(run.model(batch.x, batch.c).latents[0]).flatten(1).cpu()
+        return kl_per_dimension(trained.model(batch.x, batch.c).latents[0]).flatten(1).cpu()
 
     try:
-        values = over(run, test, parts)
+        values = over(trained, test, parts)
     except (UserError, NotImplementedError):
         return None
     return np.concatenate([value.numpy() for value in values]).mean(0)
 
 
-def encoded(run: Run, samples: Samples) -> np.ndarray:
+def encoded(trained: TrainedModel, samples: Samples) -> np.ndarray:
     """The codes (N, Z) of samples: the means of q(z|x)."""
 
     def encode(batch: Batch) -> np.ndarray:
-        return run.model.encode(batch.x, batch.c).flatten(1).cpu().numpy()
+        return trained.model.encode(batch.x, batch.c).flatten(1).cpu().numpy()
 
-    return np.concatenate(over(run, samples, encode))
+    return np.concatenate(over(trained, samples, encode))
 
 
-def drawn(run: Run, samples: Samples) -> np.ndarray:
+def drawn(trained: TrainedModel, samples: Samples) -> np.ndarray:
     """One draw (N, Z) of q(z|x) for each sample; the code itself where it is deterministic."""
 
     def draw(batch: Batch) -> np.ndarray:
-        return run.model(batch.x, batch.c).latents[0].z[0].flatten(1).cpu().numpy()
+        return trained.model(batch.x, batch.c).latents[0].z[0].flatten(1).cpu().numpy()
 
-    return np.concatenate(over(run, samples, draw))
+    return np.concatenate(over(trained, samples, draw))
 
 
-def pixels(run: Run, samples: Samples) -> np.ndarray:
+def pixels(trained: TrainedModel, samples: Samples) -> np.ndarray:
     """The samples (N, D) as the model reads them, binarised where the run's data are."""
-    return np.concatenate(over(run, samples, lambda batch: batch.x.flatten(1).cpu().numpy()))
+    return np.concatenate(over(trained, samples, lambda batch: batch.x.flatten(1).cpu().numpy()))
 
 
 WORK = 8e9
@@ -218,7 +212,7 @@ ROWS = 500
 
 
 def code_statistics(
-    run: Run, data: Data, *, seed: int = 0, quiet: bool = True
+    trained: TrainedModel, data: Data, *, seed: int = 0, quiet: bool = True
 ) -> dict[str, Measure]:
     """KL a dimension, active units, q(z) against the prior, and mutual information, on test.
 
@@ -231,12 +225,12 @@ def code_statistics(
 
     Raises NotMeasured where the prior is not N(0, I), and for fewer than 2 test images.
     """
-    size = math.prod(run.model.latent)
+    size = math.prod(trained.model.latent)
     some = subset(data.test, int(min(MOST, math.sqrt(WORK / size))), seed)
     if len(some) < 2:
         raise NotMeasured("there is 1 test image: give data with more, to see how codes spread")
-    z, *gaussian = _drawn_parts(run, some)
-    summary = posterior_summary(run, data)
+    z, *gaussian = _drawn_parts(trained, some)
+    summary = posterior_summary(trained, data)
     found = {"active_units": _active_units(summary.active_units, size)}
     if summary.kl is not None and summary.active is not None:
         found["active_kl"] = Measure(
@@ -389,11 +383,11 @@ def _active_units(count: int, size: int) -> Measure:
     )
 
 
-def _drawn_parts(run: Run, samples: Samples) -> list[np.ndarray]:
+def _drawn_parts(trained: TrainedModel, samples: Samples) -> list[np.ndarray]:
     """A draw z (N, Z) of every q(z|x) and, of diagonal Gaussians, their means and deviations."""
 
     def parts(batch: Batch) -> list[np.ndarray]:
-        level = run.model(batch.x, batch.c).latents[0]
+        level = trained.model(batch.x, batch.c).latents[0]
         if not _standard(level.p):
             raise NotMeasured(
                 "the prior of this model is not N(0, I), which its codes are compared with: "
@@ -404,7 +398,7 @@ def _drawn_parts(run: Run, samples: Samples) -> list[np.ndarray]:
         own = [level.z[0]] if normal is None else [level.z[0], normal.loc, normal.scale]
         return [a.flatten(1).cpu().numpy() for a in own]
 
-    return [np.concatenate(part) for part in zip(*over(run, samples, parts), strict=True)]
+    return [np.concatenate(part) for part in zip(*over(trained, samples, parts), strict=True)]
 
 
 def _standard(p: object) -> bool:

@@ -9,17 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Distribution, Independent
+from torch.distributions import Bernoulli, Independent
 
 from zspace.analysis.measure import Measure, mean
-from zspace.analysis.trained import over
+from zspace.analysis.trained import TrainedModel, over
 from zspace.data.dataset import Data, Samples
 from zspace.data.spec import Batch
 from zspace.models.distributions import LogisticMixture, QuadraticEnergy
 from zspace.models.flow import Model
 from zspace.models.likelihoods import bits_per_dimension
 from zspace.models.terms import iwae, kl, nll
-from zspace.runs.run import Run
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured, UserError
 
@@ -37,7 +36,7 @@ class Target:
 
 
 def likelihood_bounds(
-    run: Run, data: Data, *, samples: int = 100, seed: int = 0, quiet: bool = True
+    trained: TrainedModel, data: Data, *, samples: int = 100, seed: int = 0, quiet: bool = True
 ) -> dict[str, Measure]:
     """The ELBO and the importance-weighted bound of every test image, their means.
 
@@ -50,10 +49,10 @@ def likelihood_bounds(
     """
     if samples < 1:
         raise UserError(f"the importance-weighted bound has {samples} samples: use at least 1")
-    x = target(run, data.test)
-    parts = _elbo(run, data.test)
-    bound = importance_weighted(run, data.test, samples, seed=seed, quiet=quiet)
-    p, of = "p(x | context)" if run.model.context else "p(x)", f"x {x.words}"
+    x = target(trained, data.test)
+    parts = _elbo(trained, data.test)
+    bound = importance_weighted(trained, data.test, samples, seed=seed, quiet=quiet)
+    p, of = "p(x | context)" if trained.model.context else "p(x)", f"x {x.words}"
     name = f"iw_{samples}"
     found = {
         "elbo": mean(
@@ -71,15 +70,15 @@ def likelihood_bounds(
     }
     if x.discrete:
         for key in ("elbo", name):
-            found[f"{key}_bits"] = _bits(key, found[key], run.spec.shape)
+            found[f"{key}_bits"] = _bits(key, found[key], trained.spec.shape)
     return found
 
 
-def target(run: Run, samples: Samples) -> Target:
+def target(trained: TrainedModel, samples: Samples) -> Target:
     """What the run's likelihood is a probability of. Raises NotMeasured where it is of nothing."""
-    p_x, variational = _probe(run)
-    base = p_x.base_dist if isinstance(p_x, Independent) else p_x
-    if not variational:
+    p = trained.probe
+    base = p.px.base_dist if isinstance(p.px, Independent) else p.px
+    if any(level.q is None for level in p.latents):
         raise NotMeasured(
             "the code is deterministic, so there is no q(z|x) and no bound on log p(x): "
             "train a variational recipe, 'vae' say"
@@ -93,9 +92,9 @@ def target(run: Run, samples: Samples) -> Target:
         return Target(f"of {base.levels} levels", discrete=True)
     if not isinstance(base, Bernoulli):
         return Target("grey values (a density)", discrete=False)
-    if run.config.data.binarize != "none":
-        return Target(f"{BINARISED[run.config.data.binarize]} binarised", discrete=True)
-    if all(over(run, samples, lambda batch: bool(((batch.x == 0) | (batch.x == 1)).all()))):
+    if trained.binarize != "none":
+        return Target(f"{BINARISED[trained.binarize]} binarised", discrete=True)
+    if all(over(trained, samples, lambda batch: bool(((batch.x == 0) | (batch.x == 1)).all()))):
         return Target("binary as it comes", discrete=True)
     raise NotMeasured(
         "binary cross-entropy on grey values is no normalised likelihood: train with --binarize "
@@ -104,7 +103,7 @@ def target(run: Run, samples: Samples) -> Target:
 
 
 def importance_weighted(
-    run: Run, samples: Samples, K: int, *, seed: int = 0, quiet: bool = True
+    trained: TrainedModel, samples: Samples, K: int, *, seed: int = 0, quiet: bool = True
 ) -> np.ndarray:
     r"""``log 1/K sum_k p(x, z_k) / q(z_k|x)`` of every sample (N,), z_k ~ q(z|x), float64.
 
@@ -117,10 +116,10 @@ def importance_weighted(
 
     def part(batch: Batch) -> np.ndarray:
         torch.manual_seed(int(seeds.integers(2**63)))
-        return bounds(run.model, batch, K, made)
+        return bounds(trained.model, batch, K, made)
 
     with bar(f"importance-weighted bound, K = {K:,}", len(samples), quiet) as made:
-        return np.concatenate(over(run, samples, part))
+        return np.concatenate(over(trained, samples, part))
 
 
 def bounds(
@@ -146,23 +145,15 @@ def bounds(
     return torch.cat(found).numpy()
 
 
-def _elbo(run: Run, samples: Samples) -> dict[str, np.ndarray]:
+def _elbo(trained: TrainedModel, samples: Samples) -> dict[str, np.ndarray]:
     """The two terms of the ELBO for every sample, in nats: name -> (N,)."""
 
     def terms(batch: Batch) -> dict[str, Tensor]:
-        p = run.model(batch.x, batch.c)
+        p = trained.model(batch.x, batch.c)
         return {name: value.cpu().double() for name, value in {**nll(p), **kl(p)}.items()}
 
-    parts = over(run, samples, terms)
+    parts = over(trained, samples, terms)
     return {name: torch.cat([part[name] for part in parts]).numpy() for name in ("nll", "kl")}
-
-
-def _probe(run: Run) -> tuple[Distribution, bool]:
-    """p(x|z) of one black image, for its type, and whether every level of the code has a q."""
-    c = torch.zeros(1, run.model.context, device=run.device) if run.model.context else None
-    with torch.no_grad(), torch.random.fork_rng():
-        p = run.model(torch.zeros(1, *run.spec.shape, device=run.device), c)
-    return p.px, all(level.q is not None for level in p.latents)
 
 
 def _bits(name: str, nats: Measure, shape: tuple[int, ...]) -> Measure:

@@ -9,10 +9,9 @@ import torch
 
 from zspace.analysis.latents import codes, posterior_summary
 from zspace.analysis.projections import principal
-from zspace.analysis.trained import evenly
+from zspace.analysis.trained import TrainedModel, evenly
 from zspace.data.conditions import columns
 from zspace.data.dataset import Data
-from zspace.runs.run import Run
 
 
 def straight(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -52,11 +51,11 @@ def lattice(xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
 
 
 def decoded_plane(
-    run: Run, xs: np.ndarray, ys: np.ndarray, label: int | None = None
+    trained: TrainedModel, xs: np.ndarray, ys: np.ndarray, label: int | None = None
 ) -> np.ndarray:
     """Decoded codes of a lattice, (len(ys), len(xs), C, H, W), the largest y first."""
     z = lattice(xs, ys).astype(np.float32)
-    x = run.decode(z.reshape(-1, *run.model.latent), label)
+    x = trained.decode(z.reshape(-1, *trained.model.latent), label)
     return x.reshape(len(ys), len(xs), *x.shape[1:])
 
 
@@ -75,23 +74,25 @@ def ends(data: Data) -> torch.Tensor:
     return first[[len(first) // 4, (3 * len(first)) // 4]]
 
 
-def walk(run: Run, data: Data | None = None, steps: int = 11) -> Walk:
+def walk(trained: TrainedModel, data: Data, steps: int = 11) -> Walk:
     """Between two test images; for a conditional model their labels are mixed like the codes."""
-    data, t = data or run.data(), np.linspace(0, 1, steps, dtype=np.float32)
+    t = np.linspace(0, 1, steps, dtype=np.float32)
     i = ends(data)
-    x, y = data.test.images(i), data.test.conditions(i) if run.model.context else None
-    a, b = run.encode(x, y).flatten(1).numpy()
+    x, y = data.test.images(i), data.test.conditions(i) if trained.model.context else None
+    a, b = trained.encode(x, y).flatten(1).numpy()
     c = None
     if y is not None:
-        told = columns(y, run.model.context).numpy()
-        c = torch.from_numpy(straight(told[0], told[1], t)).to(run.device)
-    return Walk(x.numpy(), _decode(run, straight(a, b, t), c), _decode(run, spherical(a, b, t), c))
+        told = columns(y, trained.model.context).numpy()
+        c = torch.from_numpy(straight(told[0], told[1], t)).to(trained.device)
+    return Walk(
+        x.numpy(), _decode(trained, straight(a, b, t), c), _decode(trained, spherical(a, b, t), c)
+    )
 
 
 @torch.no_grad()
-def _decode(run: Run, z: np.ndarray, c: torch.Tensor | None) -> np.ndarray:
-    codes = torch.from_numpy(z.astype(np.float32)).reshape(-1, *run.model.latent)
-    return run.model.decode(codes.to(run.device), c).mean.cpu().numpy()
+def _decode(trained: TrainedModel, z: np.ndarray, c: torch.Tensor | None) -> np.ndarray:
+    codes = torch.from_numpy(z.astype(np.float32)).reshape(-1, *trained.model.latent)
+    return trained.model.decode(codes.to(trained.device), c).mean.cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -108,33 +109,32 @@ class Tweak:
     offsets: np.ndarray
 
 
-def tweak(run: Run, data: Data | None = None, steps: int = 9, reach: float = 2.0) -> Tweak:
+def tweak(trained: TrainedModel, data: Data, steps: int = 9, reach: float = 2.0) -> Tweak:
     """Vary the code of a test image along the two directions that tell most."""
-    data = data or run.data()
-    names, directions = telling(run, data)
+    names, directions = telling(trained, data)
     i = ends(data)[1:]
-    y = data.test.conditions(i) if run.model.context else None
-    code = run.encode(data.test.images(i), y).flatten(1).numpy()[0]
+    y = data.test.conditions(i) if trained.model.context else None
+    code = trained.encode(data.test.images(i), y).flatten(1).numpy()[0]
     offsets = np.linspace(-reach, reach, steps)
     rows = offsets if len(names) == 2 else np.zeros(1)
     z = code + lattice(offsets, rows)[:, : len(names)] @ directions
-    x = run.decode(z.astype(np.float32).reshape(-1, *run.model.latent), y)
+    x = trained.decode(z.astype(np.float32).reshape(-1, *trained.model.latent), y)
     return Tweak(x.reshape(len(rows), steps, *x.shape[1:]), names, offsets)
 
 
-def telling(run: Run, data: Data) -> tuple[tuple[str, ...], np.ndarray]:
+def telling(trained: TrainedModel, data: Data) -> tuple[tuple[str, ...], np.ndarray]:
     """Names of the two directions in which codes of test images tell most, and a standard
     deviation of them along each, (2, Z).
 
     Of a flat code the two dimensions with the largest KL, or variance where there is no KL. One
     dimension of a map of codes is one place in the image: there the two principal directions.
     """
-    z = codes(run, data).z
-    if len(run.model.latent) > 1:
+    z = codes(trained, data).z
+    if len(trained.model.latent) > 1:
         found = principal(z, min(2, z.shape[1]))
         names = ("first principal direction", "second principal direction")
         return names[: len(found.directions)], found.points.std(0)[:, None] * found.directions
-    summary = posterior_summary(run, data)
+    summary = posterior_summary(trained, data)
     weight = np.diag(summary.covariance) if summary.kl is None else summary.kl
     most = np.argsort(-weight, kind="stable")[:2]
     return tuple(f"z[{j}]" for j in most), np.diag(z.std(0))[most]

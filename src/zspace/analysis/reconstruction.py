@@ -7,22 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zspace.analysis.anomaly import squared_error
-from zspace.analysis.trained import evenly, once, open_data, over
+from zspace.analysis.trained import TrainedModel, evenly, once, over
 from zspace.data.dataset import Data, Samples
 from zspace.data.kinds.image import image_quality
 from zspace.data.spec import Batch
 from zspace.models.adversarial import GeneratorLoss
 from zspace.models.flow import Model
 from zspace.models.perceptual import Perceptual
-from zspace.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -34,31 +31,26 @@ class Pairs:
     y: np.ndarray | None
 
 
-def reconstructions(
-    run: Run, n: int = 10, data: str | Data | None = None, data_dir: Path | None = None
-) -> Pairs:
-    """n test images, spread evenly over the classes where there are some, and their decodings.
-
-    data: another source, or data that are loaded already.
-    """
-    test = (data if isinstance(data, Data) else open_data(run, data, data_dir)).test
+def reconstructions(trained: TrainedModel, data: Data, n: int = 10) -> Pairs:
+    """n test images, spread evenly over the classes where there are some, and their decodings."""
+    test = data.test
     i = evenly(test, n)
     x, y = test.images(i).numpy(), test.labels(i)
-    decoded = run.reconstruct(x, test.conditions(i) if run.model.context else None)
+    decoded = trained.reconstruct(x, test.conditions(i) if trained.model.context else None)
     return Pairs(x, decoded, None if y is None else y.numpy())
 
 
 def sample_rows(
-    run: Run, columns: int = 10, seed: int = 0, rows: int = 4
+    trained: TrainedModel, columns: int = 10, seed: int = 0, rows: int = 4
 ) -> tuple[list[np.ndarray], list[str]]:
     """Rows of samples and their names: a class a row, or an attribute, the same z down each
     column; or plain.
     """
-    if not run.model.context:
-        x = run.sample(rows * columns, seed=seed)
+    if not trained.model.context:
+        x = trained.sample(rows * columns, seed=seed)
         return list(x.reshape(rows, columns, *x.shape[1:])), [""] * rows
-    names = list(run.spec.classes or run.spec.attributes)[:10]
-    return [run.sample(columns, label=name, seed=seed) for name in names], names
+    names = list(trained.spec.classes or trained.spec.attributes)[:10]
+    return [trained.sample(columns, label=name, seed=seed) for name in names], names
 
 
 @dataclass(frozen=True)
@@ -80,13 +72,13 @@ class Surprises:
     i: np.ndarray
 
 
-def surprises(run: Run, *splits: Samples, n: int = 10) -> Surprises:
+def surprises(trained: TrainedModel, *splits: Samples, n: int = 10) -> Surprises:
     """The n samples of one split or several with the highest reconstruction error."""
 
     def errors(batch: Batch) -> np.ndarray:
-        return squared_error(run, batch).flatten(1).sum(1).cpu().numpy()
+        return squared_error(trained, batch).flatten(1).sum(1).cpu().numpy()
 
-    of_splits = [np.concatenate(over(run, samples, errors)) for samples in splits]
+    of_splits = [np.concatenate(over(trained, samples, errors)) for samples in splits]
     error = np.concatenate(of_splits)
     i = np.argsort(-error, kind="stable")[:n]
     ends = np.cumsum([0, *map(len, of_splits)])
@@ -94,7 +86,7 @@ def surprises(run: Run, *splits: Samples, n: int = 10) -> Surprises:
     for samples, start, end in zip(splits, ends, ends[1:], strict=False):
         rows = torch.from_numpy(i[(start <= i) & (i < end)] - start)
         if len(rows):
-            shown.append(_looked(run, replace(samples, index=samples.index[rows])))
+            shown.append(_looked(trained, replace(samples, index=samples.index[rows])))
     x, decoded, maps = (np.concatenate(part) for part in zip(*shown, strict=True))
     order = np.argsort(-maps.sum((1, 2)), kind="stable")
     return Surprises(
@@ -102,58 +94,49 @@ def surprises(run: Run, *splits: Samples, n: int = 10) -> Surprises:
     )
 
 
-def _looked(run: Run, samples: Samples) -> tuple[np.ndarray, ...]:
+def _looked(trained: TrainedModel, samples: Samples) -> tuple[np.ndarray, ...]:
     """Images, what they are decoded to, and the maps of their errors."""
 
     def looked(batch: Batch) -> tuple[np.ndarray, ...]:
-        z = run.model.encode(batch.x, batch.c)
-        shown = batch.x, run.model.decode(z, batch.c).mean, squared_error(run, batch)
+        z = trained.model.encode(batch.x, batch.c)
+        shown = batch.x, trained.model.decode(z, batch.c).mean, squared_error(trained, batch)
         return tuple(part.cpu().numpy() for part in shown)
 
-    parts = over(run, samples, looked)
+    parts = over(trained, samples, looked)
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 
 @once
-def least_expected(run: Run, data: Data | None = None, n: int = 10) -> Surprises:
+def least_expected(trained: TrainedModel, data: Data, n: int = 10) -> Surprises:
     """The test images with the highest reconstruction error."""
-    return surprises(run, (data or run.data()).test, n=n)
+    return surprises(trained, data.test, n=n)
 
 
 @once
 def per_sample_terms(
-    run: Run, split: str = "test", data: Data | None = None
+    trained: TrainedModel, data: Data, split: str = "test"
 ) -> dict[str, np.ndarray]:
     """Each term of the run's objective for every sample of a split: name -> (N,).
 
     Their means are the numbers in `run.result`. Left out are terms that are statistics of a batch,
     and those that look through another network, which a run does not keep.
-    data: the run's data where they are loaded already.
     """
-    objective = run.recipe.players[0].objective
+    objective = trained.objective
     own = [term for term in objective.terms if not isinstance(term, GeneratorLoss | Perceptual)]
 
     def terms(batch: Batch) -> dict[str, np.ndarray]:
-        p = run.model(batch.x, batch.c, objective.samples)
+        p = trained.model(batch.x, batch.c, objective.samples)
         values = {name: value for term in own for name, value in term(p).items()}
         return {name: value.cpu().numpy() for name, value in values.items() if value.dim()}
 
-    parts = over(run, getattr(data or run.data(), split), terms)
+    parts = over(trained, getattr(data, split), terms)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def error_name(run: Run) -> str:
+def error_name(trained: TrainedModel) -> str:
     """The term that measures reconstruction: squared error where there is one."""
-    terms = run.result["test"]
+    terms = trained.objective.weights
     return next((name for name in ("mse", "bce", "nll") if name in terms), next(iter(terms)))
-
-
-def epochs_with_quality(run: Run) -> list[dict[str, Any]]:
-    """The epochs after which MSE, SSIM and PSNR were measured; none of a run of an old version.
-
-    Each is a line of `run.metrics`, with "quality": split -> measure -> mean over images.
-    """
-    return [line for line in run.metrics if line.get("quality")]
 
 
 def per_class(values: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:

@@ -11,9 +11,8 @@ import numpy as np
 from zspace.analysis.latents import encoded, labels, pixels
 from zspace.analysis.measure import Measure, mean
 from zspace.analysis.projections import principal
-from zspace.analysis.trained import subset
+from zspace.analysis.trained import TrainedModel, subset
 from zspace.data.dataset import Data, Samples
-from zspace.runs.run import Run
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured
 
@@ -33,7 +32,9 @@ Space = tuple[np.ndarray, np.ndarray]
 """Training and test points, (N, D) and (M, D)."""
 
 
-def label_probes(run: Run, data: Data, *, seed: int = 0, quiet: bool = True) -> dict[str, Measure]:
+def label_probes(
+    trained: TrainedModel, data: Data, *, seed: int = 0, quiet: bool = True
+) -> dict[str, Measure]:
     """Accuracy on test images of 5 nearest neighbours and of a linear probe, the probe's with 10,
     100 and 1,000 labels, and how k-means clusters of test images match the classes.
 
@@ -47,7 +48,7 @@ def label_probes(run: Run, data: Data, *, seed: int = 0, quiet: bool = True) -> 
             f"a representation is measured by what it tells of labels, but data '{data.name}' "
             "have none: give labelled data"
         )
-    if run.model.context:
+    if trained.model.context:
         raise NotMeasured(
             "the encoder of a conditional model is told the label, so that its codes need not "
             "hold it and may copy it: measure an unconditional model"
@@ -60,7 +61,7 @@ def label_probes(run: Run, data: Data, *, seed: int = 0, quiet: bool = True) -> 
             f"of '{data.name}' have one label alone: give two classes or more"
         )
     found: dict[str, Measure] = {}
-    spaces = _spaces(run, splits)
+    spaces = _spaces(trained, splits)
     with bar("probing codes", len(spaces), quiet) as did:
         for name, space in spaces.items():
             made = of_space(space, y, y_test, seed)
@@ -151,9 +152,9 @@ def _few(
     return mean(scores, about)
 
 
-def _spaces(run: Run, splits: Sequence[Samples]) -> Mapping[str, Space]:
-    z, z_test = (encoded(run, split) for split in splits)
-    x, x_test = (pixels(run, split) for split in splits)
+def _spaces(trained: TrainedModel, splits: Sequence[Samples]) -> Mapping[str, Space]:
+    z, z_test = (encoded(trained, split) for split in splits)
+    x, x_test = (pixels(trained, split) for split in splits)
     pca = principal(x, min(z.shape[1], *x.shape))
     return {
         "": (z, z_test),

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from zspace.analysis import reconstruction, trained
+from zspace.analysis import reconstruction
 from zspace.data.conditions import attribute_columns, class_numbers, turns
 from zspace.data.loading import describe, sources
 from zspace.models import recipes
@@ -69,7 +69,7 @@ def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, ou
     """Write n test images above their decodings as one sheet."""
     if n < 1:
         raise UserError(f"n is {n}: ask for at least 1 image")
-    pairs = reconstruction.reconstructions(run, n, data, data_dir)
+    pairs = reconstruction.reconstructions(run, run.data(data, data_dir=data_dir), n)
     columns = min(10, len(pairs.x))
     rows = []
     for start in range(0, len(pairs.x), columns):
@@ -84,7 +84,7 @@ def embed(run: Run, *, data: str | None, data_dir: Path | None, out: Path) -> Pa
     """Write codes of every image, its label or attributes, split and row: z, y, split, index."""
     if out.suffix != ".npz":
         raise UserError(f"cannot write '{out}': codes go into an .npz file (-o z.npz)")
-    source = trained.open_data(run, data, data_dir, quiet=False)
+    source = run.data(data, data_dir=data_dir, quiet=False)
     parts: dict[str, list[np.ndarray]] = {"z": [], "split": [], "index": [], "y": []}
     for split in ("train", "validation", "test"):
         samples = getattr(source, split)

@@ -105,6 +105,7 @@ class Data:
     skipped: how many unreadable files were left out (``skip_bad``).
     factors: names and numbers of values of the factors that the images were made from, where they
         are known: row i of the storage is the i-th combination, the last factor turning fastest.
+    held_out: the class that the test split alone has; see `without`.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Data:
     skipped: int = 0
     attributes: tuple[str, ...] = ()
     factors: tuple[tuple[str, int], ...] = ()
+    held_out: str = ""
 
     @property
     def spec(self) -> Spec:
@@ -278,7 +280,7 @@ def without(data: Data, name: str) -> Data:
             f"without class '{name}', data '{data.name}' have {len(train)} training and "
             f"{len(validation)} validation images: hold out another class"
         )
-    return replace(data, train=train, validation=validation)
+    return replace(data, train=train, validation=validation, held_out=name)
 
 
 def _others(samples: Samples, label: int) -> Samples:

@@ -45,7 +45,7 @@ class RunView:
     def __init__(self, run: Run) -> None:
         self.run, self.shape = run, run.spec.shape
         self.test = trained.subset(run.data().test, MOST)
-        found = latents.codes(run, most=MOST)
+        found = latents.codes(run, run.data(), MOST)
         self.z, self.labels = found.z.astype(np.float32), found.y
         self.dims = self.z.shape[1]
 
@@ -63,7 +63,7 @@ class RunView:
     @cached_property
     def kl(self) -> np.ndarray | None:
         """The mean KL of each dimension in nats (Z,), or None."""
-        return latents.posterior_summary(self.run).kl
+        return latents.posterior_summary(self.run, self.run.data()).kl
 
     @cached_property
     def order(self) -> np.ndarray:
@@ -103,7 +103,7 @@ class RunView:
 
     def tsne(self) -> np.ndarray:
         """The t-SNE map (N, 2) of the codes; 10,000 take half a minute."""
-        return latents.codes_map(self.run, most=MOST).points.astype(np.float32)
+        return latents.codes_map(self.run, self.run.data(), MOST).points.astype(np.float32)
 
     def plane(self, projection: str) -> dict[str, Any]:
         """The codes that a map stands for: origin + x u + y v at its point (x, y)."""
@@ -246,7 +246,7 @@ class RunView:
             "classes": list(run.spec.classes),
             "conditions": list(self.conditions),
             "context": run.model.context,
-            "variational": latents.variational(run),
+            "variational": run.variational,
             "n": len(self),
             "kl": None if kl is None else kl.tolist(),
             "order": self.order.tolist(),

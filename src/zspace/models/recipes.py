@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal, get_type_hints
 
+import torch
 from torch import nn
 from typing_extensions import Doc
 
@@ -49,6 +50,11 @@ class Recipe:
     players: tuple[Player, ...]
     feature_networks: tuple[FeatureNetwork, ...] = ()
     decided: Mapping[str, Any] = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> Recipe:
+        """The same, its model on the device and in eval mode."""
+        self.model.to(device).eval()
+        return self
 
 
 RECIPES: dict[str, Callable[..., Recipe]] = {}

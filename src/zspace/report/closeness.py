@@ -91,7 +91,7 @@ def _return(run: Run, window: projections.Window) -> float:
 
 def class_errors(run: Run, term: str, data: Data) -> dict[str, float]:
     """The mean of a term over the test images of each class that has some."""
-    values, y = reconstruction.per_sample_terms(run, "test", data), data.test.labels()
+    values, y = reconstruction.per_sample_terms(run, data), data.test.labels()
     if y is None or term not in values:
         return {}
     return _by_class(values[term], y.numpy(), data.classes)

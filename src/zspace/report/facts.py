@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zspace.analysis import latents, reconstruction
+from zspace.analysis import reconstruction
 from zspace.data.dataset import Data
 from zspace.report.figures.style import title_of
 from zspace.runs.many import Study
@@ -319,7 +319,7 @@ def _family(study: Study, name: str) -> Family:
         chosen=study.chosen[name],
         error=reconstruction.error_name(run),
         kl_weight=objective.weight("kl", 1.0) if "kl" in objective.weights else 0.0,
-        variational=latents.variational(run),
+        variational=run.variational,
         conditional=bool(run.model.context),
         spatial=len(run.model.latent) > 1,
     )

@@ -44,7 +44,6 @@ from zspace.analysis.likelihood import likelihood_bounds
 from zspace.analysis.measure import Measure
 from zspace.analysis.numbers import measure_text, print_sections
 from zspace.analysis.representation import label_probes
-from zspace.analysis.trained import open_data
 from zspace.data.dataset import Data, Samples
 from zspace.models.recipes import hyphenated as named
 from zspace.runs.run import Run, load
@@ -101,6 +100,9 @@ def evaluate(
     run = run if isinstance(run, Run) else load(run)
     data = run.data(data_dir=data_dir, quiet=quiet)
     record = _opened(run, data)
+    against = given.get("anomaly", {}).get("against")
+    if isinstance(against, str):
+        given["anomaly"]["against"] = run.data(against, data_dir=data_dir, quiet=quiet)
     for name in wanted:
         record["sections"][name] = measured_section(
             name, run, data, given.get(name, {}), seed, quiet
@@ -407,8 +409,8 @@ def score(
     """
     if out.suffix.lower() != ".csv":
         raise UserError(f"cannot write '{out}': scores go into a .csv file (-o scores.csv)")
-    source = open_data(run, data, data_dir, quiet=quiet)
-    own = open_data(run, None, data_dir, quiet=quiet)
+    source = run.data(data, data_dir=data_dir, quiet=quiet)
+    own = run.data(data_dir=data_dir, quiet=quiet)
     scorer = Scorer(run, own, names, quiet=quiet)
     limits = scorer.thresholds(rate)
     lines: list[dict[str, Any]] = []

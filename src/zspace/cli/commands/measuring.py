@@ -47,14 +47,13 @@ def evaluate(
     """
     from zspace.runs.measured import evaluate
 
-    against = {"against": anomaly, **({"data_dir": str(data_dir)} if data_dir else {})}
     drawing = ("generation", "novelty", "inception")
     made = {section: {"sampler": sampler} for section in drawing}
     evaluate(
         run,
         iw=iw,
         sections=sections,
-        options={**made, **({"anomaly": against} if anomaly else {})},
+        options={**made, **({"anomaly": {"against": anomaly}} if anomaly else {})},
         data_dir=data_dir,
         seed=seed,
         quiet=quiet,

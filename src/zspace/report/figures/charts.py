@@ -165,7 +165,7 @@ def overview(run: Run) -> list[Path]:
     folder, name = run.path / "figures", run.config.name
     folder.mkdir(exist_ok=True)
     data = run.data()
-    pairs, plane = reconstruction.reconstructions(run, 12, data), latents.plane(run, data=data)
+    pairs, plane = reconstruction.reconstructions(run, data, 12), latents.plane(run, data=data)
     titles = ["test image", "decoded"]
     rows, labels = reconstruction.sample_rows(run, 12)
     drawn = {

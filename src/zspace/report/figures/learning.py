@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from zspace.analysis import reconstruction
 from zspace.report.figures import needs
 from zspace.report.figures.charts import (
     after_the_first,
@@ -145,12 +144,8 @@ def quality(study: Study) -> Figure:
     code size, a line a seed.
     """
     shown = {name: study.families[name][study.chosen[name]] for name in study.families}
-    shown = {
-        name: runs for name, runs in shown.items() if reconstruction.epochs_with_quality(runs[0])
-    }
-    lines = [
-        line for runs in shown.values() for line in reconstruction.epochs_with_quality(runs[0])
-    ]
+    shown = {name: runs for name, runs in shown.items() if runs[0].quality_epochs}
+    lines = [line for runs in shown.values() for line in runs[0].quality_epochs]
     names = list(dict.fromkeys(name for line in lines for name in line["quality"]["validation"]))
     few = len(shown) <= len(COLOURS)
     colours = dict(zip(shown, COLOURS if few else shades(len(shown)), strict=False))
@@ -159,7 +154,7 @@ def quality(study: Study) -> Figure:
     for axes, name in zip(grid, names, strict=True):
         for family, runs in shown.items():
             for run in runs:
-                _measure(axes, reconstruction.epochs_with_quality(run), name, colours[family])
+                _measure(axes, run.quality_epochs, name, colours[family])
         style_axes(axes, MEASURES.get(name, name))
         epochs_axis(axes)
     titles = {name: needs.panel_title(study, name) for name in shown}

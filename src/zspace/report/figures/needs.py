@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from zspace.analysis import latents, reconstruction
 from zspace.analysis.projections import FEWEST_MAPPED
 from zspace.report.figures.style import code_of, title_of
 from zspace.runs import many
@@ -46,7 +45,7 @@ def with_two(study: Study, *, conditional: bool, variational: bool) -> Run | Non
     for run in runs:
         if run.model.latent != (2,) or bool(run.model.context) != conditional:
             continue
-        if latents.variational(run) == variational:
+        if run.variational == variational:
             return run
     return None
 
@@ -74,7 +73,7 @@ def point_plane(study: Study) -> str | None:
 
 def needs_quality(study: Study) -> str | None:
     """A run whose reconstructions were measured while it was trained."""
-    if any(reconstruction.epochs_with_quality(study.best(name)) for name in study.families):
+    if any(study.best(name).quality_epochs for name in study.families):
         return None
     return "no run measured its reconstructions: train again, this version does"
 

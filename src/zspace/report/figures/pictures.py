@@ -81,9 +81,7 @@ def errors(study: Study, runs: list[Run]) -> np.ndarray:
     classes = len(study.data.classes)
     of_runs = [
         reconstruction.per_class(
-            reconstruction.per_sample_terms(run, "test", study.data)[
-                reconstruction.error_name(run)
-            ],
+            reconstruction.per_sample_terms(run, study.data)[reconstruction.error_name(run)],
             y.numpy(),
             classes,
         )
@@ -153,7 +151,7 @@ def reconstructions(study: Study) -> Figure:
     """Ten test images, and below them what each family makes of them at its chosen code size."""
     best = {name: study.best(name) for name in study.families}
     pairs = {
-        name: reconstruction.reconstructions(run, 10, study.data) for name, run in best.items()
+        name: reconstruction.reconstructions(run, study.data, 10) for name, run in best.items()
     }
     first = next(iter(pairs.values()))
     rows = [first.x, *(pair.decoded for pair in pairs.values())]
@@ -175,7 +173,7 @@ def reconstructions_by_size(study: Study) -> Figure:
     grid = fig.subplots(len(rows), 1, squeeze=False, height_ratios=rows)[:, 0]
     for axes, (family, sizes) in zip(grid, families.items(), strict=True):
         runs = {size: seeds[0] for size, seeds in sizes.items()}
-        pairs = [reconstruction.reconstructions(run, 10, study.data) for run in runs.values()]
+        pairs = [reconstruction.reconstructions(run, study.data, 10) for run in runs.values()]
         x = np.stack([pairs[0].x, *(pair.decoded for pair in pairs)])
         left = ["test image", *(code_of(run.model.latent) for run in runs.values())]
         sheet(axes, x, left, ["", *(test_error(run) for run in runs.values())])
@@ -259,7 +257,7 @@ def write_heat(run: Run, data: str | None, data_dir: Path | None, path: Path) ->
     """
     if path.suffix.lower() not in STILL:
         raise UserError(f"cannot write '{path}': it is a figure, use {' or '.join(STILL)}")
-    source = trained.open_data(run, data, data_dir)
+    source = run.data(data, data_dir=data_dir)
     found = surprises_of(run, source.train, source.validation, source.test)
     with matplotlib.rc_context(STYLE):
         drawn = heat_maps({run_title(run): found}, f"{short(source.name)}: images expected least")
