@@ -22,7 +22,7 @@ MEASURE = """
 import resource, sys, time
 from dataclasses import replace
 import numpy as np, torch, zspace
-from zspace.evaluate.likelihood import importance_weighted
+from zspace.analysis.likelihood import importance_weighted
 run, K, images = zspace.load(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 test = run.data().test
 test = replace(test, index=test.index[:images])

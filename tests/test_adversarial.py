@@ -244,7 +244,7 @@ def test_a_game_keeps_its_last_epoch_and_has_no_patience(tmp_path, tiny):
 
 KILLED = """
 import os, signal, sys, zspace
-from zspace.progress import Quiet
+from zspace.training.progress import Quiet
 
 class Stop(Quiet):
     def step(self, fit):

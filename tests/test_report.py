@@ -524,7 +524,7 @@ def test_a_page_says_what_is_minimised(shown, runs):
     told = prose.minimised(family)
     assert told.startswith("Two players: the first minimises squared error + KL term + ")
     assert "adversarial term (weight 0.5, adaptive)" in told
-    assert told.endswith("; the second minimises critic's loss.")
+    assert told.endswith("; the second minimises discriminator's loss.")
 
 
 def test_codes_that_are_maps_are_called_so(maps):

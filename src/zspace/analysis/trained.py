@@ -92,7 +92,7 @@ class TrainedModel:
 
     @cached_property
     def probe(self) -> Pass:
-        """One pass over a sample of zeros: it shows which parts there are, not what was learned."""
+        """One pass over a sample of zeros: shows which parts there are, not what was learned."""
         c = torch.zeros(1, self.model.context, device=self.device) if self.model.context else None
         with torch.no_grad(), torch.random.fork_rng():
             return self.model(torch.zeros(1, *self.spec.shape, device=self.device), c)
