@@ -75,7 +75,7 @@ def measured(name: str, way: Callable[..., tuple[list[Run], float]], wanted: Mod
             runs, seconds = way(jobs, Path(folder))
             inside += seconds
             values += [run.record["result"]["test"]["objective"] for run in runs]
-    total, first = time.perf_counter() - start, runs[0].record["config"]["settings"]
+    total, first = time.perf_counter() - start, runs[0].record["config"]["training"]
     print(
         f"| {name} | {len(values)} | {first['epochs']} | {first['precision']} | {total:.1f} | "
         f"{inside:.1f} | {total - inside:.1f} | {statistics.median(values):.2f} |",

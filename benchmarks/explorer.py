@@ -108,7 +108,7 @@ def main() -> None:
     label = "0" if record["config"]["recipe"] == "cvae" else "none"
     with server(args.run) as (pid, host, cookie):
         made = [
-            Client(host, cookie, record["config"]["arguments"]["latent"], label, size, seed)
+            Client(host, cookie, record["config"]["recipe_options"]["latent"], label, size, seed)
             for seed in range(args.clients + 2)
         ]
         warm, lone, *crowd = made

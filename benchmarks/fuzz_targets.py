@@ -291,7 +291,7 @@ def _functions(run: zspace.Run) -> list[Drawn]:
     return [
         Drawn("arrays", 20, model, st.tuples(verbs, some | deep, labels)),
         Drawn("options", 10, lambda drawn: Config.of("vae", drawn).to_json(), options),
-        Drawn("settings", 10, lambda drawn: Config.of("vae", drawn).settings.check(), known),
+        Drawn("settings", 10, lambda drawn: Config.of("vae", drawn).training.check(), known),
         Drawn("choices", 10, lambda drawn: parse_choices([drawn]), texts),
     ]
 

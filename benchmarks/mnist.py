@@ -36,7 +36,7 @@ def run(recipe: str, seed: int, data_dir: str, more: list[str]) -> dict[str, flo
             [sys.executable, "-c", PEAK, *command], capture_output=True, text=True, check=True
         )
         record = json.loads((out / "run.json").read_text())
-    result, settings = record["result"], record["config"]["settings"]
+    result, settings = record["result"], record["config"]["training"]
     return {
         "validation": result["validation"]["objective"],
         "mse": result["validation"]["mse"],

@@ -13,15 +13,10 @@ import argparse
 import torch
 
 import zspace
-from zspace.data.spec import Spec
-from zspace.models.flow import Pass
-from zspace.models.objective import Objective
-from zspace.models.recipes import Player
-from zspace.models.terms import kl, mse
-from zspace.models.zoo.classic import vae
-from zspace.system.schedules import warmup
+from zspace.models import Fact, Gaussian, Pass, assemble, gives, kl, one_player, warmup
 
 
+@gives(crowding=Fact("crowding of codes", per="batch"))
 def crowding(p: Pass) -> dict[str, torch.Tensor]:
     """How close codes of one batch lie to each other, in (0, 1]."""
     z = p.latents[0].z[0]
@@ -29,11 +24,11 @@ def crowding(p: Pass) -> dict[str, torch.Tensor]:
 
 
 @zspace.recipe
-def spread_vae(data: Spec, latent: int = 2, weight: float = 5.0) -> zspace.Recipe:
+def spread_vae(data: zspace.Spec, latent: int = 2, weight: float = 5.0) -> zspace.Recipe:
     """VAE whose codes keep their distance."""
-    model = vae(data, latent=latent, hidden=(256, 256)).model
-    weights = {"mse": 1.0, "kl": warmup(until=0.3), "crowding": weight}
-    return zspace.Recipe(model, (Player(model, Objective([mse, kl, crowding], weights)),))
+    model = assemble(data, Gaussian(latent), net={"hidden": (256, 256)})
+    weights = {"kl": warmup(until=0.3), "crowding": weight}
+    return one_player(model, kl, crowding, weights=weights, title="spread VAE")
 
 
 def main() -> None:

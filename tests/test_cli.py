@@ -188,11 +188,12 @@ def test_options_reach_the_training(zs, undrawn, digits, tmp_path):
     assert config["recipe"] == "beta_vae"
     want = {"latent": 3, "hidden": [24, 12], "likelihood": "bernoulli", "beta": 2.0}
     want |= {"anneal": "warmup", "free_bits": 0.0, "net": "mlp"}
-    assert {name: config["arguments"][name] for name in want} == want
+    chosen = {**config["recipe_options"], **config["network"]}
+    assert {name: chosen[name] for name in want} == want
     assert config["data"]["binarize"] == "dynamic"
     want = {"seed": 5, "lr": 0.01, "ema": 0.9, "schedule": "one-cycle", "clip": 1.0}
     want |= {"patience": 7, "betas": [0.8, 0.9], "epochs": 2, "batch": 64}
-    assert {name: config["settings"][name] for name in want} == want
+    assert {name: config["training"][name] for name in want} == want
 
 
 def test_resume_goes_on(zs, undrawn, digits, tmp_path):

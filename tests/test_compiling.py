@@ -43,7 +43,7 @@ def timed(monkeypatch: pytest.MonkeyPatch, *times: float) -> None:
 
 def test_a_short_training_is_not_even_tried(digits, compiled):
     session = prepared(digits, compile="auto")
-    assert session.config.settings.compile == "off"
+    assert session.config.training.compile == "off"
     assert session.trainer.compiled is None
     assert compiled == []
 
@@ -53,7 +53,7 @@ def test_a_trial_decides_a_long_one(digits, compiled, monkeypatch, quick, decide
     timed(monkeypatch, 1000.0, 1000.0 * quick / 10)
     session = prepared(digits, compile="auto")
     assert len(compiled) == 1
-    assert session.config.settings.compile == decided
+    assert session.config.training.compile == decided
     assert (session.trainer.compiled is not None) == (decided == "on")
 
 
@@ -66,7 +66,7 @@ def test_what_cannot_be_compiled_is_left_or_refused(digits, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", fails)
     monkeypatch.setattr(compiling, "COSTS", {"cpu": 0.0})
-    assert prepared(digits, compile="auto").config.settings.compile == "off"
+    assert prepared(digits, compile="auto").config.training.compile == "off"
     with pytest.raises(UserError, match=r"cannot be compiled here.*RuntimeError: no compiler\)"):
         prepared(digits, compile="on")
 
@@ -106,7 +106,7 @@ def test_a_compiled_training_is_resumed_to_the_same_weights(digits, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         zspace.train("vae", out=tmp_path / "half", reporter=Stop(), **options)
     half = zspace.resume(tmp_path / "half", reporter=Quiet())
-    assert half.record["config"]["settings"]["compile"] == "on"
+    assert half.record["config"]["training"]["compile"] == "on"
     for name, value in whole.model.state_dict().items():
         assert torch.equal(half.model.state_dict()[name], value), name
     ends = [  # of a recipe without draws, which are others where they are compiled

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from zspace.models.likelihoods import LIKELIHOODS
 from zspace.models.recipes import RECIPES
+from zspace.runs.config import RESERVED
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,10 +23,12 @@ def blocks(page: Path) -> str:
 @pytest.fixture
 def own_recipes() -> Iterator[None]:
     """Examples register recipes; nothing else should meet them."""
-    before = dict(RECIPES)
+    registries: tuple[dict, ...] = (RECIPES, LIKELIHOODS)
+    before = [(registry, dict(registry)) for registry in registries]
     yield
-    RECIPES.clear()
-    RECIPES.update(before)
+    for registry, content in before:
+        registry.clear()
+        registry.update(content)
 
 
 @pytest.mark.usefixtures("own_recipes")
@@ -46,3 +50,8 @@ def test_readme_has_the_two_commands():
     assert len(installs) == 2
     assert "zspace train" in installs[0]
     assert "pytest" in installs[1]
+
+
+def test_reserved_names_are_told():
+    page = (ROOT / "docs" / "extending.md").read_text()
+    assert ", ".join(f"`{name}`" for name in RESERVED) in page

@@ -218,7 +218,7 @@ def test_the_recipe_weighs_the_total_correlation():
     from zspace.models.zoo.classic import tcvae
 
     made = tcvae(Spec((1, 8, 8)), latent=2, beta=7.0, hidden=(8,))
-    weights = made.players[0].objective.shown()
+    weights = made.players[0].objective.final_weights()
     assert (weights["total_correlation"], weights["kl"]) == (7.0, 0.0)
     assert weights["mutual_information"] == weights["dimension_kl"] == 1.0
     with pytest.raises(UserError, match="beta is -1"):

@@ -459,8 +459,8 @@ def test_the_command_of_a_run_trains_the_same_job(runs, monkeypatch, tmp_path):
     monkeypatch.setattr("zspace.report.figures.charts.overview", lambda run: [])
     config = runs["beta_vae"].config
     assert main.run(shlex.split(tables.train_command(config))[1:]) == 0
-    same = replace(config.settings, device="auto")
-    assert seen == [replace(config, settings=same)]
+    same = replace(config.training, device="auto")
+    assert seen == [replace(config, training=same)]
 
 
 @pytest.fixture

@@ -261,13 +261,16 @@ def test_run_json_holds_all_that_a_training_was(runs, digits):
     assert record["zspace"] == zspace.__version__
     assert record["status"] == "finished"
     assert record["config"]["recipe"] == "cvae"
-    assert record["config"]["arguments"] == {
-        "latent": 3, "likelihood": "squared-error", "net": "mlp", "hidden": [32],
-        "activation": "gelu", "channels": [32, 64, 128], "blocks": 1, "up": "nearest",
-        "heads": 4, "code": "flat",
-    }  # fmt: skip
+    assert record["config"]["recipe_options"] == {
+        "latent": 3,
+        "likelihood": "squared-error",
+        "prior": "standard",
+    }
+    network = {"net": "mlp", "hidden": [32], "activation": "gelu"}
+    assert record["config"]["network"] == network
+    assert record["config"]["source"] is None
     assert record["config"]["data"]["data"] == str(digits)
-    settings = record["config"]["settings"]
+    settings = record["config"]["training"]
     assert (settings["epochs"], settings["seed"], settings["lr"]) == (2, 0, 3e-3)
     assert (settings["device"], settings["precision"]) == ("cpu", "fp32")
     data = record["data"]
@@ -409,7 +412,7 @@ def test_missing_weights_are_a_sentence(own):
 
 
 def test_weights_of_another_model_are_a_sentence(own):
-    edit(own, lambda record: record["config"]["arguments"].update(latent=4))
+    edit(own, lambda record: record["config"]["recipe_options"].update(latent=4))
     with pytest.raises(zspace.UserError, match="do not fit"):
         zspace.load(own)
 
@@ -531,12 +534,15 @@ def test_own_recipe_trains_loads_and_repeats(digits, tmp_path, registry, x):
 
     options = {k: v for k, v in SMALL.items() if k != "hidden"}
     run = zspace.train("small-vae", data=str(digits), out=tmp_path / "run", **options, width=12)
-    assert run.record["config"]["arguments"] == {"latent": 3, "width": 12}
+    assert run.record["config"]["recipe_options"] == {"latent": 3, "width": 12}
+    source = run.record["config"]["source"]
+    assert source["module"] == __name__
+    assert source["sha256"] == hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
     assert zspace.load(run.path).encode(x).shape == (10, 3)
     again = zspace.repeat(run.path, out=tmp_path / "again", reporter=Quiet())
     np.testing.assert_array_equal(again.encode(x), run.encode(x))
     del registry["small_vae"]
-    with pytest.raises(zspace.UserError, match="recipe 'small_vae' is unknown"):
+    with pytest.raises(zspace.UserError, match=f"import its module '{__name__}' first"):
         zspace.load(run.path)
 
 

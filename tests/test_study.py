@@ -82,7 +82,7 @@ def test_a_grid_is_every_combination_family_by_family():
         "ae-2-s0", "ae-2-s1", "ae-5-s0", "ae-5-s1", "vae-2-s0", "vae-2-s1", "vae-5-s0", "vae-5-s1",
     ]  # fmt: skip
     config = given.entries()[-1].config
-    assert (config.recipe, config.arguments["latent"], config.settings.seed) == ("vae", 5, 1)
+    assert (config.recipe, config.latent, config.training.seed) == ("vae", 5, 1)
 
 
 def test_the_default_grid_is_the_quick_comparison():
@@ -118,7 +118,7 @@ def test_a_recipe_without_a_fixed_option_does_without():
 
 def test_settings_may_vary_for_all():
     given = Grid(("ae", "vae"), (2,), vary={"lr": [0.001, 0.002]})
-    assert [e.config.settings.lr for e in given.entries()] == [0.001, 0.002] * 2
+    assert [e.config.training.lr for e in given.entries()] == [0.001, 0.002] * 2
     assert len(set(names(given))) == 4
 
 
@@ -295,9 +295,7 @@ def made_up(recipe: str, latent: int, seed: int, **splits: float | dict[str, flo
     """Only what table and selection read of a run."""
     terms = {s: v if isinstance(v, dict) else {"objective": v} for s, v in splits.items()}
     run: Any = SimpleNamespace(
-        config=SimpleNamespace(
-            recipe=recipe, arguments={"latent": latent}, settings=SimpleNamespace(seed=seed)
-        ),
+        config=SimpleNamespace(recipe=recipe, latent=latent, training=SimpleNamespace(seed=seed)),
         result={"epochs": 12, "best_epoch": 11, "seconds": 3.25, **terms},
         record={"parameters": 1234},
     )
@@ -317,7 +315,7 @@ def test_the_size_is_chosen_by_validation_alone():
         ],
     )
     assert study.chosen == {"ae": 5, "vae": 2}
-    assert study.best("ae").config.settings.seed == 0
+    assert study.best("ae").config.training.seed == 0
     assert list(study.families["ae"]) == [5, 20]
 
 
@@ -491,7 +489,7 @@ def test_share_of_a_run_is_read_from_its_folder(tmp_path):
     from zspace.studies.launch import _share
 
     assert _share(tmp_path) == 0
-    (tmp_path / "run.json").write_text('{"config": {"settings": {"epochs": 4}}}')
+    (tmp_path / "run.json").write_text('{"config": {"training": {"epochs": 4}}}')
     (tmp_path / "metrics.jsonl").write_text('{"number": 1}\n')
     assert _share(tmp_path) == 0.25
 

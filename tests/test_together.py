@@ -70,7 +70,7 @@ def train(
 ) -> list[zspace.Run | UserError]:
     """Three runs together; the reporter is told of the second one."""
     wanted = jobs(data, recipe, **more)
-    folders = [folder(out, config.settings.seed) for config in wanted]
+    folders = [folder(out, config.training.seed) for config in wanted]
     reporters = [Quiet(), reporter or Quiet(), Quiet()][: len(wanted)]
     return stacked.start(wanted, folders, reporters, save_every)
 

@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Any
 from zspace._version import __version__
 
 if TYPE_CHECKING:
+    from zspace.data.spec import Spec as Spec
     from zspace.models.autoencoder import Autoencoder as Autoencoder
     from zspace.models.objective import Objective as Objective
+    from zspace.models.recipes import Player as Player
     from zspace.models.recipes import Recipe as Recipe
     from zspace.models.recipes import recipe as recipe
+    from zspace.runs.many import Study as Study
+    from zspace.runs.measured import evaluate as evaluate
     from zspace.runs.run import Run as Run
     from zspace.runs.run import load as load
+    from zspace.studies.launch import study as study
     from zspace.system.errors import UserError as UserError
     from zspace.training.api import repeat as repeat
     from zspace.training.api import resume as resume
@@ -28,13 +33,18 @@ if TYPE_CHECKING:
 _HOMES = {
     "Autoencoder": "models",
     "Objective": "models",
+    "Player": "models",
     "Recipe": "models",
     "Run": "runs.run",
+    "Spec": "data",
+    "Study": "runs.many",
     "UserError": "system.errors",
+    "evaluate": "runs.measured",
     "load": "runs.run",
     "recipe": "models",
     "repeat": "training.api",
     "resume": "training.api",
+    "study": "studies.launch",
     "train": "training.api",
 }
 

@@ -133,12 +133,6 @@ def per_sample_terms(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def error_name(trained: TrainedModel) -> str:
-    """The term that measures reconstruction: squared error where there is one."""
-    terms = trained.objective.weights
-    return next((name for name in ("mse", "bce", "nll") if name in terms), next(iter(terms)))
-
-
 def per_class(values: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
     """The mean of values (N,) over each class of labels y (N,): (classes,), nan where empty."""
     counts = np.bincount(y, minlength=classes)

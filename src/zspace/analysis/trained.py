@@ -25,7 +25,7 @@ from zspace.data.kinds.image import Array, as_images, as_tensor
 from zspace.data.spec import Batch, Spec
 from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
-from zspace.models.recipes import Recipe
+from zspace.models.recipes import Recipe, Traits, traits
 from zspace.system.errors import UserError
 
 P = ParamSpec("P")
@@ -101,6 +101,16 @@ class TrainedModel:
     def variational(self) -> bool:
         """Whether the code has a distribution q(z|x)."""
         return self.probe.latents[0].q is not None
+
+    @cached_property
+    def traits(self) -> Traits:
+        """What the model is, as its parts say."""
+        return traits(self.recipe, self.probe)
+
+    @property
+    def error(self) -> str:
+        """The term that says how far reconstructions are from x; without one, the objective."""
+        return self.objective.reconstruction or "objective"
 
     @property
     def objective(self) -> Objective:

@@ -16,17 +16,24 @@ from zspace.cli.commands import COMMANDS
 from zspace.system.errors import UserError, unknown
 
 TOGETHER = ("train", "resume", "repeat")
-ABOUT = "Build, train, compare and explore autoencoders from parts."
+ABOUT = (
+    "Build, train, compare and explore autoencoders from parts. Every command takes --import "
+    "MODULE or --import FILE.py, which makes recipes of your own known."
+)
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit codes: 0, 2 for a user's error, 1 for ours."""
-    args = list(sys.argv[1:] if argv is None else argv)
+    args, imports = _imports(list(sys.argv[1:] if argv is None else argv))
     # By default OpenMP's threads wait for each other at full speed for milliseconds, which costs
     # nothing on an idle machine and slows a busy one many times over. Torch's import reads this.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     warnings.formatwarning = _one_line  # type: ignore[assignment] # it reads one argument
     try:
+        for target in imports:
+            from zspace.models.recipes import import_recipes  # imports torch: only where wanted
+
+            import_recipes(target)
         code = _main(args)
         sys.stdout.flush()
     except UserError as error:
@@ -42,6 +49,21 @@ def run(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+def _imports(args: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments without --import MODULE|FILE.py, which every command takes, and those."""
+    rest: list[str] = []
+    imports: list[str] = []
+    words = iter(args)
+    for word in words:
+        if word == "--import":
+            imports.append(next(words, ""))
+        elif word.startswith("--import="):
+            imports.append(word.partition("=")[2])
+        else:
+            rest.append(word)
+    return rest, imports
 
 
 def _first_says(error: UserError) -> bool:

@@ -117,7 +117,7 @@ def _ready(path: Path) -> Path:
 def list_recipes() -> None:
     """Print every recipe with its sentence and reference."""
     console = Screen(highlight=False)
-    for name in recipes.RECIPES:
+    for name in recipes.known():
         sentence, _, reference = recipes.about(name).partition("\n\n")
         console.print(f"[bold]{name.replace('_', '-')}[/bold]  {' '.join(sentence.split())}")
         console.print(Padding(f"[dim]{' '.join(reference.split())}[/dim]", (0, 0, 0, 4)))

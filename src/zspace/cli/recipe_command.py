@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from typing_extensions import Doc
-from tyro.conf import subcommand
+from tyro.conf import arg, subcommand
 
 from zspace.data.loading import DataOptions
 from zspace.models import recipes
 from zspace.report.figures import charts
-from zspace.runs.config import Config
+from zspace.runs.config import OWN, RESERVED, Config
 from zspace.runs.run import Run
 from zspace.runs.settings import Settings
 from zspace.system import distributed
@@ -34,10 +34,13 @@ OUTPUT = (
 
 
 def train_command(args: Sequence[str]) -> Callable[..., None]:
-    """The `train` command, with a subcommand a recipe. Raises UserError for an unknown recipe."""
+    """The `train` command, with a subcommand for each recipe.
+
+    Raises UserError for an unknown recipe.
+    """
     if args and not args[0].startswith("-"):
         recipes.find(args[0])
-    options = {name: _options(name, function) for name, function in recipes.RECIPES.items()}
+    options = {name: _options(name, function) for name, function in recipes.known().items()}
     kinds = {kind: name for name, kind in options.items()}
 
     def train(recipe: Any) -> None:
@@ -55,18 +58,33 @@ def train_command(args: Sequence[str]) -> Callable[..., None]:
 
 
 def _options(name: str, function: Callable[..., recipes.Recipe]) -> type:
-    """A dataclass of everything that can be set: the recipe's own, data, settings, output."""
-    own = [(p.name, p.annotation, p.default) for p in recipes.arguments(function).values()]
+    """A dataclass of all that can be set: the recipe's own, network, data, training, output.
+
+    An option of the recipe's own whose name is reserved becomes the flag --recipe.NAME.
+    """
+    choices = recipes.choices_of(function)
+    own = [
+        (f"own_{p.name}", Annotated[p.annotation, arg(name=_flag(p.name))], p.default)
+        for p in choices.own.values()
+    ]
+    network = [(p.name, p.annotation, p.default) for p in choices.network.values()]
     groups = [
         ("data", DataOptions, field(default_factory=DataOptions)),
-        ("settings", Settings, field(default_factory=Settings)),
+        ("training", Settings, field(default_factory=Settings)),
     ]
-    return make_dataclass(name, [*own, *OUTPUT, *groups])
+    return make_dataclass(name, [*own, *network, *OUTPUT, *groups])
+
+
+def _flag(name: str) -> str:
+    return f"{OWN}{name}" if name in RESERVED else name
 
 
 def _train(name: str, options: Any) -> None:
-    arguments = {p: getattr(options, p) for p in recipes.arguments(recipes.find(name))}
-    config = Config(name, arguments, options.data, options.settings)
+    choices = recipes.choices_of(recipes.find(name))
+    flat = {p: getattr(options, p) for p in choices.network}
+    flat |= {**vars(options.data), **vars(options.training)}
+    own = {p: getattr(options, f"own_{p}") for p in choices.own}
+    config = Config.of(name, flat, own)
     reporter = progress.reporter(quiet=options.quiet, json_lines=options.json)
     run = api.start(config, options.out, reporter, options.save_every)
     show(run, silent=options.quiet or options.json)

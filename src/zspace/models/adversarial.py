@@ -1,15 +1,17 @@
-"""A critic that judges patches: real or made?"""
+"""A discriminator that tells real patches from generated ones, and the losses of both players."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from zspace.data.spec import Fact
 from zspace.models.flow import Pass
 from zspace.system.errors import UserError, unknown
 
@@ -32,14 +34,14 @@ class PatchDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         if len(shape) != 3:
-            raise UserError(f"a critic sees images (C, H, W), but a sample has shape {shape}")
+            raise UserError(f"a discriminator sees images (C, H, W), not samples of shape {shape}")
         small = min(shape[1:])
         layers = layers or (2 if small < 64 else 3)
         if small < 3 * 2**layers:
             raise UserError(
-                f"an image of {shape[1]} x {shape[2]} is too small for a critic of {layers} "
-                f"layers, which needs {3 * 2**layers} x {3 * 2**layers}: use larger images, or a "
-                "recipe without a critic (vae)"
+                f"an image of {shape[1]} x {shape[2]} is too small for a discriminator of "
+                f"{layers} layers, which needs {3 * 2**layers} x {3 * 2**layers}: use larger "
+                "images, or a recipe without one (vae)"
             )
         widths = [channels * min(2**i, 8) for i in range(layers + 1)]
         body: list[nn.Module] = [nn.Conv2d(shape[0], widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
@@ -58,12 +60,16 @@ class PatchDiscriminator(nn.Module):
 
 
 class GeneratorLoss:
-    """How well reconstructions pass for real: what the model minimises against a critic.
+    """How well reconstructions pass for real: what the model minimises against a discriminator.
 
-    A mean over the critic's patches; its parameters are read and get no gradient.
+    A mean over the discriminator's patches; its parameters are read and get no gradient.
 
-    discriminator: images (N, C, H, W) -> logits, high for real ones. loss: a key of `ADVERSARIAL`.
+    Arguments:
+        discriminator: Images (N, C, H, W) -> logits, high for real ones.
+        loss: A key of `ADVERSARIAL`.
     """
+
+    gives: ClassVar = {"generator_loss": Fact("adversarial loss", better="neither")}
 
     def __init__(self, discriminator: nn.Module, loss: str = "hinge") -> None:
         self.discriminator, self.loss = discriminator, _adversarial(loss)[1]
@@ -77,10 +83,16 @@ class GeneratorLoss:
 
 
 class DiscriminatorLoss:
-    """How well a critic tells real images from reconstructions: what the critic minimises.
+    """How well real images are told from reconstructions: what the discriminator minimises.
 
-    The reconstructions are detached: the model gets no gradient from here. Arguments as `Fool`'s.
+    The reconstructions are detached: the model gets no gradient from here.
+
+    Arguments:
+        discriminator: Images (N, C, H, W) -> logits, high for real ones.
+        loss: A key of `ADVERSARIAL`.
     """
+
+    gives: ClassVar = {"discriminator_loss": Fact("loss of the discriminator", better="neither")}
 
     def __init__(self, discriminator: nn.Module, loss: str = "hinge") -> None:
         self.discriminator, self.loss = discriminator, _adversarial(loss)[0]

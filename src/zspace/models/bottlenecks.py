@@ -29,9 +29,17 @@ def _checked(latent: int) -> int:
 
 
 class Bottleneck(nn.Module, ABC):
-    """Features -> code. features: how many numbers a sample it wants of the encoder."""
+    """Features -> code.
+
+    Attributes:
+        features: How many numbers per sample it wants of the encoder.
+        latent: Dimensions of a code, or its channels where codes are maps.
+        discrete: Whether codes are of a finite set, as those of a vector quantiser.
+    """
 
     features: int
+    latent: int
+    discrete: bool = False
 
     @abstractmethod
     def forward(self, h: Tensor, samples: int = 1) -> Code:
@@ -50,7 +58,7 @@ class Point(Bottleneck):
 
     def __init__(self, latent: int) -> None:
         super().__init__()
-        self.features = _checked(latent)
+        self.features = self.latent = _checked(latent)
 
     def forward(self, h: Tensor, samples: int = 1) -> Code:
         """h (B, latent, ...) -> z (samples, B, latent, ...), all draws equal."""
@@ -73,7 +81,8 @@ class Gaussian(Bottleneck):
 
     def __init__(self, latent: int) -> None:
         super().__init__()
-        self.features = 2 * _checked(latent)
+        self.latent = _checked(latent)
+        self.features = 2 * latent
 
     def posterior(self, h: Tensor) -> Independent:
         """h (B, 2 latent, ...) -> q(z|x), batch shape (B,), event shape (latent, ...)."""

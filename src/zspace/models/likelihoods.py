@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Distribution, Independent, Normal
 
 from zspace.models import distributions
+from zspace.models.terms import bce, mse, nll
 from zspace.system.errors import UserError
 
 SCALE_BOUND = 6.0
@@ -40,13 +42,16 @@ def _event(elementwise: Distribution, dims: int) -> Independent:
 class Likelihood(nn.Module, ABC):
     """Decoder output -> p(x|z).
 
-    params: how many numbers it wants for each element of x.
-    discrete: whether log p(x|z) is a probability of pixels with finitely many levels, for which
-        bits per dimension may be reported.
+    Attributes:
+        params: How many numbers it wants for each element of x.
+        discrete: Whether log p(x|z) is a probability of pixels with finitely many levels, for
+            which bits per dimension may be reported.
+        term: The term under whose name the field reports its reconstruction error.
     """
 
     params: int
     discrete: bool = False
+    term: Any = staticmethod(nll)
 
     def outputs(self, shape: Sequence[int]) -> tuple[int, ...]:
         """What the decoder must give for x of this shape: (params * C, H, W) for (C, H, W)."""
@@ -66,6 +71,7 @@ class SquaredError(Likelihood):
     """
 
     params = 1
+    term = staticmethod(mse)
 
     def forward(self, h: Tensor, event: int) -> Independent:
         return _event(distributions.QuadraticEnergy(torch.sigmoid(h)), event)
@@ -81,6 +87,7 @@ class Bernoulli(Likelihood):
     """
 
     params = 1
+    term = staticmethod(bce)
 
     def forward(self, h: Tensor, event: int) -> Independent:
         return _event(TorchBernoulli(logits=h, validate_args=False), event)
@@ -190,3 +197,13 @@ class LogisticMixture(Likelihood):
             event,
             self.levels,
         )
+
+
+LIKELIHOODS: dict[str, Callable[[], Likelihood]] = {
+    "squared-error": SquaredError,
+    "bernoulli": Bernoulli,
+    "continuous-bernoulli": ContinuousBernoulli,
+    "gaussian": Gaussian,
+    "logistic-mixture": LogisticMixture,
+}
+"""Every likelihood by the name under which recipes offer it; one more is one more entry."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from zspace.data.spec import Fact, Role
 from zspace.models.flow import Pass, Term
 from zspace.system.errors import UserError
 from zspace.system.schedules import Schedule
@@ -22,12 +23,23 @@ class Objective:
     Every name that the terms produce must have a weight (0 reports it only) and every weight a
     term, so that nothing falls out of the loss by a slip.
 
-    terms: callables `Pass` -> named tensors.
-    weights: by name, a number or a `Schedule`.
-    samples: K, the draws of each code that the terms want.
+    Arguments:
+        terms: Callables `Pass` -> named tensors.
+        weights: By name, a number or a `Schedule`.
+        samples: K, the draws of each code that the terms want.
 
-    over_ranks: from tensors of a part of the batch to their means over the whole. It is set where
-    several processes train; an objective that reads gradients itself must see them through it.
+    Attributes:
+        facts: What each name stands for; one that no term tells of goes by its name.
+        over_ranks: From tensors of a part of the batch to their means over the whole. It is set
+            where several processes train; an objective that reads gradients itself must see them
+            through it.
+
+    Raises UserError for no draw, and where every weight is 0.
+
+    >>> from zspace.models.terms import kl, mse
+    >>> objective = Objective([mse, kl], {"mse": 1.0, "kl": 0.5})
+    >>> objective.reconstruction, objective.facts["kl"].title
+    ('mse', 'KL to the prior')
     """
 
     def __init__(
@@ -41,6 +53,37 @@ class Objective:
             raise UserError("every weight is 0: give at least one term a weight to minimise")
         self.terms, self.weights, self.samples = tuple(terms), dict(weights), samples
         self.over_ranks: Callable[[list[Tensor]], list[Tensor]] = list
+        told = {k: v for term in self.terms for k, v in getattr(term, "gives", {}).items()}
+        self.facts = {
+            **{name: told.get(name, Fact(name.replace("_", " "))) for name in self.weights},
+            "objective": Fact("objective"),
+        }
+
+    @property
+    def reconstruction(self) -> str | None:
+        """The term that says how far the output is from x, weighted or reported; None without."""
+        return next(iter(self.of_role("reconstruction")), None)
+
+    def of_role(self, role: Role) -> list[str]:
+        """The names of the terms of one role, those that are only reported included."""
+        return [name for name in self.weights if self.facts[name].role == role]
+
+    def minimised(self) -> dict[str, float]:
+        """The terms that count, with their weights at the end of training."""
+        final = {name: self.weight(name, 1.0) for name in self.weights}
+        return {name: weight for name, weight in final.items() if weight}
+
+    def bound(self, values: Mapping[str, float]) -> float | None:
+        """The negative bound on log p(x), in nats, that the terms make; None without one.
+
+        It is the bound that a term gives, or else a reconstruction in nats plus the divergence.
+        """
+        for name in self.of_role("bound"):
+            return values[name]
+        error, divergence = self.reconstruction, self.of_role("divergence")
+        if error is None or self.facts[error].unit != "nats" or not divergence:
+            return None
+        return values[error] + values[divergence[0]]
 
     def __call__(self, p: Pass, progress: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, a scalar, and a report: each term unweighted, and `objective`."""
@@ -65,7 +108,7 @@ class Objective:
             )
         return values
 
-    def shown(self) -> dict[str, float | str]:
+    def final_weights(self) -> dict[str, float | str]:
         """The weights at the end of training, as run.json keeps them."""
         return {name: self.weight(name, 1.0) for name in self.weights}
 
@@ -99,6 +142,8 @@ class Adaptive(Objective):
     ) -> None:
         super().__init__(terms, weights, samples)
         self.adapted, self.last = adapted, last
+        title = f"weight of the {self.facts[adapted].title}"
+        self.facts[f"{adapted}_weight"] = Fact(title, better="neither")
 
     def __call__(self, p: Pass, progress: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         values = {name: value.mean() for name, value in self.values(p).items()}
@@ -112,9 +157,9 @@ class Adaptive(Objective):
             loss = loss + weight * ratio * term
         return loss, {**report, "objective": loss.detach()}
 
-    def shown(self) -> dict[str, float | str]:
+    def final_weights(self) -> dict[str, float | str]:
         weight = self.weight(self.adapted, 1.0)
-        return {**super().shown(), self.adapted: f"{weight:g}, adaptive"}
+        return {**super().final_weights(), self.adapted: f"{weight:g}, adaptive"}
 
     def ratio(self, rest: Tensor, term: Tensor) -> Tensor:
         """The factor, a scalar without a gradient."""

@@ -13,13 +13,13 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from zspace.data.dataset import Data
-from zspace.data.spec import Spec
+from zspace.data.spec import Fact, Spec
 from zspace.models.flow import Pass
 from zspace.models.judge import Judge, train_judge
 from zspace.models.networks.vgg import VGG16Features, find_weights
@@ -51,6 +51,7 @@ class Perceptual(nn.Module):
     """
 
     network: Features
+    gives: ClassVar = {"perceptual": Fact("perceptual distance")}
 
     def __init__(self, network: Features) -> None:
         super().__init__()

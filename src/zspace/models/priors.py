@@ -1,10 +1,12 @@
 """Priors say where codes should lie: modules whose ``forward(c)`` returns a torch Distribution.
 
-Any zuko flow is one as it stands: ``zuko.flows.NSF(features=latent)``.
+    prior = PRIORS["mixture"](20)         # over codes of shape (20,), learned with the model
+    prior().sample((5,))                  # (5, 20)
 
-Densities fitted to codes after training, to draw new codes from.
+Any zuko flow is one as it stands: ``zuko.flows.NSF(features=latent)``. A density that is fitted to
+codes after training draws new codes, too:
 
-    draw = DENSITIES["gmm"](z, seed)      # z (N, Z): codes of training images
+    draw = DENSITIES["gmm"](z, seed)      # z (N, Z): codes of training samples
     codes = draw(1000, seed)              # (1000, Z)
 
 Codes are standardised first, so that no choice depends on their scale.
@@ -22,18 +24,29 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent, Normal
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    Normal,
+)
 
 from zspace.system.bars import bar
-from zspace.system.errors import NotMeasured
+from zspace.system.errors import NotMeasured, UserError, unknown
 
 
 class StandardNormal(nn.Module):
     """N(0, I) over codes of the given shape; the context is not read.
 
-    shape: of one code, (latent,) for flat codes.
+    Arguments:
+        shape: Of one code, (latent,) for flat codes.
+
+    >>> StandardNormal(20)().event_shape
+    torch.Size([20])
     """
 
+    title = "N(0, I)"
     zero: Tensor
     one: Tensor
 
@@ -46,6 +59,89 @@ class StandardNormal(nn.Module):
         """The distribution, batch shape (), event shape ``shape``."""
         normal = Normal(self.zero, self.one, validate_args=False)
         return Independent(normal, self.zero.dim(), validate_args=False)
+
+
+class Mixture(nn.Module):
+    r"""A mixture of diagonal Gaussians, ``sum_k w_k N(m_k, diag s_k^2)``, learned with the model.
+
+    Codes may then lie in several groups. The KL has no closed form and is estimated from draws.
+
+    Reference: Tomczak, Welling. VAE with a VampPrior. 2017, arXiv 1705.07120 (the mixture of
+    Gaussians that it is compared with).
+
+    Arguments:
+        shape: Of one code.
+        components: How many Gaussians; ten suit ten classes.
+
+    >>> Mixture(2, components=3)().log_prob(torch.zeros(5, 2)).shape
+    torch.Size([5])
+    """
+
+    def __init__(self, *shape: int, components: int = 10) -> None:
+        super().__init__()
+        self.title = f"a mixture of {components} Gaussians"
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.mean = nn.Parameter(torch.randn(components, *shape))
+        self.log_scale = nn.Parameter(torch.zeros(components, *shape))
+
+    def forward(self, c: Tensor | None = None) -> MixtureSameFamily:
+        """The distribution, batch shape (), event shape ``shape``."""
+        parts = Normal(self.mean, self.log_scale.exp(), validate_args=False)
+        each = Independent(parts, self.mean.dim() - 1, validate_args=False)
+        weights = Categorical(logits=self.logits, validate_args=False)
+        return MixtureSameFamily(weights, each, validate_args=False)
+
+
+class Flow(nn.Module):
+    """A neural spline flow (zuko) of three coupling layers, learned with the model.
+
+    Reference: Durkan et al. Neural spline flows. 2019, arXiv 1906.04032.
+
+    Arguments:
+        shape: Of one code, which must be flat: (latent,).
+
+    Raises UserError for maps of codes.
+    """
+
+    title = "a normalising flow"
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        if len(shape) != 1:
+            raise UserError(
+                f"a flow is a prior of flat codes, but these codes have the shape {shape}: "
+                "use --code flat, or --prior standard or mixture"
+            )
+        self.flow = _spline_flow(shape[0])
+
+    def forward(self, c: Tensor | None = None) -> Distribution:
+        """The distribution, batch shape (), event shape ``shape``."""
+        return self.flow()
+
+
+def _spline_flow(features: int) -> nn.Module:
+    import zuko  # slow to import
+
+    return zuko.flows.NSF(
+        features, transforms=3, hidden_features=(64, 64), passes=min(2, features)
+    )
+
+
+PRIORS: dict[str, Callable[..., nn.Module]] = {
+    "standard": StandardNormal,
+    "mixture": Mixture,
+    "flow": Flow,
+}
+"""Every prior by the name under which recipes offer it: (*shape of a code) -> module."""
+
+
+def build_prior(prior: str | nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """The prior of that name over codes of this shape, or a module as it stands."""
+    if isinstance(prior, nn.Module):
+        return prior
+    if prior not in PRIORS:
+        raise unknown("prior", prior, PRIORS)
+    return PRIORS[prior](*shape)
 
 
 Sampler = Literal["auto", "prior", "gmm", "flow", "kde"]
@@ -109,15 +205,11 @@ def spline_flow(z: np.ndarray, seed: int = 0, quiet: bool = True) -> Draw:
     A tenth of the codes, left out, say which step is kept.
     Reference: Durkan et al. Neural spline flows. 2019, arXiv 1906.04032.
     """
-    import zuko  # slow to import
-
     x, back = _standard(z)
     shuffled = torch.from_numpy(np.random.RandomState(seed).permutation(x)).float()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        density = zuko.flows.NSF(
-            x.shape[1], transforms=3, hidden_features=(64, 64), passes=min(2, x.shape[1])
-        )
+        density = _spline_flow(x.shape[1])
         _fit_flow(density, shuffled[len(x) // 10 :], shuffled[: len(x) // 10], quiet)
 
     def draw(n: int, seed: int) -> np.ndarray:

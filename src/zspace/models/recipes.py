@@ -4,38 +4,65 @@ A recipe is a function ``(data: Spec, **choices) -> Recipe``; the command line, 
 docs are made from its signature and docstring. A new one is a function under `@recipe`:
 
     @recipe
-    def my_vae(data: Spec, latent: int = 20) -> Recipe: ...
+    def my_vae(data: Spec, latent: int = 20, **net: Any) -> Recipe: ...
+
+It is known by its function's name. One that takes ``**net`` offers every choice of network; one
+of these that it declares itself (``net: str = "conv"``, ``blocks: int = 7``) has its default.
 """
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import inspect
+import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal, get_type_hints
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import nn
+from torch.distributions import Independent, Normal
 from typing_extensions import Doc
 
 from zspace.data.spec import Spec
-from zspace.models import likelihoods
 from zspace.models.autoencoder import Autoencoder
-from zspace.models.bottlenecks import Bottleneck, Gaussian
-from zspace.models.flow import Model, Term
-from zspace.models.networks.choices import NetOptions, NetworkSpec, build_networks
+from zspace.models.bottlenecks import Bottleneck
+from zspace.models.flow import Model, Pass, Term
+from zspace.models.likelihoods import LIKELIHOODS, Likelihood
+from zspace.models.networks.choices import Choice, NetOptions, NetworkSpec, build_networks
 from zspace.models.objective import Objective
 from zspace.models.perceptual import FeatureNetwork
-from zspace.models.priors import StandardNormal
-from zspace.models.terms import bce, mse, nll
-from zspace.system.errors import unknown
+from zspace.models.priors import PRIORS, build_prior
+from zspace.system.errors import UserError, unknown
 from zspace.system.schedules import Schedule
 
 Size = Annotated[int, Doc("Dimensions of the code.")]
-Likelihood = Annotated[
-    Literal["squared-error", "bernoulli", "continuous-bernoulli", "gaussian", "logistic-mixture"],
-    Doc("p(x|z): what reconstruction error means."),
+LikelihoodName = Annotated[
+    str, Choice(lambda: LIKELIHOODS), Doc("p(x|z): what reconstruction error means.")
 ]
+PriorName = Annotated[str, Choice(lambda: PRIORS), Doc("p(z): where codes should lie.")]
+
+
+@dataclass(frozen=True)
+class Player:
+    """Whose parameters move, and what they minimise. A VAE has one player, a GAN two.
+
+    All players of a step read one pass of the model. Only the first may send gradients into it;
+    the others read it detached.
+
+    Arguments:
+        module: Whose parameters.
+        objective: What they minimise.
+        start: The progress in [0, 1) from which on the parameters move; before, nothing does.
+    """
+
+    module: nn.Module
+    objective: Objective
+    start: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,11 +70,18 @@ class Recipe:
     """A model, its players, and what they look through.
 
     The first player's objective chooses the best epoch, unless there are several players.
-    decided: choices that were left to the recipe, as a run keeps them.
+
+    Arguments:
+        model: What is trained.
+        players: Who moves which parameters.
+        title: As papers write it: "beta-VAE"; by default the name of the recipe.
+        feature_networks: Frozen networks that terms look through, made ready before training.
+        decided: Choices that were left to the recipe, as a run keeps them.
     """
 
     model: Model
     players: tuple[Player, ...]
+    title: str = ""
     feature_networks: tuple[FeatureNetwork, ...] = ()
     decided: Mapping[str, Any] = field(default_factory=dict)
 
@@ -57,21 +91,216 @@ class Recipe:
         return self
 
 
-RECIPES: dict[str, Callable[..., Recipe]] = {}
+@dataclass(frozen=True)
+class Traits:
+    """What a model is, as its parts say.
+
+    Arguments:
+        variational: Whether the code has a distribution q(z|x).
+        conditional: Whether it is told a label, or attributes.
+        discrete: Whether codes are of a finite set.
+        standard: Whether the prior is N(0, I).
+        prior: What the prior is, in words.
+        placed: Whether anything that is minimised says where codes should lie.
+    """
+
+    variational: bool
+    conditional: bool
+    discrete: bool
+    standard: bool
+    prior: str
+    placed: bool
 
 
-def recipe(function: Callable[..., Recipe]) -> Callable[..., Recipe]:
-    """Register a recipe under its function's name, so that runs made with it can be loaded."""
+def traits(recipe: Recipe, p: Pass) -> Traits:
+    """The traits of a recipe's model, of which p is one pass, over any sample."""
+    model, objective, level = recipe.model, recipe.players[0].objective, p.latents[-1]
+    prior, error = getattr(model, "prior", None), objective.of_role("reconstruction")
+    standard = _is_standard(level.p)
+    return Traits(
+        variational=p.latents[0].q is not None,
+        conditional=bool(model.context),
+        discrete=bool(getattr(getattr(model, "bottleneck", None), "discrete", False)),
+        standard=standard,
+        prior="N(0, I)" if standard else getattr(prior, "title", "a learned prior"),
+        placed=any(name not in error for name in objective.minimised()),
+    )
+
+
+def _is_standard(p: object) -> bool:
+    base = p.base_dist if isinstance(p, Independent) else p
+    return isinstance(base, Normal) and bool((base.loc == 0).all() and (base.scale == 1).all())
+
+
+def assemble(
+    spec: Spec,
+    bottleneck: Bottleneck,
+    *,
+    prior: str | nn.Module = "standard",
+    likelihood: str | Likelihood = "squared-error",
+    net: Mapping[str, Any] | None = None,
+    context: int = 0,
+) -> Autoencoder:
+    """The usual graph, put together: encoder, bottleneck, decoder, likelihood, prior.
+
+    Arguments:
+        spec: Of the data.
+        bottleneck: What turns features into a code; it says how many features it wants.
+        prior: A key of `PRIORS`, or a module (c) -> Distribution over codes.
+        likelihood: A key of `LIKELIHOODS`, or a `Likelihood`.
+        net: Choices of `NetOptions`; those that are left out have its defaults.
+        context: Columns of c that both networks read; 0 for none.
+
+    Raises UserError for unknown names and for choices that do not suit each other or the data.
+
+    >>> from zspace.models.bottlenecks import Gaussian
+    >>> model = assemble(Spec((1, 8, 8)), Gaussian(3), prior="mixture", net={"hidden": (16,)})
+    >>> model.latent
+    (3,)
+    """
+    if isinstance(likelihood, str):
+        if likelihood not in LIKELIHOODS:
+            raise unknown("likelihood", likelihood, LIKELIHOODS)
+        likelihood = LIKELIHOODS[likelihood]()
+    outputs = likelihood.outputs(spec.shape)
+    wanted = NetworkSpec(spec.shape, bottleneck.features, bottleneck.latent, outputs, context)
+    made = build_networks(NetOptions(**(net or {})), wanted)
+    return Autoencoder(
+        encoder=made.encoder,
+        bottleneck=bottleneck,
+        decoder=made.decoder,
+        likelihood=likelihood,
+        prior=build_prior(prior, made.latent),
+        latent=made.latent,
+        context=context,
+    )
+
+
+def one_player(
+    model: Autoencoder,
+    *rest: Term,
+    weights: Mapping[str, float | Schedule],
+    title: str,
+    reconstruction: float = 1.0,
+    samples: int = 1,
+) -> Recipe:
+    """A recipe whose one player minimises the likelihood's reconstruction term and the rest.
+
+    Arguments:
+        model: Whose likelihood says which term that is.
+        rest: Further terms. weights: Theirs.
+        title: Of the recipe. reconstruction: Weight of the likelihood's term.
+        samples: K, draws of each code.
+    """
+    term = model.likelihood.term
+    weights = {term.__name__: reconstruction, **weights}
+    return Recipe(model, (Player(model, Objective([term, *rest], weights, samples)),), title)
+
+
+# The registry
+
+
+Function = Callable[..., Recipe]
+RECIPES: dict[str, Function] = {}
+IMPORTED: list[str] = []
+"""Modules and files that `import_recipes` was given, for processes that are started later."""
+
+
+def recipe(function: Function) -> Function:
+    """Register a recipe under its function's name, so that runs made with it can be loaded.
+
+    >>> from zspace.models import vae
+    >>> @recipe
+    ... def narrow_vae(data: Spec, latent: int = 2) -> Recipe:
+    ...     \"\"\"VAE with one narrow layer on each side.\"\"\"
+    ...     return vae(data, latent=latent, hidden=(16,))
+    >>> find("narrow-vae") is narrow_vae
+    True
+    """
     RECIPES[function.__name__] = function
     return function
 
 
-def find(name: str) -> Callable[..., Recipe]:
+def find(name: str) -> Function:
     """The recipe of that name ('beta-vae' and 'beta_vae' are the same). Raises UserError."""
     key = name.replace("-", "_")
-    if key not in RECIPES:
+    if key not in RECIPES and key not in known():
         raise unknown("recipe", name, map(hyphenated, RECIPES))
     return RECIPES[key]
+
+
+def known() -> dict[str, Function]:
+    """Every recipe: ours, those that were imported, and those of installed packages.
+
+    Packages announce a module of recipes by an entry point of the group 'zspace.recipes'.
+    """
+    for point in metadata.entry_points(group="zspace.recipes"):
+        if point.value not in IMPORTED:
+            IMPORTED.append(point.value)
+            try:
+                point.load()
+            except Exception as error:  # another package's fault must not stop ours
+                warnings.warn(
+                    f"the recipes of '{point.value}' cannot be used: {error}", stacklevel=2
+                )
+    return RECIPES
+
+
+def import_recipes(target: str) -> None:
+    """Import a module by its name, or a file FILE.py, whose recipes are then known.
+
+    Raises UserError where there is none, or it cannot be imported.
+    """
+    path = Path(target)
+    try:
+        if path.suffix != ".py":
+            if str(Path.cwd()) not in sys.path:
+                sys.path.insert(0, str(Path.cwd()))
+            import_module(target)
+        elif not path.is_file():
+            raise UserError(
+                f"--import '{target}' is no file: give FILE.py, or the name of a module"
+            )
+        elif getattr(sys.modules.get(path.stem), "__file__", None) != str(path.resolve()):
+            _import_file(path.resolve())
+    except UserError:
+        raise
+    except Exception as error:  # a module of the user's may raise anything
+        raise UserError(
+            f"--import '{target}' cannot be imported ({type(error).__name__}: {error}): mend "
+            "it, or give FILE.py or the name of a module"
+        ) from error
+    IMPORTED.append(str(path.resolve()) if path.suffix == ".py" else target)
+
+
+def _import_file(path: Path) -> None:
+    found = importlib.util.spec_from_file_location(path.stem, path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.parent))  # modules beside it are found, too
+    try:
+        found.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+
+
+def source_of(function: Function) -> dict[str, str] | None:
+    """The module of a recipe that is not zspace's own, and the SHA-256 of its source.
+
+    A script is named by its file, since every script is called __main__.
+    """
+    if function.__module__.partition(".")[0] == "zspace":
+        return None
+    file = Path(inspect.getsourcefile(function) or "")
+    try:
+        content = file.read_bytes() if file.is_file() else inspect.getsource(function).encode()
+    except OSError:  # typed where no source is kept
+        content = function.__code__.co_code
+    module = function.__module__ if function.__module__ != "__main__" else file.stem or "__main__"
+    return {"module": module, "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def hyphenated(name: str) -> str:
@@ -84,96 +313,52 @@ def about(name: str) -> str:
     return inspect.cleandoc(find(name).__doc__ or "")
 
 
-def arguments(function: Callable[..., Recipe]) -> dict[str, inspect.Parameter]:
-    """The choices that a recipe offers, by name, with resolved types.
+@dataclass(frozen=True)
+class Choices:
+    """What a recipe lets people choose, by name: options of its own, and those of networks."""
 
-    One that takes ``**net`` offers those of `zspace.models.networks.choices.NetOptions` too.
+    own: dict[str, inspect.Parameter]
+    network: dict[str, inspect.Parameter]
+
+
+def choices_of(function: Function) -> Choices:
+    """The choices that a recipe offers, with resolved types.
+
+    Of networks it offers those of `NetOptions` if it takes ``**net``, with the defaults that the
+    recipe declares for some of them.
     """
     hints = get_type_hints(function, include_extras=True)
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    own = [p.replace(annotation=hints.get(p.name, type(p.default))) for p in parameters]
-    if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
-        own[-1:] = NET_PARAMETERS
-    return {p.name: p for p in own}
+    declared = list(inspect.signature(function).parameters.values())[1:]
+    takes_net = bool(declared) and declared[-1].kind is inspect.Parameter.VAR_KEYWORD
+    own, network = {}, dict(NETWORK) if takes_net else {}
+    for parameter in declared[: len(declared) - takes_net]:
+        name = parameter.name
+        if name in network:
+            network[name] = network[name].replace(default=parameter.default)
+        else:
+            hint = _resolved(hints.get(name, type(parameter.default)))
+            own[name] = parameter.replace(annotation=hint)
+    return Choices(own, network)
 
 
-NET_PARAMETERS = [
-    inspect.Parameter(
-        field.name,
+def _resolved(hint: Any) -> Any:
+    """A type in which names of a registry stand as a Literal of those that there are now."""
+    if get_origin(hint) is not Annotated:
+        return hint
+    _, *notes = get_args(hint)
+    for note in notes:
+        if isinstance(note, Choice):
+            rest = [other for other in notes if other is not note]
+            return Annotated[(Literal[tuple(note.known())], *rest)]
+    return hint
+
+
+NETWORK = {
+    one.name: inspect.Parameter(
+        one.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=field.default,
-        annotation=get_type_hints(NetOptions, include_extras=True)[field.name],
+        default=one.default,
+        annotation=_resolved(get_type_hints(NetOptions, include_extras=True)[one.name]),
     )
-    for field in fields(NetOptions)
-]
-
-
-LIKELIHOODS: dict[str, tuple[Callable[[], likelihoods.Likelihood], Term]] = {
-    "squared-error": (likelihoods.SquaredError, mse),
-    "bernoulli": (likelihoods.Bernoulli, bce),
-    "continuous-bernoulli": (likelihoods.ContinuousBernoulli, nll),
-    "gaussian": (likelihoods.Gaussian, nll),
-    "logistic-mixture": (likelihoods.LogisticMixture, nll),
+    for one in fields(NetOptions)
 }
-"""Each likelihood and the term under whose name the field reports it."""
-
-
-def _assembled(
-    data: Spec,
-    bottleneck: Bottleneck,
-    latent: int,
-    likelihood: Likelihood,
-    net: Mapping[str, Any],
-    context: int = 0,
-) -> Autoencoder:
-    """An autoencoder of the networks, the bottleneck and the likelihood that were chosen."""
-    if likelihood not in LIKELIHOODS:
-        raise unknown("likelihood", likelihood, LIKELIHOODS)
-    p_x = LIKELIHOODS[likelihood][0]()
-    outputs = p_x.outputs(data.shape)
-    wanted = NetworkSpec(data.shape, bottleneck.features, latent, outputs, context)
-    made = build_networks(NetOptions(**net), wanted)
-    return Autoencoder(
-        encoder=made.encoder,
-        bottleneck=bottleneck,
-        decoder=made.decoder,
-        likelihood=p_x,
-        prior=StandardNormal(*made.latent),
-        latent=made.latent,
-        context=context,
-    )
-
-
-def _gaussian(
-    data: Spec, latent: int, likelihood: Likelihood, net: Mapping[str, Any], context: int = 0
-) -> Autoencoder:
-    return _assembled(data, Gaussian(latent), latent, likelihood, net, context)
-
-
-def _trained_by(
-    model: Model,
-    likelihood: Likelihood,
-    *rest: Term,
-    weights: Mapping[str, float | Schedule],
-    reconstruction: float = 1.0,
-    samples: int = 1,
-) -> Recipe:
-    """A model with one player, who minimises the reconstruction term and the rest."""
-    term = LIKELIHOODS[likelihood][1]
-    weights = {term.__name__: reconstruction, **weights}
-    return Recipe(model, (Player(model, Objective([term, *rest], weights, samples)),))
-
-
-@dataclass(frozen=True)
-class Player:
-    """Whose parameters move, and what they minimise. A VAE has one player, a GAN two.
-
-    All players of a step read one pass of the model. Only the first may send gradients into it;
-    the others read it detached.
-
-    start: the progress in [0, 1) from which on the parameters move; before, the player watches.
-    """
-
-    module: nn.Module
-    objective: Objective
-    start: float = 0.0

@@ -1,36 +1,64 @@
 """Terms: what an objective may be made of. Each reads a `Pass` and returns named, unweighted
 tensors.
 
-A value is (B,), one number a sample in nats (sums over pixels and code dimensions, means over the
-K draws), or a scalar where it is a statistic of the batch. `Objective` takes the mean over the
-batch.
+    term: (Pass) -> {name: (B,) or scalar}        term.gives: {name: Fact}
+
+A value is (B,), one number per sample in nats (sums over pixels and code dimensions, means over
+the K draws), or a scalar where it is a statistic of the batch. `Objective` takes the mean over the
+batch. `gives` says what each name stands for; a term without it is shown under its bare name.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent, kl_divergence
 from torch.nn import functional as F
 
+from zspace.data.spec import Fact
 from zspace.models.distributions import bernoulli_log_prob
 from zspace.models.flow import Latent, Pass
 from zspace.system.errors import UserError
 
+T = TypeVar("T", bound=Callable[..., dict[str, Tensor]])
+KL = Fact("KL to the prior", "nats", role="divergence")
 
+
+def gives(**facts: Fact) -> Callable[[T], T]:
+    """Say what a term gives: its names, each with its `Fact`.
+
+    >>> @gives(norm=Fact("norm of the code"))
+    ... def norm(p: Pass) -> dict[str, Tensor]:
+    ...     return {"norm": p.latents[0].z.mean(0).norm(dim=1)}
+    >>> norm.gives["norm"].title
+    'norm of the code'
+    """
+
+    def known(term: T) -> T:
+        term.gives = facts  # type: ignore[attr-defined] # functions take attributes
+        return term
+
+    return known
+
+
+@gives(nll=Fact("negative log-likelihood", "nats", role="reconstruction"))
 def nll(p: Pass) -> dict[str, Tensor]:
     """Negative log-likelihood ``-log p(x|z)``, the reconstruction part of the ELBO."""
     return {"nll": -p.px.log_prob(p.x).mean(0)}
 
 
+@gives(mse=Fact("squared error", role="reconstruction"))
 def mse(p: Pass) -> dict[str, Tensor]:
     """Squared error to the mean of p(x|z), summed over the sample (the field says "MSE")."""
     error = p.px.mean - p.x
     return {"mse": error.square().flatten(2).sum(2).mean(0)}
 
 
+@gives(bce=Fact("binary cross-entropy", "nats", role="reconstruction"))
 def bce(p: Pass) -> dict[str, Tensor]:
     """Binary cross-entropy between x in [0, 1] and the mean of p(x|z), summed over the sample."""
     return {"bce": -_cross_entropy(p.px, p.x).flatten(2).sum(2).mean(0)}
@@ -44,6 +72,7 @@ def _cross_entropy(px: Distribution, x: Tensor) -> Tensor:
     return -F.binary_cross_entropy(mean, x.expand_as(mean), reduction="none")
 
 
+@gives(kl=KL)
 def kl(p: Pass) -> dict[str, Tensor]:
     """``KL(q(z|x) || p(z))``, summed over levels; in closed form where torch has one.
 
@@ -82,6 +111,8 @@ class FreeBits:
     bits: nats a dimension that cost nothing, >= 0.
     """
 
+    gives: ClassVar = {"kl": KL, "kl_free_bits": Fact("KL with free bits", "nats", per="batch")}
+
     def __init__(self, bits: float) -> None:
         if not bits >= 0:
             raise UserError(f"free bits are {bits}: use a number of nats >= 0")
@@ -106,6 +137,12 @@ def kl_per_dimension(level: Latent) -> Tensor:
     return value.mean(0) if value.dim() == level.z.dim() else value  # p may depend on the K draws
 
 
+@gives(
+    kl=KL,
+    mutual_information=Fact("mutual information of x and z", "nats", "neither", "batch"),
+    total_correlation=Fact("total correlation", "nats", per="batch"),
+    dimension_kl=Fact("KL of single dimensions", "nats", per="batch"),
+)
 def split_kl(p: Pass) -> dict[str, Tensor]:
     r"""The KL in three parts, estimated from the draws and the batch, summed over levels.
 
@@ -143,6 +180,7 @@ def _split(level: Latent) -> Tensor:
     )
 
 
+@gives(iwae=Fact("importance-weighted bound", "nats", role="bound"))
 def iwae(p: Pass) -> dict[str, Tensor]:
     r"""Negative importance-weighted bound ``-log 1/K sum_k p(x, z_k) / q(z_k|x)``.
 

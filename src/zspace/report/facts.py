@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zspace.analysis import reconstruction
 from zspace.data.dataset import Data
 from zspace.report.figures.style import title_of
 from zspace.runs.many import Study
@@ -312,13 +311,13 @@ def families_of(study: Study) -> list[Family]:
 
 def _family(study: Study, name: str) -> Family:
     run = study.best(name)
-    objective = run.recipe.players[0].objective
+    objective = run.objective
     return Family(
         name=name,
         sizes=study.families[name],
         chosen=study.chosen[name],
-        error=reconstruction.error_name(run),
-        kl_weight=objective.weight("kl", 1.0) if "kl" in objective.weights else 0.0,
+        error=run.error,
+        kl_weight=sum(objective.weight(name, 1.0) for name in objective.of_role("divergence")),
         variational=run.variational,
         conditional=bool(run.model.context),
         spatial=len(run.model.latent) > 1,
@@ -367,7 +366,7 @@ def _choices(a: Family, b: Family) -> tuple[Any, ...]:
         for name, value in mine.arguments.items()
         if name in its.arguments and name != "latent"
     }
-    return arguments, mine.data, mine.settings
+    return arguments, mine.data, mine.training
 
 
 def _at_a_common_size(before: Family, after: Family) -> Contrast | None:

@@ -1,8 +1,15 @@
-"""A job: all that decides a training. Run folders keep it, `repeat` trains it again."""
+"""A configuration: all that decides a training. Run folders keep it, `repeat` trains it again.
+
+Options are in groups: those of the recipe, the network, the data and the training. A flat keyword
+whose name is reserved means the data's or the training's option; an option of the recipe with such
+a name is given as ``recipe_options={"size": 3}``, at the command line and in grids as
+``recipe.size``.
+"""
 
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,12 +19,23 @@ import numpy as np
 
 from zspace.data.loading import DataOptions, lasting
 from zspace.models import recipes
+from zspace.models.networks.choices import NETS
 from zspace.runs.settings import Settings
 from zspace.system.errors import UserError, unknown
 
+GROUPS: dict[str, dict[str, Any]] = {
+    "data": {field.name: field.default for field in fields(DataOptions)},
+    "training": {field.name: field.default for field in fields(Settings)},
+}
+OUTPUT = ("out", "save_every", "json", "quiet", "reporter", "recipe_options")
+RESERVED = (*GROUPS["data"], *GROUPS["training"], *OUTPUT)
+"""Names that mean the same for every recipe; a recipe may have options of its own under them."""
+OWN = "recipe."
+"""What stands before the name of such an option, where names are flat."""
+
 DEFAULTS: dict[str, Any] = {
-    **{field.name: field.default for field in fields(DataOptions)},
-    **{field.name: field.default for field in fields(Settings)},
+    **GROUPS["data"],
+    **GROUPS["training"],
     "epochs": 1,  # these three may be None, but are numbers or a path when they are given
     "size": 1,
     "data_dir": Path(),
@@ -39,7 +57,7 @@ def fitting(name: str, value: Any, default: Any) -> Any:
     ):
         return value
     if isinstance(default, tuple) and isinstance(value, list | tuple):
-        return tuple(fitting(name, item, default[0]) for item in value)
+        return tuple(fitting(name, item, default[0]) for item in value) if default else value
     if isinstance(default, str | Path) and isinstance(value, str | Path):
         return type(default)(value) if isinstance(default, str) else Path(value)
     if isinstance(default, bool) and isinstance(value, bool):
@@ -66,58 +84,87 @@ EXPECTED = {
 
 @dataclass(frozen=True)
 class Config:
-    """recipe: its name. arguments: its keywords. data: which and how. settings: how to train."""
+    """What decides a training, in groups.
+
+    Arguments:
+        recipe: Its name.
+        recipe_options: Its own choices, all of them.
+        network: The choices of network that the chosen net reads; empty where there is no choice.
+        data: Which data, and how they are prepared.
+        training: How to train.
+        source: The module and the SHA-256 of a recipe that is not zspace's own.
+    """
 
     recipe: str
-    arguments: dict[str, Any]
+    recipe_options: dict[str, Any]
+    network: dict[str, Any]
     data: DataOptions
-    settings: Settings
+    training: Settings
+    source: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
-        self.settings.check()
+        self.training.check()
         self.data.check()
 
     @classmethod
-    def of(cls, recipe: str, options: Mapping[str, Any]) -> Config:
-        """Sort keywords into those of the recipe, of the data and of the settings.
+    def of(
+        cls,
+        recipe: str,
+        options: Mapping[str, Any],
+        recipe_options: Mapping[str, Any] | None = None,
+    ) -> Config:
+        """Sort keywords into groups; those named recipe.NAME are the recipe's own.
 
         Raises UserError for an unknown recipe or keyword, naming the nearest.
         """
-        offered = recipes.arguments(recipes.find(recipe))
-        names = {
-            "recipe": set(offered),
-            "data": {field.name for field in fields(DataOptions)},
-            "settings": {field.name for field in fields(Settings)},
-        }
-        for name in options:
-            if not any(name in group for group in names.values()):
-                raise unknown(
-                    f"option of recipe {recipes.hyphenated(recipe)}",
-                    name,
-                    set().union(*names.values()),
-                )
-        defaults = {name: parameter.default for name, parameter in offered.items()}
-        usual = {**DEFAULTS, **defaults}
+        function = recipes.find(recipe)
+        choices = recipes.choices_of(function)
+        own = dict(recipe_options or {})
+        flat = {n: v for n, v in options.items() if not n.startswith(OWN)}
+        own |= {n.removeprefix(OWN): options[n] for n in options.keys() - flat.keys()}
+        for name in [name for name in flat if name in choices.own and name not in RESERVED]:
+            own[name] = flat.pop(name)
+        title = f"option of recipe {recipes.hyphenated(recipe)}"
+        groups: dict[str, Mapping[str, Any]] = {**GROUPS, "network": choices.network}
+        for name in flat:
+            if not any(name in group for group in groups.values()):
+                raise unknown(title, name, {*choices.own, *set().union(*groups.values())})
+        for name in own:
+            if name not in choices.own:
+                raise unknown(title, name, choices.own)
         chosen = {
-            group: {n: fitting(n, options[n], usual[n]) for n in options if n in known}
-            for group, known in names.items()
+            group: {n: fitting(n, flat[n], DEFAULTS[n]) for n in flat if n in GROUPS[group]}
+            for group in GROUPS
         }
         return cls(
             recipe.replace("-", "_"),
-            {**defaults, **chosen["recipe"]},
+            _complete(choices.own, own),
+            _network(_complete(choices.network, flat), choices.network),
             DataOptions(**chosen["data"]),
-            Settings(**chosen["settings"]),
+            Settings(**chosen["training"]),
+            recipes.source_of(function),
         )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keywords with which the recipe is called."""
+        return {**self.recipe_options, **self.network}
+
+    @property
+    def clashes(self) -> list[str]:
+        """The recipe's own options that have a reserved name."""
+        return [name for name in self.recipe_options if name in RESERVED]
+
+    @property
+    def latent(self) -> int | None:
+        """The code size, where the recipe has such a choice."""
+        return self.recipe_options.get("latent")
 
     @property
     def name(self) -> str:
         """A short name for a folder: recipe, data and code size."""
-        latent = self.arguments.get("latent")
-        parts = [
-            recipes.hyphenated(self.recipe),
-            Path(self.data.data.removeprefix("hf:")).stem,
-            latent,
-        ]
+        data = Path(self.data.data.removeprefix("hf:")).stem
+        parts = [recipes.hyphenated(self.recipe), data, self.latent]
         return "-".join(str(part) for part in parts if part not in (None, ""))
 
     def to_json(self) -> dict[str, Any]:
@@ -125,30 +172,53 @@ class Config:
         data = {**asdict(self.data), "data": lasting(self.data.data)}
         if self.data.data_dir is not None:
             data["data_dir"] = str(Path(self.data.data_dir).resolve())
-        return {
-            "recipe": self.recipe,
-            "arguments": self.arguments,
-            "data": data,
-            "settings": asdict(self.settings),
-        }
+        return {**asdict(self), "data": data}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Config:
-        """The inverse of `to_json`. Raises UserError where the record does not fit."""
+        """The inverse of `to_json`. Warns where the source of the recipe has changed.
+
+        Raises UserError where the record does not fit, and where the module of the recipe must be
+        imported first.
+        """
         try:
-            data = dict(record["data"])
+            data, source = dict(record["data"]), record["source"]
             data["data_dir"] = Path(data["data_dir"]) if data["data_dir"] else None
-            arguments = {**_earlier(record), **record["arguments"]}
-            options = {**arguments, **data, **record["settings"]}
-            return cls.of(record["recipe"], options)
+            name = str(record["recipe"])
+            if source and name not in recipes.known():
+                raise UserError(
+                    f"recipe '{name}' is not zspace's own: import its module '{source['module']}' "
+                    f"first (--import {source['module']}.py, or 'import {source['module']}')"
+                )
+            options = {**record["network"], **data, **record["training"]}
+            config = cls.of(name, options, record["recipe_options"])
+            if source and config.source != source:
+                warnings.warn(
+                    f"the source of recipe '{name}' (module '{source['module']}') has changed "
+                    "since the run was trained: what it builds may not be what was trained",
+                    stacklevel=3,
+                )
+            return config
         except UserError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"run.json is not complete: {type(error).__name__} {error}") from None
 
 
-def _earlier(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record means that is older than a choice: MLPs had ReLU."""
-    offered = recipes.arguments(recipes.find(record["recipe"]))
-    full = record["arguments"].get("net", "mlp") == "mlp"
-    return {"activation": "relu"} if full and "activation" in offered else {}
+def _complete(
+    choices: Mapping[str, inspect.Parameter], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Every choice: the value that was given, or the default."""
+    return {
+        name: fitting(name, given[name], parameter.default) if name in given else parameter.default
+        for name, parameter in choices.items()
+    }
+
+
+def _network(
+    chosen: Mapping[str, Any], choices: Mapping[str, inspect.Parameter]
+) -> dict[str, Any]:
+    """What the chosen net reads, and whatever else was asked for, which it will refuse."""
+    net = NETS.get(chosen.get("net", ""))
+    reads = ("net", *(net.reads if net else ()))
+    return {n: v for n, v in chosen.items() if n in reads or v != choices[n].default}

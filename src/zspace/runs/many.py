@@ -73,7 +73,7 @@ class Study:
         families: dict[str, dict[int, list[Run]]] = {}
         for name, run in zip(self.names, self.runs, strict=True):
             sizes = families.setdefault(name, {})
-            sizes.setdefault(run.config.arguments["latent"], []).append(run)
+            sizes.setdefault(run.config.latent or 0, []).append(run)
         return {name: dict(sorted(sizes.items())) for name, sizes in families.items()}
 
     @cached_property
@@ -143,7 +143,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
         {
             "family": family,
             "latent": latent,
-            "seed": run.config.settings.seed,
+            "seed": run.config.training.seed,
             "epochs": run.result["epochs"],
             "best_epoch": run.result["best_epoch"],
             "seconds": round(run.result["seconds"], 1),

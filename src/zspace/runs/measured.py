@@ -344,7 +344,7 @@ def _choices(run: Run) -> dict[str, Any]:
     """All that decides a training but its seed and where it was made, by name."""
     record = run.config.to_json()
     flat = {"recipe": named(record["recipe"])}
-    for group in ("data", "arguments", "settings"):
+    for group in ("data", "recipe_options", "network", "training"):
         flat |= {key: value for key, value in record[group].items() if key not in ELSEWHERE}
     return flat
 

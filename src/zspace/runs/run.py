@@ -52,7 +52,7 @@ class Run(TrainedModel):
             self._rebuild(spec).to(pick_device(device)),
             spec,
             name=self.config.recipe,
-            batch=self.config.settings.batch,
+            batch=self.config.training.batch,
             binarize=self.config.data.binarize,
         )
         self.own_data: Data | None = None

@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from zspace.models import recipes
 from zspace.runs.config import Config
 from zspace.runs.record import COPY, RECORD, read_either
 from zspace.system import signals
@@ -42,7 +43,8 @@ class Task:
     """One run to train.
 
     number: in the grid, from 0. folder: of the run, a path or a URL; what is there already is gone
-    on with. save_every: seconds between checkpoints, and between copies to a URL.
+    on with. save_every: seconds between checkpoints, and between copies to a URL. imports: modules
+    and files with recipes, for a process of its own.
     """
 
     number: int
@@ -50,6 +52,7 @@ class Task:
     config: Config
     folder: str
     save_every: float = api.SAVE_SECONDS
+    imports: tuple[str, ...] = ()
 
 
 Ended = tuple[str, str]
@@ -83,6 +86,8 @@ def found(folder: Path) -> dict[str, Any] | None:
 def attempt(task: Task, reporter: Reporter) -> Ended:
     """Train a task, or go on with it. Interrupted goes through; any other failure is an end."""
     try:
+        for target in task.imports:
+            recipes.import_recipes(target)
         if is_url(task.folder):
             with mirrored(task.folder) as mirror:
                 mirror.fetch()

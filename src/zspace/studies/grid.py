@@ -6,15 +6,14 @@ import contextlib
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from zspace.data.loading import DataOptions
 from zspace.models import recipes
-from zspace.runs.config import DEFAULTS, Config
+from zspace.runs.config import DEFAULTS, GROUPS, OWN, RESERVED, Config
 from zspace.runs.many import STUDY_FORMAT
 from zspace.studies.executors import Executor, Task, found, one_by_one
 from zspace.system import files
@@ -30,7 +29,6 @@ ELSEWHERE = {
     "data": "--data",
     "data_dir": "--data-dir",
 }
-DATA_OPTIONS = {option.name for option in fields(DataOptions)}
 PRESETS = {"quick": (2, 20), "full": (2, 5, 10, 20, 50, 100)}
 
 
@@ -67,14 +65,14 @@ class Grid:
             )
         if min(self.latent) < 1:
             raise UserError(f"latent is {min(self.latent)}: a code needs at least 1 dimension")
-        used = {name for entry in entries for name in entry.config.arguments}
+        used = set().union(*(offered(recipe) for recipe in names))
         for name in self.vary:
-            if name not in used and name not in asdict(entries[0].config.settings):
+            if name not in used and name not in GROUPS["training"]:
                 raise unknown("option to vary", name, used)
         return entries
 
     def _family(self, recipe: str) -> Iterator[Entry]:
-        own = recipes.arguments(recipes.find(recipe))
+        own = offered(recipe)
         vary = {n: v for n, v in self.vary.items() if n in own or not self._of_some_recipe(n)}
         fixed = {n: v for n, v in self.fixed.items() if n in own or not self._of_some_recipe(n)}
         for values in itertools.product(*(dict.fromkeys(v) for v in vary.values())):
@@ -87,7 +85,17 @@ class Grid:
                 yield Entry(name, label, Config.of(recipe, options))
 
     def _of_some_recipe(self, name: str) -> bool:
-        return any(name in recipes.arguments(recipes.find(recipe)) for recipe in self.recipes)
+        return any(name in offered(recipe) for recipe in self.recipes)
+
+
+def offered(recipe: str) -> set[str]:
+    """The options that a recipe has beside those of all: its own and its network's.
+
+    One whose name is reserved is called recipe.NAME.
+    """
+    choices = recipes.choices_of(recipes.find(recipe))
+    own = {f"{OWN}{name}" if name in RESERVED else name for name in choices.own}
+    return own | set(choices.network)
 
 
 def parse_choices(texts: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
@@ -102,7 +110,7 @@ def parse_choices(texts: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[
         values = _values(name, right)
         if name in ELSEWHERE:
             raise UserError(f"--set {name} is not possible: use {ELSEWHERE[name]}")
-        if len(values) > 1 and name in DATA_OPTIONS:
+        if len(values) > 1 and name in GROUPS["data"]:
             raise UserError(
                 f"--set cannot vary {name}, since all runs of a study see the same data: make a "
                 "study of each"
@@ -126,8 +134,10 @@ def _values(name: str, right: str) -> list[Any]:
 
 def _is_text(name: str) -> bool:
     """Whether the option of that name, of any recipe, of the data or of training, is a text."""
-    offered = (recipes.arguments(function).get(name) for function in recipes.RECIPES.values())
-    defaults = [DEFAULTS.get(name), *(option.default for option in offered if option)]
+    choices = [recipes.choices_of(function) for function in recipes.known().values()]
+    some = [one for choice in choices for one in (choice.own.get(name.removeprefix(OWN)),
+            choice.network.get(name))]  # fmt: skip
+    defaults = [DEFAULTS.get(name), *(option.default for option in some if option)]
     return any(isinstance(default, str) for default in defaults)
 
 
@@ -168,8 +178,9 @@ def conduct(
         _take_stock(outcome, out / "runs" / outcome.entry.name)
     _note(out, grid, outcomes, mirror)
     place = mirror.url if mirror else str(out.resolve())
+    imports = tuple(recipes.IMPORTED)
     tasks = [
-        Task(i, o.entry.name, o.entry.config, f"{place}/runs/{o.entry.name}", save_every)
+        Task(i, o.entry.name, o.entry.config, f"{place}/runs/{o.entry.name}", save_every, imports)
         for i, o in enumerate(outcomes)
         if o.status != "finished"
     ]
@@ -203,7 +214,7 @@ def _take_stock(outcome: Outcome, folder: Path) -> None:
 def _same(asked: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
     """Whether a run is what was asked for; what was left to be decided may be anything."""
     plain = json.loads(json.dumps(asked))
-    for part in ("arguments", "data", "settings"):
+    for part in ("recipe_options", "network", "data", "training"):
         for name, value in plain[part].items():
             if value not in (None, "auto") and found[part].get(name) != value:
                 return False

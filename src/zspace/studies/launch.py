@@ -170,7 +170,7 @@ def _watched(folder: Path, total: int, console: Console | None) -> Iterator[None
 def _share(run: Path) -> float:
     """How much of a run is done, from its folder alone."""
     try:
-        epochs = json.loads((run / "run.json").read_text())["config"]["settings"]["epochs"]
+        epochs = json.loads((run / "run.json").read_text())["config"]["training"]["epochs"]
         done = (run / METRICS).read_bytes().count(b"\n")
     except (OSError, ValueError, KeyError):
         return 0.0  # it has only begun

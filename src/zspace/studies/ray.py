@@ -104,7 +104,7 @@ def _refuse_silence(address: str) -> None:
 def _submitted(ray: Any, task: Task, threads: int) -> Any:
     """A reference to the task's end. Paths become absolute: a worker may be in any folder."""
     task = replace(task, config=Config.from_json(task.config.to_json()))
-    device = task.config.settings.device
+    device = task.config.training.device
     some = device == "auto" and ray.cluster_resources().get("GPU", 0) > 0
     needs = {"CPU": threads, "GPU": int(device.startswith("cuda") or some)}
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]

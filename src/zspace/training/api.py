@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ def train(
     quiet: bool = False,
     reporter: Reporter | None = None,
     save_every: float = SAVE_SECONDS,
+    recipe_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Run:
     """Train a recipe and return the run.
@@ -39,15 +41,15 @@ def train(
     recipe: its name (`zspace recipes` lists them). out: a new folder; by default runs/<name>.
     save_every: seconds between checkpoints. options: keywords of the recipe (latent, hidden, ...),
     of the data (data, data_dir, size, binarize, ...; see `zspace.data.DataOptions`) and of the
-    training (epochs, batch, lr, seed, ...; see `zspace.runs.settings.Settings`).
+    training (epochs, batch, lr, seed, ...; see `zspace.runs.settings.Settings`). recipe_options:
+    keywords of the recipe, needed for those that share a name with one of the others.
 
     Raises UserError for what does not fit, before anything is written, and where `out` exists.
 
         run = zspace.train("cvae", data="mnist5k", latent=20)
     """
-    return start(
-        Config.of(recipe, options), out, reporter or default_reporter(quiet=quiet), save_every
-    )
+    config = Config.of(recipe, options, recipe_options)
+    return start(config, out, reporter or default_reporter(quiet=quiet), save_every)
 
 
 def start(
@@ -141,7 +143,7 @@ def resume(
 def _job(record: dict[str, Any], device: str) -> Config:
     """The job of a run, on a device of its own or on this one."""
     config = Config.from_json(record["config"])
-    return replace(config, settings=replace(config.settings, device=device)) if device else config
+    return replace(config, training=replace(config.training, device=device)) if device else config
 
 
 def _resumable(folder: Path) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Build:
         quiet = quiet or not distributed.first()
         with distributed.together():
             recipes.find(config.recipe)
-            settings = _settled(config.settings)
+            settings = _settled(config.training)
         data = distributed.in_turn(lambda: load_data(**_loading(config), quiet=quiet))
         settings = replace(
             settings,
@@ -53,7 +53,7 @@ class Build:
             epochs=settings.epochs_for(len(data.train)),
         )
         with distributed.together():
-            build = cls.built(replace(config, settings=settings), data)
+            build = cls.built(replace(config, training=settings), data)
         device = build.trainer.device
         for network in build.recipe.feature_networks:
             on_device(
@@ -61,17 +61,17 @@ class Build:
             )
         build._check_and_spread()
         decided = replace(settings, compile=settle(build.trainer, quiet=quiet))
-        build.config = replace(build.config, settings=decided)
+        build.config = replace(build.config, training=decided)
         return build
 
     @classmethod
     def built(cls, config: Config, data: Data) -> Build:
         """The recipe, its batches and the training on the device; tutors are not ready yet."""
-        settings = config.settings
+        settings = config.training
         device = torch.device(settings.device)
         torch.manual_seed(settings.seed)
         recipe = recipes.find(config.recipe)(data.spec, **config.arguments)
-        config = replace(config, arguments={**config.arguments, **recipe.decided})
+        config = replace(config, recipe_options={**config.recipe_options, **recipe.decided})
         model = on_device(recipe.model, device)
         for player in recipe.players:
             on_device(player.module, device)
@@ -99,7 +99,7 @@ class Build:
 
     def _check_and_spread(self) -> None:
         """Refuse ranks that were given different things, and give all the same weights."""
-        settings = replace(self.config.settings, device="")
+        settings = replace(self.config.training, device="")
         distributed.check_same("recipe", f"{self.config.recipe} with {self.config.arguments}")
         distributed.check_same("settings", str(settings))
         distributed.check_same("data set", self.data.fingerprint)

@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from zspace.models.recipes import hyphenated
+from zspace.runs.config import OWN, RESERVED
 from zspace.training.trainer import Epoch, Trainer
 
 LINE_SECONDS = 10.0
@@ -180,22 +181,25 @@ class _Rate(ProgressColumn):
 
 
 def headline(facts: Mapping[str, Any]) -> str:
-    """What is being trained, on what, where to."""
-    data, settings = facts["data"], facts["config"]["settings"]
+    """What is being trained, on what, where to; and options of the recipe that share a name."""
+    data, settings = facts["data"], facts["config"]["training"]
     compiled = ", compiled" if settings["compile"] == "on" else ""
+    own = facts["config"]["recipe_options"].items()
+    told = ", ".join(f"{OWN}{name} is {value}" for name, value in own if name in RESERVED)
+    clash = f"\n{told}: of the recipe, not of the data or the training" if told else ""
     return (
         f"{hyphenated(facts['config']['recipe'])} with {facts['parameters']:,} parameters "
         f"on {data['name']}: "
         f"{data['train']:,} train / {data['validation']:,} validation / {data['test']:,} test "
         f"images of {'×'.join(map(str, data['shape']))}, {settings['device']} in "
-        f"{settings['precision']}{compiled} -> {facts['path']}"
+        f"{settings['precision']}{compiled} -> {facts['path']}{clash}"
     )
 
 
 def closing(facts: Mapping[str, Any]) -> str:
     """What came out, in one line."""
     result = facts["result"]
-    early = " (stopped early)" if result["epochs"] < facts["config"]["settings"]["epochs"] else ""
+    early = " (stopped early)" if result["epochs"] < facts["config"]["training"]["epochs"] else ""
     seconds = result["seconds"]
     bits = result.get("bits_per_dimension", {}).get("test")
     honest = f"   {bits:.3f} bits a dimension on test" if bits is not None else ""

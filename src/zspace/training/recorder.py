@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -184,7 +184,8 @@ class Recorder:
             likelihood, "discrete", False
         ):
             return {}
-        nats = {split: bound(values) for split, values in terms.items()}
+        objective = self.trainer.players[0].objective
+        nats = {split: objective.bound(values) for split, values in terms.items()}
         shape = self.build.data.spec.shape
         bits = {s: bits_per_dimension(n, shape) for s, n in nats.items() if n is not None}
         return {"bits_per_dimension": bits} if bits else {}
@@ -203,16 +204,8 @@ class Recorder:
             "config": self.build.config.to_json(),
             "data": self.build.facts(),
             "parameters": sum(p.numel() for p in model.parameters()),
-            "objectives": [player.objective.shown() for player in self.trainer.players],
+            "objectives": [player.objective.final_weights() for player in self.trainer.players],
             "environment": environment(self.trainer.device),
             "files": self.files,
             **more,
         }
-
-
-def bound(terms: Mapping[str, float]) -> float | None:
-    """The negative bound on log p(x) among these terms, in nats; None where there is none."""
-    if "iwae" in terms:
-        return terms["iwae"]
-    error = terms.get("nll", terms.get("bce"))
-    return None if error is None or "kl" not in terms else error + terms["kl"]

@@ -51,7 +51,7 @@ class CannotStack(UserError):
 
 def alike(a: Config, b: Config) -> bool:
     """Whether two jobs differ in their seed alone."""
-    return replace(a, settings=replace(a.settings, seed=b.settings.seed)) == b
+    return replace(a, training=replace(a.training, seed=b.training.seed)) == b
 
 
 def start(
@@ -107,10 +107,10 @@ def prepared(configs: Sequence[Config], *, quiet: bool = False) -> list[Build]:
         _refuse(
             f"recipe is {configs[0].recipe}: a game, or one that looks through another network"
         )
-    decided = first.config.settings
-    seeds = [replace(decided, seed=config.settings.seed) for config in configs[1:]]
-    others = [Build.built(replace(first.config, settings=s), first.data) for s in seeds]
-    torch.manual_seed(mix(*(config.settings.seed for config in configs)))
+    decided = first.config.training
+    seeds = [replace(decided, seed=config.training.seed) for config in configs[1:]]
+    others = [Build.built(replace(first.config, training=s), first.data) for s in seeds]
+    torch.manual_seed(mix(*(config.training.seed for config in configs)))
     return [first, *others]
 
 
@@ -119,8 +119,8 @@ def why_alone(config: Config) -> str:
 
     Whether a recipe is a game is known once it is built: see `prepared`.
     """
-    settings = config.settings
-    if config.arguments.get("net") == "unet":
+    settings = config.training
+    if config.network.get("net") == "unet":
         return "net is unet: torch's attention has no rule for stacked models"
     if settings.patience:
         return f"patience is {settings.patience}: such runs differ in length"

@@ -1,12 +1,12 @@
 """Which networks: the choices that every recipe offers beside its own.
 
-A recipe takes them as ``**net`` and asks `networks` for an encoder and a decoder; so the network
-is a choice of its own, and a new one is a class and a line here.
+A recipe takes them as ``**net`` and `assemble` builds an encoder and a decoder of them; so the
+network is a choice of its own, and a new one is a class and an entry of `NETS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
@@ -20,11 +20,28 @@ from zspace.system.errors import UserError, unknown
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Marks an option whose values are the names in a registry, as that is when it is asked.
+
+    Arguments:
+        known: Gives the registry.
+    """
+
+    known: Callable[[], Mapping[str, Any]]
+
+
+NET, ACTIVATION, UP = (
+    Choice(lambda: NETS), Choice(lambda: ACTIVATIONS), Choice(lambda: UPSAMPLINGS)
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
 class NetOptions:
     """The networks of encoder and decoder, which mirror each other."""
 
     net: Annotated[
-        Literal["mlp", "conv", "unet"],
+        str,
+        NET,
         Doc("Networks: fully connected, residual convolutions, or these with attention."),
     ] = "mlp"
     hidden: Annotated[
@@ -32,7 +49,8 @@ class NetOptions:
         Doc("mlp: widths of the encoder's hidden layers; the decoder has them reversed."),
     ] = (784, 784)
     activation: Annotated[
-        Literal["gelu", "relu", "silu"],
+        str,
+        ACTIVATION,
         Doc("mlp: the nonlinearity between layers; the other networks have SiLU."),
     ] = "gelu"
     channels: Annotated[
@@ -41,7 +59,8 @@ class NetOptions:
     ] = (32, 64, 128)
     blocks: Annotated[int, Doc("conv, unet: residual blocks at each resolution.")] = 1
     up: Annotated[
-        Literal["nearest", "transposed"],
+        str,
+        UP,
         Doc("conv, unet: repeat pixels and convolve, or convolve transposed."),
     ] = "nearest"
     heads: Annotated[int, Doc("unet: heads of the attention.")] = 4
@@ -65,11 +84,10 @@ class NetOptions:
             raise UserError(
                 f"blocks is {self.blocks}, channels are {self.channels}: give whole numbers >= 1"
             )
-        read = {"net", *READ[self.net]}
         for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name not in read and value != field.default:
-                owners = " or ".join(net for net in READ if field.name in READ[net])
+            value, reads = getattr(self, field.name), ("net", *NETS[self.net].reads)
+            if field.name not in reads and value != field.default:
+                owners = " or ".join(net for net, one in NETS.items() if field.name in one.reads)
                 raise UserError(
                     f"{field.name} is {value!r}, but --net {self.net} has no such choice: leave "
                     f"it out, or use --net {owners}"
@@ -109,7 +127,7 @@ def build_networks(options: NetOptions, wanted: NetworkSpec) -> Networks:
 
     Raises UserError for options that do not suit each other or the samples.
     """
-    return NETS[options.check().net](options, wanted)
+    return NETS[options.check().net].build(options, wanted)
 
 
 def _mlp(options: NetOptions, wanted: NetworkSpec) -> Networks:
@@ -142,14 +160,19 @@ def _images(encoder: type[nn.Module], decoder: type[nn.Module], *more: str) -> B
     return build
 
 
-NETS: dict[str, Build] = {
-    "mlp": _mlp,
-    "conv": _images(ConvEncoder, ConvDecoder),
-    "unet": _images(UNetEncoder, UNetDecoder, "heads"),
+@dataclass(frozen=True)
+class Net:
+    """How a kind of network is built, and which options it reads."""
+
+    build: Build
+    reads: tuple[str, ...]
+
+
+NETS: dict[str, Net] = {
+    "mlp": Net(_mlp, ("hidden", "activation")),
+    "conv": Net(_images(ConvEncoder, ConvDecoder), ("channels", "blocks", "up", "code")),
+    "unet": Net(
+        _images(UNetEncoder, UNetDecoder, "heads"), ("channels", "blocks", "up", "code", "heads")
+    ),
 }
-READ = {
-    "mlp": ("hidden", "activation"),
-    "conv": ("channels", "blocks", "up", "code"),
-    "unet": ("channels", "blocks", "up", "code", "heads"),
-}
-"""The options that each net reads."""
+"""Every kind of network by its name; one more is one more entry."""

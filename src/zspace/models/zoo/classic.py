@@ -1,4 +1,4 @@
-""" """
+"""Autoencoders and variational autoencoders with one code and one player."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Annotated, Any, Literal
 from typing_extensions import Doc
 
 from zspace.data.spec import Spec
-from zspace.models.bottlenecks import Point
+from zspace.models.bottlenecks import Gaussian, Point
 from zspace.models.recipes import (
-    Likelihood,
+    LikelihoodName,
+    PriorName,
     Recipe,
     Size,
-    _assembled,
-    _gaussian,
-    _trained_by,
+    assemble,
+    one_player,
     recipe,
 )
 from zspace.models.terms import FreeBits, kl, split_kl
@@ -34,7 +34,7 @@ Anneal = Annotated[
 def ae(
     data: Spec,
     latent: Size = 20,
-    likelihood: Likelihood = "squared-error",
+    likelihood: LikelihoodName = "squared-error",
     **net: Any,
 ) -> Recipe:
     """Autoencoder: a deterministic, linear code layer and a reconstruction error.
@@ -42,30 +42,32 @@ def ae(
     Reference: Hinton, Salakhutdinov. Reducing the dimensionality of data with neural networks.
     Science 313, 2006, doi 10.1126/science.1127647.
     """
-    model = _assembled(data, Point(latent), latent, likelihood, net)
-    return _trained_by(model, likelihood, weights={})
+    model = assemble(data, Point(latent), likelihood=likelihood, net=net)
+    return one_player(model, weights={}, title="AE")
 
 
 @recipe
 def vae(
     data: Spec,
     latent: Size = 20,
-    likelihood: Likelihood = "squared-error",
+    likelihood: LikelihoodName = "squared-error",
+    prior: PriorName = "standard",
     **net: Any,
 ) -> Recipe:
     """Variational autoencoder: a Gaussian code, reconstruction error plus KL to N(0, I).
 
     Reference: Kingma, Welling. Auto-encoding variational Bayes. 2013, arXiv 1312.6114.
     """
-    model = _gaussian(data, latent, likelihood, net)
-    return _trained_by(model, likelihood, kl, weights={"kl": 1.0})
+    model = assemble(data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net)
+    return one_player(model, kl, weights={"kl": 1.0}, title="VAE")
 
 
 @recipe
 def cvae(
     data: Spec,
     latent: Size = 20,
-    likelihood: Likelihood = "squared-error",
+    likelihood: LikelihoodName = "squared-error",
+    prior: PriorName = "standard",
     **net: Any,
 ) -> Recipe:
     """Conditional VAE: the label, one-hot, joins x in the encoder and z in the decoder.
@@ -78,8 +80,15 @@ def cvae(
             "cvae needs a label for each sample, but the data has none: give a folder with one "
             "sub-folder a class, or an .npz with x and y, or use recipe 'vae'"
         )
-    model = _gaussian(data, latent, likelihood, net, context=data.context)
-    return _trained_by(model, likelihood, kl, weights={"kl": 1.0})
+    model = assemble(
+        data,
+        Gaussian(latent),
+        prior=prior,
+        likelihood=likelihood,
+        net=net,
+        context=data.context,
+    )
+    return one_player(model, kl, weights={"kl": 1.0}, title="CVAE")
 
 
 ANNEALS: dict[str, Callable[[float], float | Schedule]] = {
@@ -93,7 +102,8 @@ ANNEALS: dict[str, Callable[[float], float | Schedule]] = {
 def beta_vae(
     data: Spec,
     latent: Size = 20,
-    likelihood: Likelihood = "squared-error",
+    likelihood: LikelihoodName = "squared-error",
+    prior: PriorName = "standard",
     beta: Annotated[float, Doc("Weight of the KL.")] = 4.0,
     anneal: Anneal = "none",
     free_bits: Annotated[float, Doc("Nats a code dimension that cost nothing; 0: none.")] = 0.0,
@@ -108,18 +118,20 @@ def beta_vae(
         raise unknown("anneal", anneal, ANNEALS)
     if not 0 <= beta < math.inf:
         raise UserError(f"beta is {beta}: use a finite weight >= 0")
-    model, weight = _gaussian(data, latent, likelihood, net), ANNEALS[anneal](beta)
+    model = assemble(data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net)
+    weight = ANNEALS[anneal](beta)
     if free_bits:
         free = {"kl": 0.0, "kl_free_bits": weight}
-        return _trained_by(model, likelihood, FreeBits(free_bits), weights=free)
-    return _trained_by(model, likelihood, kl, weights={"kl": weight})
+        return one_player(model, FreeBits(free_bits), weights=free, title="beta-VAE")
+    return one_player(model, kl, weights={"kl": weight}, title="beta-VAE")
 
 
 @recipe
 def tcvae(
     data: Spec,
     latent: Size = 20,
-    likelihood: Likelihood = "squared-error",
+    likelihood: LikelihoodName = "squared-error",
+    prior: PriorName = "standard",
     beta: Annotated[float, Doc("Weight of the total correlation.")] = 6.0,
     **net: Any,
 ) -> Recipe:
@@ -131,15 +143,16 @@ def tcvae(
     if not 0 <= beta < math.inf:
         raise UserError(f"beta is {beta}: use a finite weight >= 0")
     weights = {"mutual_information": 1.0, "total_correlation": beta, "dimension_kl": 1.0}
-    model = _gaussian(data, latent, likelihood, net)
-    return _trained_by(model, likelihood, split_kl, weights={"kl": 0.0, **weights})
+    model = assemble(data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net)
+    return one_player(model, split_kl, weights={"kl": 0.0, **weights}, title="beta-TCVAE")
 
 
 @recipe
 def iwae(
     data: Spec,
     latent: Size = 20,
-    likelihood: Likelihood = "squared-error",
+    likelihood: LikelihoodName = "squared-error",
+    prior: PriorName = "standard",
     samples: Annotated[int, Doc("K, draws of the code for each image.")] = 5,
     **net: Any,
 ) -> Recipe:
@@ -148,7 +161,13 @@ def iwae(
     Reference: Burda, Grosse, Salakhutdinov. Importance weighted autoencoders. 2015, arXiv
     1509.00519.
     """
-    model, weights = _gaussian(data, latent, likelihood, net), {"iwae": 1.0, "kl": 0.0}
-    return _trained_by(
-        model, likelihood, bound, kl, weights=weights, reconstruction=0.0, samples=samples
+    model = assemble(data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net)
+    return one_player(
+        model,
+        bound,
+        kl,
+        weights={"iwae": 1.0, "kl": 0.0},
+        title="IWAE",
+        reconstruction=0.0,
+        samples=samples,
     )

@@ -1,4 +1,4 @@
-""" """
+"""Models that play a game: an autoencoder against a discriminator."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from typing_extensions import Doc
 
 from zspace.data.spec import Spec
 from zspace.models.adversarial import DiscriminatorLoss, GeneratorLoss, PatchDiscriminator
+from zspace.models.bottlenecks import Gaussian
 from zspace.models.flow import Term
 from zspace.models.objective import Adaptive, Objective
 from zspace.models.perceptual import FEATURE_NETWORKS, Perceptual, choose_features
-from zspace.models.recipes import LIKELIHOODS, Likelihood, Player, Recipe, Size, _gaussian, recipe
+from zspace.models.recipes import (
+    LikelihoodName,
+    Player,
+    PriorName,
+    Recipe,
+    Size,
+    assemble,
+    recipe,
+)
 from zspace.models.terms import kl
 from zspace.system.schedules import Schedule, starts_at
 
@@ -21,7 +30,8 @@ from zspace.system.schedules import Schedule, starts_at
 def vaegan(
     data: Spec,
     latent: Size = 20,
-    likelihood: Likelihood = "squared-error",
+    likelihood: LikelihoodName = "squared-error",
+    prior: PriorName = "standard",
     beta: Annotated[float, Doc("Weight of the KL.")] = 1.0,
     perceptual: Annotated[
         Literal["auto", "judge", "vgg16", "none"],
@@ -32,37 +42,38 @@ def vaegan(
     ] = "auto",
     perceptual_weight: Annotated[float, Doc("Against the squared error of one pixel.")] = 0.1,
     adversarial: Annotated[
-        Literal["hinge", "least-squares"], Doc("Loss of the critic.")
+        Literal["hinge", "least-squares"], Doc("Loss of the discriminator.")
     ] = "hinge",
     adversarial_weight: Annotated[float, Doc("Against all other terms; adaptive.")] = 0.5,
     discriminator_start: Annotated[
-        float, Doc("Part of training after which the critic learns.")
+        float, Doc("Part of training after which the discriminator learns.")
     ] = 0.1,
     adversarial_start: Annotated[
-        float, Doc("Part of training after which it is listened to.")
+        float, Doc("Part of training after which its opinion counts.")
     ] = 0.2,
     **net: Any,
 ) -> Recipe:
-    """VAE-GAN: a VAE whose reconstructions must also fool a PatchGAN critic, for sharp images.
+    """VAE-GAN: a VAE whose reconstructions must also pass for real, judged patch by patch.
 
     References: Larsen, Sonderby, Larochelle, Winther. Autoencoding beyond pixels using a learned
     similarity metric. 2015, arXiv 1512.09300; Esser, Rombach, Ommer. Taming transformers for
     high-resolution image synthesis. 2020, arXiv 2012.09841.
     """
-    model, discriminator = _gaussian(data, latent, likelihood, net), PatchDiscriminator(data.shape)
-    error, features = LIKELIHOODS[likelihood][1], choose_features(perceptual, data)
+    model = assemble(data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net)
+    discriminator, features = PatchDiscriminator(data.shape), choose_features(perceptual, data)
+    error = model.likelihood.term
     terms: list[Term] = [error, kl, GeneratorLoss(discriminator, adversarial)]
     weights: dict[str, float | Schedule] = {
         error.__name__: 1.0,
         "kl": beta,
         "generator_loss": starts_at(adversarial_start, adversarial_weight),
     }
-    feature_networks = [FEATURE_NETWORKS[features]()] if features != "none" else []
-    for network in feature_networks:
+    networks = [FEATURE_NETWORKS[features]()] if features != "none" else []
+    for network in networks:
         terms.append(Perceptual(network))
         weights["perceptual"] = perceptual_weight * math.prod(data.shape)
     last = [p for p in model.decoder.parameters() if p.dim() > 1][-1]
     makes = Adaptive(terms, weights, adapted="generator_loss", last=last)
     tells = Objective([DiscriminatorLoss(discriminator, adversarial)], {"discriminator_loss": 1.0})
     players = (Player(model, makes), Player(discriminator, tells, start=discriminator_start))
-    return Recipe(model, players, tuple(feature_networks), {"perceptual": features})
+    return Recipe(model, players, "VAE-GAN", tuple(networks), {"perceptual": features})

@@ -81,7 +81,7 @@ def errors(study: Study, runs: list[Run]) -> np.ndarray:
     classes = len(study.data.classes)
     of_runs = [
         reconstruction.per_class(
-            reconstruction.per_sample_terms(run, study.data)[reconstruction.error_name(run)],
+            reconstruction.per_sample_terms(run, study.data)[run.error],
             y.numpy(),
             classes,
         )
@@ -104,7 +104,7 @@ def error_per_class(study: Study) -> Figure:
     for axes, (family, of_family) in zip(grid, families.items(), strict=True):
         values = {size: errors(study, runs) for size, runs in of_family.items()}
         _bars(axes, values, most, colours)
-        name = reconstruction.error_name(study.best(family))
+        name = study.best(family).error
         style_axes(axes, title_of(family))
         axis_names(axes, y=term_title(name))
         axes.tick_params(axis="x", length=0)
@@ -126,7 +126,7 @@ def _turn(grid: np.ndarray) -> None:
 
 def _alike(study: Study) -> bool:
     """Whether all families measure the same error, so that one axis serves them."""
-    return len({reconstruction.error_name(study.best(family)) for family in study.families}) == 1
+    return len({study.best(family).error for family in study.families}) == 1
 
 
 def _bars(axes: Axes, values: dict[int, np.ndarray], most: int, colours: dict) -> None:
@@ -142,7 +142,7 @@ def _bars(axes: Axes, values: dict[int, np.ndarray], most: int, colours: dict) -
 
 def test_error(run: Run) -> str:
     """The error over the whole test set, as it stands beside a row."""
-    name = reconstruction.error_name(run)
+    name = run.error
     value = run.result["test"][name]
     return f"{name} {value:.1f}" if abs(value) >= 10 else f"{name} {value:.2f}"
 

@@ -52,7 +52,7 @@ def lede(facts: Facts) -> str:
     data, families = facts.data, facts.families
     n = len(facts.study.runs)
     codes, flat = _codes(families), not any(family.spatial for family in families)
-    seeds = {run.config.settings.seed for run in facts.study.runs}
+    seeds = {run.config.training.seed for run in facts.study.runs}
     many = "One model was"
     if n > 1:
         kinds = f" of {spelled(len(families))} families" if len(families) > 1 else ""
@@ -313,7 +313,7 @@ def on_missing(names: Sequence[str]) -> str:
 
 def on_settings(facts: Facts) -> str:
     """Seeds and splits, in words."""
-    seeds = sorted({run.config.settings.seed for run in facts.study.runs})
+    seeds = sorted({run.config.training.seed for run in facts.study.runs})
     threads = {run.record["environment"].get("threads") for run in facts.study.runs}
     text = (
         f"{'Seed' if len(seeds) == 1 else 'Seeds'} {joined(map(str, seeds))}; the split into "

@@ -13,15 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from zspace.analysis.numbers import rows
-from zspace.data.loading import DataOptions
 from zspace.models import recipes
-from zspace.models.networks.choices import READ
 from zspace.report import facts
 from zspace.report.facts import Facts, Family, count, sentence, shape, term
-from zspace.runs.config import Config
+from zspace.runs.config import GROUPS, OWN, RESERVED, Config
 from zspace.runs.many import QUALITY_TITLES, over_seeds, quality_cells, test_quality
 from zspace.runs.measured import measures_of, missing_of, read, warnings_of
-from zspace.runs.settings import Settings
 from zspace.system import files
 
 DASH = "–"
@@ -120,7 +117,7 @@ def every_run(facts: Facts) -> tuple[list[str], list[list[str]]]:
                 [
                     family.label,
                     shape(run),
-                    str(run.config.settings.seed),
+                    str(run.config.training.seed),
                     f"{run.record['parameters']:,}",
                     f"{run.result['best_epoch']} of {run.result['epochs']}",
                     f"{run.result['seconds']:,.1f}",
@@ -134,24 +131,12 @@ def settings(facts: Facts) -> list[tuple[str, str]]:
     """What all runs share of their settings, and what differs from run to run."""
     jobs = [run.config.to_json() for run in facts.study.runs]
     found = []
-    for group in ("data", "arguments", "settings"):
+    for group in ("data", "recipe_options", "network", "training"):
         for name in dict.fromkeys(name for config in jobs for name in config[group]):
-            having = [
-                config[group]
-                for config in jobs
-                if name in config[group] and not idle(config, name)
-            ]
-            if not having:
-                continue
+            having = [config[group] for config in jobs if name in config[group]]
             values = dict.fromkeys(setting_text(choices[name]) for choices in having)
             found.append((name.replace("_", " "), "; ".join(values)))
     return found
-
-
-def idle(config: Mapping[str, Any], name: str) -> bool:
-    """Whether an option is of networks that the job does not have."""
-    read = READ.get(config["arguments"].get("net", ""))
-    return read is not None and name not in read and any(name in names for names in READ.values())
 
 
 def setting_text(value: Any) -> str:
@@ -229,22 +214,23 @@ def compact(value: Any) -> str:
 
 def train_command(config: Config) -> str:
     """The command that trains one job, with every choice that is not the default."""
-    usual = {
-        **{n: p.default for n, p in recipes.arguments(recipes.find(config.recipe)).items()},
-        **vars(DataOptions()),
-        **vars(Settings()),
+    choices, record = recipes.choices_of(recipes.find(config.recipe)), config.to_json()
+    groups = {
+        "recipe_options": {n: p.default for n, p in choices.own.items()},
+        "network": {n: p.default for n, p in choices.network.items()},
+        **GROUPS,
     }
-    record = config.to_json()
     words = [
         f"zspace train {config.recipe.replace('_', '-')}",
         f"--data {quoted(config.data.data)}",
     ]
-    chosen = {**record["arguments"], **record["data"], **record["settings"]}
-    for name, value in chosen.items():
-        if name in ("data", "device", "snapshots") or same(value, usual.get(name)):
-            continue
-        flag = "--" + name.replace("_", "-")
-        words.append(f"{flag} {flag_value(name, value)}".rstrip())
+    for group, usual in groups.items():
+        for name, value in record[group].items():
+            own = group == "recipe_options"
+            idle = not own and name in ("data", "device", "snapshots")
+            if not idle and not same(value, usual.get(name)):
+                flag = (OWN if own and name in RESERVED else "") + name.replace("_", "-")
+                words.append(f"--{flag} {flag_value(name, value)}".rstrip())
     return " ".join(words)
 
 
