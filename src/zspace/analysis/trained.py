@@ -21,12 +21,13 @@ from torch import Tensor
 from zspace.data.batches import Batches, Binarize
 from zspace.data.conditions import Label, attribute_columns, class_numbers, columns, turns
 from zspace.data.dataset import Samples
-from zspace.data.kinds.image import Array, as_images, as_tensor
+from zspace.data.kinds.image import as_images, as_tensor
 from zspace.data.spec import Batch, Spec
 from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
 from zspace.models.recipes import Recipe
 from zspace.system.errors import UserError
+from zspace.system.pixels import Array
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -20,6 +20,7 @@ from zspace.analysis.trained import evenly, subset
 from zspace.data.conditions import columns
 from zspace.data.dataset import Data
 from zspace.system import files
+from zspace.system.pixels import to_uint8
 from zspace.training.trainer import Trainer
 
 POINTS, PICTURES = 1000, 10
@@ -72,20 +73,17 @@ class Snapshots:
             trainer.model.eval()
             z = trainer.model.encode(self.x, self.c)
             x, c = self.shown
-            shown = _bytes(trainer.model.decode(trainer.model.encode(x, c), c).mean)
+            made = trainer.model.decode(trainer.model.encode(x, c), c).mean
+            shown = to_uint8(made).cpu().numpy()
         self.taken[trainer.epoch] = (z.cpu().numpy().astype(np.float16), shown)
         arrays = {
             "epoch": np.array(list(self.taken)),
             "codes": np.stack([codes for codes, _ in self.taken.values()]),
             "reconstructions": np.stack([shown for _, shown in self.taken.values()]),
-            "x": _bytes(x),
+            "x": to_uint8(x).cpu().numpy(),
         }
         if self.y is not None:
             arrays["y"] = self.y.numpy()
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **arrays)
         files.write(self.path, content.getvalue())
-
-
-def _bytes(x: Tensor) -> np.ndarray:
-    return (x.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
