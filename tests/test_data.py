@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from zspace.data.dataset import Part, assemble, to_float
+from zspace.data.dataset import SPLITS, Part, assemble, to_float
 from zspace.data.loading import DataOptions, describe, load, sources
 from zspace.data.sets.catalogue import KNOWN
 from zspace.data.spec import Spec
@@ -30,7 +30,7 @@ def digits():
 
 def disjoint(data):
     """The rows of splits that share a storage."""
-    return torch.cat([s.index for s in (data.train, data.validation, data.test)])
+    return torch.cat([samples.index for samples in data.splits.values()])
 
 
 def test_mnist5k_holds_the_digits_that_were_packed(digits):
@@ -192,6 +192,11 @@ def test_every_option_has_one_line_of_help():
             assert isinstance(below, ast.Expr), ast.unparse(field)
             assert "\n" not in ast.literal_eval(below.value)
     assert DataOptions() == DataOptions(data="mnist5k", binarize="none")
+
+
+def test_splits_by_name_are_the_three_in_order(digits):
+    assert tuple(digits.splits) == SPLITS == ("train", "validation", "test")
+    assert all(samples is getattr(digits, name) for name, samples in digits.splits.items())
 
 
 def test_bytes_become_floats_and_the_same_bytes_again():

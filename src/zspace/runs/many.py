@@ -27,7 +27,7 @@ import torch
 
 from zspace.analysis.projections import principal
 from zspace.analysis.trained import once
-from zspace.data.dataset import Data, to_float
+from zspace.data.dataset import SPLITS, Data, to_float
 from zspace.runs.run import Run, load
 from zspace.system import files
 from zspace.system.errors import UserError
@@ -131,7 +131,6 @@ def _are_entries(runs: Any) -> bool:
     )
 
 
-SPLITS = ("train", "validation", "test")
 QUALITY_TITLES = {"ssim": "SSIM", "psnr": "PSNR (dB)"}
 """What test images' reconstructions are measured by, beside the terms."""
 

@@ -414,8 +414,8 @@ def score(
     scorer = Scorer(run, own, names, quiet=quiet)
     limits = scorer.thresholds(rate)
     lines: list[dict[str, Any]] = []
-    for split in ("train", "validation", "test"):
-        lines += _lines(split, getattr(source, split), source.classes, scorer, limits)
+    for split, samples in source.splits.items():
+        lines += _lines(split, samples, source.classes, scorer, limits)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()
