@@ -261,15 +261,7 @@ def _bounds(trained: TrainedModel, batch: Batch) -> dict[str, Tensor]:
 
 def available(trained: TrainedModel) -> tuple[str, ...]:
     """The names of the scores that a run's model has."""
-    c = (
-        torch.zeros(1, trained.model.context, device=trained.device)
-        if trained.model.context
-        else None
-    )
-    with torch.no_grad(), torch.random.fork_rng():
-        levels = trained.model(
-            torch.zeros(1, *trained.spec.shape, device=trained.device), c
-        ).latents
+    levels = trained.probe.latents
     if any(level.q is None for level in levels):
         return ("error", "mahalanobis")
     return tuple(name for name in SCORES if name != "regret" or has_regret(levels))

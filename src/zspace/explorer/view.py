@@ -16,7 +16,7 @@ from zspace.analysis import latents, planes, projections, trained
 from zspace.analysis.latents import ACTIVE
 from zspace.analysis.projections import FEWEST_MAPPED
 from zspace.analysis.trained import over
-from zspace.data.conditions import columns
+from zspace.data.conditions import columns, columns_of
 from zspace.data.dataset import to_float
 from zspace.data.spec import Batch
 from zspace.explorer.access import Path
@@ -125,16 +125,13 @@ class RunView:
         """What the model is told of n codes: one condition; of 'all', each code under each."""
         if label == "none":
             return None
-        eye = torch.eye(self.run.model.context)
-        return eye.repeat(n, 1) if label == "all" else eye[[int(label)]].expand(n, -1)
+        count = self.run.model.context
+        every = torch.arange(n * count) % count
+        return columns(every if label == "all" else torch.full((n,), int(label)), count)
 
     def contexts_of(self, i: np.ndarray) -> Tensor | None:
         """What the model was told of test images i."""
-        if not self.run.model.context:
-            return None
-        told = self.test.conditions(torch.from_numpy(i))
-        assert told is not None  # a conditional run has labels or attributes
-        return columns(told, self.run.model.context)
+        return columns_of(self.test, self.run.model.context, torch.from_numpy(i))
 
     @torch.inference_mode()
     def decode(self, z: np.ndarray, c: Tensor | None) -> np.ndarray:
