@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from zspace.data.dataset import Part, assemble
+from zspace.data.dataset import SPLITS, Part, assemble, to_float
 from zspace.data.loading import DataOptions, describe, load, sources
 from zspace.data.sets.catalogue import KNOWN
 from zspace.data.spec import Spec
 from zspace.system.errors import UserError
+from zspace.system.pixels import to_uint8
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,7 @@ def digits():
 
 def disjoint(data):
     """The rows of splits that share a storage."""
-    return torch.cat([s.index for s in (data.train, data.validation, data.test)])
+    return torch.cat([samples.index for samples in data.splits.values()])
 
 
 def test_mnist5k_holds_the_digits_that_were_packed(digits):
@@ -191,3 +192,23 @@ def test_every_option_has_one_line_of_help():
             assert isinstance(below, ast.Expr), ast.unparse(field)
             assert "\n" not in ast.literal_eval(below.value)
     assert DataOptions() == DataOptions(data="mnist5k", binarize="none")
+
+
+def test_splits_by_name_are_the_three_in_order(digits):
+    assert tuple(digits.splits) == SPLITS == ("train", "validation", "test")
+    assert all(samples is getattr(digits, name) for name, samples in digits.splits.items())
+
+
+def test_bytes_become_floats_and_the_same_bytes_again():
+    every = torch.arange(256, dtype=torch.uint8)
+    x = to_float(every)
+    assert (x[0], x[255]) == (0, 1)
+    assert to_uint8(x).equal(every)
+    assert np.array_equal(to_uint8(x.numpy()), every.numpy())
+
+
+def test_floats_become_the_nearest_byte_in_torch_and_numpy_alike():
+    x = torch.linspace(-0.5, 1.5, 10_001, dtype=torch.float64)
+    found = to_uint8(x)
+    assert np.array_equal(found.numpy(), to_uint8(x.numpy()))
+    assert (found.double() / 255 - x.clamp(0, 1)).abs().max() <= 0.5 / 255 + 1e-12

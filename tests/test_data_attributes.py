@@ -8,7 +8,7 @@ import zspace
 from test_data_sets import faces
 from zspace.cli import main
 from zspace.data.batches import Batches
-from zspace.data.conditions import attribute_columns, columns, turns
+from zspace.data.conditions import as_conditions, columns, columns_of, turns
 from zspace.data.dataset import Part, Samples, assemble
 from zspace.data.loading import load
 from zspace.data.spec import Spec
@@ -48,6 +48,17 @@ def test_columns_are_one_hot_labels_or_the_attributes():
     assert columns(TRUTH, 3).dtype == torch.float32
 
 
+def test_columns_of_samples_are_those_that_a_batch_carries():
+    labelled = Samples(torch.zeros(3, 1, 2, 2), torch.tensor([2, 0, 1]), torch.tensor([2, 0]))
+    for samples in (labelled, some().test):
+        batch = next(
+            Batches(samples, batch=99, device=CPU, seed=0, classes=3, shuffle=False).epoch(0)
+        )
+        assert columns_of(samples, 3).equal(batch.c)
+        assert columns_of(samples, 3, torch.tensor([1])).equal(batch.c[1:2])
+        assert columns_of(samples, 0) is None
+
+
 def test_attributes_are_of_the_fingerprint():
     x = torch.zeros(12, 1, 2, 2)
     other = TRUTH[:12].clone()
@@ -79,11 +90,11 @@ def test_batches_carry_the_attributes_of_their_images():
     ],
 )
 def test_attributes_are_asked_for_by_name_or_by_numbers(wanted, row):
-    assert attribute_columns(wanted, NAMES).tolist() == [row]
+    assert as_conditions(wanted, SPEC).tolist() == [row]
 
 
 def test_a_row_for_each_image():
-    assert attribute_columns(TRUTH, NAMES).equal(TRUTH.float())
+    assert as_conditions(TRUTH, SPEC).equal(TRUTH.float())
     assert turns(SPEC, 4).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]]
     assert turns(Spec((1, 2, 2), ("a", "b")), 3).tolist() == [0, 1, 0]
 
@@ -101,7 +112,7 @@ def test_a_row_for_each_image():
 )
 def test_what_are_no_attributes_is_refused(wanted, message):
     with pytest.raises(UserError, match=message):
-        attribute_columns(wanted, NAMES)
+        as_conditions(wanted, SPEC)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from zspace.report.figures.registry import FIGURES
 from zspace.report.figures.style import short, tighten, title_of
 from zspace.runs.many import Study
 from zspace.runs.measured import evaluate
+from zspace.system.pixels import gif
 
 FAMILIES = 3
 AXES = {
@@ -95,6 +97,24 @@ def test_an_animation_is_written(study, name, tmp_path):
         assert film.info["loop"] == 0
         film.seek(film.n_frames - 1)
         assert film.info["duration"] > FIGURES[name].milliseconds
+
+
+def test_frames_in_colour_keep_the_colours_that_are_asked_for_and_grey_ones_every_grey():
+    random = np.random.RandomState(0)
+    noise = [random.randint(0, 256, (40, 40, 3), np.uint8) for _ in range(3)]
+    for x in noise:
+        x[:8] = (12, 200, 77)
+    grey = [np.arange(256, dtype=np.uint8).reshape(16, 16), np.full((16, 16), 9, np.uint8)]
+    own = [12, 200, 77]
+    with Image.open(io.BytesIO(gif([*map(Image.fromarray, noise)], 50, colours=own))) as film:
+        for k in range(3):
+            film.seek(k)
+            assert (np.asarray(film.convert("RGB"))[:8] == own).all()
+    with Image.open(io.BytesIO(gif([*map(Image.fromarray, grey)], 50, hold=4))) as film:
+        assert np.array_equal(np.asarray(film.convert("L")), grey[0])
+        assert film.info["duration"] == 50
+        film.seek(1)
+        assert film.info["duration"] == 200
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
-from zspace.analysis.measure import BOOTSTRAP_DRAWS, Measure, bootstrap
+from zspace.analysis.measure import BOOTSTRAP_DRAWS, Better, Measure, bootstrap
 from zspace.analysis.trained import TrainedModel, over, subset
 from zspace.data.dataset import Data, Samples
 from zspace.data.spec import Batch
@@ -261,15 +261,7 @@ def _bounds(trained: TrainedModel, batch: Batch) -> dict[str, Tensor]:
 
 def available(trained: TrainedModel) -> tuple[str, ...]:
     """The names of the scores that a run's model has."""
-    c = (
-        torch.zeros(1, trained.model.context, device=trained.device)
-        if trained.model.context
-        else None
-    )
-    with torch.no_grad(), torch.random.fork_rng():
-        levels = trained.model(
-            torch.zeros(1, *trained.spec.shape, device=trained.device), c
-        ).latents
+    levels = trained.probe.latents
     if any(level.q is None for level in levels):
         return ("error", "mahalanobis")
     return tuple(name for name in SCORES if name != "regret" or has_regret(levels))
@@ -381,8 +373,11 @@ def _measures(name: str, told: Detection, about: str, share: float) -> dict[str,
         "fpr95": f"share of ordinary images above the threshold that finds 95% of anomalies, "
         f"{what}",
     }
+    better: dict[str, Better] = {"auroc": "high", "auprc": "high", "fpr95": "low"}
     return {
-        f"{name}_{key}": Measure(getattr(told, key), text, interval=told.intervals[key])
+        f"{name}_{key}": Measure(
+            getattr(told, key), text, interval=told.intervals[key], better=better[key]
+        )
         for key, text in meaning.items()
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from zspace.analysis.generation import MOST_MADE, SAMPLERS, made_images, resolved
 from zspace.analysis.latents import labels
@@ -15,6 +15,7 @@ from zspace.data.dataset import Data
 from zspace.models.priors import Sampler
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured
+from zspace.system.pixels import to_uint8
 
 BATCH = 64
 
@@ -55,13 +56,14 @@ def inception_distance(
     with bar("looking with Inception", 2 * len(made), quiet) as did:
         for x, is_real in ((real.images(), True), (torch.from_numpy(made), False)):
             for part in x.split(BATCH):
-                distance.update(_bytes(part).to(trained.device), real=is_real)
+                colour = to_uint8(part).expand(-1, 3, -1, -1)
+                distance.update(colour.to(trained.device), real=is_real)
                 did(len(part))
     about = (
         f"Frechet distance in features of Inception-v3: {len(made):,} images drawn from "
         f"{SAMPLERS[sampler]}, against as many test images"
     )
-    return {"fid": Measure(float(distance.compute()), about)}
+    return {"fid": Measure(float(distance.compute()), about, better="low")}
 
 
 def _distance(network: nn.Module | None) -> Any:
@@ -78,8 +80,3 @@ def _distance(network: nn.Module | None) -> Any:
         raise NotMeasured(
             f"the weights of Inception-v3 could not be fetched ({error}): try again with a network"
         ) from None
-
-
-def _bytes(x: Tensor) -> Tensor:
-    """Images (N, 1 or 3, H, W) in [0, 1] as uint8 in colour."""
-    return (x * 255).round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)

@@ -10,7 +10,7 @@ import torch
 from zspace.analysis.latents import codes, posterior_summary
 from zspace.analysis.projections import principal
 from zspace.analysis.trained import TrainedModel, evenly
-from zspace.data.conditions import columns
+from zspace.data.conditions import columns_of
 from zspace.data.dataset import Data
 
 
@@ -80,10 +80,10 @@ def walk(trained: TrainedModel, data: Data, steps: int = 11) -> Walk:
     i = ends(data)
     x, y = data.test.images(i), data.test.conditions(i) if trained.model.context else None
     a, b = trained.encode(x, y).flatten(1).numpy()
-    c = None
-    if y is not None:
-        told = columns(y, trained.model.context).numpy()
-        c = torch.from_numpy(straight(told[0], told[1], t)).to(trained.device)
+    told, c = columns_of(data.test, trained.model.context, i), None
+    if told is not None:
+        first, last = told.numpy()
+        c = torch.from_numpy(straight(first, last, t)).to(trained.device)
     return Walk(
         x.numpy(), _decode(trained, straight(a, b, t), c), _decode(trained, spherical(a, b, t), c)
     )

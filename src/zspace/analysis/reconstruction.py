@@ -129,7 +129,7 @@ def per_sample_terms(
         values = {name: value for term in own for name, value in term(p).items()}
         return {name: value.cpu().numpy() for name, value in values.items() if value.dim()}
 
-    parts = over(trained, getattr(data, split), terms)
+    parts = over(trained, data.splits[split], terms)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

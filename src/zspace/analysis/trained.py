@@ -19,14 +19,15 @@ import torch
 from torch import Tensor
 
 from zspace.data.batches import Batches, Binarize
-from zspace.data.conditions import Label, attribute_columns, class_numbers, columns, turns
+from zspace.data.conditions import Label, as_conditions, columns, turns
 from zspace.data.dataset import Samples
-from zspace.data.kinds.image import Array, as_images, as_tensor
+from zspace.data.kinds.image import as_images, as_tensor
 from zspace.data.spec import Batch, Spec
 from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
 from zspace.models.recipes import Recipe, Traits, traits
 from zspace.system.errors import UserError
+from zspace.system.pixels import Array
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -184,10 +185,7 @@ class TrainedModel:
             raise UserError(
                 "this model is conditional: give the label, or the attributes, of each image"
             )
-        if self.spec.attributes:
-            told = attribute_columns(label, self.spec.attributes)
-        else:
-            told = class_numbers(label, self.spec.classes)
+        told = as_conditions(label, self.spec)
         if len(told) not in (1, n):
             raise UserError(f"{len(told)} labels were given for {n} images: give one, or one each")
         return columns(told, self.model.context).to(self.device).expand(n, -1)

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from zspace.analysis import reconstruction
-from zspace.data.conditions import attribute_columns, class_numbers, turns
+from zspace.data.conditions import as_conditions, turns
 from zspace.data.loading import describe, sources
 from zspace.models import recipes
 from zspace.runs.run import Run
@@ -37,7 +37,7 @@ def sample(run: Run, *, n: int, label: str | None, seed: int, out: Path) -> Path
     elif out.suffix == ".npz":
         arrays = {"x": x}
         if run.model.context:
-            told = turns(run.spec, n) if y is None else _told(run, y)
+            told = turns(run.spec, n) if y is None else as_conditions(y, run.spec).numpy()
             arrays["y"] = np.broadcast_to(told, (n, *told.shape[1:]))
         save_npz(out, arrays)
     elif out.suffix:
@@ -56,13 +56,6 @@ def _label(run: Run, label: str | None) -> int | str | None:
     """A label from the command line: the name of a class, or else its number."""
     number = label is not None and re.fullmatch(r"-?\d{1,9}", label, re.ASCII)
     return int(label or 0) if number and label not in run.spec.classes else label
-
-
-def _told(run: Run, label: int | str) -> np.ndarray:
-    """What the model is told: the label (1,), or the attributes (1, A)."""
-    if run.spec.attributes:
-        return attribute_columns(label, run.spec.attributes).numpy()
-    return class_numbers(label, run.spec.classes).numpy()
 
 
 def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, out: Path) -> Path:
@@ -86,8 +79,7 @@ def embed(run: Run, *, data: str | None, data_dir: Path | None, out: Path) -> Pa
         raise UserError(f"cannot write '{out}': codes go into an .npz file (-o z.npz)")
     source = run.data(data, data_dir=data_dir, quiet=False)
     parts: dict[str, list[np.ndarray]] = {"z": [], "split": [], "index": [], "y": []}
-    for split in ("train", "validation", "test"):
-        samples = getattr(source, split)
+    for split, samples in source.splits.items():
         for i in torch.arange(len(samples)).split(1024):
             y = samples.conditions(i)
             codes = run.encode(samples.images(i), y if run.model.context else None)

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from zspace.data.conditions import lookup
 from zspace.data.dataset import Lazy, Samples, to_float
 from zspace.data.spec import Batch
 from zspace.system.errors import UserError
@@ -213,7 +214,7 @@ class Batches:
         self.samples, self.batch, self.device = samples, batch, device
         self.seed, self.shuffle, self.part = seed, shuffle, part
         self._store = _store(samples, device, binarize, workers)
-        self._context = _context(samples, classes, device)
+        self._context = lookup(samples, classes, device)
         self._augment = augment
         self._finish = self._finisher(binarize)
 
@@ -273,31 +274,3 @@ def _store(samples: Samples, device: torch.device, binarize: Binarize, workers: 
             "is read from disk; use dynamic"
         )
     return Streamed(samples.x, device, workers)
-
-
-def _context(
-    samples: Samples, columns: int, device: torch.device
-) -> Callable[[Tensor], Tensor | None]:
-    """From rows (B,) to c (B, columns); to None where no columns are wanted."""
-    if columns == 0:
-        return lambda rows: None
-    if samples.attributes is not None:
-        return _attributes(samples.attributes, columns, device)
-    if samples.y is None:
-        raise UserError("a model with classes needs labels, but this data set has none")
-    if int(samples.y.max()) >= columns:
-        raise UserError(f"labels go up to {int(samples.y.max())}, but there are {columns} classes")
-    # A look-up rather than torch's one_hot, whose range check waits for the device.
-    eye, y = torch.eye(columns, device=device), samples.y.to(device)
-    return lambda rows: eye.index_select(0, y.index_select(0, rows))
-
-
-def _attributes(
-    attributes: Tensor, columns: int, device: torch.device
-) -> Callable[[Tensor], Tensor]:
-    if attributes.shape[1] != columns:
-        raise UserError(
-            f"the model reads {columns} attributes, but this data set has {attributes.shape[1]}"
-        )
-    there = attributes.to(device)
-    return lambda rows: there.index_select(0, rows).to(torch.float32)

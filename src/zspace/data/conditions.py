@@ -1,18 +1,25 @@
-"""What a conditional model is told of each sample: a label, or which attributes hold.
+"""What a conditional model is told of each sample: the only place where it becomes a context.
 
-Labels become one-hot columns c (B, classes); attributes, of which several may hold at once, are
-columns c (B, A) of 0 and 1 as they stand.
+A condition is a label (B,), or which attributes hold, (B, A) of 0 and 1, several at once. A model
+reads it as columns c (B, C) of float32: labels one-hot, attributes as they stand.
+
+    columns         conditions -> c
+    columns_of      samples -> c of some of them
+    lookup          samples -> (rows -> c), for the batches of a training
+    as_conditions   what a user gave, names or numbers -> conditions
+    turns           conditions where nobody gave any
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from zspace.data.dataset import Samples
 from zspace.data.spec import Spec
 from zspace.system.errors import UserError, unknown
 
@@ -24,6 +31,38 @@ def columns(conditions: Tensor, context: int) -> Tensor:
     return torch.eye(context, device=conditions.device)[conditions]
 
 
+def columns_of(samples: Samples, context: int, i: Tensor | None = None) -> Tensor | None:
+    """c (B, context) of positions ``i`` (None: of all); None for a model that is told nothing."""
+    told = samples.conditions(i) if context else None
+    return None if told is None else columns(told, context)
+
+
+def lookup(
+    samples: Samples, context: int, device: torch.device
+) -> Callable[[Tensor], Tensor | None]:
+    """From rows of the storage (B,), on the device, to c (B, context) there, without waiting for
+    it; to None where no columns are wanted.
+
+    Raises UserError for labels that are missing or too large, and another number of attributes.
+    """
+    if context == 0:
+        return lambda rows: None
+    if samples.attributes is not None:
+        there = samples.attributes.to(device)
+        if there.shape[1] != context:
+            raise UserError(
+                f"the model reads {context} attributes, but this data set has {there.shape[1]}"
+            )
+        return lambda rows: there.index_select(0, rows).to(torch.float32)
+    if samples.y is None:
+        raise UserError("a model with classes needs labels, but this data set has none")
+    if int(samples.y.max()) >= context:
+        raise UserError(f"labels go up to {int(samples.y.max())}, but there are {context} classes")
+    # A look-up rather than torch's one_hot, whose range check waits for the device.
+    eye, y = torch.eye(context, device=device), samples.y.to(device)
+    return lambda rows: eye.index_select(0, y.index_select(0, rows))
+
+
 def turns(spec: Spec, n: int) -> np.ndarray:
     """Conditions for n images where nobody asked for any: the classes take turns.
 
@@ -33,12 +72,22 @@ def turns(spec: Spec, n: int) -> np.ndarray:
     return np.eye(spec.context, dtype=np.float32)[turn] if spec.attributes else turn
 
 
-def attribute_columns(wanted: Any, names: tuple[str, ...]) -> Tensor:
-    """Attributes (1 or n, A) of 0 and 1, float32.
+Label = int | str | Sequence[int] | Sequence[str] | np.ndarray | Tensor
 
-    wanted: names of those that hold, as 'Smiling,Male' or a list; or an array (A,) or (n, A) of 0
-    and 1. Raises UserError for anything else.
+
+def as_conditions(given: Label, spec: Spec) -> Tensor:
+    """What a user gave, as labels (N,) int64, or as attributes (N, A) float32; N is 1 or n.
+
+    given: numbers or names of classes; where the data have attributes, names of those that hold,
+    as 'Smiling,Male' or a list, or 0 and 1 for each, (A,) or (n, A). Raises UserError for
+    anything else.
     """
+    if spec.attributes:
+        return _attributes(given, spec.attributes)
+    return _labels(given, spec.classes)
+
+
+def _attributes(wanted: Any, names: tuple[str, ...]) -> Tensor:
     if isinstance(wanted, Tensor):
         wanted = wanted.cpu().numpy()
     if isinstance(wanted, str):
@@ -63,11 +112,7 @@ def _named(wanted: list[str], names: tuple[str, ...]) -> Tensor:
     return torch.tensor([[float(name in wanted) for name in names]])
 
 
-Label = int | str | Sequence[int] | Sequence[str] | np.ndarray | Tensor
-
-
-def class_numbers(label: Label, classes: tuple[str, ...]) -> Tensor:
-    """Labels, numbers or names, as an int64 vector. Raises UserError for one that is neither."""
+def _labels(label: Label, classes: tuple[str, ...]) -> Tensor:
     values = np.asarray(label.cpu() if isinstance(label, Tensor) else label).reshape(-1)
     known = f"this model knows 0 to {len(classes) - 1} ({', '.join(classes)})"
     if values.dtype.kind == "U":

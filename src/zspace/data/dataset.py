@@ -26,6 +26,7 @@ from torch import Tensor
 from zspace.data.spec import Spec
 from zspace.system.errors import UserError, unknown
 
+SPLITS = ("train", "validation", "test")
 SPLIT_SEED = 20240229
 FEWEST = 10
 _PIECE = 1 << 24
@@ -120,6 +121,11 @@ class Data:
     held_out: str = ""
 
     @property
+    def splits(self) -> dict[str, Samples]:
+        """The three by their names, in the order of `SPLITS`."""
+        return {name: getattr(self, name) for name in SPLITS}
+
+    @property
     def spec(self) -> Spec:
         """The shape (C, H, W), the classes and the attributes: what a recipe must know."""
         return Spec(tuple(self.train.x.shape[1:]), self.classes, self.attributes)
@@ -143,7 +149,7 @@ class Data:
     def _digest(self, of: Callable[[Storage], Iterator[bytes | memoryview]]) -> str:
         """SHA-256 over all, where ``of`` gives what each storage adds."""
         digest = hashlib.sha256("\n".join((*self.classes, *self.attributes)).encode())
-        splits = (self.train, self.validation, self.test)
+        splits = list(self.splits.values())
         for x in _once(split.x for split in splits):
             digest.update(repr(tuple(x.shape)).encode())
             for part in of(x):

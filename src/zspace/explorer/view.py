@@ -5,24 +5,24 @@ Everything is a plain array; the server sends them and `export` writes them.
 
 from __future__ import annotations
 
-import io
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from zspace.analysis import latents, planes, projections, trained
 from zspace.analysis.latents import ACTIVE
 from zspace.analysis.projections import FEWEST_MAPPED
 from zspace.analysis.trained import over
-from zspace.data.conditions import columns
+from zspace.data.conditions import columns, columns_of
+from zspace.data.dataset import to_float
 from zspace.data.spec import Batch
 from zspace.explorer.access import Path
 from zspace.runs import many
 from zspace.runs.run import Run
+from zspace.system.pixels import enlarged, gif, to_uint8
 
 MOST = 70_000
 NEIGHBOURS = 8
@@ -31,9 +31,9 @@ SPREAD = 0.1
 """A dimension is active with a KL above 0.01 nats or, without KL, a deviation above this."""
 
 
-def pixels(x: Tensor) -> np.ndarray:
+def pictures(x: Tensor) -> np.ndarray:
     """Images (n, C, H, W) in [0, 1] as uint8 (n, H, W, C)."""
-    return (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return to_uint8(x).permute(0, 2, 3, 1).cpu().numpy()
 
 
 class RunView:
@@ -125,16 +125,13 @@ class RunView:
         """What the model is told of n codes: one condition; of 'all', each code under each."""
         if label == "none":
             return None
-        eye = torch.eye(self.run.model.context)
-        return eye.repeat(n, 1) if label == "all" else eye[[int(label)]].expand(n, -1)
+        count = self.run.model.context
+        every = torch.arange(n * count) % count
+        return columns(every if label == "all" else torch.full((n,), int(label)), count)
 
     def contexts_of(self, i: np.ndarray) -> Tensor | None:
         """What the model was told of test images i."""
-        if not self.run.model.context:
-            return None
-        told = self.test.conditions(torch.from_numpy(i))
-        assert told is not None  # a conditional run has labels or attributes
-        return columns(told, self.run.model.context)
+        return columns_of(self.test, self.run.model.context, torch.from_numpy(i))
 
     @torch.inference_mode()
     def decode(self, z: np.ndarray, c: Tensor | None) -> np.ndarray:
@@ -144,14 +141,14 @@ class RunView:
             some = torch.from_numpy(z[start : start + CHUNK]).to(run.device)
             told = None if c is None else c[start : start + CHUNK].to(run.device)
             mean = run.model.decode(some.reshape(len(some), *run.model.latent), told).mean
-            parts.append(pixels(mean))
+            parts.append(pictures(mean))
         return np.concatenate(parts)
 
     @torch.inference_mode()
     def encode(self, picture: np.ndarray, label: str | int) -> tuple[np.ndarray, float]:
         """The code (Z,) of a picture (H, W, C) uint8, and the squared error of its decoding."""
         run, c = self.run, self.contexts(label, 1)
-        x = torch.tensor(picture).permute(2, 0, 1)[None].to(run.device, torch.float32) / 255
+        x = to_float(torch.tensor(picture).permute(2, 0, 1)[None].to(run.device))
         if run.config.data.binarize != "none":
             x = x.round()
         batch = Batch(x, None if c is None else c.to(run.device))
@@ -174,7 +171,7 @@ class RunView:
 
     def images(self, i: np.ndarray) -> np.ndarray:
         """Test images i as uint8 (n, H, W, C)."""
-        return pixels(self.test.images(torch.from_numpy(i)))
+        return pictures(self.test.images(torch.from_numpy(i)))
 
     def reconstructions(self, i: np.ndarray) -> np.ndarray:
         """What the model makes of test images i, uint8 (n, H, W, C)."""
@@ -218,18 +215,7 @@ class RunView:
         way = planes.spherical if path.spherical else planes.straight
         z = way(path.start, path.end, t).astype(np.float32)
         shown = self.decode(z, self.contexts(path.label, len(z)))
-        factor = max(1, -(-224 // shown.shape[2]))
-        frames = [
-            Image.fromarray(x[:, :, 0] if x.shape[2] == 1 else x).resize(
-                (factor * shown.shape[2], factor * shown.shape[1]), Image.Resampling.NEAREST
-            )
-            for x in [*shown, *shown[-2:0:-1]]
-        ]
-        content = io.BytesIO()
-        frames[0].save(
-            content, "GIF", save_all=True, append_images=frames[1:], duration=60, loop=0
-        )
-        return content.getvalue()
+        return gif([enlarged(x, 224) for x in [*shown, *shown[-2:0:-1]]], 60)
 
     # facts
 
@@ -268,11 +254,11 @@ class RunView:
         if found is None:
             return None
         every = np.concatenate([found.x[None], found.reconstructions])
-        pictures = np.round(every * 255).astype(np.uint8).transpose(0, 1, 3, 4, 2)
+        shown = to_uint8(every).transpose(0, 1, 3, 4, 2)
         facts = {
             "epochs": found.epoch.tolist(),
             "n": found.points.shape[1],
             "labels": None if found.y is None else found.y.tolist(),
-            "shape": list(pictures.shape[1:]),
+            "shape": list(shown.shape[1:]),
         }
-        return {"facts": facts, "points": found.points.astype("<f4"), "pictures": pictures}
+        return {"facts": facts, "points": found.points.astype("<f4"), "pictures": shown}

@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from zspace.analysis.projections import principal
 from zspace.analysis.trained import once
-from zspace.data.dataset import Data
+from zspace.data.dataset import SPLITS, Data, to_float
 from zspace.runs.run import Run, load
 from zspace.system import files
 from zspace.system.errors import UserError
@@ -130,7 +131,6 @@ def _are_entries(runs: Any) -> bool:
     )
 
 
-SPLITS = ("train", "validation", "test")
 QUALITY_TITLES = {"ssim": "SSIM", "psnr": "PSNR (dB)"}
 """What test images' reconstructions are measured by, beside the terms."""
 
@@ -250,11 +250,15 @@ def read_moments(run: Run) -> Moments | None:
             arrays["epoch"],
             flattened(arrays["codes"].astype(np.float32)),
             arrays.get("y"),
-            arrays["x"].astype(np.float32) / 255,
-            arrays["reconstructions"].astype(np.float32) / 255,
+            _images(arrays["x"]),
+            _images(arrays["reconstructions"]),
         )
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile):
         raise UserError(f"{path} is damaged: train again with --snapshots") from None
+
+
+def _images(x: np.ndarray) -> np.ndarray:
+    return to_float(torch.from_numpy(x)).numpy()
 
 
 def flattened(codes: np.ndarray) -> np.ndarray:

@@ -1,15 +1,34 @@
-"""Arrays of images as picture files, without matplotlib."""
+"""Arrays of images as uint8 and as picture files, without matplotlib.
+
+An image is (C, H, W) with values in [0, 1]; a picture is (H, W, C) uint8.
+"""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from zspace.system import files
 from zspace.system.errors import UserError
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+def to_uint8(x: Array) -> Array:
+    """Values in [0, 1] as ``round(255 x)``, a half to the even number; others are clipped first.
+
+    `zspace.data.dataset.to_float` is its inverse.
+    """
+    if isinstance(x, Tensor):
+        return (x.clamp(0, 1) * 255).round().to(torch.uint8)
+    return np.round(np.clip(x, 0, 1) * 255).astype(np.uint8)
 
 
 def tile(x: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
@@ -19,12 +38,20 @@ def tile(x: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
     sheet = np.full(
         (rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 255, np.uint8
     )
-    pixels = np.round(np.clip(x, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
-    for i, image in enumerate(pixels):
+    for i, picture in enumerate(to_uint8(x).transpose(0, 2, 3, 1)):
         top = gap + i // columns * (height + gap)
         left = gap + i % columns * (width + gap)
-        sheet[top : top + height, left : left + width] = image
+        sheet[top : top + height, left : left + width] = picture
     return sheet
+
+
+def enlarged(picture: np.ndarray, least: int = 0) -> Image.Image:
+    """A picture (H, W, 1 or 3), enlarged by the smallest whole factor that makes it `least` px
+    wide.
+    """
+    image = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
+    factor = max(1, -(-least // image.width))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
 def save_png(path: Path, picture: np.ndarray, least: int = 0) -> None:
@@ -38,10 +65,37 @@ def save_png(path: Path, picture: np.ndarray, least: int = 0) -> None:
         raise UserError(
             f"images of {picture.shape[2]} channels have no PNG: write an .npz instead"
         )
-    image = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
-    factor = max(1, round(least / image.width))
     content = io.BytesIO()
-    image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST).save(
-        content, "PNG", optimize=True
-    )
+    enlarged(picture, least).save(content, "PNG", optimize=True)
     files.write(path, content.getvalue())
+
+
+def gif(
+    frames: Sequence[Image.Image],
+    milliseconds: int,
+    *,
+    hold: int = 1,
+    colours: Sequence[int] = (),
+) -> bytes:
+    """Frames as an endless GIF, each shown for so many milliseconds.
+
+    Frames in colour share one palette, so that nothing flickers; grey ones keep every grey.
+
+    Arguments:
+        frames: Images of one size, grey (mode L) or in colour (RGB).
+        milliseconds: How long a frame stays.
+        hold: How many times as long the last frame stays.
+        colours: Red, green, blue, red, ... of colours that the palette must hold exactly.
+    """
+    if frames[0].mode != "L":
+        few = [np.asarray(frames[i]) for i in np.linspace(0, len(frames) - 1, 4).astype(int)]
+        found = Image.fromarray(np.concatenate(few)).quantize(200, Image.Quantize.FASTOCTREE)
+        palette = Image.new("P", (1, 1))
+        palette.putpalette([*colours, *(found.getpalette() or [])][: 3 * 256])
+        frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    durations = [milliseconds] * (len(frames) - 1) + [hold * milliseconds]
+    content = io.BytesIO()
+    frames[0].save(
+        content, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0
+    )
+    return content.getvalue()

@@ -76,8 +76,8 @@ class Build:
         for player in recipe.players:
             on_device(player.module, device)
         splits = {
-            name: _batches(getattr(data, name), name, config, data, settings, model.context)
-            for name in ("train", "validation", "test")
+            name: _batches(some, name, config, data, settings, model.context)
+            for name, some in data.splits.items()
         }
         watched = {
             name: _batches(some, "watched", config, data, settings, model.context)

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from zspace.analysis.trained import evenly, subset
-from zspace.data.conditions import columns
-from zspace.data.dataset import Data
+from zspace.data.conditions import columns_of
+from zspace.data.dataset import Data, Samples
 from zspace.system import files
+from zspace.system.pixels import to_uint8
 from zspace.training.trainer import Trainer
 
 POINTS, PICTURES = 1000, 10
@@ -39,17 +40,19 @@ class Snapshots:
             return
         points = subset(data.test, POINTS)
         shown = evenly(data.test, PICTURES)
-        self.x, self.c = self._inputs(points.images(), points.conditions(), trainer)
-        self.shown = self._inputs(data.test.images(shown), data.test.conditions(shown), trainer)
+        self.x, self.c = self._inputs(points, None, trainer)
+        self.shown = self._inputs(data.test, shown, trainer)
         self.y = points.labels()
         self.taken = self._earlier(trainer.epoch)
 
     @staticmethod
-    def _inputs(x: Tensor, y: Tensor | None, trainer: Trainer) -> tuple[Tensor, Tensor | None]:
-        """Images and their contexts on the device."""
-        context = trainer.model.context
-        c = columns(y, context).to(trainer.device) if context and y is not None else None
-        return x.to(trainer.device), c
+    def _inputs(
+        samples: Samples, i: Tensor | None, trainer: Trainer
+    ) -> tuple[Tensor, Tensor | None]:
+        """Images of positions i and their contexts on the device."""
+        c = columns_of(samples, trainer.model.context, i)
+        x = samples.images(i).to(trainer.device)
+        return x, None if c is None else c.to(trainer.device)
 
     def _earlier(self, epoch: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         if not self.path.exists():
@@ -72,20 +75,17 @@ class Snapshots:
             trainer.model.eval()
             z = trainer.model.encode(self.x, self.c)
             x, c = self.shown
-            shown = _bytes(trainer.model.decode(trainer.model.encode(x, c), c).mean)
+            made = trainer.model.decode(trainer.model.encode(x, c), c).mean
+            shown = to_uint8(made).cpu().numpy()
         self.taken[trainer.epoch] = (z.cpu().numpy().astype(np.float16), shown)
         arrays = {
             "epoch": np.array(list(self.taken)),
             "codes": np.stack([codes for codes, _ in self.taken.values()]),
             "reconstructions": np.stack([shown for _, shown in self.taken.values()]),
-            "x": _bytes(x),
+            "x": to_uint8(x).cpu().numpy(),
         }
         if self.y is not None:
             arrays["y"] = self.y.numpy()
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **arrays)
         files.write(self.path, content.getvalue())
-
-
-def _bytes(x: Tensor) -> np.ndarray:
-    return (x.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()

@@ -15,15 +15,14 @@ They are means over pixels and compare images of different sizes, as the sum `ms
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from zspace.data.dataset import to_float
 from zspace.system.errors import UserError
-
-Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 def as_tensor(x: Any, what: str) -> Tensor:
@@ -54,7 +53,7 @@ def as_images(x: Any, shape: tuple[int, ...]) -> Tensor:
             f"({', '.join(['N', *map(str, shape)])})"
         )
     if images.dtype == torch.uint8:
-        return images.float() / 255
+        return to_float(images)
     if not images.is_floating_point():
         raise UserError(f"images are {images.dtype}: give uint8 in 0..255 or floats in [0, 1]")
     if not images.isfinite().all():

@@ -32,7 +32,7 @@ from zspace.data.readers.images import SUFFIXES, Files, ReadOptions, Source, eac
 from zspace.system.errors import UserError
 
 ARCHIVES = frozenset({".tar", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
-SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(
+SPLIT_NAMES = {"train": "train", "test": "test"} | dict.fromkeys(
     ("val", "valid", "validation"), "validation"
 )
 
@@ -45,11 +45,11 @@ def find_files(root: Path) -> dict[str, Files]:
     """
     folders = [path for path in _visible(root) if path.is_dir()]
     names = {path.name.lower() for path in folders}
-    if "train" not in names or not names <= SPLITS.keys():
+    if "train" not in names or not names <= SPLIT_NAMES.keys():
         return {"train": _files_in(root)}
     splits: dict[str, Files] = {}
     for folder in folders:
-        split = SPLITS[folder.name.lower()]
+        split = SPLIT_NAMES[folder.name.lower()]
         if split in splits:
             raise UserError(f"'{root}' has two folders for the {split} split; merge them")
         splits[split] = _files_in(folder)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zspace.data.dataset import Data, assemble
-from zspace.data.readers.folder import SPLITS, gather
+from zspace.data.readers.folder import SPLIT_NAMES, gather
 from zspace.data.readers.images import Files, ReadOptions, opened
 from zspace.system.errors import UserError
 
@@ -103,7 +103,8 @@ def _tables(name: str, quiet: bool) -> dict[str, Any]:
             f"data '{PREFIX}{name}' cannot be had: {why:.300}; give hf:NAME, hf:NAME:CONFIG or "
             "hf:FOLDER"
         ) from error
-    tables = {SPLITS[split.lower()]: found[split] for split in found if split.lower() in SPLITS}
+    known = {split: SPLIT_NAMES.get(split.lower()) for split in found}
+    tables = {name: found[split] for split, name in known.items() if name}
     if len(found) == 1:
         return {"train": next(iter(found.values()))}
     if "train" not in tables:

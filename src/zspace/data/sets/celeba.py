@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zspace.data.dataset import Data, assemble
+from zspace.data.dataset import SPLITS, Data, assemble
 from zspace.data.readers.fetch import Found
 from zspace.data.readers.folder import gather
 from zspace.data.readers.images import Files, ReadOptions
@@ -38,7 +38,7 @@ NAMES = (
 CROP = 140
 SIZE = 64
 _MOST_BYTES = 1 << 26
-_SPLITS = {"train": "0", "validation": "1", "test": "2"}
+_NUMBERS = {split: str(number) for number, split in enumerate(SPLITS)}
 
 
 def find(folder: Path) -> Found | None:
@@ -91,7 +91,7 @@ def _attributes(path: Path) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
 
 def _splits(folder: Path, path: Path, rows: dict[str, np.ndarray]) -> dict[str, Files]:
     """The files of each split with their attributes."""
-    listed: dict[str, list[str]] = {number: [] for number in _SPLITS.values()}
+    listed: dict[str, list[str]] = {number: [] for number in _NUMBERS.values()}
     for number, line in enumerate(_lines(path), 1):
         image, *split = line.split()
         if len(split) != 1 or split[0] not in listed or image not in rows:
@@ -105,7 +105,7 @@ def _splits(folder: Path, path: Path, rows: dict[str, np.ndarray]) -> dict[str, 
             tuple(folder / image for image in listed[number]),
             attributes=np.stack([rows[image] for image in listed[number]]),
         )
-        for split, number in _SPLITS.items()
+        for split, number in _NUMBERS.items()
         if listed[number]
     }
     if "train" not in found:

@@ -258,7 +258,7 @@ def write_heat(run: Run, data: str | None, data_dir: Path | None, path: Path) ->
     if path.suffix.lower() not in STILL:
         raise UserError(f"cannot write '{path}': it is a figure, use {' or '.join(STILL)}")
     source = run.data(data, data_dir=data_dir)
-    found = surprises_of(run, source.train, source.validation, source.test)
+    found = surprises_of(run, *source.splits.values())
     with matplotlib.rc_context(STYLE):
         drawn = heat_maps({run_title(run): found}, f"{short(source.name)}: images expected least")
         fig = tighten(drawn)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from zspace.report.figures.style import COLOURS, INK, MUTED, STILL, STYLE, save,
 from zspace.runs.many import Study
 from zspace.system import files
 from zspace.system.errors import UserError, unknown
+from zspace.system.pixels import gif, to_uint8
 
 Drawn = Figure | list[Image.Image]
 Draw = Callable[[Study], Drawn]
@@ -104,30 +104,17 @@ def write(name: str, study: Study, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(drawn, Figure):
         return save(drawn, path)
-    files.write(path, gif(drawn, duration))
+    files.write(path, animated(drawn, duration))
     return path
 
 
-def gif(frames: list[Image.Image], milliseconds: int) -> bytes:
-    """Frames as an endless GIF whose last one stays for longer.
-
-    All frames have one palette, so that nothing flickers, and the colours of classes are in it.
-    """
-    few = [np.asarray(frames[i]) for i in np.linspace(0, len(frames) - 1, 4).astype(int)]
-    found = Image.fromarray(np.concatenate(few)).quantize(200, Image.Quantize.FASTOCTREE)
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([*_house_colours(), *(found.getpalette() or [])][: 3 * 256])
-    colours = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in frames]
-    durations = [milliseconds] * (len(frames) - 1) + [HOLD * milliseconds]
-    content = io.BytesIO()
-    colours[0].save(
-        content, "GIF", save_all=True, append_images=colours[1:], duration=durations, loop=0
-    )
-    return content.getvalue()
+def animated(frames: list[Image.Image], milliseconds: int) -> bytes:
+    """Frames as an endless GIF whose last one stays for longer, with the colours of classes."""
+    return gif(frames, milliseconds, hold=HOLD, colours=_house_colours())
 
 
 def _house_colours() -> list[int]:
     """Red, green, blue of ink, paper and classes, these also as points that let paper through."""
     solid = np.array([to_rgb(colour) for colour in (INK, MUTED, "white", "black", *COLOURS)])
     light = 0.75 * solid + 0.25
-    return np.round(255 * np.concatenate([solid, light])).astype(int).ravel().tolist()
+    return to_uint8(np.concatenate([solid, light])).ravel().tolist()

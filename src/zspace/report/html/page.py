@@ -37,14 +37,14 @@ from zspace.analysis.trained import subset
 from zspace.report.facts import Facts, Family, curly
 from zspace.report.figures import needs
 from zspace.report.figures.code_maps import CIRCLE
-from zspace.report.figures.registry import FIGURES, draw, gif
+from zspace.report.figures.registry import FIGURES, animated, draw
 from zspace.report.figures.style import class_colours, save
 from zspace.report.html import prose, tables
 from zspace.report.html.captions import CAPTIONS
 from zspace.runs.many import Study
 from zspace.system import files
 from zspace.system.errors import UserError
-from zspace.system.pixels import tile
+from zspace.system.pixels import tile, to_uint8
 
 DPI, SHOWN = 150, 104
 """Dots an inch of the file, and of the page: sharp on fine screens too."""
@@ -122,7 +122,7 @@ def picture(name: str, facts: Facts) -> Picture:
         image = _painted(drawn)
         width, height = (side * SHOWN // DPI for side in image.size)
         return Picture(name, drawing.title, text, uri(png(image), "image/png"), width, height)
-    film, still = gif(drawn, drawing.milliseconds), uri(png(drawn[-1]), "image/png")
+    film, still = animated(drawn, drawing.milliseconds), uri(png(drawn[-1]), "image/png")
     size = drawn[0].size
     return Picture(name, drawing.title, text, uri(film, "image/gif"), *size, still=still)
 
@@ -208,7 +208,7 @@ def class_hex(n: int) -> list[str]:
     """A colour for each class, those of the figures."""
     if not n:
         return []
-    rows = (class_colours(np.arange(n), n)[:, :3] * 255).round().astype(int)
+    rows = to_uint8(class_colours(np.arange(n), n)[:, :3])
     return ["#" + "".join(f"{value:02x}" for value in row) for row in rows]
 
 
