@@ -18,7 +18,7 @@ from torch.distributions import Independent, Normal
 from torch.nn import functional as F
 
 from zspace.models import likelihoods
-from zspace.models.bottlenecks import LOG_VARIANCE_BOUND, Gaussian, Point
+from zspace.models.bottlenecks import LOG_VARIANCE_BOUND, Gaussian, Point, log_variance
 from zspace.models.distributions import (
     ContinuousBernoulli,
     QuadraticEnergy,
@@ -299,10 +299,11 @@ def test_the_best_learned_scale_is_the_root_mean_square_error(noise: float) -> N
 
 
 @pytest.mark.parametrize("raw", [1e2, 1e10, 3e38, -1e2, -1e10, -3e38])
-def test_the_log_variance_is_bounded_for_any_feature(raw: float) -> None:
+def test_the_variance_is_finite_and_not_zero_for_any_feature(raw: float) -> None:
     h = torch.tensor([[0.5, raw]], requires_grad=True)
     q = Gaussian(1).posterior(h)
-    assert abs(2 * q.base_dist.scale.log().item()) <= LOG_VARIANCE_BOUND + 1e-4
+    value = 2 * q.base_dist.scale.log().item()
+    assert -LOG_VARIANCE_BOUND - 1e-4 <= value <= 2 + math.log(max(raw, 1))
     q.log_prob(torch.zeros(1, 1)).sum().backward()
     assert h.grad.isfinite().all()
 
@@ -328,6 +329,16 @@ def test_small_log_variances_pass_almost_unchanged() -> None:
     raw = torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
     q = Gaussian(1).posterior(torch.cat([torch.zeros_like(raw), raw], dim=1))
     assert torch.allclose(2 * q.base_dist.scale.log(), raw, rtol=2e-3)
+
+
+def test_a_wide_variance_continues_along_its_tangent() -> None:
+    raw = double(2 - 1e-9, 2, 3, 12, 1e6).requires_grad_()
+    variance = log_variance(raw).exp()
+    (slope,) = torch.autograd.grad(variance.sum(), raw)
+    start = math.exp(15 * math.tanh(2 / 15))
+    tangent = start * (1 - math.tanh(2 / 15) ** 2)
+    assert torch.allclose(variance.detach(), start + tangent * (raw.detach() - 2))
+    assert torch.allclose(slope, torch.full_like(slope, tangent))
 
 
 @pytest.mark.parametrize("space", [(), (4, 5)])

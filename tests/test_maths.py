@@ -165,6 +165,23 @@ def test_a_deterministic_code_has_no_divergence(term, name: str) -> None:
         term(only(Latent(z, None, PRIOR)))
 
 
+def test_one_unusual_sample_does_not_decide_the_kl_of_its_batch() -> None:
+    """127 images with log-variances near -4 and one far off, as a training on digits met them."""
+    h = torch.tensor([0.1, 0.1, -4.1, -4.4]).repeat(128, 1)
+    h[84] = torch.tensor([5.72, 6.63, 17.75, 15.38])
+    h.requires_grad_()
+    code = Gaussian(2)(h)
+    value = kl(only(Latent(code.z, code.q, StandardNormal(2)())))["kl"]
+    start, slope = 15 * math.tanh(2 / 15), 1 - math.tanh(2 / 15) ** 2  # of log sigma^2 at r = 2
+    wide = [math.exp(start) * (1 + slope * (r - 2)) for r in (17.75, 15.38)]
+    by_hand = sum(m**2 + v - 1 - math.log(v) for m, v in zip((5.72, 6.63), wide, strict=True)) / 2
+    assert value[84].item() == pytest.approx(by_hand, rel=1e-5)
+    assert value.mean().item() == pytest.approx((by_hand + 127 * value[0].item()) / 128, rel=1e-5)
+    assert value.mean().item() < 2 * value[0].item()
+    (gradient,) = torch.autograd.grad(value.sum(), h)
+    assert gradient[84].abs().max() < 7  # that of the mean, which is the mean itself
+
+
 def test_free_bits_by_hand() -> None:
     mu = torch.tensor([[0.2, 2.0, 0.0], [0.4, 0.0, 0.0]], dtype=F64, requires_grad=True)
     sigma = torch.ones(2, 3, dtype=F64)

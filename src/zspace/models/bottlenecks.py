@@ -7,6 +7,7 @@ the batch holds those features, which serves flat codes (B, F) and spatial ones 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -17,7 +18,15 @@ from zspace.models.flow import Code
 from zspace.system.errors import UserError
 
 LOG_VARIANCE_BOUND = 15.0
-"""Log-variances lie in (-15, 15): standard deviations between 6e-4 and 1.8e3, and exp is safe."""
+"""Log-variances lie above -15 and standard deviations above 6e-4, so dividing by them is safe."""
+
+WIDE = 2.0
+"""The encoder's output above which a variance grows linearly; there it is 7 times the prior's.
+
+Posteriors that fit their images are narrower than the prior, so only outliers get there.
+"""
+SLOPE = 1 - math.tanh(WIDE / LOG_VARIANCE_BOUND) ** 2
+"""That of the log-variance at WIDE, with which both parts meet."""
 
 
 def _checked(latent: int) -> int:
@@ -26,6 +35,19 @@ def _checked(latent: int) -> int:
             f"latent is {latent}, but a code needs at least 1 dimension: use latent >= 1"
         )
     return latent
+
+
+def log_variance(raw: Tensor) -> Tensor:
+    r"""``log sigma^2`` from the encoder's output r: ``15 tanh(r / 15)``, about r, up to WIDE.
+
+    Above WIDE the variance continues along its tangent, so that the KL to N(0, I) grows linearly
+    in r. With an exponential there, one unusual image for which an optimiser step has moved r to
+    18 has a KL of 180,000 nats, and clipping leaves a thousandth of the gradient of its batch.
+
+    Reference: Dehaene, Brossard. Re-parameterizing VAEs for stability. 2021, arXiv 2106.13739.
+    """
+    bounded = LOG_VARIANCE_BOUND * torch.tanh(raw.clamp(max=WIDE) / LOG_VARIANCE_BOUND)
+    return bounded + torch.log1p(SLOPE * torch.relu(raw - WIDE))
 
 
 class Bottleneck(nn.Module, ABC):
@@ -71,8 +93,7 @@ class Point(Bottleneck):
 class Gaussian(Bottleneck):
     r"""A diagonal Gaussian posterior, reparameterised: ``z = mu + sigma * eps``, eps ~ N(0, I).
 
-    The encoder gives mu and a raw log-variance r; ``log sigma^2 = 15 tanh(r / 15)`` is r itself
-    near zero and never overflows.
+    The encoder gives mu and a raw log-variance r, from which `log_variance` makes sigma.
 
     Reference: Kingma, Welling. Auto-encoding variational Bayes. 2013, arXiv 1312.6114.
 
@@ -87,7 +108,7 @@ class Gaussian(Bottleneck):
     def posterior(self, h: Tensor) -> Independent:
         """h (B, 2 latent, ...) -> q(z|x), batch shape (B,), event shape (latent, ...)."""
         mu, raw = h.chunk(2, dim=1)
-        sigma = torch.exp(0.5 * LOG_VARIANCE_BOUND * torch.tanh(raw / LOG_VARIANCE_BOUND))
+        sigma = torch.exp(0.5 * log_variance(raw))
         return Independent(
             Normal(mu, sigma, validate_args=False), mu.dim() - 1, validate_args=False
         )
