@@ -9,10 +9,11 @@ A section is a function (run, data, *, seed, quiet, ...) -> {name: Measure}, whi
 NotMeasured where it does not apply; slow imports wait within it.
 
 `compare` puts several evaluated runs side by side. Runs whose configurations are equal but for the
-seed (and the device and where files lie) are one group. A measure is marked best where the group's mean differs from that of every other group by more than
-the larger of the two sample standard deviations over seeds. Without two seeds in each group the
-spread is not known and nothing is marked; nor is a measure that is defined differently (draws of a
-bound, kind of binarisation), or for which neither more nor less is better.
+seed (and the device and where files lie) are one group. A measure is marked best where the group's
+mean differs from that of every other group by more than the larger of the two sample standard
+deviations over seeds. Without two seeds in each group the spread is not known and nothing is
+marked; nor is a measure that is defined differently (draws of a bound, kind of binarisation), or
+for which neither more nor less is better.
 """
 
 from __future__ import annotations
