@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import fields, replace
 from typing import get_args
 
+import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 import zspace
+from zspace.analysis.anomaly import SCORES
 from zspace.analysis.compare import Cell, best
 from zspace.analysis.measure import Measure
 from zspace.analysis.numbers import measure_text, print_sections, rows
@@ -64,7 +68,7 @@ def test_the_file_holds_what_is_returned(made):
     assert record["data"]["images"] == len(run.data().test)
     section = record["sections"]["likelihood"]
     assert section["options"] == {"samples": 5}
-    assert set(section["measures"]["iw_5"]) == {"value", "about", "unit", "error", "interval"}
+    assert set(section["measures"]["iw_5"]) == {field.name for field in fields(Measure)}
     found = measures_of(record)
     assert isinstance(found["likelihood"]["elbo"], Measure)
     assert found["likelihood"]["elbo"].unit == "nats"
@@ -219,20 +223,75 @@ def test_compare_refuses_what_does_not_compare(evaluated, runs, tmp_path):
         compare([run, other])
 
 
-def cells(*pairs, about="same"):
-    return {f"g{i}": Cell(mean, spread, "", about) for i, (mean, spread) in enumerate(pairs)}
+def cells(better, *pairs):
+    return {
+        f"g{i}": Cell(mean, spread, "", "same", better) for i, (mean, spread) in enumerate(pairs)
+    }
 
 
 def test_best_is_beyond_the_larger_spread():
-    assert best("elbo", cells((-90, 1), (-92, 1.9))) == "g0"
-    assert best("elbo", cells((-90, 1), (-92, 2.0))) is None
-    assert best("elbo", cells((-90, 1), (-92, 1), (-93, 4))) is None
-    assert best("frechet", cells((3, 0.1), (2, 0.1))) == "g1"
-    assert best("elbo_bits", cells((3, 0.1), (2, 0.1))) == "g1"
-    assert best("elbo", cells((-90, None), (-99, 1))) is None
-    assert best("kl", cells((3, 0.1), (2, 0.1))) is None
-    assert best("elbo", cells((-90, 1))) is None
-    assert best("elbo", {**cells((-90, 1), (-99, 1)), "g1": Cell(-99, 1, "", "other")}) is None
+    assert best(cells("high", (-90, 1), (-92, 1.9))) == "g0"
+    assert best(cells("high", (-90, 1), (-92, 2.0))) is None
+    assert best(cells("high", (-90, 1), (-92, 1), (-93, 4))) is None
+    assert best(cells("low", (3, 0.1), (2, 0.1))) == "g1"
+    assert best(cells("high", (-90, None), (-99, 1))) is None
+    assert best(cells("neither", (3, 0.1), (2, 0.1))) is None
+    assert best(cells("high", (-90, 1))) is None
+    other = replace(cells("high", (-99, 1))["g0"], about="other")
+    assert best({**cells("high", (-90, 1)), "g1": other}) is None
+
+
+HIGH = {
+    "likelihood": "elbo iw_3 reconstruction",
+    "representation": "neighbours probe probe_10 probe_100 nmi ari",
+    "generation": "precision recall coverage conditional_accuracy",
+    "disentanglement": "mig sap factor_vae dci_disentanglement dci_completeness "
+    "dci_informativeness",
+    "anomaly": " ".join(f"{score}_auroc {score}_auprc" for score in SCORES),
+}
+LOW = {
+    "likelihood": "elbo_bits iw_3_bits",
+    "latents": "mean_distance covariance_distance ks mmd marginal_kl",
+    "generation": "frechet class_distance",
+    "novelty": "copies",
+    "inception": "fid",
+    "anomaly": " ".join(f"{score}_fpr95" for score in SCORES),
+}
+
+
+def test_every_measure_says_which_way_is_better(made, runs, monkeypatch, tmp_path):
+    """Of all sections; what is in neither table has no better side: a KL, say, or the pixels'."""
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path)
+    monkeypatch.setattr("zspace.models.judge.MOST_EPOCHS", 2)
+    monkeypatch.setattr("zspace.analysis.representation.MOST", 120)
+    monkeypatch.setattr("zspace.analysis.representation.DRAWS", 1)
+    rooms = "zspace.analysis.disentanglement"
+    for name in ("mig", "sap", "factor_vae"):
+        monkeypatch.setattr(f"{rooms}.{name}", lambda *args: 0.5)
+    monkeypatch.setattr(f"{rooms}.dci", lambda *args: (0.5, 0.5, 0.5))
+    monkeypatch.setattr(f"{rooms}.factors_of", lambda data, some: np.arange(len(some))[:, None])
+    vae, data = made["a0"], made["a0"].data()
+    options = {
+        "likelihood": {"samples": 3},
+        "inception": {"network": Features()},
+        "anomaly": {"against": data, "draws": 2, "most": 10},
+    }
+    for name, section in SECTIONS.items():
+        run = runs["cvae"] if name == "generation" else vae
+        known = replace(data, factors=(("side", 2),))
+        found = section(run, known, **options.get(name, {}))
+        for better, table in (("high", HIGH), ("low", LOW)):
+            these = {key for key, measure in found.items() if measure.better == better}
+            assert these == set(table.get(name, "").split()), (name, better)
+
+
+class Features(torch.nn.Module):
+    """The mean of each quarter of an image."""
+
+    num_features = 4
+
+    def forward(self, x):
+        return torch.nn.functional.adaptive_avg_pool2d(x[:, :1].double() / 255, 2).flatten(1)
 
 
 def test_a_cell_is_none_where_a_seed_lacks_it(evaluated):

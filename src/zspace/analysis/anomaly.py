@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
-from zspace.analysis.measure import BOOTSTRAP_DRAWS, Measure, bootstrap
+from zspace.analysis.measure import BOOTSTRAP_DRAWS, Better, Measure, bootstrap
 from zspace.analysis.trained import TrainedModel, over, subset
 from zspace.data.dataset import Data, Samples
 from zspace.data.spec import Batch
@@ -373,8 +373,11 @@ def _measures(name: str, told: Detection, about: str, share: float) -> dict[str,
         "fpr95": f"share of ordinary images above the threshold that finds 95% of anomalies, "
         f"{what}",
     }
+    better: dict[str, Better] = {"auroc": "high", "auprc": "high", "fpr95": "low"}
     return {
-        f"{name}_{key}": Measure(getattr(told, key), text, interval=told.intervals[key])
+        f"{name}_{key}": Measure(
+            getattr(told, key), text, interval=told.intervals[key], better=better[key]
+        )
         for key, text in meaning.items()
     }
 

@@ -158,12 +158,13 @@ ABOUT = {
 
 
 def _one(name: str, value: float) -> dict[str, Measure]:
-    return {name: Measure(value, ABOUT[name])}
+    return {name: Measure(value, ABOUT[name], better="high")}
 
 
 def _three(values: tuple[float, float, float]) -> dict[str, Measure]:
     names = ("dci_disentanglement", "dci_completeness", "dci_informativeness")
-    return {name: Measure(value, ABOUT[name]) for name, value in zip(names, values, strict=True)}
+    pairs = zip(names, values, strict=True)
+    return {name: measure for pair in pairs for name, measure in _one(*pair).items()}
 
 
 def _binned(column: np.ndarray) -> np.ndarray:

@@ -63,7 +63,7 @@ def inception_distance(
         f"Frechet distance in features of Inception-v3: {len(made):,} images drawn from "
         f"{SAMPLERS[sampler]}, against as many test images"
     )
-    return {"fid": Measure(float(distance.compute()), about)}
+    return {"fid": Measure(float(distance.compute()), about, better="low")}
 
 
 def _distance(network: nn.Module | None) -> Any:

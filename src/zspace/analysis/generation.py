@@ -178,6 +178,7 @@ def sample_quality(
         "frechet": Measure(
             frechet(truth, features),
             f"squared Frechet distance of judge features: {source}",
+            better="low",
         ),
         **_neighbours(manifold(truth, features, quiet=quiet)),
         **_classes(trained, votes, asked),
@@ -222,6 +223,7 @@ def novelty(
         "copies": mean(
             near < low,
             f"share {about} that lie nearer to a training image than 99% of test images do",
+            better="low",
         ),
     }
 
@@ -312,13 +314,19 @@ def _seen(judge: Judge, x: np.ndarray, device: torch.device) -> tuple[np.ndarray
 def _neighbours(found: Manifold) -> dict[str, Measure]:
     ball = f"ball, which reaches to the {NEIGHBOURS}th neighbour"
     return {
-        "precision": mean(found.precision, f"share of made images in some real image's {ball}"),
-        "recall": mean(found.recall, f"share of real images in some made image's {ball}"),
+        "precision": mean(
+            found.precision, f"share of made images in some real image's {ball}", better="high"
+        ),
+        "recall": mean(
+            found.recall, f"share of real images in some made image's {ball}", better="high"
+        ),
         "density": mean(
             found.density, f"real balls around a made image, over {NEIGHBOURS}; 1 is usual"
         ),
         "coverage": mean(
-            found.coverage, f"share of real images with a made image in their {ball}"
+            found.coverage,
+            f"share of real images with a made image in their {ball}",
+            better="high",
         ),
     }
 
@@ -332,11 +340,12 @@ def _classes(trained: TrainedModel, votes: np.ndarray, asked: np.ndarray) -> dic
             float(np.abs(share - wanted).sum() / 2),
             "half the sum over classes of differences between the shares of made images, as the "
             "judge sees them, and of test images: 0 is the same balance, 1 no class in common",
+            better="low",
         )
     }
     if trained.model.context and not trained.spec.attributes:
         about = "share of made images in which the judge sees the class that was asked for"
-        found["conditional_accuracy"] = mean(votes == asked, about)
+        found["conditional_accuracy"] = mean(votes == asked, about, better="high")
     return found
 
 

@@ -256,20 +256,24 @@ def against_prior(z: np.ndarray) -> dict[str, Measure]:
         "mean_distance": Measure(
             float(np.linalg.norm(z.mean(0))),
             f"length of the mean of q(z); {math.sqrt(size / n):.2g} {true}",
+            better="low",
         ),
         "covariance_distance": Measure(
             float(np.linalg.norm(away)),
             f"Frobenius norm of cov q(z) - I; {floor:.2g} {true}",
+            better="low",
         ),
         "ks": Measure(
             float(distances(z).mean()),
             "Kolmogorov-Smirnov distance to N(0, 1), mean over dimensions; "
             f"{0.8687 / math.sqrt(n):.2g} {true}",
+            better="low",
         ),
         "mmd": Measure(
             mmd(z),
             "squared MMD of q(z) to N(0, I), kernel exp(-|a - b|^2 / 2Z); "
             f"0 ± {spread:.2g} {true}",
+            better="low",
         ),
     }
 
@@ -332,7 +336,7 @@ def information(
         "mutual_information": mean(
             own - mixture, f"I(x; z), {of}: at most log {n:,} = {math.log(n):.2f}", "nats"
         ),
-        "marginal_kl": mean(mixture - prior, f"KL(q(z) || N(0, I)), {of}", "nats"),
+        "marginal_kl": mean(mixture - prior, f"KL(q(z) || N(0, I)), {of}", "nats", "low"),
     }
 
 

@@ -59,13 +59,17 @@ def likelihood_bounds(
             -(parts["nll"] + parts["kl"]),
             f"ELBO, a lower bound on log {p}; one draw an image, {of}",
             "nats",
+            "high",
         ),
-        "reconstruction": mean(-parts["nll"], f"E log p(x|z); one draw an image, {of}", "nats"),
+        "reconstruction": mean(
+            -parts["nll"], f"E log p(x|z); one draw an image, {of}", "nats", "high"
+        ),
         "kl": mean(parts["kl"], "KL(q(z|x) || p(z))", "nats"),
         name: mean(
             bound,
             f"importance-weighted lower bound on log {p}; K = {samples:,} draws an image, {of}",
             "nats",
+            "high",
         ),
     }
     if x.discrete:
@@ -161,4 +165,4 @@ def _bits(name: str, nats: Measure, shape: tuple[int, ...]) -> Measure:
     error = None if nats.error is None else bits_per_dimension(nats.error, shape)
     value = bits_per_dimension(-nats.value, shape)
     about = f"-{name} / ({math.prod(shape):,} log 2), {nats.about.rpartition(', ')[2]}"
-    return Measure(value, about, "bits a dimension", error)
+    return Measure(value, about, "bits a dimension", error, better="low")

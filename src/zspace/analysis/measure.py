@@ -1,6 +1,8 @@
-"""One measured number, with what it means and how sure it is.
+"""One measured number: what it means, which way is better, and how sure it is.
 
-Intervals by the bootstrap: how far a number would vary, had other samples been drawn.
+A mean of N values x has the standard error ``s / sqrt(N)``, s their sample standard deviation. Any
+other statistic has an interval by the bootstrap: the range that holds 95% of its values over sets
+of N samples, drawn with replacement from those that there are.
 
 Reference: Efron, Tibshirani. An introduction to the bootstrap. Chapman & Hall, 1993, chapter 13.
 """
@@ -9,8 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+Better = Literal["high", "low", "neither"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,8 @@ class Measure:
 
     unit: "nats", "bits a dimension", "" for a plain number. about: its definition, a sentence.
     error: the standard error of the mean where the value is one; None where there is none.
-    interval: a 95% interval, where one was made (by bootstrap, say).
+    interval: a 95% interval, where one was made (by bootstrap, say). better: which values are, of
+    two models measured on the same data; "neither" where that depends on what one wants.
     """
 
     value: float
@@ -27,13 +33,16 @@ class Measure:
     unit: str = ""
     error: float | None = None
     interval: tuple[float, float] | None = None
+    better: Better = "neither"
 
 
-def mean(values: Sequence[float] | np.ndarray, about: str, unit: str = "") -> Measure:
+def mean(
+    values: Sequence[float] | np.ndarray, about: str, unit: str = "", better: Better = "neither"
+) -> Measure:
     """The mean of values (N,) with its standard error, for N > 1."""
     x = np.asarray(values, dtype=np.float64)
     error = float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else None
-    return Measure(float(x.mean()), about, unit, error)
+    return Measure(float(x.mean()), about, unit, error, better=better)
 
 
 BOOTSTRAP_DRAWS = 1000

@@ -67,7 +67,8 @@ def label_probes(
             made = of_space(space, y, y_test, seed)
             for key, measure in made.items():
                 about = f"{SPACES[name]}: {measure.about}"
-                found[f"{key}{name}"] = replace(measure, about=about)
+                better = "neither" if name else measure.better  # pixels are not the model's merit
+                found[f"{key}{name}"] = replace(measure, about=about, better=better)
             did(1)
     return dict(sorted(found.items(), key=lambda item: _order(item[0])))
 
@@ -81,10 +82,11 @@ def of_space(space: Space, y: np.ndarray, y_test: np.ndarray, seed: int = 0) -> 
     near = KNeighborsClassifier(k).fit(x, y).predict(x_test)
     about = f"test accuracy of {k} nearest neighbours among {len(x):,} training images"
     found = {
-        "neighbours": mean(near == y_test, about),
+        "neighbours": mean(near == y_test, about, better="high"),
         "probe": mean(
             probe(x, y, x_test) == y_test,
             f"test accuracy of a logistic regression on {len(x):,} training images",
+            better="high",
         ),
     }
     for n in FEW:
@@ -115,8 +117,10 @@ def clusters(x: np.ndarray, y: np.ndarray, seed: int = 0) -> dict[str, Measure]:
     nmi = metrics.normalized_mutual_info_score(y, found)
     ari = metrics.adjusted_rand_score(y, found)
     return {
-        "nmi": Measure(float(nmi), about.format("normalised mutual information")),
-        "ari": Measure(float(ari), about.format("adjusted Rand index") + ", 0 chance"),
+        "nmi": Measure(float(nmi), about.format("normalised mutual information"), better="high"),
+        "ari": Measure(
+            float(ari), about.format("adjusted Rand index") + ", 0 chance", better="high"
+        ),
     }
 
 
@@ -149,7 +153,7 @@ def _few(
         rows = balanced(y, n, random)
         scores.append(float((probe(x[rows], y[rows], x_test) == y_test).mean()))
     about = f"test accuracy of a logistic regression on {n:,} labels, a mean over {DRAWS} draws"
-    return mean(scores, about)
+    return mean(scores, about, better="high")
 
 
 def _spaces(trained: TrainedModel, splits: Sequence[Samples]) -> Mapping[str, Space]:

@@ -1,20 +1,20 @@
-"""All measures of one run, kept in its folder.
+"""What lies in a run's folder of its measures; the runs of a study or a list side by side.
 
 RUN/evaluation.json    format, zspace, model (SHA-256 of the weights), data (fingerprint, name,
                        images of the test split), sections: name -> seed, options, seconds, and
-                       measures: name -> value, error, interval, unit, about
-                       or not_measured: why, warnings
+                       measures: name -> value, error, interval, unit, about, better (high, low
+                       or neither); or not_measured: why; warnings
 
-A section is a function (run, data, *, seed, quiet, ...) -> {name: Measure}, which raises
+A section is a function (trained model, data, *, seed, quiet, ...) -> {name: Measure}, which raises
 NotMeasured where it does not apply; slow imports wait within it.
 
-Several evaluated runs side by side: means over seeds, and what is better by more than those.
-
-Runs whose jobs are equal but for the seed (and the device and where files lie) are one group. A
+`compare` groups runs whose jobs are equal but for the seed, the device and where files lie. A
 measure is marked best where the group's mean differs from that of every other group by more than
 the larger of the two sample standard deviations over seeds. Without two seeds in each group the
 spread is not known and nothing is marked; nor is a measure that is defined differently (draws of a
 bound, kind of binarisation), or for which neither more nor less is better.
+
+`score` writes what `zspace.analysis.anomaly` says of every sample of a data set.
 """
 
 from __future__ import annotations
@@ -253,7 +253,7 @@ def compare(runs: Sequence[str | Path | Run], *, quiet: bool = True) -> list[dic
                     for group in groups
                     if (one := there.get(group.name)) is not None
                 },
-                "best": best(name, there) if len(there) == len(groups) else None,
+                "best": best(there) if len(there) == len(groups) else None,
             }
         )
     if not quiet:
@@ -295,13 +295,13 @@ def cell(group: Group, section: str, name: str) -> Cell | None:
     known = [one for one in found if one is not None]
     if len(known) < len(found):
         return None
-    abouts = {one.about for one in known}
+    abouts, better = {one.about for one in known}, known[0].better
     about = abouts.pop() if len(abouts) == 1 else ""
     if len(known) == 1:
-        return Cell(known[0].value, None, measure_text(known[0]), about)
+        return Cell(known[0].value, None, measure_text(known[0]), about, better)
     values = [one.value for one in known]
     mean, spread = statistics.mean(values), statistics.stdev(values)
-    return Cell(mean, spread, measure_text(Measure(mean, about, error=spread)), about)
+    return Cell(mean, spread, measure_text(Measure(mean, about, error=spread)), about, better)
 
 
 def show_comparison(
