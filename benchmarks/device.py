@@ -1,6 +1,6 @@
 """The MNIST study of 18 models on one device: one by one, compiled, and same-size models together.
 
-    python benchmarks/device.py --data-dir DIR [--device cuda] [--seeds 3] [--ways solo together]
+    python benchmarks/device.py --data-dir DIR [--device cuda] [--seeds 3] [--ways solo stacked]
     python benchmarks/device.py --small --device cpu      (a check that it runs, in a minute)
 
 Three families (ae, vae, cvae) x six code sizes (2, 5, 10, 20, 50, 100) at the default settings:
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--small", action="store_true")
-    parser.add_argument("--ways", nargs="+", default=["solo", "compile", "together"])
+    parser.add_argument("--ways", nargs="+", default=["solo", "compile", "stacked"])
     args = parser.parse_args()
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor()
     print(f"{name or platform.machine()}, {torch.get_num_threads()} CPU threads, ", end="")
@@ -105,8 +105,8 @@ def main() -> None:
             measured("solo", solo, wanted)
         if "compile" in args.ways:
             measured("compile", solo, models(args, seeds, compile="on"))
-        if "together" in args.ways and seeds > 1:
-            measured("together", lockstep, wanted)
+        if "stacked" in args.ways and seeds > 1:
+            measured("stacked", lockstep, wanted)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,19 @@ import zspace  # noqa: E402
 SMALL = {"hidden": (32,), "latent": 3, "epochs": 2, "batch": 64, "precision": "fp32"}
 OWN = {"vaegan": {"perceptual": "judge"}}
 """What a recipe needs beside that: 'auto' looks for files that this machine may have or not."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of the tests' own, in which a judge of the same data is trained once."""
+    folder = tmp_path_factory.mktemp("cache")
+
+    def place(name: str) -> Path:
+        return Path(os.environ.get("XDG_CACHE_HOME", folder)) / name
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pooch.os_cache", place)
+        yield
 
 
 @pytest.fixture(scope="session")

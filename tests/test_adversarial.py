@@ -160,7 +160,9 @@ def test_a_patch_is_as_wide_as_said(layers, width):
 
 @pytest.mark.parametrize("shape", [(1, 11, 28), (3, 8, 8)])
 def test_a_critic_refuses_images_below_its_minimum(shape):
-    with pytest.raises(UserError, match="too small for a critic of 2 layers, which needs 12 x 12"):
+    with pytest.raises(
+        UserError, match="too small for a discriminator of 2 layers, which needs 12 x 12"
+    ):
         PatchDiscriminator(shape)
     PatchDiscriminator((1, 12, 12))(torch.rand(1, 1, 12, 12))
 

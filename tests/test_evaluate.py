@@ -261,7 +261,7 @@ LOW = {
 
 def test_every_measure_says_which_way_is_better(made, runs, monkeypatch, tmp_path):
     """Of all sections; what is in neither table has no better side: a KL, say, or the pixels'."""
-    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path)
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path)  # not the bad judge below
     monkeypatch.setattr("zspace.models.judge.MOST_EPOCHS", 2)
     monkeypatch.setattr("zspace.analysis.representation.MOST", 120)
     monkeypatch.setattr("zspace.analysis.representation.DRAWS", 1)

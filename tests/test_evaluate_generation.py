@@ -19,26 +19,33 @@ from torchmetrics.image.fid import _compute_fid
 from zspace.analysis import generation
 from zspace.analysis.fid import inception_distance
 from zspace.analysis.generation import (
+    as_asked,
     between,
     frechet,
+    half_way_novelty,
     made_images,
     manifold,
     nearest,
     novelty,
+    prior_novelty,
+    relative_distance,
     sample_quality,
+    to_training,
+    usual_distances,
 )
 from zspace.analysis.latents import codes, drawn, encoded
-from zspace.analysis.representation import balanced, clusters, label_probes, of_space, scaled
+from zspace.analysis.representation import (
+    alike,
+    balanced,
+    clusters,
+    label_probes,
+    of_space,
+    scaled,
+)
 from zspace.models.priors import BANDWIDTHS, DENSITIES, bandwidth
 from zspace.runs.measured import ASKED_FOR, SECTIONS
+from zspace.runs.run import load
 from zspace.system.errors import NotMeasured, UserError
-
-
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path_factory):
-    """Judges of the tests' data are trained once, in a folder of their own."""
-    folder = tmp_path_factory.getbasetemp() / "judges"
-    monkeypatch.setattr("pooch.os_cache", lambda name: folder)
 
 
 def spread(n: int, d: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -208,12 +215,10 @@ def test_generation_of_a_perfect_and_of_a_hopeless_model(runs, monkeypatch):
     assert worst["conditional_accuracy"].value < 0.4
 
 
-def test_class_distance_counts_what_is_missing(runs, monkeypatch):
-    run = runs["vae"]
+def test_class_distance_counts_what_is_missing():
     y = np.repeat(np.arange(4), 25)
-    found = generation._classes(run, np.repeat([0, 1], 50), y)["class_distance"]
-    assert found.value == pytest.approx(0.5)
-    assert generation._classes(run, y, y)["class_distance"].value == 0
+    assert generation._class_distance(np.repeat([0, 1], 50), y).value == pytest.approx(0.5)
+    assert generation._class_distance(y, y).value == 0
 
 
 @pytest.mark.parametrize("sampler", ["prior", *DENSITIES])
@@ -263,18 +268,69 @@ def test_novelty_tells_copies_from_new_images(runs, maps, monkeypatch):
     data = run.data()
     honest = novelty(run, data)
     assert honest["novelty"].value > 0
+    assert honest["novelty"].value == prior_novelty(run, data)
     copies, test = data.train.images().numpy()[: len(data.test)], data.test.images().numpy()
     monkeypatch.setattr(generation, "made_images", lambda *args, **kwargs: copies)
-    found = novelty(run, data)
+    found = novelty(load(run.path), data)
     assert found["novelty"].value == pytest.approx(0, abs=1e-3)
     assert found["copies"].value == 1
     monkeypatch.setattr(generation, "made_images", lambda *args, **kwargs: test)
-    assert novelty(run, data)["novelty"].value == 1
+    assert novelty(load(run.path), data)["novelty"].value == 1
     monkeypatch.undo()
     assert set(novelty(maps["ae"], maps["ae"].data())) == {"novelty", "copies"}
 
 
+def test_the_share_of_classes_asked_for_is_that_of_the_section(runs, maps):
+    run = runs["cvae"]
+    data = run.data()
+    whole = sample_quality(run, data)
+    names = ("conditional_accuracy", "judge_accuracy")
+    assert as_asked(run, data) == {name: whole[name] for name in names}
+    assert as_asked(runs["vae"], data) == {}  # is not told a class
+
+
+def test_no_judge_no_share(runs, monkeypatch):
+    run = load(runs["cvae"].path)
+    data = run.data()
+    assert as_asked(run, replace(data, train=replace(data.train, y=None))) == {}
+    monkeypatch.setattr(generation, "SMALLEST", 15)
+    assert as_asked(run, data) == {}
+
+
+def test_distances_to_training_images(runs):
+    data = runs["vae"].data()
+    x = data.train.images().flatten(1).numpy()
+    shape = (-1, *data.spec.shape)
+    assert to_training(data, x[:20].reshape(shape)) == pytest.approx(0, abs=1e-3)
+    dark = to_training(data, np.zeros_like(x[:1]).reshape(shape))
+    assert dark == pytest.approx(np.linalg.norm(x, axis=1).min(), rel=1e-4)
+    usual = cdist(data.test.images().flatten(1).numpy(), x).min(1)
+    np.testing.assert_allclose(usual_distances(data), usual, rtol=1e-4)
+    assert relative_distance(data, 3 * usual) == pytest.approx(3, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vae", "cvae"])
+def test_half_way_novelty_is_that_of_decoded_means_of_two_codes(runs, name):
+    run = runs[name]
+    data = run.data()
+    x, y = data.test.images(), data.test.labels()
+    z = run.encode(x, y if run.model.context else None)
+    order = torch.from_numpy(np.random.RandomState(0).permutation(len(z)))
+    c = (torch.eye(10)[y] + torch.eye(10)[y[order]]) / 2 if run.model.context else None
+    with torch.no_grad():
+        made = run.model.decode((z + z[order]) / 2, c).mean.numpy()
+    want = relative_distance(data, to_training(data, made))
+    assert half_way_novelty(run, data) == pytest.approx(want, rel=1e-5)
+
+
 # Representation
+
+
+def test_neighbours_of_the_same_class():
+    x = np.array([[0.0], [0.1], [5.0], [5.1], [9.0], [9.2]])
+    assert alike(x, np.array([0, 0, 1, 1, 2, 2])) == 1.0
+    assert alike(x, np.array([0, 1, 0, 1, 0, 1])) == 0.0
+    assert alike(np.zeros((4, 1)), np.array([0, 0, 0, 0])) == 1.0
 
 
 def labelled(n: int = 400, noise: float = 0.05) -> tuple[np.ndarray, np.ndarray]:

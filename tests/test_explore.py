@@ -375,3 +375,23 @@ def test_once_computes_once_and_forgets_with_the_object():
     del thing
     gc.collect()
     assert gone() is None
+
+
+# --- errors of classes ----------------------------------------------------------------------
+
+
+def test_rank_correlation_is_of_the_shared_names():
+    a, b = {"0": 1.0, "1": 2.0, "2": 3.0}, {"2": 30.0, "1": 20.0, "0": 10.0, "9": -1.0}
+    assert reconstruction.rank_correlation(a, b) == pytest.approx(1.0)
+    against = {name: -b[name] for name in b}
+    assert reconstruction.rank_correlation(a, against) == pytest.approx(-1.0)
+    assert reconstruction.rank_correlation({"0": 1.0, "1": 1.0}, b) == 0.0
+
+
+def test_class_errors_average_to_the_result(runs):
+    run = runs["vae"]
+    data = run.data()
+    errors = reconstruction.class_errors(run, "mse", data)
+    y = data.test.labels().numpy()
+    shares = [(y == data.classes.index(name)).mean() for name in errors]
+    assert np.dot(shares, list(errors.values())) == pytest.approx(run.result["test"]["mse"])

@@ -20,10 +20,18 @@ from rich.console import Console
 
 import zspace
 from zspace.analysis import latents
+from zspace.analysis.generation import novelty, sample_quality
 from zspace.cli import main
-from zspace.report import closeness
 from zspace.report import facts as sentences
-from zspace.report.facts import Facts, families_of, kl_contrast, label_contrast, number, sizes
+from zspace.report.facts import (
+    Facts,
+    families_of,
+    kl_contrast,
+    label_contrast,
+    number,
+    percent,
+    sizes,
+)
 from zspace.report.figures.registry import FIGURES
 from zspace.report.html import page, prose, tables
 from zspace.report.html.captions import CAPTIONS
@@ -323,42 +331,14 @@ def test_what_is_printed_is_typeset():
 # Measures
 
 
-def test_distance_to_real_images(facts):
-    train = facts.data.train.images().numpy()
-    assert closeness.to_real(facts.data, train[:20]) == pytest.approx(0, abs=1e-3)
-    moved = np.zeros_like(train[:1])
-    flat = train.reshape(len(train), -1)
-    assert closeness.to_real(facts.data, moved) == pytest.approx((flat**2).sum(1).min(), rel=1e-4)
-
-
-def test_neighbours_of_the_same_class():
-    x = np.array([[0.0], [0.1], [5.0], [5.1], [9.0], [9.2]])
-    assert closeness.alike(x, np.array([0, 0, 1, 1, 2, 2])) == 1.0
-    assert closeness.alike(x, np.array([0, 1, 0, 1, 0, 1])) == 0.0
-    assert closeness.alike(np.zeros((4, 1)), np.array([0, 0, 0, 0])) == 1.0
-
-
-def test_rank_correlation_is_of_the_shared_names():
-    a, b = {"0": 1.0, "1": 2.0, "2": 3.0}, {"2": 30.0, "1": 20.0, "0": 10.0, "9": -1.0}
-    assert closeness.rank_correlation(a, b) == pytest.approx(1.0)
-    assert closeness.rank_correlation(a, {name: -b[name] for name in b}) == pytest.approx(-1.0)
-    assert closeness.rank_correlation({"0": 1.0, "1": 1.0}, b) == 0.0
-
-
-def test_class_errors_average_to_the_result(facts):
-    family = facts.families[1]
-    errors = closeness.class_errors(family.run, "mse", facts.data)
-    y = facts.data.test.labels().numpy()
-    counts = np.bincount(y, minlength=10)
-    shares = [counts[facts.data.classes.index(name)] / len(y) for name in errors]
-    assert np.dot(shares, list(errors.values())) == pytest.approx(family.run.result["test"]["mse"])
-
-
-def test_the_judge_knows_real_digits(facts):
-    found = closeness.judge(facts.data)
-    assert found is not None
-    assert found.right > 0.5
-    assert 0 <= closeness.as_asked(facts.families[2].run, facts.data) <= 1
+def test_the_page_states_what_the_evaluation_measures(facts, shown):
+    family = facts.families[2]
+    found = sample_quality(family.run, facts.data)
+    asked, right = (found[name].value for name in ("conditional_accuracy", "judge_accuracy"))
+    assert f"reads {percent(asked)} of the CVAE’s samples as the class asked for" in shown.text
+    assert f"right on {percent(right)} of test images" in shown.text
+    new = novelty(family.run, facts.data)["novelty"].value
+    assert f"{number(new)} for the CVAE" in CAPTIONS["samples"](facts)
 
 
 # Families

@@ -22,8 +22,8 @@ import torch
 
 from zspace.analysis.latents import drawn, labels
 from zspace.analysis.measure import Measure, mean
-from zspace.analysis.trained import CHUNK, TrainedModel, subset
-from zspace.data.conditions import turns
+from zspace.analysis.trained import CHUNK, TrainedModel, once, subset
+from zspace.data.conditions import columns_of, turns
 from zspace.data.dataset import Data, Samples
 from zspace.models.judge import SMALLEST, Judge, train_judge
 from zspace.models.priors import DENSITIES, Sampler
@@ -134,7 +134,7 @@ def _radii(x: np.ndarray, k: int, did: Callable[[int], None]) -> np.ndarray:
     return np.concatenate(found)
 
 
-MOST_MADE = 10_000
+MOST_MADE, MOST_TRAINING, COMPARED = 10_000, 50_000, 2_000
 SAMPLERS: dict[str, str] = {
     "prior": "the prior",
     "gmm": "a mixture of 10 Gaussians fitted to codes",
@@ -164,32 +164,80 @@ def sample_quality(
     Raises NotMeasured for data without labels, for images too small for a judge, and for fewer
     than 6 test images.
     """
-    _check(trained, data)
     sampler = resolved(trained, sampler)
+    seen = _judged(trained, data, sampler, seed, quiet)
+    truth, _ = _seen(seen.judge, seen.real.images().numpy(), trained.device)
+    n = len(seen.asked)
+    source = f"{n:,} images drawn from {SAMPLERS[sampler]}, against as many test images"
+    found = {
+        "frechet": Measure(
+            frechet(truth, seen.features),
+            f"squared Frechet distance of judge features: {source}",
+            better="low",
+        ),
+        **_neighbours(manifold(truth, seen.features, quiet=quiet)),
+        "class_distance": _class_distance(seen.votes, seen.asked),
+        **_right(trained, seen),
+    }
+    floor = _floor(seen.judge, trained, data, truth, seed)
+    return {**found, "frechet_of_training_images": floor} if floor else found
+
+
+@once
+def as_asked(trained: TrainedModel, data: Data) -> dict[str, Measure]:
+    """What `sample_quality` gives as conditional_accuracy and judge_accuracy, and nothing else.
+
+    Empty where no class is asked for, and where a judge cannot be trained.
+    """
+    if not _told_a_class(trained):
+        return {}
+    try:
+        return _right(trained, _judged(trained, data, resolved(trained, "auto")))
+    except NotMeasured:
+        return {}
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What a judge sees in N made images: features (N, D) and the classes that they show, votes
+    (N,), where asked (N,) were wanted: the labels of as many real images.
+    """
+
+    judge: Judge
+    real: Samples
+    asked: np.ndarray
+    features: np.ndarray
+    votes: np.ndarray
+
+
+def _judged(
+    trained: TrainedModel, data: Data, sampler: Sampler, seed: int = 0, quiet: bool = True
+) -> _Judged:
+    """As many images as there are test images, at most 10,000, before the judge of the data."""
+    _check(trained, data)
     judge = train_judge(data, trained.device, quiet=quiet)
     real = subset(data.test, MOST_MADE, seed)
     asked = labels(real)
     assert asked is not None
     made = made_images(trained, data, len(real), asked, sampler=sampler, seed=seed, quiet=quiet)
-    features, votes = _seen(judge, made, trained.device)
-    truth, _ = _seen(judge, real.images().numpy(), trained.device)
-    source = f"{len(made):,} images drawn from {SAMPLERS[sampler]}, against as many test images"
-    found = {
-        "frechet": Measure(
-            frechet(truth, features),
-            f"squared Frechet distance of judge features: {source}",
-            better="low",
-        ),
-        **_neighbours(manifold(truth, features, quiet=quiet)),
-        **_classes(trained, votes, asked),
-        "judge_accuracy": Measure(
-            judge.accuracy["test"], "share of test images that the judge labels rightly"
-        ),
-    }
-    floor = _floor(judge, trained, data, truth, seed)
-    return {**found, "frechet_of_training_images": floor} if floor else found
+    return _Judged(judge, real, asked, *_seen(judge, made, trained.device))
 
 
+def _told_a_class(trained: TrainedModel) -> bool:
+    return bool(trained.model.context and not trained.spec.attributes)
+
+
+def _right(trained: TrainedModel, seen: _Judged) -> dict[str, Measure]:
+    """How often the judge sees the class that was asked for, and how often it is right at all."""
+    found = {}
+    if _told_a_class(trained):
+        about = "share of made images in which the judge sees the class that was asked for"
+        found["conditional_accuracy"] = mean(seen.votes == seen.asked, about, better="high")
+    about = "share of test images that the judge labels rightly"
+    return {**found, "judge_accuracy": Measure(seen.judge.accuracy["test"], about)}
+
+
+@once
 def novelty(
     trained: TrainedModel,
     data: Data,
@@ -203,20 +251,16 @@ def novelty(
     Distances are Euclidean between pixels, of at most 2,000 images each to at most 50,000 of
     training. A model whose images are averages comes nearer than test images without any copy.
     """
-    test, train = subset(data.test, 2000, seed), subset(data.train, 50_000, seed)
-    sampler = resolved(trained, sampler)
+    test, sampler = subset(data.test, COMPARED, seed), resolved(trained, sampler)
     made = made_images(
         trained, data, len(test), labels(test), sampler=sampler, seed=seed, quiet=quiet
     )
-    flat = [x.reshape(len(x), -1) for x in (made, test.images().numpy())]
-    with bar("looking for copies", len(train), quiet) as did:
-        near, usual = nearest(np.concatenate(flat), _chunks(train), did).reshape(2, -1)
-    low = float(np.quantile(usual, 0.01))
-    ratio = float(np.median(near) / max(np.median(usual), 1e-12))
+    near = to_training(data, made, seed, quiet)
+    low = float(np.quantile(usual_distances(data, seed), 0.01))
     about = f"of {len(made):,} images drawn from {SAMPLERS[sampler]}"
     return {
         "novelty": Measure(
-            ratio,
+            relative_distance(data, near, seed),
             f"median pixel distance {about} to the nearest training image, over that of test "
             "images: 1 is as new as those, 0 a copy",
         ),
@@ -226,6 +270,48 @@ def novelty(
             better="low",
         ),
     }
+
+
+def prior_novelty(trained: TrainedModel, data: Data) -> float:
+    """The measure novelty of draws of the prior, also where codes are deterministic."""
+    return novelty(trained, data, sampler="prior")["novelty"].value
+
+
+def to_training(data: Data, x: np.ndarray, seed: int = 0, quiet: bool = True) -> np.ndarray:
+    """The Euclidean distance between the pixels of each image x (N, C, H, W) and those of the
+    nearest of at most 50,000 training images: (N,).
+    """
+    train = subset(data.train, MOST_TRAINING, seed)
+    with bar("looking for copies", len(train), quiet) as did:
+        return nearest(x.reshape(len(x), -1), _chunks(train), did)
+
+
+@once
+def usual_distances(data: Data, seed: int = 0) -> np.ndarray:
+    """The same for at most 2,000 test images: how far new images of these data usually lie."""
+    return to_training(data, subset(data.test, COMPARED, seed).images().numpy(), seed)
+
+
+def relative_distance(data: Data, near: np.ndarray, seed: int = 0) -> float:
+    """The median of distances (N,), over that of test images: 1 is as far as those."""
+    return float(np.median(near) / max(np.median(usual_distances(data, seed)), 1e-12))
+
+
+@once
+def half_way_novelty(trained: TrainedModel, data: Data, seed: int = 0) -> float:
+    """The `relative_distance` of what is decoded half-way, on a straight line, between the codes
+    of two test images; at most 2,000 random pairs.
+    """
+    test, context = subset(data.test, COMPARED, seed), trained.model.context
+    z = trained.encode(test.images(), test.conditions() if context else None)
+    order = torch.from_numpy(np.random.RandomState(seed).permutation(len(z)))
+    made, c = [], columns_of(test, context)
+    with torch.no_grad():
+        for rows in torch.arange(len(z)).split(CHUNK):
+            told = None if c is None else ((c[rows] + c[order[rows]]) / 2).to(trained.device)
+            middle = ((z[rows] + z[order[rows]]) / 2).to(trained.device)
+            made.append(trained.model.decode(middle, told).mean.cpu().numpy())
+    return relative_distance(data, to_training(data, np.concatenate(made), seed), seed)
 
 
 def resolved(trained: TrainedModel, sampler: Sampler) -> Sampler:
@@ -331,22 +417,16 @@ def _neighbours(found: Manifold) -> dict[str, Measure]:
     }
 
 
-def _classes(trained: TrainedModel, votes: np.ndarray, asked: np.ndarray) -> dict[str, Measure]:
+def _class_distance(votes: np.ndarray, asked: np.ndarray) -> Measure:
     """Class balance by the judge's votes (N,) against labels of real images (N,)."""
     count = max(int(votes.max()), int(asked.max())) + 1
     share, wanted = (np.bincount(y, minlength=count) / len(y) for y in (votes, asked))
-    found = {
-        "class_distance": Measure(
-            float(np.abs(share - wanted).sum() / 2),
-            "half the sum over classes of differences between the shares of made images, as the "
-            "judge sees them, and of test images: 0 is the same balance, 1 no class in common",
-            better="low",
-        )
-    }
-    if trained.model.context and not trained.spec.attributes:
-        about = "share of made images in which the judge sees the class that was asked for"
-        found["conditional_accuracy"] = mean(votes == asked, about, better="high")
-    return found
+    return Measure(
+        float(np.abs(share - wanted).sum() / 2),
+        "half the sum over classes of differences between the shares of made images, as the "
+        "judge sees them, and of test images: 0 is the same balance, 1 no class in common",
+        better="low",
+    )
 
 
 def _floor(

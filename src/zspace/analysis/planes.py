@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from zspace.analysis.latents import codes, posterior_summary
-from zspace.analysis.projections import principal
-from zspace.analysis.trained import TrainedModel, evenly
+from zspace.analysis.projections import Window, principal, windows
+from zspace.analysis.trained import TrainedModel, evenly, once
 from zspace.data.conditions import columns_of
 from zspace.data.dataset import Data
 
@@ -138,3 +138,26 @@ def telling(trained: TrainedModel, data: Data) -> tuple[tuple[str, ...], np.ndar
     weight = np.diag(summary.covariance) if summary.kl is None else summary.kl
     most = np.argsort(-weight, kind="stable")[:2]
     return tuple(f"z[{j}]" for j in most), np.diag(z.std(0))[most]
+
+
+@once
+def windows_return(trained: TrainedModel, data: Data) -> tuple[float, float]:
+    """How far codes of a dense and of a sparse window come back, decoded and encoded again.
+
+    In widths of the window. A decoder and an encoder that know a place return what lies there.
+    """
+    dense, sparse = windows(codes(trained, data).z)
+    return _return(trained, dense), _return(trained, sparse)
+
+
+def _return(trained: TrainedModel, window: Window) -> float:
+    xs, ys = window.ticks(8)
+    made = decoded_plane(trained, xs, ys)
+    back = trained.encode(made.reshape(-1, *made.shape[2:]).clip(0, 1)).reshape(-1, 2)
+    far = np.linalg.norm(back - lattice(xs, ys), axis=1).mean()
+    return float(far / (window.high[0] - window.low[0]))
+
+
+def in_plane(z: np.ndarray, reach: float) -> float:
+    """The share of 2-D codes (N, 2) with both coordinates within (-reach, reach)."""
+    return float((np.abs(z) <= reach).all(axis=1).mean())

@@ -140,6 +140,42 @@ def per_class(values: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
     return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
 
 
+def class_errors(trained: TrainedModel, term: str, data: Data) -> dict[str, float]:
+    """The mean of a term over the test images of each class that has some."""
+    values, y = per_sample_terms(trained, data), data.test.labels()
+    if y is None or term not in values:
+        return {}
+    return _by_class(values[term], y.numpy(), data.classes)
+
+
+@once
+def variety(data: Data) -> dict[str, float]:
+    """The mean squared distance of test images to the mean image of their class."""
+    y = data.test.labels()
+    if y is None:
+        return {}
+    x = data.test.images().flatten(1).numpy()
+    means = np.zeros((len(data.classes), x.shape[1]), x.dtype)
+    for k in np.unique(y.numpy()):
+        means[k] = x[y.numpy() == k].mean(0)
+    return _by_class(np.square(x - means[y.numpy()]).sum(1), y.numpy(), data.classes)
+
+
+def _by_class(values: np.ndarray, y: np.ndarray, classes: tuple[str, ...]) -> dict[str, float]:
+    named = zip(classes, per_class(values, y, len(classes)), strict=True)
+    return {name: float(mean) for name, mean in named if np.isfinite(mean)}
+
+
+def rank_correlation(a: dict[str, float], b: dict[str, float]) -> float:
+    """Spearman's, over the names of the first; 0 where one of them does not vary."""
+    from scipy.stats import spearmanr  # slow to import
+
+    first, second = ([values[name] for name in a] for values in (a, b))
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        return 0.0
+    return float(spearmanr(first, second).statistic)
+
+
 WATCHED = 1000
 """Images that are measured after every epoch, at most."""
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from zspace.analysis.latents import encoded, labels, pixels
+from zspace.analysis.latents import codes, encoded, labels, pixels
 from zspace.analysis.measure import Measure, mean
 from zspace.analysis.projections import principal
-from zspace.analysis.trained import TrainedModel, subset
+from zspace.analysis.trained import TrainedModel, once, subset
 from zspace.data.dataset import Data, Samples
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured
 
-MOST = 10_000
+MOST, VALUES = 10_000, 40_000_000
 NEIGHBOURS = 5
 FEW = (10, 100, 1000)
 DRAWS = 5
@@ -122,6 +123,40 @@ def clusters(x: np.ndarray, y: np.ndarray, seed: int = 0) -> dict[str, Measure]:
             float(ari), about.format("adjusted Rand index") + ", 0 chance", better="high"
         ),
     }
+
+
+def alike(x: np.ndarray, y: np.ndarray) -> float:
+    """The share of points x (N, D) whose nearest other point has the same label y (N,)."""
+    from sklearn.neighbors import NearestNeighbors
+
+    nearest = NearestNeighbors(n_neighbors=2).fit(x).kneighbors(x, return_distance=False)
+    own = np.arange(len(x))
+    other = np.where(nearest[:, 0] == own, nearest[:, 1], nearest[:, 0])
+    return float((y[other] == y).mean())
+
+
+@once
+def codes_alike(trained: TrainedModel, data: Data) -> float | None:
+    """The share of test codes whose nearest neighbour has their label; None without labels."""
+    found = codes(trained, data)
+    return None if found.y is None or len(found.z) < 3 else alike(found.z, found.y)
+
+
+@once
+def pixels_alike(data: Data) -> float | None:
+    """The share of raw training images whose nearest neighbour has their label.
+
+    At most 10,000 of them, fewer where they are large; None without labels.
+    """
+    few = subset(data.train, max(10, min(MOST, VALUES // math.prod(data.spec.shape))))
+    y = labels(few)
+    return None if y is None or len(y) < 3 else alike(few.images().flatten(1).numpy(), y)
+
+
+def chance_alike(data: Data) -> float:
+    """The share of pairs of test images that have the same label; 0 without labels."""
+    y = labels(data.test)
+    return 0.0 if y is None else float(np.square(np.bincount(y) / len(y)).sum())
 
 
 def scaled(space: Space) -> Space:

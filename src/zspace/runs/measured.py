@@ -1,11 +1,11 @@
-"""All measures of one run, kept in its folder.
+"""What lies in a run's folder of its measures; the runs of a study or a list side by side.
 
 RUN/evaluation.json    format, zspace, model (SHA-256 of the weights), data (fingerprint, name,
                        images of the test split), sections: name -> seed, options, seconds, and
                        measures: name -> value, error, interval, unit, about, better (high, low
                        or neither); or not_measured: why; warnings
 
-A section is a function (run, data, *, seed, quiet, ...) -> {name: Measure}, which raises
+A section is a function (trained model, data, *, seed, quiet, ...) -> {name: Measure}, which raises
 NotMeasured where it does not apply; slow imports wait within it.
 
 `compare` puts several evaluated runs side by side. Runs whose configurations are equal but for the

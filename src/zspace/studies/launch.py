@@ -43,7 +43,7 @@ def study(
     preset: str | None = None,
     jobs: int = 1,
     threads: int = 0,
-    executor: Literal["local", "together", "ray"] = "local",
+    executor: Literal["local", "stacked", "ray"] = "local",
     out: str | Path | None = None,
     quiet: bool = False,
 ) -> Path | str:
@@ -107,7 +107,7 @@ def _executor(name: str, jobs: int, threads: int) -> Executor:
     if name == "ray":
         ray.installed()
         return partial(ray.on_ray, threads=threads)
-    if name == "together":
+    if name == "stacked":
         return in_lockstep
     if jobs == 1 and not threads:
         return one_by_one

@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from zspace.analysis import latents, planes, projections
+from zspace.analysis import latents, planes, projections, reconstruction
+from zspace.analysis.generation import COMPARED, as_asked, half_way_novelty, prior_novelty
 from zspace.analysis.reconstruction import least_expected
-from zspace.report import closeness
+from zspace.analysis.representation import chance_alike, codes_alike, pixels_alike
 from zspace.report.facts import (
     Facts,
     Family,
@@ -64,13 +65,13 @@ def data_tsne(facts: Facts) -> str:
         "Each point is a raw image. t-SNE keeps neighbours together; the size of a cluster and "
         "the distance between two say nothing. "
     )
-    same = closeness.pixels_alike(facts.data)
+    same = pixels_alike(facts.data)
     if same is None:
         return text + "No label went into the map, and there is none to colour it by."
     return text + (
         f"Colour shows the label, which t-SNE did not see. Among the pixels themselves, "
         f"{percent(same)} of images have a nearest neighbour of their own class, where chance "
-        f"would give {percent(closeness.chance(facts.data))}."
+        f"would give {percent(chance_alike(facts.data))}."
     )
 
 
@@ -110,13 +111,13 @@ def quality(facts: Facts) -> str:
 def error_per_class(facts: Facts) -> str:
     """The figure error-per-class."""
     parts, follows = [], {}
-    variety = closeness.variety(facts.data)
+    variety = reconstruction.variety(facts.data)
     for f in facts.families:
-        known = closeness.class_errors(f.run, f.error, facts.data)
+        known = reconstruction.class_errors(f.run, f.error, facts.data)
         told = extremes(known)
         parts.append(told if len(facts.families) == 1 else f"{f.label}: {told}")
         if len(known) > 3:
-            follows[f.label] = closeness.rank_correlation(known, variety)
+            follows[f.label] = reconstruction.rank_correlation(known, variety)
     what = joined(dict.fromkeys(term(f.error) for f in facts.families))
     text = f"Reconstruction error ({what}) of test images, a mean for each class. "
     text += sentence(f"At the chosen size: {'; '.join(parts)}")
@@ -177,11 +178,11 @@ def reconstructions_by_size(facts: Facts) -> str:
 
 def samples(facts: Facts) -> str:
     """The figure samples."""
-    far = {f.label: closeness.samples_to_real(f.run, facts.data) for f in facts.families}
-    real = closeness.test_to_real(facts.data)
+    far = {f.label: prior_novelty(f.run, facts.data) for f in facts.families}
+    n = count(min(COMPARED, len(facts.data.test)), "sample")
     text = "No image went in: a code is drawn from N(0, I) and decoded. " + sentence(
-        f"The mean squared distance of {closeness.MADE} samples to the nearest training image is "
-        f"{each(far)}, that of real test images {number(real)}: {further(far, real)}"
+        f"The median distance of {n} to the nearest training image, in multiples of that of real "
+        f"test images, is {each(far)}: {further(far, 1.0)}"
     )
     if any(f.conditional for f in facts.families):
         what = "a class" if facts.data.classes else "one attribute"
@@ -193,26 +194,27 @@ def samples(facts: Facts) -> str:
 
 
 def _asked(family: Family, facts: Facts) -> str:
-    share, judge = closeness.as_asked(family.run, facts.data), closeness.judge(facts.data)
-    if share is None or judge is None:
+    found = as_asked(family.run, facts.data)
+    if not found:
         return ""
+    right, share = (found[name].value for name in ("judge_accuracy", "conditional_accuracy"))
     return (
-        f"A classifier of real images, right on {percent(judge.right)} of test images, reads "
+        f"A classifier of real images, right on {percent(right)} of test images, reads "
         f"{percent(share)} of the {family.label}'s samples as the class asked for."
     )
 
 
 def interpolation(facts: Facts) -> str:
     """The figure interpolation."""
-    far = {f.label: closeness.middle_to_real(f.run, facts.data) for f in facts.families}
-    real = closeness.test_to_real(facts.data)
+    far = {f.label: half_way_novelty(f.run, facts.data) for f in facts.families}
+    pairs = count(min(COMPARED, len(facts.data.test)), "random pair")
     return (
         "From one test image's code to another's, in a straight line and on an arc along "
         "which the distance from 0 changes evenly. "
         + sentence(
-            f"Half-way on the straight line between {closeness.MADE} random pairs, what is "
-            f"decoded lies at a mean squared distance of {each(far)} from the nearest training "
-            f"image (test images: {number(real)})"
+            f"Half-way on the straight line between the codes of {pairs}, the median distance of "
+            "what is decoded to the nearest training image, in multiples of that of test images, "
+            f"is {each(far)}"
         )
     )
 
@@ -252,7 +254,7 @@ def codes_kde(facts: Facts) -> str:
 
 def codes_tsne(facts: Facts) -> str:
     """The figure codes-tsne."""
-    same = {f.label: closeness.codes_alike(f.run, facts.data) for f in facts.families}
+    same = {f.label: codes_alike(f.run, facts.data) for f in facts.families}
     known = {label: share for label, share in same.items() if share is not None}
     text = "All dimensions of the code as t-SNE maps them: neighbours stay together. "
     if not known:
@@ -260,7 +262,7 @@ def codes_tsne(facts: Facts) -> str:
     text += sentence(
         "The share of test codes whose nearest neighbour, in all dimensions, is of their own "
         f"class: {each(known, 'percent')}; by chance it would be "
-        f"{percent(closeness.chance(facts.data))}"
+        f"{percent(chance_alike(facts.data))}"
     )
     if any(f.conditional for f in facts.families):
         text += (
@@ -280,7 +282,7 @@ def plane(facts: Facts) -> str:
         "quantiles of N(0, 1) (its inverse distribution function at even steps), so each image "
         "stands for the same share of the prior; on the right they are evenly spaced. "
         + sentence(
-            f"{percent(closeness.in_plane(z, 3.0))} of the codes of test images lie within the "
+            f"{percent(planes.in_plane(z, 3.0))} of the codes of test images lie within the "
             "square that is decoded on the right"
         )
     )
@@ -290,7 +292,7 @@ def plane_by_label(facts: Facts) -> str:
     """The figure plane-by-label."""
     run = needs.with_two(facts.study, conditional=True, variational=True)
     assert run is not None
-    same = closeness.codes_alike(run, facts.data)
+    same = codes_alike(run, facts.data)
     text = (
         "The same codes decoded once for each label: the label says what, the code is left to "
         "say how. "
@@ -301,7 +303,7 @@ def plane_by_label(facts: Facts) -> str:
         else text
         + sentence(
             f"A code's nearest neighbour is of its own class in {percent(same)} of cases; by "
-            f"chance it would be in {percent(closeness.chance(facts.data))}"
+            f"chance it would be in {percent(chance_alike(facts.data))}"
         )
     )
 
@@ -318,7 +320,7 @@ def holes(facts: Facts) -> str:
     """The figure holes."""
     run = needs.with_two(facts.study, conditional=False, variational=False)
     assert run is not None
-    dense, sparse = closeness.windows_return(run, facts.data)
+    dense, sparse = planes.windows_return(run, facts.data)
     a, b = projections.windows(latents.codes(run, facts.data).z)
     return (
         "Nothing tells a plain autoencoder where to put its codes, and nothing trains the decoder "

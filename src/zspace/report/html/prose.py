@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from zspace.analysis import latents
+from zspace.analysis.generation import as_asked, prior_novelty
 from zspace.data.kinds.image import WINDOW
 from zspace.models import recipes
 from zspace.models.bottlenecks import Gaussian
 from zspace.models.likelihoods import SquaredError
-from zspace.report import closeness, facts
+from zspace.report import facts
 from zspace.report.facts import (
     Facts,
     Family,
@@ -149,15 +150,13 @@ def _normality(facts: Facts) -> str:
 
 
 def _samples(facts: Facts) -> str:
-    far = {f.label: closeness.samples_to_real(f.run, facts.data) for f in facts.families}
-    real = closeness.test_to_real(facts.data)
+    far = {f.label: prior_novelty(f.run, facts.data) for f in facts.families}
     text = (
-        f"Decoded draws of N(0, I) lie at a mean squared distance of {each(far)} from the nearest "
-        f"training image; test images lie at {number(real)}"
+        "The median distance of decoded draws of N(0, I) to the nearest training image, in "
+        f"multiples of that of test images, is {each(far)}"
     )
-    told = [f for f in facts.families if f.conditional]
-    shares = {f.label: closeness.as_asked(f.run, facts.data) for f in told}
-    known = {label: share for label, share in shares.items() if share is not None}
+    found = {f.label: as_asked(f.run, facts.data) for f in facts.families if f.conditional}
+    known = {label: told["conditional_accuracy"].value for label, told in found.items() if told}
     if known:
         asked = joined(f"{percent(share)} of the {label}'s" for label, share in known.items())
         text += f"; {asked} are read as the class asked for"
