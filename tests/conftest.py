@@ -1,7 +1,9 @@
-"""What the tests share: one thread, small data, and runs trained once a session."""
+"""What the tests share: limits of time, Ctrl-C, one thread, small data, and trained runs."""
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,25 @@ import zspace  # noqa: E402
 SMALL = {"hidden": (32,), "latent": 3, "epochs": 2, "batch": 64, "precision": "fp32"}
 OWN = {"vaegan": {"perceptual": "judge"}}
 """What a recipe needs beside that: 'auto' looks for files that this machine may have or not."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests have ten minutes each; all others have the limit in pyproject.toml."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """SIGINT acts as it does at a terminal, here and in the processes that tests start.
+
+    A shell script starts what it puts into the background with SIGINT ignored, and children
+    inherit that: the suite would not test what Ctrl-C does, and would wait for it for ever.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -307,7 +307,7 @@ def test_images_of_another_shape_are_refused(runs, tmp_path):
 def test_noise_is_told_from_digits(runs, noise):
     run = runs["vae"]
     found = detection_scores(
-        run, run.data(), against=str(noise), names=["error", "elbo"], draws=50
+        run, run.data(), against=run.data(str(noise)), names=["error", "elbo"], draws=50
     )
     assert set(found) == {
         f"{a}_{b}" for a in ("error", "elbo") for b in ("auroc", "auprc", "fpr95", "alarms")
