@@ -1,8 +1,9 @@
-"""What the tests share: one thread, small data, and runs trained once a session."""
+"""What the tests share: limits of time, Ctrl-C, one thread, small data, and trained runs."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,25 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pooch.os_cache", place)
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests have ten minutes each; all others have the limit in pyproject.toml."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """SIGINT acts as it does at a terminal, here and in the processes that tests start.
+
+    A shell script starts what it puts into the background with SIGINT ignored, and children
+    inherit that: the suite would not test what Ctrl-C does, and would wait for it for ever.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -306,7 +306,7 @@ def test_images_of_another_shape_are_refused(runs, tmp_path):
 
 def test_noise_is_told_from_digits(runs, noise):
     run = runs["vae"]
-    against = run.data(noise)
+    against = run.data(str(noise))
     found = detection_scores(run, run.data(), against=against, names=["error", "elbo"], draws=50)
     assert set(found) == {
         f"{a}_{b}" for a in ("error", "elbo") for b in ("auroc", "auprc", "fpr95", "alarms")

@@ -195,7 +195,7 @@ def test_terms_of_samples_average_to_the_result(runs, name, split):
 def test_errors_of_classes_average_to_the_result(runs):
     run = runs["vae"]
     y = run.data().test.labels().numpy()
-    values = reconstruction.per_sample_terms(run, run.data())[run.trained().error]
+    values = reconstruction.per_sample_terms(run, run.data())[run.error]
     of_class = reconstruction.per_class(values, y, 10)
     counts = np.bincount(y, minlength=10)
     mean = np.nansum(of_class * counts) / counts.sum()

@@ -360,8 +360,10 @@ def zs(*args: Any) -> int:
     return main.run([str(arg) for arg in args])
 
 
-def study_args(digits: Path, out: Path) -> list[Any]:
-    return ["--data", digits, "--latent", 2, "--set", "hidden=[16]", "epochs=2", "--out", out]
+def study_args(digits: Path, out: Path, jobs: int = 1) -> list[Any]:
+    """With jobs=0, the command's default, runs may be processes, which must import torch."""
+    given = ["--data", digits, "--latent", 2, "--jobs", jobs]
+    return [*given, "--set", "hidden=[16]", "epochs=2", "--out", out]
 
 
 def table_of(out: Path) -> list[dict[str, str]]:
@@ -370,7 +372,7 @@ def table_of(out: Path) -> list[dict[str, str]]:
 
 def test_the_command_trains_writes_and_tells(no_report, digits, tmp_path, capsys):
     out = tmp_path / "study"
-    assert zs("study", "ae", "vae", *study_args(digits, out), "--seeds", 2) == 0
+    assert zs("study", "ae", "vae", *study_args(digits, out, jobs=0), "--seeds", 2) == 0
     said = capsys.readouterr()
     assert said.out.strip() == str(out / "report.html")
     assert "4 runs ->" in said.err

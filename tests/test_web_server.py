@@ -403,9 +403,10 @@ def test_addresses_are_as_browsers_write_them():
 @pytest.mark.slow
 def test_the_command_serves_until_it_is_stopped(vae):
     command = [sys.executable, "-m", "zspace", "explore", str(vae.path), "--no-open", "--port"]
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [*command, "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    )
+    try:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         host, _, token = url.removeprefix("http://").partition("/?token=")
@@ -414,6 +415,8 @@ def test_the_command_serves_until_it_is_stopped(vae):
         assert json.loads(visitor.get("info").body)["runs"][0]["id"] == "a"
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 0
     assert err == f"{vae.config.name}: encoding 30 test images\n"
     assert "for another browser: http://" in out
