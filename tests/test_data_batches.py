@@ -29,9 +29,6 @@ class OnDisk:
             raise UserError("image '50.png' cannot be read")
         return self.x[rows]
 
-    def identity(self):
-        yield b"rows"
-
 
 def pixels():
     """Row r is filled with the value r, so that an image says which row it is."""

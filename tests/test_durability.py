@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -29,7 +28,6 @@ from test_resume import (
     weights,
 )
 from zspace.runs import record
-from zspace.runs.record import read_record
 from zspace.system import files, signals
 from zspace.system.files import locked
 from zspace.training import recorder, trainer
@@ -118,25 +116,6 @@ def test_run_json_and_its_copy_damaged_are_a_sentence(broken):
     flip(broken / "run.json", 200)
     flip(broken / "state" / "run.json", 200)
     with pytest.raises(zspace.UserError, match=r"run\.json.*state/run\.json.*train anew"):
-        resume(broken)
-
-
-def test_run_of_the_format_before_is_loaded(whole, tmp_path):
-    old = Path(shutil.copytree(whole.path, tmp_path / "old"))
-    record = {**whole.record, "format": 1}
-    record["files"] = {"model.safetensors": record["files"]["model.safetensors"]}
-    (old / "run.json").write_text(json.dumps(record))
-    assert zspace.load(old).result == whole.result
-    assert zspace.load(old).metrics == whole.metrics
-    flip(old / "model.safetensors")
-    with pytest.raises(zspace.UserError, match=r"model\.safetensors is damaged"):
-        zspace.load(old)
-
-
-def test_unfinished_run_of_the_format_before_is_a_sentence(broken):
-    record = read_record(broken)
-    (broken / "run.json").write_text(json.dumps({**record, "format": 1}))
-    with pytest.raises(zspace.UserError, match=r"older zspace.*zspace repeat"):
         resume(broken)
 
 

@@ -257,7 +257,7 @@ def test_seed_beyond_the_generator_is_a_sentence(runs, digits, tmp_path):
 def test_run_json_holds_all_that_a_training_was(runs, digits):
     run = runs["cvae"]
     record = json.loads((run.path / "run.json").read_text())
-    assert record["format"] == 2
+    assert record["format"] == 1
     assert record["zspace"] == zspace.__version__
     assert record["status"] == "finished"
     assert record["config"]["recipe"] == "cvae"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
@@ -41,9 +41,6 @@ class Lazy(Protocol):
 
     def read(self, rows: Tensor) -> Tensor:
         """The images (B, C, H, W) of rows (B,), uint8 or float32 in [0, 1]."""
-
-    def identity(self) -> Iterator[bytes]:
-        """Names and sizes of the files; see `Data.has`."""
 
 
 Storage = Tensor | Lazy
@@ -136,23 +133,11 @@ class Data:
 
         It is the same wherever the images are held, which hangs on the memory that is free.
         """
-        return self._digest(_pixels)
-
-    def has(self, fingerprint: str) -> bool:
-        """Whether that is the fingerprint of these data.
-
-        Where images are on disk, it may also be the one of earlier runs, in which the names and
-        sizes of the files stood for the pixels.
-        """
-        return fingerprint == self.fingerprint or fingerprint == self._digest(_names)
-
-    def _digest(self, of: Callable[[Storage], Iterator[bytes | memoryview]]) -> str:
-        """SHA-256 over all, where ``of`` gives what each storage adds."""
         digest = hashlib.sha256("\n".join((*self.classes, *self.attributes)).encode())
         splits = list(self.splits.values())
         for x in _once(split.x for split in splits):
             digest.update(repr(tuple(x.shape)).encode())
-            for part in of(x):
+            for part in _pixels(x):
                 digest.update(part)
         for split in splits:
             digest.update(_content(split.index))
@@ -170,11 +155,6 @@ def _pixels(x: Storage) -> Iterator[bytes | memoryview]:
     step = max(1, _PIECE // math.prod(x.shape[1:]))
     for start in range(0, x.shape[0], step):
         yield _content(x.read(torch.arange(start, min(start + step, x.shape[0]))))
-
-
-def _names(x: Storage) -> Iterator[bytes | memoryview]:
-    """The names and sizes of files on disk, the pixels of what is in memory."""
-    return _pixels(x) if isinstance(x, Tensor) else x.identity()
 
 
 def _once(things: Iterable) -> list:

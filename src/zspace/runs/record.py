@@ -20,8 +20,7 @@ from zspace.data.spec import Spec
 from zspace.system import files
 from zspace.system.errors import UserError
 
-FORMAT = 2
-"""Of run.json; format 1 had no SHA-256 of its own."""
+FORMAT = 1
 
 RECORD, COPY, WEIGHTS, METRICS = "run.json", "state/run.json", "model.safetensors", "metrics.jsonl"
 KEYS = {"config": dict, "data": dict, "status": str, "files": dict}
@@ -75,9 +74,7 @@ def _refuse_no_run(path: Path) -> bool:
 def _whole(file: Path) -> dict[str, Any]:
     """The record in a file. Raises UserError where the file is not what was written."""
     content = files.read(file)
-    record = files.parsed(file, content)
-    old = isinstance(record, dict) and record.get("format") == 1 and files.SEAL not in record
-    return record if old else files.unsealed(file, content, record)
+    return files.unsealed(file, content, files.parsed(file, content))
 
 
 def _understood(path: Path, record: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +118,7 @@ def read_weights(path: Path, record: dict[str, Any]) -> dict[str, Tensor]:
             f"run '{path}' has no finished epoch yet: continue it with 'zspace resume {path}'"
         )
     try:
-        if finished or record["format"] == 1:
+        if finished:
             return files.read_tensors(file, record["files"].get(WEIGHTS, ""))[0]
         return files.read_sealed_tensors(file)[0]
     except UserError as error:

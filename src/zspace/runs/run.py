@@ -139,7 +139,7 @@ class Run(TrainedModel):
                 hold_out_class=given.hold_out_class,
                 quiet=quiet,
             )
-            if not self.own_data.has(self.record["data"].get("fingerprint", "")):
+            if self.own_data.fingerprint != self.record["data"].get("fingerprint"):
                 warnings.warn(
                     f"the data of run '{self.path}' has changed since it was trained: what "
                     "follows is of the data as it is now",

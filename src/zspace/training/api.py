@@ -70,7 +70,7 @@ def start(
         build = Build.prepare(config, quiet=not reporter.bars)
         if not distributed.first():
             return Run(build.follow())
-        if fingerprint is not None and not build.data.has(fingerprint):
+        if fingerprint is not None and build.data.fingerprint != fingerprint:
             raise UserError("the data of that run has changed since: use zspace train")
         folder = claim(config, out)
         try:
@@ -127,7 +127,7 @@ def resume(
         with refused(f"stopped before the first step: {on}") as note_in:
             build = Build.prepare(_job(record, device), quiet=not reporter.bars)
             with distributed.together():
-                if not build.data.has(record["data"].get("fingerprint", "")):
+                if build.data.fingerprint != record["data"].get("fingerprint"):
                     raise UserError(f"the data of run '{path}' has changed since: train anew")
                 checkpoints = kept_in(folder)
                 lines = _take_up(build, checkpoints)
@@ -153,11 +153,6 @@ def _resumable(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"run '{folder}' has finished, there is nothing to resume: 'zspace repeat {folder} "
             "--out DIR' trains it again"
-        )
-    if record["format"] == 1:
-        raise UserError(
-            f"run '{folder}' was begun by an older zspace, whose checkpoints this one does not "
-            f"read: 'zspace repeat {folder} --out DIR' trains it again"
         )
     return record
 

@@ -131,9 +131,6 @@ class Mapped:
         array = _images(open_memmap(self.path, mode="r"))
         return _tensor(array[rows.numpy()])
 
-    def identity(self) -> Iterator[bytes]:
-        yield f"{self.path.name}/{self.path.stat().st_size}\n".encode()
-
 
 def load_npy(path: Path, memory: float) -> Data:
     """The images of an .npy file, without labels. Raises UserError for what is no image array."""

@@ -43,21 +43,14 @@ Decode = Callable[[Source], np.ndarray]
 
 @dataclass(frozen=True)
 class Decoded:
-    """Images (N, C, H, W) of one split in the cache; see `zspace.data.dataset.Lazy`.
-
-    originals: their names and sizes, a line each.
-    """
+    """Images (N, C, H, W) of one split in the cache; see `zspace.data.dataset.Lazy`."""
 
     path: Path
     shape: tuple[int, ...]
-    originals: bytes
 
     def read(self, rows: Tensor) -> Tensor:
         # Opened for each batch: a memory map would travel to a worker as a full copy.
         return torch.from_numpy(np.load(self.path, mmap_mode="r")[rows.numpy()])
-
-    def identity(self) -> Iterator[bytes]:
-        yield self.originals
 
 
 @dataclass(frozen=True)
@@ -176,10 +169,8 @@ class Cache:
         for split, files in self.splits.items():
             left_out = set(facts["left_out"][split])
             rows = [i for i in range(len(files)) if i not in left_out]
-            lines = [f"{name}/{size}\n" for name, size, _ in self.originals[split]]
-            originals = os.fsencode("".join(sorted(lines[i] for i in rows)))
             path, shape = self.folder / f"{split}.npy", (len(rows), *facts["shape"])
-            splits[split] = files.keep(rows), Decoded(path.absolute(), shape, originals)
+            splits[split] = files.keep(rows), Decoded(path.absolute(), shape)
         return Kept(splits, facts["bad"])
 
     @contextlib.contextmanager
