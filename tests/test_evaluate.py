@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 from dataclasses import fields, replace
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,14 +15,14 @@ from rich.console import Console
 import zspace
 from zspace.analysis.anomaly import SCORES
 from zspace.analysis.compare import Cell, best
-from zspace.analysis.measure import Measure
+from zspace.analysis.measure import METRICS, Measure, Metric, metric
 from zspace.analysis.numbers import measure_text, print_sections, rows
 from zspace.cli.commands import measuring
+from zspace.models import recipes
 from zspace.report.html import page
 from zspace.report.html.page import write_report
 from zspace.runs.many import open_study
 from zspace.runs.measured import (
-    SECTIONS,
     Group,
     cell,
     compare,
@@ -31,6 +30,7 @@ from zspace.runs.measured import (
     grouped,
     measures_of,
     missing_of,
+    ordered,
     read,
     show_comparison,
     warnings_of,
@@ -112,7 +112,7 @@ def test_a_stop_keeps_what_was_measured(made, tmp_path, monkeypatch):
     def stopped(run, data, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(SECTIONS, "likelihood", stopped)
+    monkeypatch.setitem(METRICS, "likelihood", Metric(stopped))
     with pytest.raises(KeyboardInterrupt):
         evaluate(run, sections=["latents", "likelihood"])
     record = read(run)
@@ -134,13 +134,14 @@ def test_a_file_that_is_damaged_or_newer_is_refused(made, tmp_path):
 
 def test_collapse_is_warned_of(made, monkeypatch):
     dead = {"active_kl": Measure(1, ""), "kl_0": Measure(1.0, ""), "kl_1": Measure(0.0, "")}
-    monkeypatch.setitem(SECTIONS, "latents", lambda run, data, **options: dead)
+    one = replace(METRICS["latents"], of=lambda run, data, **options: dead)
+    monkeypatch.setitem(METRICS, "latents", one)
     record = evaluate(made["b0"], sections=["latents"])
     assert warnings_of(record)[0].startswith("1 of 2 code dimensions have collapsed")
 
 
 def test_options_are_kept_as_json_can_hold_them(made, monkeypatch, tmp_path):
-    monkeypatch.setitem(SECTIONS, "anomaly", lambda run, data, **options: {})
+    monkeypatch.setitem(METRICS, "anomaly", Metric(lambda run, data, **options: {}))
     run = zspace.load(shutil.copytree(made["a0"].path, tmp_path / "run"))
     options = {"anomaly": {"against": run.data(), "place": tmp_path, "most": 3}}
     evaluate(run, sections=["anomaly"], options=options)
@@ -150,8 +151,31 @@ def test_options_are_kept_as_json_can_hold_them(made, monkeypatch, tmp_path):
     assert kept == {"against": run.data().name, "place": str(tmp_path), "most": 3}
 
 
-def test_every_section_is_there():
-    assert all(callable(section) for section in SECTIONS.values())
+SPARSE = """from zspace.analysis import codes, mean, metric
+
+
+@metric("sparsity")
+def sparsity(trained, data, *, seed=0, quiet=True):
+    return {"small": mean(abs(codes(trained, data).z).ravel() < 0.1, "near 0", better="high")}
+"""
+
+
+def test_a_metric_of_ones_own_is_a_section(made, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(recipes, "IMPORTED", [])
+    (tmp_path / "sparse.py").write_text(SPARSE)
+    recipes.import_recipes(str(tmp_path / "sparse.py"))
+    run = zspace.load(shutil.copytree(made["a0"].path, tmp_path / "run"))
+    try:
+        assert ordered()[-1] == "sparsity"
+        record = evaluate(run, sections=["sparsity"], quiet=False)
+    finally:
+        del METRICS["sparsity"]
+    small = record["sections"]["sparsity"]["measures"]["small"]
+    assert 0 <= small["value"] <= 1
+    assert small["better"] == "high"
+    assert "sparsity" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="'latents' is there already"):
+        metric("latents")(lambda trained, data, **options: {})
 
 
 @pytest.mark.parametrize(
@@ -276,10 +300,10 @@ def test_every_measure_says_which_way_is_better(made, runs, monkeypatch, tmp_pat
         "inception": {"network": Features()},
         "anomaly": {"against": data, "draws": 2, "most": 10},
     }
-    for name, section in SECTIONS.items():
+    for name in dict.fromkeys((*HIGH, *LOW)):
         run = runs["cvae"] if name == "generation" else vae
         known = replace(data, factors=(("side", 2),))
-        found = section(run, known, **options.get(name, {}))
+        found = METRICS[name].of(run, known, **options.get(name, {}))
         for better, table in (("high", HIGH), ("low", LOW)):
             these = {key for key, measure in found.items() if measure.better == better}
             assert these == set(table.get(name, "").split()), (name, better)
@@ -350,4 +374,4 @@ def test_the_commands_measure_and_compare(evaluated, capsys):
     out = capsys.readouterr().out
     assert "iw_2" in out
     assert "vae latent=2" in out
-    assert get_args(measuring.Section) == tuple(SECTIONS)
+    assert all(name in (measuring.evaluate.__doc__ or "") for name in (*HIGH, *LOW))

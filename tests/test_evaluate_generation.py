@@ -34,6 +34,7 @@ from zspace.analysis.generation import (
     usual_distances,
 )
 from zspace.analysis.latents import codes, drawn, encoded
+from zspace.analysis.measure import METRICS
 from zspace.analysis.representation import (
     alike,
     balanced,
@@ -43,7 +44,6 @@ from zspace.analysis.representation import (
     scaled,
 )
 from zspace.models.priors import BANDWIDTHS, DENSITIES, bandwidth
-from zspace.runs.measured import ASKED_FOR, SECTIONS
 from zspace.runs.run import load
 from zspace.system.errors import NotMeasured, UserError
 
@@ -456,4 +456,4 @@ def test_inception_says_what_is_missing(runs, maps, monkeypatch):
 
 
 def test_inception_is_measured_only_when_it_is_named():
-    assert set(ASKED_FOR) < set(SECTIONS)
+    assert [name for name in METRICS if METRICS[name].asked_for] == ["inception"]

@@ -12,14 +12,16 @@ from zspace.analysis.fid import inception_distance
 from zspace.analysis.generation import novelty, sample_quality
 from zspace.analysis.latents import code_statistics, codes, draws, plane, posterior_summary
 from zspace.analysis.likelihood import importance_weighted, likelihood_bounds
-from zspace.analysis.measure import Measure
+from zspace.analysis.measure import METRICS, Measure, Metric, mean, metric
 from zspace.analysis.planes import decoded_plane, spherical, straight, tweak, walk
 from zspace.analysis.reconstruction import per_sample_terms, reconstructions
 from zspace.analysis.representation import label_probes
 from zspace.analysis.trained import TrainedModel
 
 __all__ = [
+    "METRICS",
     "Measure",
+    "Metric",
     "Scorer",
     "TrainedModel",
     "code_statistics",
@@ -32,6 +34,8 @@ __all__ = [
     "inception_distance",
     "label_probes",
     "likelihood_bounds",
+    "mean",
+    "metric",
     "novelty",
     "per_sample_terms",
     "plane",

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
-from zspace.analysis.measure import BOOTSTRAP_DRAWS, Better, Measure, bootstrap
+from zspace.analysis.measure import BOOTSTRAP_DRAWS, Better, Measure, bootstrap, metric
 from zspace.analysis.trained import TrainedModel, over, subset
 from zspace.data.dataset import Data, Samples
 from zspace.data.spec import Batch
@@ -293,6 +293,7 @@ class Sides:
     about: str
 
 
+@metric("anomaly", place=80)
 def detection_scores(
     trained: TrainedModel,
     data: Data,

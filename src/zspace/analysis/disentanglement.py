@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from zspace.analysis.latents import ACTIVE, encoded
-from zspace.analysis.measure import Measure
+from zspace.analysis.measure import Measure, metric
 from zspace.analysis.trained import TrainedModel, subset
 from zspace.data.dataset import Data
 from zspace.data.sets.shapes import factors_of
@@ -22,6 +22,7 @@ BINS = 20
 BATCH, VOTES = 64, 5000
 
 
+@metric("disentanglement", place=70)
 def factor_scores(
     trained: TrainedModel, data: Data, *, seed: int = 0, quiet: bool = True
 ) -> dict[str, Measure]:

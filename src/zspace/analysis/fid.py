@@ -9,7 +9,7 @@ from torch import nn
 
 from zspace.analysis.generation import MOST_MADE, SAMPLERS, made_images, resolved
 from zspace.analysis.latents import labels
-from zspace.analysis.measure import Measure
+from zspace.analysis.measure import Measure, metric
 from zspace.analysis.trained import TrainedModel, subset
 from zspace.data.dataset import Data
 from zspace.models.priors import Sampler
@@ -20,6 +20,7 @@ from zspace.system.pixels import to_uint8
 BATCH = 64
 
 
+@metric("inception", place=60, asked_for=True)
 def inception_distance(
     trained: TrainedModel,
     data: Data,

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from zspace.analysis.latents import drawn, labels
-from zspace.analysis.measure import Measure, mean
+from zspace.analysis.measure import Measure, mean, metric
 from zspace.analysis.trained import CHUNK, TrainedModel, once, subset
 from zspace.data.conditions import columns_of, turns
 from zspace.data.dataset import Data, Samples
@@ -144,6 +144,7 @@ SAMPLERS: dict[str, str] = {
 """Where codes are drawn from, in words."""
 
 
+@metric("generation", place=40)
 def sample_quality(
     trained: TrainedModel,
     data: Data,
@@ -237,6 +238,7 @@ def _right(trained: TrainedModel, seen: _Judged) -> dict[str, Measure]:
     return {**found, "judge_accuracy": Measure(seen.judge.accuracy["test"], about)}
 
 
+@metric("novelty", place=50)
 @once
 def novelty(
     trained: TrainedModel,

@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from zspace.analysis.measure import Measure, mean
+from zspace.analysis.measure import Measure, mean, metric
 from zspace.analysis.projections import principal, tsne
 from zspace.analysis.trained import TrainedModel, once, over, subset
 from zspace.data.dataset import Data, Samples
@@ -211,6 +211,23 @@ WORK = 8e9
 ROWS = 500
 
 
+def collapse(found: Mapping[str, Measure]) -> str:
+    """A sentence on code dimensions that say nothing of x; empty where all say something."""
+    if "active_kl" not in found:
+        return ""
+    size = sum(name.startswith("kl_") for name in found)
+    dead = size - int(found["active_kl"].value)
+    if not dead:
+        return ""
+    told = f"{dead} of {size} code dimensions have" if dead < size else "the whole code has"
+    return (
+        f"{told} collapsed onto the prior (mean KL of {ACTIVE} nats or less a dimension): "
+        f"{'they say' if dead < size else 'it says'} nothing of x; "
+        + ("a smaller --latent would do" if dead < size else "give the KL less weight")
+    )
+
+
+@metric("latents", place=20, warning=collapse)
 def code_statistics(
     trained: TrainedModel, data: Data, *, seed: int = 0, quiet: bool = True
 ) -> dict[str, Measure]:
@@ -362,22 +379,6 @@ def log_mixture(
 def _log_normal(z: np.ndarray, mu: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     z, mu, sigma = (a.astype(np.float64) for a in (z, mu, sigma))
     return -0.5 * (((z - mu) / sigma) ** 2 + np.log(2 * math.pi * sigma**2)).sum(1)
-
-
-def collapse(found: Mapping[str, Measure]) -> str:
-    """A sentence on code dimensions that say nothing of x; empty where all say something."""
-    if "active_kl" not in found:
-        return ""
-    size = sum(name.startswith("kl_") for name in found)
-    dead = size - int(found["active_kl"].value)
-    if not dead:
-        return ""
-    told = f"{dead} of {size} code dimensions have" if dead < size else "the whole code has"
-    return (
-        f"{told} collapsed onto the prior (mean KL of {ACTIVE} nats or less a dimension): "
-        f"{'they say' if dead < size else 'it says'} nothing of x; "
-        + ("a smaller --latent would do" if dead < size else "give the KL less weight")
-    )
 
 
 def _active_units(count: int, size: int) -> Measure:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Independent
 
-from zspace.analysis.measure import Measure, mean
+from zspace.analysis.measure import Measure, mean, metric
 from zspace.analysis.trained import TrainedModel, over
 from zspace.data.dataset import Data, Samples
 from zspace.data.spec import Batch
@@ -35,6 +35,7 @@ class Target:
     discrete: bool
 
 
+@metric("likelihood", place=10)
 def likelihood_bounds(
     trained: TrainedModel, data: Data, *, samples: int = 100, seed: int = 0, quiet: bool = True
 ) -> dict[str, Measure]:

@@ -9,9 +9,9 @@ Reference: Efron, Tibshirani. An introduction to the bootstrap. Chapman & Hall, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -43,6 +43,62 @@ def mean(
     x = np.asarray(values, dtype=np.float64)
     error = float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else None
     return Measure(float(x.mean()), about, unit, error, better=better)
+
+
+Found = Callable[..., dict[str, Measure]]
+F = TypeVar("F", bound=Found)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A section of an evaluation; see `metric`."""
+
+    of: Found
+    place: int = 100
+    asked_for: bool = False
+    warning: Callable[[Mapping[str, Measure]], str] | None = None
+
+
+METRICS: dict[str, Metric] = {}
+
+
+def metric(
+    name: str,
+    *,
+    place: int = 100,
+    asked_for: bool = False,
+    warning: Callable[[Mapping[str, Measure]], str] | None = None,
+) -> Callable[[F], F]:
+    """Make a function a section of `zspace evaluate`, of tables and of reports.
+
+    The function is called as ``f(trained, data, *, seed, quiet)``, and with keywords of its own
+    where they are given. It returns its measures by name, and raises `NotMeasured`, with the
+    reason, where it does not apply.
+
+    Args:
+        name: Of the section.
+        place: Sections are shown in this order; those of zspace have 10, 20, ...
+        asked_for: Measured only where it is named, because it takes long or needs a download.
+        warning: The sentence that the numbers call for; empty where they call for none.
+
+    Raises ValueError where another function has the name.
+
+    Example:
+        >>> @metric("sparsity")
+        ... def sparsity(trained, data, *, seed=0, quiet=True):
+        ...     z = codes(trained, data).z
+        ...     return {"small": mean(abs(z) < 0.1, "share of coordinates near 0")}
+        >>> METRICS.pop("sparsity").of is sparsity
+        True
+    """
+
+    def add(of: F) -> F:
+        if name in METRICS and METRICS[name].of.__module__ != of.__module__:
+            raise ValueError(f"metric '{name}' is there already: choose another name")
+        METRICS[name] = Metric(of, place, asked_for, warning)
+        return of
+
+    return add
 
 
 BOOTSTRAP_DRAWS = 1000

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from zspace.analysis.latents import codes, encoded, labels, pixels
-from zspace.analysis.measure import Measure, mean
+from zspace.analysis.measure import Measure, mean, metric
 from zspace.analysis.projections import principal
 from zspace.analysis.trained import TrainedModel, once, subset
 from zspace.data.dataset import Data, Samples
@@ -33,6 +33,7 @@ Space = tuple[np.ndarray, np.ndarray]
 """Training and test points, (N, D) and (M, D)."""
 
 
+@metric("representation", place=30)
 def label_probes(
     trained: TrainedModel, data: Data, *, seed: int = 0, quiet: bool = True
 ) -> dict[str, Measure]:

@@ -5,8 +5,7 @@ RUN/evaluation.json    format, zspace, model (SHA-256 of the weights), data (fin
                        measures: name -> value, error, interval, unit, about, better (high, low
                        or neither); or not_measured: why; warnings
 
-A section is a function (trained model, data, *, seed, quiet, ...) -> {name: Measure}, which raises
-NotMeasured where it does not apply; slow imports wait within it.
+Each section is what one metric found; see `zspace.analysis.metric`.
 
 `compare` puts several evaluated runs side by side. Runs whose configurations are equal but for the
 seed (and the device and where files lie) are one group. A measure is marked best where the group's
@@ -24,7 +23,7 @@ import json
 import re
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,16 +32,9 @@ from rich.console import Console
 from rich.table import Table
 
 from zspace._version import __version__
-from zspace.analysis.anomaly import Scorer, detection_scores
+from zspace.analysis import METRICS, Measure, Scorer
 from zspace.analysis.compare import Cell, best
-from zspace.analysis.disentanglement import factor_scores
-from zspace.analysis.fid import inception_distance
-from zspace.analysis.generation import novelty, sample_quality
-from zspace.analysis.latents import code_statistics, collapse
-from zspace.analysis.likelihood import likelihood_bounds
-from zspace.analysis.measure import Measure
 from zspace.analysis.numbers import measure_text, print_sections
-from zspace.analysis.representation import label_probes
 from zspace.data.dataset import Data, Samples
 from zspace.models.recipes import hyphenated as named
 from zspace.runs.run import Run, load
@@ -51,21 +43,6 @@ from zspace.system.errors import NotMeasured, UserError, unknown
 
 EVALUATION_FORMAT = 1
 EVALUATION = "evaluation.json"
-SECTIONS: dict[str, Callable[..., dict[str, Measure]]] = {
-    "likelihood": likelihood_bounds,
-    "latents": code_statistics,
-    "representation": label_probes,
-    "generation": sample_quality,
-    "novelty": novelty,
-    "inception": inception_distance,
-    "disentanglement": factor_scores,
-    "anomaly": detection_scores,
-}
-"""Every section and the function that measures it."""
-ASKED_FOR = ("inception",)
-"""Sections that are measured only when they are named."""
-WARNINGS: dict[str, Callable[[Mapping[str, Measure]], str]] = {"latents": collapse}
-"""Sentences that a section's numbers call for; empty where they do not."""
 
 
 def evaluate(
@@ -83,18 +60,19 @@ def evaluate(
     Sections measured before stay in the file as long as the weights and the data are the same;
     it is written after each section, so that a stop loses only the one at work.
 
-    iw: draws of the importance-weighted bound. sections: names of `SECTIONS`; by default all but
-    `ASKED_FOR`.
-    options: further keywords of a section, by its name. data_dir: where files of named sets lie.
+    iw: draws of the importance-weighted bound. sections: names of metrics; by default all but
+    those that must be asked for. options: further keywords of a section, by its name.
+    data_dir: where files of named sets lie.
     quiet: False prints a table, and says what was not measured and why.
 
     Raises UserError for an unknown section, a folder that is no run, and a wrong option.
     """
-    wanted = list(dict.fromkeys(sections)) or [s for s in SECTIONS if s not in ASKED_FOR]
+    usual = [name for name in ordered() if not METRICS[name].asked_for]
+    wanted = list(dict.fromkeys(sections)) or usual
     given = {name: dict(chosen) for name, chosen in (options or {}).items()}
     for name in (*wanted, *given):
-        if name not in SECTIONS:
-            raise unknown("section", name, SECTIONS)
+        if name not in METRICS:
+            raise unknown("section", name, ordered())
     given["likelihood"] = {"samples": iw, **given.get("likelihood", {})}
     run = run if isinstance(run, Run) else load(run)
     data = run.data(data_dir=data_dir, quiet=quiet)
@@ -112,6 +90,11 @@ def evaluate(
     return record
 
 
+def ordered() -> list[str]:
+    """The names of all metrics, in the order in which they are shown."""
+    return sorted(METRICS, key=lambda name: METRICS[name].place)
+
+
 def measured_section(
     name: str, run: Run, data: Data, options: Mapping[str, Any], seed: int, quiet: bool
 ) -> dict[str, Any]:
@@ -119,11 +102,12 @@ def measured_section(
     start = time.perf_counter()
     chosen = {key: _plain(value) for key, value in options.items()}
     found: dict[str, Any] = {"seed": seed, "options": chosen}
+    metric = METRICS[name]
     try:
-        measures: dict[str, Measure] = SECTIONS[name](run, data, seed=seed, quiet=quiet, **options)
+        measures = metric.of(run, data, seed=seed, quiet=quiet, **options)
     except NotMeasured as reason:
         return {**found, "not_measured": str(reason)}
-    warning = WARNINGS.get(name, lambda measures: "")(measures)
+    warning = metric.warning(measures) if metric.warning else ""
     return {
         **found,
         "seconds": round(time.perf_counter() - start, 2),
@@ -194,9 +178,9 @@ def warnings_of(record: Mapping[str, Any]) -> list[str]:
 
 
 def _ordered(record: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The sections that are there, in the order of `SECTIONS`."""
+    """The sections that are there, in the order of `ordered`."""
     there = record["sections"]
-    return [(name, there[name]) for name in SECTIONS if name in there]
+    return [(name, there[name]) for name in ordered() if name in there]
 
 
 def show_sections(record: Mapping[str, Any], title: str, sections: Sequence[str]) -> None:

@@ -9,17 +9,6 @@ from tyro.conf import Positional
 
 from zspace.cli.arguments import Out, RunPath
 
-Section = Literal[
-    "likelihood",
-    "latents",
-    "representation",
-    "generation",
-    "novelty",
-    "inception",
-    "disentanglement",
-    "anomaly",
-]
-
 
 def evaluate(
     run: RunPath,
@@ -27,7 +16,7 @@ def evaluate(
     iw: int = 100,
     sampler: Literal["auto", "prior", "gmm", "flow", "kde"] = "auto",
     anomaly: str | None = None,
-    sections: tuple[Section, ...] = (),
+    sections: tuple[str, ...] = (),
     data_dir: Path | None = None,
     seed: int = 0,
     quiet: bool = False,
@@ -40,7 +29,9 @@ def evaluate(
         sampler: Where codes of generated images come from: the prior, or a density fitted on
             codes of training images; auto is the prior where there is a q(z|x), else gmm.
         anomaly: Other data, a name or a path, whose images should stand out.
-        sections: What to measure; by default all that applies, but not inception.
+        sections: What to measure, of likelihood, latents, representation, generation, novelty,
+            inception, disentanglement, anomaly and metrics of one's own; by default all that
+            applies, but not inception.
         data_dir: Where files of named data sets lie.
         seed: Seed of all draws.
         quiet: Print no table.
