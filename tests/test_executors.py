@@ -25,7 +25,7 @@ from zspace.cli import main
 from zspace.runs.many import open_study
 from zspace.runs.record import WEIGHTS, read_record
 from zspace.studies import grid, launch
-from zspace.studies.executors import Executor, Task, attempt, in_lockstep, one_by_one, side_by_side
+from zspace.studies.executors import Executor, Task, attempt, on_stacks, one_by_one, side_by_side
 from zspace.studies.grid import Grid, Outcome
 from zspace.studies.ray import on_ray
 from zspace.system import files
@@ -384,7 +384,7 @@ def test_ctrl_c_cancels_and_saves(cluster, given, tmp_path):
     assert [record["status"] for record in records] == ["interrupted"] * 2
 
 
-def test_seeds_of_a_model_go_in_lockstep_and_a_game_by_itself(given, tmp_path, monkeypatch):
+def test_seeds_of_a_model_are_stacked_and_those_of_a_game_are_not(given, tmp_path, monkeypatch):
     groups, whole = [], stacked.start
 
     def counted(jobs, *rest):
@@ -394,7 +394,9 @@ def test_seeds_of_a_model_go_in_lockstep_and_a_game_by_itself(given, tmp_path, m
 
     monkeypatch.setattr(stacked, "start", counted)
     wanted = given("ae", "vaegan", seeds=2, perceptual="none", epochs=1)
-    outcomes = conducted(wanted, tmp_path, in_lockstep)
+    with pytest.warns(UserWarning, match="vaegan-2-s0 and its like: .*a game.*one by one") as told:
+        outcomes = conducted(wanted, tmp_path, on_stacks)
+    assert len(told) == 1
     assert [outcome.status for outcome in outcomes] == ["finished"] * 4
     assert groups == [2]
     alone = conducted(wanted, tmp_path / "alone", one_by_one)

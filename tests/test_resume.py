@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+import assembled
 import zspace
 from zspace.models import recipes
 from zspace.models.objective import Objective
@@ -376,6 +377,78 @@ def test_averaged_weights_are_the_moving_average_of_the_steps(digits, tmp_path):
     for name, value in run.model.state_dict().items():
         torch.testing.assert_close(value, average[name], rtol=1e-4, atol=1e-6)
         assert not torch.equal(value, seen[-1][name])
+
+
+@pytest.fixture
+def following(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A recipe whose model replaces buffers in floating point, int64 and bool at every step."""
+    monkeypatch.setitem(recipes.RECIPES, "following", assembled.following)
+    return "following"
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_buffers_of_any_type_are_resumed_bit_for_bit(digits, tmp_path, following, ema):
+    options = {"recipe": following, "ema": ema}
+    straight = train(digits, tmp_path / "straight", **options)
+    for name, moment in MOMENTS.items():
+        folder = cut(digits, tmp_path / name.replace(" ", "-"), **moment, **options)
+        run = resume(folder)
+        assert weights(run) == weights(straight), name
+        assert history(run) == history(straight), name
+
+
+def test_buffers_are_averaged_validated_and_kept_as_they_are_now(digits, tmp_path, following):
+    seen: list[dict[str, torch.Tensor]] = []
+
+    class Watch(Quiet):
+        def step(self, fit) -> None:
+            seen.append({k: v.detach().clone() for k, v in fit.model.state_dict().items()})
+
+    options = {"ema": 0.05, "epochs": 1, "batch": 16, "recipe": following}
+    run = train(digits, tmp_path / "run", reporter=Watch(), **options)
+    kept, last = run.model.bottleneck.state_dict(), seen[-1]
+    assert kept["steps"] == last["bottleneck.steps"] == len(seen)
+    assert torch.equal(kept["used"], last["bottleneck.used"])
+    assert kept["used"].any()
+    for name in ("counts", "sums"):
+        average = seen[0][f"bottleneck.{name}"]
+        for now in seen[EVERY::EVERY]:
+            average = torch.lerp(average, now[f"bottleneck.{name}"], 1 - 0.05**EVERY)
+        torch.testing.assert_close(kept[name], average)
+        assert not torch.equal(average, last[f"bottleneck.{name}"])
+    x = run.data().validation.images().numpy()
+    error = float(((run.reconstruct(x) - x) ** 2).sum((1, 2, 3)).mean())
+    assert error == pytest.approx(run.metrics[-1]["validation"]["mse"], rel=1e-5)
+
+
+class Counted(torch.nn.Module):
+    """A second player with a buffer in a format that its first tensor did not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+        self.register_buffer("seen", torch.zeros(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen = (self.seen + x.detach().flatten()[:3]).to(torch.bfloat16)
+        return self.scale * self.seen.float().sum()
+
+
+def test_buffers_of_the_other_players_are_resumed_in_their_number_format(
+    digits, tmp_path, monkeypatch
+):
+    def counting(data, latent: int = 3, hidden: tuple[int, ...] = (16,)):
+        model, rival = classic.ae(data, latent=latent, hidden=hidden).model, Counted()
+        watches = Objective([lambda p: {"seen": rival(p.x).square()}], {"seen": 1.0})
+        return recipes.Recipe(
+            model, (Player(model, Objective([mse], {"mse": 1.0})), Player(rival, watches))
+        )
+
+    monkeypatch.setitem(recipes.RECIPES, "counting", counting)
+    straight = train(digits, tmp_path / "straight", recipe="counting")
+    run = resume(cut(digits, tmp_path / "cut", step=STEPS_AN_EPOCH + 3, recipe="counting"))
+    assert weights(run) == weights(straight)
+    assert history(run) == history(straight)
 
 
 def spoilt_from(step: int):

@@ -10,6 +10,7 @@ docs are made from its signature and docstring. A new one is a function under `@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal, get_type_hints
@@ -28,7 +29,7 @@ from zspace.models.objective import Objective
 from zspace.models.perceptual import FeatureNetwork
 from zspace.models.priors import StandardNormal
 from zspace.models.terms import bce, mse, nll
-from zspace.system.errors import unknown
+from zspace.system.errors import UserError, unknown
 from zspace.system.schedules import Schedule
 
 Size = Annotated[int, Doc("Dimensions of the code.")]
@@ -42,14 +43,16 @@ Likelihood = Annotated[
 class Recipe:
     """A model, its players, and what they look through.
 
-    The first player's objective chooses the best epoch, unless there are several players.
-    decided: choices that were left to the recipe, as a run keeps them.
+    decided: choices that were left to the recipe, as a run keeps them. best: the validation term
+    whose lowest value chooses the best epoch; by default the objective of the only player, and of
+    several players, who have none in common, the last epoch.
     """
 
     model: Model
     players: tuple[Player, ...]
     feature_networks: tuple[FeatureNetwork, ...] = ()
     decided: Mapping[str, Any] = field(default_factory=dict)
+    best: str = ""
 
     def to(self, device: torch.device) -> Recipe:
         """The same, its model on the device and in eval mode."""
@@ -171,9 +174,38 @@ class Player:
     All players of a step read one pass of the model. Only the first may send gradients into it;
     the others read it detached.
 
-    start: the progress in [0, 1) from which on the parameters move; before, the player watches.
+    Arguments:
+        module: Whose parameters move.
+        objective: What they minimise.
+        start: The progress in [0, 1) from which the parameters move; before, the player watches.
+        lr: The peak of its learning rate, which follows the schedule of the run; None is the
+            run's.
+        betas: The decay rates of its moments; None are the run's.
+        clip: Its largest gradient norm, 0 for no clipping; None is the run's.
+        steps: How often it moves per step of the training. All but the last come before the other
+            players read the pass.
+
+    Raises UserError where a number is out of its range.
+
+        Player(critic, objective, lr=4e-4, betas=(0.5, 0.9), steps=5)
     """
 
     module: nn.Module
     objective: Objective
     start: float = 0.0
+    lr: float | None = None
+    betas: tuple[float, float] | None = None
+    clip: float | None = None
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "start": (0 <= self.start < 1, "a number in [0, 1)"),
+            "lr": (self.lr is None or 0 < self.lr < math.inf, "a finite number above 0"),
+            "betas": (all(0 <= b < 1 for b in self.betas or ()), "two numbers in [0, 1)"),
+            "clip": (self.clip is None or self.clip >= 0, "a number >= 0"),
+            "steps": (self.steps >= 1, "a whole number >= 1"),
+        }
+        for name, (fits, wanted) in ranges.items():
+            if not fits:
+                raise UserError(f"{name} of a player is {getattr(self, name)}: use {wanted}")

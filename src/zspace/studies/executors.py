@@ -1,12 +1,11 @@
 """Where the runs of a study are trained: an executor takes tasks and yields how each ended.
 
-Here are three: one run after the other in this process, those that differ in their seed alone in
-lockstep, and processes side by side. The fourth, a Ray cluster, is in `zspace.studies.ray`.
+Here are three: one run after the other in this process, those that differ in their seed alone
+stacked, and processes side by side. The fourth, a Ray cluster, is in `zspace.studies.ray`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import shutil
@@ -26,7 +25,6 @@ import torch
 
 from zspace.runs.config import Config
 from zspace.runs.record import COPY, RECORD, read_either
-from zspace.system import signals
 from zspace.system.errors import UserError
 from zspace.system.signals import refused
 from zspace.system.storage import CannotReach, Mirror, is_url, mirrored
@@ -81,7 +79,7 @@ def found(folder: Path) -> dict[str, Any] | None:
 
 
 def attempt(task: Task, reporter: Reporter) -> Ended:
-    """Train a task, or go on with it. Interrupted goes through; any other failure is an end."""
+    """Train a task, or go on with it. A stop goes through; any other failure is an end."""
     try:
         if is_url(task.folder):
             with mirrored(task.folder) as mirror:
@@ -92,8 +90,6 @@ def attempt(task: Task, reporter: Reporter) -> Ended:
                     mirror.send()
         else:
             _train(task, Path(task.folder), reporter)
-    except signals.Interrupted:
-        raise
     except Exception as error:  # a study of many hours must not die of one run
         return "failed", str(error) or type(error).__name__
     finally:
@@ -152,26 +148,31 @@ def one_by_one(tasks: Sequence[Task], reports: Reports) -> Ends:
         yield task.number, attempt(task, reports(task.number, task.name))
 
 
-def in_lockstep(tasks: Sequence[Task], reports: Reports) -> Ends:
-    """In this process; runs not begun that differ in their seed alone are trained together."""
+def on_stacks(tasks: Sequence[Task], reports: Reports) -> Ends:
+    """In this process; runs not begun that differ in their seed alone are trained together.
+
+    Those that cannot be are trained one by one, and one line says why.
+    """
     left = list(tasks)
     while left:
         group = [task for task in left if _joins(task, left[0])] or left[:1]
         left = [task for task in left if task not in group]
         if len(group) > 1:
-            with contextlib.suppress(stacked.CannotStack):
-                yield from _together(group, reports)
+            try:
+                yield from _stacked(group, reports)
                 continue
+            except stacked.CannotStack as reason:
+                warnings.warn(f"{group[0].name} and its like: {reason}", stacklevel=2)
         yield from one_by_one(group, reports)
 
 
 def _joins(task: Task, first: Task) -> bool:
     new = not is_url(task.folder) and found(Path(task.folder)) is None
-    return new and not stacked.why_alone(task.config) and stacked.alike(task.config, first.config)
+    return new and stacked.alike(task.config, first.config)
 
 
-def _together(group: Sequence[Task], reports: Reports) -> Ends:
-    """Runs in lockstep. The reporter of the first is told for all; Apart and Interrupted go on."""
+def _stacked(group: Sequence[Task], reports: Reports) -> Ends:
+    """Runs in lockstep; the reporter of the first is told for all. CannotStack goes through."""
     reporters = [reports(group[0].number, group[0].name), *(Quiet() for _ in group[1:])]
     for task in group:
         shutil.rmtree(task.folder, ignore_errors=True)  # what a killed attempt left has no record
@@ -182,7 +183,7 @@ def _together(group: Sequence[Task], reports: Reports) -> Ends:
             reporters,
             group[0].save_every,
         )
-    except (stacked.CannotStack, signals.Interrupted):
+    except stacked.CannotStack:
         raise
     except Exception as error:  # as in `attempt`
         ends = [UserError(str(error) or type(error).__name__) for _ in group]

@@ -20,7 +20,7 @@ from zspace.report.html.page import write_report
 from zspace.runs.many import open_study, write_table
 from zspace.runs.record import METRICS
 from zspace.studies import ray
-from zspace.studies.executors import STOPPED, Executor, in_lockstep, one_by_one, side_by_side
+from zspace.studies.executors import STOPPED, Executor, on_stacks, one_by_one, side_by_side
 from zspace.studies.grid import PRESETS, Grid, Outcome, conduct, parse_choices
 from zspace.system.device import pick_device
 from zspace.system.errors import UserError
@@ -43,7 +43,7 @@ def study(
     preset: str | None = None,
     jobs: int = 1,
     threads: int = 0,
-    executor: Literal["local", "together", "ray"] = "local",
+    executor: Literal["local", "stacked", "ray"] = "local",
     out: str | Path | None = None,
     quiet: bool = False,
 ) -> Path | str:
@@ -52,7 +52,7 @@ def study(
     jobs: runs at once on this machine; 0 chooses; with more than 1, they are processes of their
     own; a script must then call this under ``if __name__ == "__main__":``, as multiprocessing
     asks. threads: of each run; 0 chooses. executor: this machine, this process with the
-    seeds of a model in lockstep, or a Ray cluster. out: a folder,
+    seeds of a model stacked, or a Ray cluster. out: a folder,
     or the URL of one.
 
     Raises UserError for a grid that makes no sense, before anything is trained.
@@ -107,8 +107,8 @@ def _executor(name: str, jobs: int, threads: int) -> Executor:
     if name == "ray":
         ray.installed()
         return partial(ray.on_ray, threads=threads)
-    if name == "together":
-        return in_lockstep
+    if name == "stacked":
+        return on_stacks
     if jobs == 1 and not threads:
         return one_by_one
     return partial(side_by_side, jobs=jobs, threads=threads)
@@ -119,7 +119,7 @@ def _train(
 ) -> None:
     start, total = time.monotonic(), len(grid.entries())
     console.print(f"{total} runs -> {mirror.url if mirror else folder}", markup=False)
-    here = executor in (one_by_one, in_lockstep)  # then each run says itself how far it is
+    here = executor in (one_by_one, on_stacks)  # then each run says itself how far it is
 
     def told(i: int, outcome: Outcome) -> None:
         name = f"[{i + 1}/{total}] {outcome.entry.name}"

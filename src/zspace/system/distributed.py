@@ -121,18 +121,31 @@ def _connected() -> Iterator[None]:
         ) from None
 
 
-def mean(tensors: Sequence[Tensor], share: float) -> list[Tensor]:
+def mean(tensors: Sequence[Tensor], share: float, first: Sequence[Tensor] = ()) -> list[Tensor]:
     """The means over all ranks of tensors of any shapes, in one message, float32.
 
     share: how much of the whole batch the tensors of this rank stand for; shares add up to 1.
+    first: tensors of any types, for which those of the first rank come back, after the means.
     """
     if size() == 1:
-        return list(tensors)
+        return [*tensors, *first]
     flat = torch.cat([t.detach().reshape(-1).float() for t in tensors]).mul_(share)
+    if first:  # as bytes, which float32 holds exactly; all ranks but the first add zeros
+        flat = torch.cat([flat, *(_bytes(t).float().mul_(rank() == 0) for t in first)])
     with _connected():
         dist.all_reduce(flat)
-    parts = flat.split([t.numel() for t in tensors])
-    return [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)]
+    sizes = [*(t.numel() for t in tensors), *(t.numel() * t.element_size() for t in first)]
+    parts = flat.split(sizes)
+    means = [part.view(t.shape) for part, t in zip(parts, tensors, strict=False)]
+    raw = [part.to(torch.uint8) for part in parts[len(tensors) :]]
+    return [
+        *means,
+        *(part.view(t.dtype).view(t.shape) for part, t in zip(raw, first, strict=True)),
+    ]
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous().view(-1).view(torch.uint8)
 
 
 def anyone(flag: bool) -> bool:

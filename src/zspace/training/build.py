@@ -21,7 +21,6 @@ from zspace.system import distributed
 from zspace.system.device import Precision, pick_device, pick_precision
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted, noted_in
-from zspace.training.compiling import settle
 from zspace.training.trainer import NonFinite, Trainer
 
 
@@ -60,7 +59,7 @@ class Build:
                 distributed.in_turn(partial(network.ready, data, device, quiet=quiet)), device
             )
         build._check_and_spread()
-        decided = replace(settings, compile=settle(build.trainer, quiet=quiet))
+        decided = replace(settings, compile=build.trainer.compile(quiet=quiet))
         build.config = replace(build.config, settings=decided)
         return build
 
@@ -94,6 +93,7 @@ class Build:
             settings,
             fixed=recipe.feature_networks,
             watched=watched,
+            best=recipe.best,
         )
         return cls(config, data, recipe, trainer, splits)
 
@@ -117,10 +117,9 @@ class Build:
             if distributed.anyone(bool(signals)):
                 raise Interrupted(f"stopped at step {trainer.step}")
 
-        self.trainer.on_step = heed
         try:
             with noted_in(signals):
-                for _ in self.trainer.epochs():
+                for _ in self.trainer.epochs(heed):
                     heed(self.trainer)
         except (NonFinite, Interrupted):
             distributed.told()  # the first rank writes, then leaves: its end is what is heard

@@ -12,6 +12,7 @@ from typing import Any
 from zspace._version import __version__
 from zspace.analysis.reconstruction import reconstruction_quality
 from zspace.models.likelihoods import Bernoulli, bits_per_dimension
+from zspace.models.recipes import Player
 from zspace.runs.checkpoint import Checkpoints
 from zspace.runs.record import COPY, FORMAT, METRICS, RECORD, WEIGHTS
 from zspace.runs.run import Run
@@ -20,6 +21,7 @@ from zspace.system.device import environment
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted
 from zspace.training.build import Build
+from zspace.training.optimizer import restore
 from zspace.training.progress import Reporter
 from zspace.training.snapshots import Snapshots
 from zspace.training.trainer import Epoch, NonFinite, Trainer, evaluate
@@ -47,7 +49,6 @@ class Recorder:
         self.snapshots = Snapshots(folder / "snapshots.npz", build.data, build.trainer)
         self.saved_best, self.saved_at = 0, time.monotonic()
         self.signals: list[int] = []
-        self.trainer.on_step = self._after_step
 
     def begin(self) -> None:
         """Write the first files: from now on the run can be resumed."""
@@ -63,7 +64,7 @@ class Recorder:
         """
         try:
             self.reporter.start(self.record("running"), self.trainer)
-            for epoch in self.trainer.epochs():
+            for epoch in self.trainer.epochs(self.after_step):
                 self.after_epoch(epoch)
             return self.finish()
         except NonFinite as error:
@@ -91,7 +92,8 @@ class Recorder:
         again = f"'zspace resume {self.folder}' goes on once that is mended"
         return UserError(f"{error}; {again}")
 
-    def _after_step(self, trainer: Trainer) -> None:
+    def after_step(self, trainer: Trainer) -> None:
+        """Tell of a step; save, or stop, where that is due."""
         self.reporter.step(trainer)
         self._save_if_due()
 
@@ -149,9 +151,7 @@ class Recorder:
         """Measure every split at the best weights and note the end; returns the run."""
         self._save_best()
         trainer = self.trainer
-        trainer.model.load_state_dict(
-            trainer.best
-        )  # a state saved from now on is used for nothing else
+        restore(trainer.model, trainer.best)  # a state saved from now on serves nothing else
         objective = trainer.players[0].objective
         terms = {}
         for name, batches in self.build.splits.items():
@@ -189,6 +189,17 @@ class Recorder:
         bits = {s: bits_per_dimension(n, shape) for s, n in nats.items() if n is not None}
         return {"bits_per_dimension": bits} if bits else {}
 
+    def _player(self, player: Player) -> dict[str, Any]:
+        """How a player moves."""
+        settings = self.trainer.settings
+        return {
+            "start": player.start,
+            "steps": player.steps,
+            "lr": player.lr or settings.lr,
+            "betas": player.betas or settings.betas,
+            "clip": settings.clip if player.clip is None else player.clip,
+        }
+
     def _note(self, status: str, **more: Any) -> None:
         files.write_sealed_json(self.folder / RECORD, self.record(status, **more))
 
@@ -204,6 +215,8 @@ class Recorder:
             "data": self.build.facts(),
             "parameters": sum(p.numel() for p in model.parameters()),
             "objectives": [player.objective.shown() for player in self.trainer.players],
+            "players": [self._player(player) for player in self.trainer.players],
+            "best": self.trainer.criterion or "last epoch",
             "environment": environment(self.trainer.device),
             "files": self.files,
             **more,

@@ -19,7 +19,7 @@ def study(
     seeds: int = 1,
     set: UseAppendAction[tuple[tuple[str, ...], ...]] = (),
     preset: Literal["quick", "full"] | None = None,
-    executor: Literal["local", "together", "ray"] = "local",
+    executor: Literal["local", "stacked", "ray"] = "local",
     jobs: int = 0,
     threads: int = 0,
     out: Annotated[str | None, arg(aliases=["-o"])] = None,
@@ -39,7 +39,7 @@ def study(
             one for all.
         preset: quick has code sizes 2 and 20, full 2 5 10 20 50 100; by default quick on
             mnist5k and full elsewhere.
-        executor: Train on this machine (together: in one process, the seeds of a model in
+        executor: Train on this machine (stacked: in one process, the seeds of a model in
             lockstep), or on a Ray cluster: that of RAY_ADDRESS, one that runs here, or a new one.
         jobs: Runs at once on this machine, each in a process with its share of the cores; 0 is
             one a core, at most 4, and 1 where a GPU trains.
