@@ -36,7 +36,6 @@ from zspace.training import recorder, trainer
 from zspace.training.progress import Quiet
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-BOTH = [signal.SIGINT, signal.SIGTERM]
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +221,7 @@ MOMENTS: dict[str, tuple[Any, str, int, int]] = {
 }
 
 
-@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("number", signals.STOPS)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_signal_at_any_moment_saves_and_tells_how_to_go_on(
     digits, tmp_path, monkeypatch, whole, moment, number
@@ -230,19 +229,20 @@ def test_signal_at_any_moment_saves_and_tells_how_to_go_on(
     place, name, call, step = MOMENTS[moment]
     with monkeypatch.context() as patch:
         patch.setattr(place, name, Once(getattr(place, name), number, call))
-        with pytest.raises(zspace.UserError, match=f"stopped at step {step} and saved: .*resume"):
+        said = f"stopped at step {step} and saved: .*resume"
+        with pytest.raises(signals.Interrupted, match=said):
             train(digits, tmp_path / "run", save_every=0)
     assert status(tmp_path / "run") == "interrupted"
     assert same(resume(tmp_path / "run"), whole)
 
 
-@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("number", signals.STOPS)
 def test_signal_while_data_are_read_says_that_nothing_is_lost(
     digits, tmp_path, monkeypatch, whole, number
 ):
     broken = cut(digits, tmp_path / "broken", step=STEPS_AN_EPOCH + 3)
     before = {path: path.read_bytes() for path in broken.rglob("*") if path.is_file()}
-    handlers = [signal.getsignal(s) for s in BOTH]
+    handlers = [signal.getsignal(s) for s in signals.STOPS]
     for act, words in (
         (lambda: train(digits, tmp_path / "new"), "there is nothing to go on with"),
         (lambda: resume(broken), f"go on with 'zspace resume {broken}'"),
@@ -253,7 +253,7 @@ def test_signal_while_data_are_read_says_that_nothing_is_lost(
                 act()
     assert not (tmp_path / "new").exists()
     assert {path: path.read_bytes() for path in before} == before
-    assert [signal.getsignal(s) for s in BOTH] == handlers
+    assert [signal.getsignal(s) for s in signals.STOPS] == handlers
     assert same(resume(broken), whole)
 
 

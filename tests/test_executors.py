@@ -29,7 +29,7 @@ from zspace.studies.executors import Executor, Task, attempt, on_stacks, one_by_
 from zspace.studies.grid import Grid, Outcome
 from zspace.studies.ray import on_ray
 from zspace.system import files
-from zspace.system.signals import Interrupted
+from zspace.system.signals import STOPS, Interrupted
 from zspace.system.storage import Mirror, is_url, mirrored
 from zspace.training import stacked
 from zspace.training.progress import Quiet
@@ -137,7 +137,7 @@ def test_processes_give_the_same_weights_and_note_failures(given, tmp_path, monk
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [*STOPS, signal.SIGKILL])
 def test_a_stopped_study_saves_and_goes_on(digits, tmp_path, number):
     out, where = tmp_path / "s", ["--data", str(digits), "--latent", "2", "--jobs", "2"]
     more = ["--threads", "1", "--seeds", "4", "--set", "hidden=[16]", "epochs=20000"]
@@ -152,7 +152,7 @@ def test_a_stopped_study_saves_and_goes_on(digits, tmp_path, number):
     if number == signal.SIGKILL:  # its processes hold the pipe open until they have ended
         assert process.returncode == -number
     else:
-        assert process.returncode == 2
+        assert process.returncode == 128 + number
         assert "the study is stopped and saved: give the same command again to go on" in said
     records = [read_record(path.parent) for path in out.glob("runs/*/run.json")]
     assert [record["status"] for record in records] == ["interrupted"] * 2, "the others wait"

@@ -172,7 +172,7 @@ def test_one_process_needs_no_other():
     t = torch.ones(2)
     assert distributed.mean([t], 0.5)[0] is t
     assert distributed.told("a") == "a"
-    assert distributed.anyone(True)
+    assert distributed.largest(15) == 15
     with pytest.raises(zspace.UserError, match="as it is"), distributed.together():
         raise zspace.UserError("as it is")
 
@@ -219,7 +219,7 @@ def test_signal_to_any_rank_stops_all_and_resume_goes_on(digits, tmp_path):
             break
     processes[1].send_signal(signal.SIGTERM)
     (first, _, said), (second, out, err) = end(processes)
-    assert (first, second) == (2, 2), (said, err)
+    assert (first, second) == (143, 143), (said, err)
     assert said.startswith("zspace: stopped at step ")
     assert (out, err) == ("", "")
     assert zspace.load(folder).record["status"] == "interrupted"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from zspace.models.terms import kl, mse
 from zspace.models.zoo import classic
 from zspace.runs.checkpoint import Checkpoints
 from zspace.system import files
+from zspace.system.signals import STOPS, Interrupted
 from zspace.training.optimizer import EVERY
 from zspace.training.progress import Quiet
 
@@ -541,7 +544,7 @@ def test_interrupt_ends_the_step_saves_and_tells_how_to_go_on(digits, tmp_path):
     read_until(process, "epoch")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 2
+    assert process.returncode == 130
     assert err.splitlines() == [err.strip()]
     assert err.startswith("zspace: stopped at step ")
     assert f"'zspace resume {folder}'" in err
@@ -553,7 +556,7 @@ def test_interrupt_ends_the_step_saves_and_tells_how_to_go_on(digits, tmp_path):
     assert history(run) == history(straight)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOPS)
 def test_signal_is_handled_while_training_only(digits, tmp_path, whole, number):
     class Send(Quiet):
         def step(self, fit) -> None:
@@ -562,11 +565,74 @@ def test_signal_is_handled_while_training_only(digits, tmp_path, whole, number):
 
     before = signal.getsignal(number)
     folder = tmp_path / "run"
-    with pytest.raises(zspace.UserError, match=r"step 6 and saved: .*zspace resume"):
+    with pytest.raises(Interrupted, match=r"step 6 and saved: .*zspace resume") as stop:
         train(digits, folder, reporter=Send())
+    assert stop.value.number == number
     assert signal.getsignal(number) is before
     assert status(folder) == "interrupted"
     assert weights(resume(folder)) == weights(whole)
+
+
+def test_a_stop_is_no_error_that_other_code_goes_on_after(digits, tmp_path):
+    """As a grid search does, which notes errors and tries the next."""
+    begun = []
+
+    class Send(Quiet):
+        def start(self, facts, fit) -> None:
+            begun.append(fit)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def search() -> None:
+        for name in ("a", "b"):
+            with contextlib.suppress(Exception):
+                train(digits, tmp_path / name, reporter=Send())
+
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 1"):
+        search()
+    assert len(begun) == 1
+    again = pickle.loads(pickle.dumps(Interrupted("stopped", signal.SIGTERM)))
+    assert (str(again), again.number) == ("stopped", signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_closed_terminal_saves_as_sigterm_does(digits, tmp_path, number):
+    folder = tmp_path / "run"
+    process = start("train", "vae", "--data", digits, "--out", folder, *LONG, "--epochs", 40)
+    read_until(process, "epoch")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert err.startswith("zspace: stopped at step ")
+    assert status(folder) == "interrupted"
+
+
+def test_signals_that_are_ignored_at_the_start_stay_ignored(digits, tmp_path):
+    """A background job of a script, or nohup."""
+    folder, options = tmp_path / "run", ["--hidden", "16", "--latent", "3", "--batch", "8"]
+    args = ["train", "vae", "--data", digits, "--out", folder, *options, "--epochs", 6, "--json"]
+    command = ["bash", "-c", "trap '' INT HUP; exec \"$@\"", "-", sys.executable, "-m", "zspace"]
+    process = subprocess.Popen(
+        [*command, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    read_until(process, "epoch")
+    for number in (signal.SIGINT, signal.SIGHUP):
+        process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    assert status(folder) == "finished"
+
+
+@pytest.mark.parametrize("output", ["--json", "2>&1"])
+def test_a_reader_that_goes_away_ends_the_output_and_not_the_training(digits, tmp_path, output):
+    folder = tmp_path / "run"
+    given = f"train vae --data {digits} --out {folder} --hidden 16 --latent 3 --epochs 3"
+    pipe = f"{sys.executable} -m zspace {given} {output} | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, timeout=300)
+    first, code = done.stdout.splitlines()
+    assert first.startswith('{"event": "start"' if output == "--json" else "vae with ")
+    assert (code, done.stderr if output == "2>&1" else "") == ("0", "")
+    assert status(folder) == "finished"
+    assert len(zspace.load(folder).metrics) == 3
 
 
 @pytest.mark.parametrize("saved", [True, False], ids=["inside an epoch", "nothing saved"])

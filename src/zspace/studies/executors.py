@@ -25,6 +25,7 @@ import torch
 
 from zspace.runs.config import Config
 from zspace.runs.record import COPY, RECORD, read_either
+from zspace.system import signals
 from zspace.system.errors import UserError
 from zspace.system.signals import refused
 from zspace.system.storage import CannotReach, Mirror, is_url, mirrored
@@ -63,7 +64,8 @@ Executor = Callable[[Sequence[Task], Reports], Ends]
 """Trains tasks.
 
 A run that fails by itself has ended; what else is raised stops the study. Interrupted: the user
-asked to stop, and what runs has been told to save. reports: for runs trained in this process.
+asked to stop, and what is running has been told to save. reports: for runs trained in this
+process.
 """
 
 
@@ -223,8 +225,9 @@ def side_by_side(tasks: Sequence[Task], reports: Reports, *, jobs: int, threads:
 
 
 def _led() -> None:
-    """Leave Ctrl-C, which a terminal sends to children too, to the parent; end when it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave what a terminal sends to children too to the parent; end when it is gone."""
+    for number in set(signals.STOPS) - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -70,7 +71,7 @@ def study(
         vary=vary,
     )
     out = out or Path("studies") / Path(data.removeprefix("hf:")).stem
-    console = Console(stderr=True, highlight=False, quiet=quiet, soft_wrap=True)
+    console = progress.Stderr(quiet=quiet, soft_wrap=True)
     work = _executor(executor, jobs or _suitable_jobs(), threads)
     if is_url(out):
         return _on_storage(grid, str(out), work, console)
@@ -138,8 +139,8 @@ def _train(
                 told=told,
                 mirror=mirror,
             )
-        except (Interrupted, KeyboardInterrupt):
-            raise UserError(STOPPED) from None
+        except KeyboardInterrupt as stop:
+            raise Interrupted(STOPPED, getattr(stop, "number", signal.SIGINT)) from None
     if all(outcome.status == "failed" for outcome in outcomes):
         raise UserError(f"all {total} runs failed, the first because: {outcomes[0].reason}")
 

@@ -25,6 +25,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from zspace.system.errors import UserError
+from zspace.system.signals import Interrupted
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)
@@ -148,14 +149,14 @@ def _bytes(tensor: Tensor) -> Tensor:
     return tensor.detach().contiguous().view(-1).view(torch.uint8)
 
 
-def anyone(flag: bool) -> bool:
-    """Whether the flag is up on any rank; the same answer on all. No device is waited for."""
+def largest(number: int) -> int:
+    """The largest of the ranks' numbers; the same answer on all. No device is waited for."""
     if size() == 1:
-        return flag
-    up = torch.tensor(int(flag))
+        return number
+    most = torch.tensor(number)
     with _connected():
-        dist.all_reduce(up)
-    return bool(up)
+        dist.all_reduce(most, dist.ReduceOp.MAX)
+    return int(most)
 
 
 def of_first(numbers: Mapping[str, float]) -> dict[str, float]:
@@ -189,23 +190,28 @@ def _text(letters: Tensor) -> str:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Within, a UserError of any rank becomes one of all. No rank may wait for another within."""
+    """Within, a UserError or a stop of any rank becomes one of all.
+
+    No rank may wait for another within.
+    """
     if size() == 1:
         yield
         return
-    failure: UserError | None = None
+    failure: UserError | Interrupted | None = None
     try:
         yield
-    except UserError as error:
+    except (UserError, Interrupted) as error:
         failure = error
     every = [_letters("") for _ in range(size())]
     with _connected():
         dist.all_gather(every, _letters(str(failure or "")))
     failed = [(r, _text(letters)) for r, letters in enumerate(every) if letters.any()]
+    stop = largest(failure.number if isinstance(failure, Interrupted) else 0)
     if failure:
         raise failure
     if failed:
-        raise UserError(f"{failed[0][1]} (in process {failed[0][0]})")
+        said = f"{failed[0][1]} (in process {failed[0][0]})"
+        raise Interrupted(said, stop) if stop else UserError(said)
 
 
 def in_turn(work: Callable[[], T]) -> T:

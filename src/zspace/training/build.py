@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -109,20 +110,24 @@ class Build:
         """Train along with the first rank, which alone writes and speaks.
 
         Returns the run's folder once it is whole. Raises UserError where the first rank stops, and
-        `Here` where this one must.
+        `RankError` where this one must.
         """
         signals: list[int] = []
 
         def heed(trainer: Trainer) -> None:
-            if distributed.anyone(bool(signals)):
-                raise Interrupted(f"stopped at step {trainer.step}")
+            if number := distributed.largest(max(signals, default=0)):
+                raise Interrupted(f"stopped at step {trainer.step}", number)
 
         try:
             with noted_in(signals):
                 for _ in self.trainer.epochs(heed):
                     heed(self.trainer)
-        except (NonFinite, Interrupted):
+        except NonFinite:
             distributed.told()  # the first rank writes, then leaves: its end is what is heard
+            raise
+        except Interrupted:
+            with contextlib.suppress(distributed.RankLost):
+                distributed.told()
             raise
         except distributed.RankLost:
             raise

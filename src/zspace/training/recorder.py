@@ -71,6 +71,8 @@ class Recorder:
             raise self.failed(error) from None
         except files.CannotWrite as error:
             raise self.unwritable(error) from None
+        except Interrupted:
+            raise
         except KeyboardInterrupt:
             if not self.signals:
                 raise
@@ -97,19 +99,24 @@ class Recorder:
         self.reporter.step(trainer)
         self._save_if_due()
 
-    def _stop_if_asked(self, asked: bool) -> None:
-        if asked:
+    def _stop_if_asked(self, number: int) -> None:
+        """number: of the signal, 0 for none."""
+        if number:
             self._save()
             self._note("interrupted")
             raise Interrupted(
                 f"stopped at step {self.trainer.step} and saved: go on with "
-                f"'zspace resume {self.folder}'"
+                f"'zspace resume {self.folder}'",
+                number,
             )
 
     def _save_if_due(self) -> None:
-        self._stop_if_asked(distributed.anyone(bool(self.signals)))
+        self._stop_if_asked(distributed.largest(self._signal()))
         if time.monotonic() - self.saved_at >= self.save_every:
             self._save()
+
+    def _signal(self) -> int:
+        return max(self.signals, default=0)
 
     def _save(self) -> None:
         self.checkpoints.save({**self.trainer.state(), "lines": self.lines}, self.trainer.step)
@@ -155,7 +162,7 @@ class Recorder:
         objective = trainer.players[0].objective
         terms = {}
         for name, batches in self.build.splits.items():
-            self._stop_if_asked(bool(self.signals))  # the other ranks are done
+            self._stop_if_asked(self._signal())  # the other ranks are done
             terms[name] = evaluate(trainer.model, objective, batches)
         test = self.build.splits["test"]
         quality = reconstruction_quality(trainer.model, test.epoch(0), most=len(test.samples))

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -270,6 +271,8 @@ class Group:
             ):
                 self._one_epoch()
             self._each(self._finish)
+        except Interrupted:
+            raise
         except KeyboardInterrupt:
             if not self.signals:
                 raise
@@ -312,7 +315,8 @@ class Group:
         if stopped:
             raise Interrupted(
                 f"stopped at step {self.stack.step} and saved: go on with 'zspace resume' "
-                f"of each of {', '.join(stopped)}"
+                f"of each of {', '.join(stopped)}",
+                max(asked, default=signal.SIGINT),
             )
 
     def _begin(self, m: int) -> None:
