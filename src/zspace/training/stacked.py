@@ -36,6 +36,7 @@ from zspace.models.flow import Pass
 from zspace.models.objective import Objective
 from zspace.models.recipes import Player
 from zspace.runs.config import Config
+from zspace.runs.record import Place
 from zspace.runs.run import Run
 from zspace.system import distributed, files
 from zspace.system.errors import UserError
@@ -84,7 +85,7 @@ def start(
                 made.append(api.claim(build.config, folder))
                 locks.enter_context(api.alone(made[-1]))
                 states = api.kept_in(made[-1])
-                recorders.append(Recorder(made[-1], build, reporter, save_every, states))
+                recorders.append(Recorder(Place(made[-1]), build, reporter, save_every, states))
             group = Group(stack, recorders)
             for recorder in recorders:
                 recorder.begin()
@@ -311,7 +312,7 @@ class Group:
             except files.CannotWrite as error:
                 self.ended[m] = recorder.unwritable(error)
             except Interrupted:
-                stopped.append(str(recorder.folder))
+                stopped.append(str(recorder.place))
         if stopped:
             raise Interrupted(
                 f"stopped at step {self.stack.step} and saved: go on with 'zspace resume' "
