@@ -105,7 +105,7 @@ def interrupt(trial: Trial, wanted: int, rng: random.Random) -> Counter[str]:
             seen["late"] += 1
         elif not folder.exists():
             seen["early"] += 1
-        elif code == 2 and f"'zspace resume {folder}'" in said:
+        elif code == 128 + number and f"'zspace resume {folder}'" in said:
             seen["saved"] += 1
             note(seen, trial.ends_well(folder))
         else:

@@ -29,7 +29,7 @@ from zspace.data.sets import mnist
 from zspace.runs.checkpoint import Checkpoints
 from zspace.runs.config import Config
 from zspace.runs.many import open_study
-from zspace.runs.record import read_metrics
+from zspace.runs.record import Place, read_metrics
 from zspace.runs.settings import Settings
 from zspace.studies.grid import parse_choices
 
@@ -218,7 +218,7 @@ def _records(folder: Path, run: zspace.Run) -> list[Guided]:
         Guided("model.safetensors", 30,
                put(weighed / "model.safetensors", lambda: zspace.load(weighed)),
                [(run.path / "model.safetensors").read_bytes(), states]),
-        Guided("metrics.jsonl", 60, put(lines, lambda: read_metrics(lines)),
+        Guided("metrics.jsonl", 60, put(lines, lambda: read_metrics(Place(lines.parent))),
                [(run.path / "metrics.jsonl").read_bytes()], restructured),
         Guided("study.json", 20, put(folder / "study.json", lambda: open_study(folder)),
                [json.dumps(study).encode()], restructured),

@@ -24,6 +24,7 @@ import torch
 import zspace
 from zspace.runs import record
 from zspace.system import files
+from zspace.system.signals import Interrupted
 from zspace.training.progress import Quiet
 
 SMALL = {"batch": 16, "epochs": 3, "precision": "fp32", "quiet": True}
@@ -89,6 +90,9 @@ def fork(action: Callable[[], Any], told: Path) -> int:
     except zspace.UserError as error:
         told.write_text(str(error))
         code = 2
+    except Interrupted as stop:
+        told.write_text(str(stop))
+        code = 128 + stop.number
     except BaseException:
         told.write_text(traceback.format_exc())
     os._exit(code)

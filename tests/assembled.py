@@ -1,7 +1,7 @@
 """Models assembled from the parts in a few lines each, to keep the parts honest.
 
-A vector-quantised code, a flow as prior, a two-level ladder, a GRU over tokens and a table with
-missing values: none of them needs a change in the package.
+A vector-quantised code, one whose book follows the codes, a flow as prior, a two-level ladder, a
+GRU over tokens and a table with missing values: none of them needs a change in the package.
 """
 
 from __future__ import annotations
@@ -47,6 +47,51 @@ class VectorQuantizer(Bottleneck):
 
 def quantisation(p: Pass) -> dict[str, Tensor]:
     return {"book": p.aux["book"], "commitment": p.aux["commitment"]}
+
+
+class FollowingQuantizer(VectorQuantizer):
+    """A book of the moving means of the codes nearest to each vector (appendix A.1 there).
+
+    Its buffers, of three types, are replaced by other tensors and never written to.
+    """
+
+    def __init__(self, latent: int, size: int = 16, decay: float = 0.9) -> None:
+        Bottleneck.__init__(self)
+        self.features, self.decay = latent, decay
+        self.register_buffer("counts", torch.ones(size) / size)
+        self.register_buffer("sums", torch.randn(size, latent) / size)
+        self.register_buffer("steps", torch.tensor(0))
+        self.register_buffer("used", torch.zeros(size, dtype=torch.bool))
+
+    def nearest(self, h: Tensor) -> Tensor:
+        book = self.sums / self.counts[:, None]
+        return book[torch.cdist(h.detach(), book).argmin(1)]
+
+    def forward(self, h: Tensor, samples: int = 1) -> Code:
+        code = super().forward(h, samples)
+        if self.training:
+            self.follow(h.detach())
+        return code
+
+    def follow(self, h: Tensor) -> None:
+        chosen = torch.cdist(h, self.sums / self.counts[:, None]).argmin(1)
+        each = (chosen[:, None] == torch.arange(len(self.sums))).float()
+        self.counts = self.decay * self.counts + (1 - self.decay) * each.mean(0)
+        self.sums = self.decay * self.sums + (1 - self.decay) * (each.T @ h / len(h))
+        self.steps, self.used = self.steps + 1, self.used | each.any(0)
+
+
+def following(data: Spec, latent: int = 4, hidden: tuple[int, ...] = (32,)) -> Recipe:
+    model = Autoencoder(
+        encoder=MLP(data.shape, (latent,), hidden=hidden),
+        bottleneck=FollowingQuantizer(latent),
+        decoder=MLP((latent,), data.shape, hidden=hidden),
+        likelihood=SquaredError(),
+        prior=StandardNormal(latent),
+        latent=(latent,),
+    )
+    weights = {"mse": 1.0, "book": 0.0, "commitment": 0.25}
+    return Recipe(model, (Player(model, Objective([mse, quantisation], weights)),))
 
 
 def vq(data: Spec) -> Recipe:

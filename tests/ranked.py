@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+import assembled
 from zspace.data.spec import Spec
 from zspace.models import recipes
 from zspace.models.adversarial import DiscriminatorLoss, GeneratorLoss, PatchDiscriminator
@@ -38,6 +39,7 @@ CASES: dict[str, dict[str, Any]] = {
     "clipped": {"recipe": "ae", "clip": 0.5, "ema": 0.9, **UNEVEN},
     "drawn": {"recipe": "vae", "binarize": "dynamic", "augment": "flip-crop", **UNEVEN},
     "game": UNEVEN,
+    "following": {**UNEVEN, "ema": 0.9},
 }
 HALFWAY = 25  # in the ninth epoch, after its first batch
 
@@ -70,11 +72,11 @@ class Enough(Exception):
 
 def prepared(name: str, data: str | Path) -> Trainer:
     options = {**SMALL, "data": str(data), **CASES[name]}
-    recipes.RECIPES["game"] = game
+    recipes.RECIPES |= {"game": game, "following": assembled.following}
     try:
         return Build.prepare(Config.of(options.pop("recipe", name), options), quiet=True).trainer
     finally:
-        del recipes.RECIPES["game"]
+        del recipes.RECIPES["game"], recipes.RECIPES["following"]
 
 
 def advanced(fit: Trainer, to: int | None = None) -> list[dict[str, Any]]:
@@ -85,9 +87,8 @@ def advanced(fit: Trainer, to: int | None = None) -> list[dict[str, Any]]:
             raise Enough
 
     lines = []
-    fit.on_step = stop
     try:
-        for epoch in fit.epochs():
+        for epoch in fit.epochs(stop):
             lines.append({"train": epoch.train, "validation": epoch.validation})
     except Enough:
         pass
@@ -118,7 +119,7 @@ def main(data: str, folder: Path) -> None:
         lines = advanced(fit)
         keep(fit, folder / f"{name}-{distributed.rank()}.safetensors")
         (folder / f"{name}-{distributed.rank()}.json").write_text(json.dumps(lines))
-    for name in ("ae", "drawn"):
+    for name in ("ae", "drawn", "following"):
         fit = prepared(name, data)
         advanced(fit, HALFWAY)
         keep(fit, folder / f"{name}-half-{distributed.rank()}.safetensors")

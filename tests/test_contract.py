@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import assembled
 from zspace.data.spec import Batch, Spec
-from zspace.models.recipes import RECIPES, Recipe
+from zspace.models.objective import Objective
+from zspace.models.recipes import RECIPES, Player, Recipe
 from zspace.runs.settings import Settings
+from zspace.system.errors import UserError
+from zspace.training.optimizer import copied
 from zspace.training.trainer import Trainer
 
 N, STEPS = 96, 40
@@ -57,6 +62,7 @@ CASES = {name: Case(narrow(name), IMAGES, images) for name in RECIPES}
 CASES["vaegan"] = Case(narrow("vaegan"), LARGER, images)
 CASES |= {
     "vq": Case(assembled.vq, IMAGES, images),
+    "following": Case(assembled.following, IMAGES, images),
     "flow_prior": Case(assembled.flow_prior, IMAGES, images),
     "ladder": Case(assembled.ladder, IMAGES, images),
     "tokens": Case(assembled.tokens, Spec((7,)), sequences),
@@ -179,3 +185,88 @@ def test_training_put_on_hold_equals_one_without(case):
     second.load_state(state)
     list(second.epochs())
     assert all(torch.equal(whole[k], v) for k, v in recipe.model.state_dict().items())
+
+
+def game(**second: Any) -> tuple[Trainer, nn.Module]:
+    """An autoencoder and a watcher that minimises (w - 1)^2 with a rate of its own."""
+    torch.manual_seed(0)
+    recipe, watcher = RECIPES["ae"](IMAGES, latent=4, hidden=(8,)), nn.Linear(1, 1, bias=False)
+    watches = Objective([lambda p: {"away": (watcher.weight - 1).square().sum()}], {"away": 1.0})
+    players = (*recipe.players, Player(watcher, watches, **second))
+    batches = Fixed(images(IMAGES), None)
+    settings = Settings(epochs=3, lr=1e-3, precision="fp32", device="cpu", schedule="constant")
+    return Trainer(recipe.model, players, batches, batches, settings), watcher
+
+
+def test_one_step_gives_every_term_and_is_counted(case):
+    trainer = fit(*case)
+    trainer.model.train()
+    before = copied(trainer.model)
+    terms = trainer.train_on(next(trainer.train.epoch(0)))
+    assert terms.keys() >= {
+        "objective",
+        *(n for p in trainer.players for n in p.objective.weights),
+    }
+    assert all(value.shape == () for value in terms.values())
+    assert (trainer.step, trainer.position) == (1, 1)
+    assert any(not torch.equal(before[k], v) for k, v in trainer.model.state_dict().items())
+
+
+def test_a_player_has_its_own_rate_moments_and_norm():
+    trainer, watcher = game(lr=0.25, betas=(0.0, 0.0), clip=0.0)
+    start = watcher.weight.item()
+    batch = next(trainer.train.epoch(0))
+    trainer.train_on(batch)
+    rate = trainer.settings.rate(0.5 / 12) / trainer.settings.lr  # of its peak: warm-up is shared
+    decayed = start * (1 - 0.25 * rate * trainer.settings.weight_decay)
+    # Without memory of gradients AdamW takes the step of their sign.
+    assert watcher.weight.item() == pytest.approx(decayed + 0.25 * rate, abs=1e-5)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-3 * rate)
+    small, _ = game(clip=1e-3)
+    small.train_on(batch)
+    (moment,) = small.optimizers[1].state.values()
+    assert moment["exp_avg"].abs().item() == pytest.approx(1e-3 * (1 - 0.8), rel=1e-2)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_player_takes_several_steps_per_step_of_the_model(steps):
+    trainer, watcher = game(lr=0.1, betas=(0.0, 0.0), steps=steps, start=0.25)
+    weight = watcher.weight.item()
+    for _ in trainer.epochs():
+        pass
+    assert {int(s["step"]) for s in trainer.optimizers[0].state.values()} == {12}
+    assert {int(s["step"]) for s in trainer.optimizers[1].state.values()} == {9 * steps}
+    assert watcher.weight.item() != weight
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"steps": 0}, "steps of a player is 0: use a whole number >= 1"),
+        ({"lr": -1.0}, "lr of a player is -1.0"),
+        ({"betas": (0.5, 1.0)}, "betas of a player is"),
+        ({"start": 1.0}, "start of a player is 1.0"),
+        ({"clip": -1.0}, "clip of a player is -1.0"),
+    ],
+)
+def test_a_player_with_a_number_out_of_range_is_a_sentence(wrong, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        game(**wrong)
+
+
+def test_a_game_may_name_the_term_that_chooses_its_best_epoch():
+    last, named = game()[0], game()[0]
+    chosen = Trainer(
+        named.model, named.players, named.train, named.validation,
+        replace(named.settings, patience=1, lr=0.3), best="mse",
+    )  # fmt: skip
+    lines = list(chosen.epochs())
+    values = [line.validation["mse"] for line in lines]
+    assert chosen.best_epoch == 1 + values.index(min(values))
+    assert [line.best for line in last.epochs()] == [True] * 3
+    with pytest.raises(UserError, match=r"'mze'.* did you mean 'mse'.*mse, objective"):
+        Trainer(named.model, named.players, named.train, named.validation, named.settings,
+                best="mze")  # fmt: skip
+    with pytest.raises(UserError, match="patience is 2, but a game of 2 players"):
+        Trainer(named.model, named.players, named.train, named.validation,
+                replace(named.settings, patience=2))  # fmt: skip

@@ -25,11 +25,11 @@ from zspace.cli import main
 from zspace.runs.many import open_study
 from zspace.runs.record import WEIGHTS, read_record
 from zspace.studies import grid, launch
-from zspace.studies.executors import Executor, Task, attempt, in_lockstep, one_by_one, side_by_side
+from zspace.studies.executors import Executor, Task, attempt, on_stacks, one_by_one, side_by_side
 from zspace.studies.grid import Grid, Outcome
 from zspace.studies.ray import on_ray
 from zspace.system import files
-from zspace.system.signals import Interrupted
+from zspace.system.signals import STOPS, Interrupted
 from zspace.system.storage import Mirror, is_url, mirrored
 from zspace.training import stacked
 from zspace.training.progress import Quiet
@@ -137,7 +137,7 @@ def test_processes_give_the_same_weights_and_note_failures(given, tmp_path, monk
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [*STOPS, signal.SIGKILL])
 def test_a_stopped_study_saves_and_goes_on(digits, tmp_path, number):
     out, where = tmp_path / "s", ["--data", str(digits), "--latent", "2", "--jobs", "2"]
     more = ["--threads", "1", "--seeds", "4", "--set", "hidden=[16]", "epochs=20000"]
@@ -152,7 +152,7 @@ def test_a_stopped_study_saves_and_goes_on(digits, tmp_path, number):
     if number == signal.SIGKILL:  # its processes hold the pipe open until they have ended
         assert process.returncode == -number
     else:
-        assert process.returncode == 2
+        assert process.returncode == 128 + number
         assert "the study is stopped and saved: give the same command again to go on" in said
     records = [read_record(path.parent) for path in out.glob("runs/*/run.json")]
     assert [record["status"] for record in records] == ["interrupted"] * 2, "the others wait"
@@ -384,7 +384,7 @@ def test_ctrl_c_cancels_and_saves(cluster, given, tmp_path):
     assert [record["status"] for record in records] == ["interrupted"] * 2
 
 
-def test_seeds_of_a_model_go_in_lockstep_and_a_game_by_itself(given, tmp_path, monkeypatch):
+def test_seeds_of_a_model_are_stacked_and_those_of_a_game_are_not(given, tmp_path, monkeypatch):
     groups, whole = [], stacked.start
 
     def counted(jobs, *rest):
@@ -394,7 +394,9 @@ def test_seeds_of_a_model_go_in_lockstep_and_a_game_by_itself(given, tmp_path, m
 
     monkeypatch.setattr(stacked, "start", counted)
     wanted = given("ae", "vaegan", seeds=2, perceptual="none", epochs=1)
-    outcomes = conducted(wanted, tmp_path, in_lockstep)
+    with pytest.warns(UserWarning, match="vaegan-2-s0 and its like: .*a game.*one by one") as told:
+        outcomes = conducted(wanted, tmp_path, on_stacks)
+    assert len(told) == 1
     assert [outcome.status for outcome in outcomes] == ["finished"] * 4
     assert groups == [2]
     alone = conducted(wanted, tmp_path / "alone", one_by_one)

@@ -94,7 +94,9 @@ def test_all_ranks_hold_the_same_weights_and_read_the_same_terms(both, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "most"), [("ae", 1e-6), ("clipped", 1e-6), ("game", 1e-4)])
+@pytest.mark.parametrize(
+    ("name", "most"), [("ae", 1e-6), ("clipped", 1e-6), ("game", 1e-4), ("following", 1e-5)]
+)
 def test_two_ranks_end_where_one_process_ends(both, digits, name, most):
     """51 steps in fp32, with batches that do not divide by 2 and one of a single image.
 
@@ -133,7 +135,7 @@ def test_each_rank_draws_its_own_codes_pixels_and_changes(both, digits):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ae", "drawn"])
+@pytest.mark.parametrize("name", ["ae", "drawn", "following"])
 def test_resume_with_as_many_ranks_is_exact(both, name):
     assert gap(made(both, f"{name}-again-0"), made(both, f"{name}-0")) == 0
 
@@ -170,7 +172,7 @@ def test_one_process_needs_no_other():
     t = torch.ones(2)
     assert distributed.mean([t], 0.5)[0] is t
     assert distributed.told("a") == "a"
-    assert distributed.anyone(True)
+    assert distributed.largest(15) == 15
     with pytest.raises(zspace.UserError, match="as it is"), distributed.together():
         raise zspace.UserError("as it is")
 
@@ -217,7 +219,7 @@ def test_signal_to_any_rank_stops_all_and_resume_goes_on(digits, tmp_path):
             break
     processes[1].send_signal(signal.SIGTERM)
     (first, _, said), (second, out, err) = end(processes)
-    assert (first, second) == (2, 2), (said, err)
+    assert (first, second) == (143, 143), (said, err)
     assert said.startswith("zspace: stopped at step ")
     assert (out, err) == ("", "")
     assert zspace.load(folder).record["status"] == "interrupted"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+import assembled
 import zspace
 from zspace.models import recipes
 from zspace.models.objective import Objective
@@ -23,6 +26,7 @@ from zspace.models.terms import kl, mse
 from zspace.models.zoo import classic
 from zspace.runs.checkpoint import Checkpoints
 from zspace.system import files
+from zspace.system.signals import STOPS, Interrupted
 from zspace.training.optimizer import EVERY
 from zspace.training.progress import Quiet
 
@@ -367,6 +371,78 @@ def test_averaged_weights_are_the_moving_average_of_the_steps(digits, tmp_path):
         assert not torch.equal(value, seen[-1][name])
 
 
+@pytest.fixture
+def following(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A recipe whose model replaces buffers in floating point, int64 and bool at every step."""
+    monkeypatch.setitem(recipes.RECIPES, "following", assembled.following)
+    return "following"
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_buffers_of_any_type_are_resumed_bit_for_bit(digits, tmp_path, following, ema):
+    options = {"recipe": following, "ema": ema}
+    straight = train(digits, tmp_path / "straight", **options)
+    for name, moment in MOMENTS.items():
+        folder = cut(digits, tmp_path / name.replace(" ", "-"), **moment, **options)
+        run = resume(folder)
+        assert weights(run) == weights(straight), name
+        assert history(run) == history(straight), name
+
+
+def test_buffers_are_averaged_validated_and_kept_as_they_are_now(digits, tmp_path, following):
+    seen: list[dict[str, torch.Tensor]] = []
+
+    class Watch(Quiet):
+        def step(self, fit) -> None:
+            seen.append({k: v.detach().clone() for k, v in fit.model.state_dict().items()})
+
+    options = {"ema": 0.05, "epochs": 1, "batch": 16, "recipe": following}
+    run = train(digits, tmp_path / "run", reporter=Watch(), **options)
+    kept, last = run.model.bottleneck.state_dict(), seen[-1]
+    assert kept["steps"] == last["bottleneck.steps"] == len(seen)
+    assert torch.equal(kept["used"], last["bottleneck.used"])
+    assert kept["used"].any()
+    for name in ("counts", "sums"):
+        average = seen[0][f"bottleneck.{name}"]
+        for now in seen[EVERY::EVERY]:
+            average = torch.lerp(average, now[f"bottleneck.{name}"], 1 - 0.05**EVERY)
+        torch.testing.assert_close(kept[name], average)
+        assert not torch.equal(average, last[f"bottleneck.{name}"])
+    x = run.data().validation.images().numpy()
+    error = float(((run.reconstruct(x) - x) ** 2).sum((1, 2, 3)).mean())
+    assert error == pytest.approx(run.metrics[-1]["validation"]["mse"], rel=1e-5)
+
+
+class Counted(torch.nn.Module):
+    """A second player with a buffer in a format that its first tensor did not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+        self.register_buffer("seen", torch.zeros(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen = (self.seen + x.detach().flatten()[:3]).to(torch.bfloat16)
+        return self.scale * self.seen.float().sum()
+
+
+def test_buffers_of_the_other_players_are_resumed_in_their_number_format(
+    digits, tmp_path, monkeypatch
+):
+    def counting(data, latent: int = 3, hidden: tuple[int, ...] = (16,)):
+        model, rival = classic.ae(data, latent=latent, hidden=hidden).model, Counted()
+        watches = Objective([lambda p: {"seen": rival(p.x).square()}], {"seen": 1.0})
+        return recipes.Recipe(
+            model, (Player(model, Objective([mse], {"mse": 1.0})), Player(rival, watches))
+        )
+
+    monkeypatch.setitem(recipes.RECIPES, "counting", counting)
+    straight = train(digits, tmp_path / "straight", recipe="counting")
+    run = resume(cut(digits, tmp_path / "cut", step=STEPS_AN_EPOCH + 3, recipe="counting"))
+    assert weights(run) == weights(straight)
+    assert history(run) == history(straight)
+
+
 def spoilt_from(step: int):
     """A VAE with a third term, which is NaN from this training step on."""
     steps = 0
@@ -457,7 +533,7 @@ def test_interrupt_ends_the_step_saves_and_tells_how_to_go_on(digits, tmp_path):
     read_until(process, "epoch")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 2
+    assert process.returncode == 130
     assert err.splitlines() == [err.strip()]
     assert err.startswith("zspace: stopped at step ")
     assert f"'zspace resume {folder}'" in err
@@ -469,7 +545,7 @@ def test_interrupt_ends_the_step_saves_and_tells_how_to_go_on(digits, tmp_path):
     assert history(run) == history(straight)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOPS)
 def test_signal_is_handled_while_training_only(digits, tmp_path, whole, number):
     class Send(Quiet):
         def step(self, fit) -> None:
@@ -478,11 +554,74 @@ def test_signal_is_handled_while_training_only(digits, tmp_path, whole, number):
 
     before = signal.getsignal(number)
     folder = tmp_path / "run"
-    with pytest.raises(zspace.UserError, match=r"step 6 and saved: .*zspace resume"):
+    with pytest.raises(Interrupted, match=r"step 6 and saved: .*zspace resume") as stop:
         train(digits, folder, reporter=Send())
+    assert stop.value.number == number
     assert signal.getsignal(number) is before
     assert status(folder) == "interrupted"
     assert weights(resume(folder)) == weights(whole)
+
+
+def test_a_stop_is_no_error_that_other_code_goes_on_after(digits, tmp_path):
+    """As a grid search does, which notes errors and tries the next."""
+    begun = []
+
+    class Send(Quiet):
+        def start(self, facts, fit) -> None:
+            begun.append(fit)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def search() -> None:
+        for name in ("a", "b"):
+            with contextlib.suppress(Exception):
+                train(digits, tmp_path / name, reporter=Send())
+
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 1"):
+        search()
+    assert len(begun) == 1
+    again = pickle.loads(pickle.dumps(Interrupted("stopped", signal.SIGTERM)))
+    assert (str(again), again.number) == ("stopped", signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_closed_terminal_saves_as_sigterm_does(digits, tmp_path, number):
+    folder = tmp_path / "run"
+    process = start("train", "vae", "--data", digits, "--out", folder, *LONG, "--epochs", 40)
+    read_until(process, "epoch")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert err.startswith("zspace: stopped at step ")
+    assert status(folder) == "interrupted"
+
+
+def test_signals_that_are_ignored_at_the_start_stay_ignored(digits, tmp_path):
+    """A background job of a script, or nohup."""
+    folder, options = tmp_path / "run", ["--hidden", "16", "--latent", "3", "--batch", "8"]
+    args = ["train", "vae", "--data", digits, "--out", folder, *options, "--epochs", 6, "--json"]
+    command = ["bash", "-c", "trap '' INT HUP; exec \"$@\"", "-", sys.executable, "-m", "zspace"]
+    process = subprocess.Popen(
+        [*command, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    read_until(process, "epoch")
+    for number in (signal.SIGINT, signal.SIGHUP):
+        process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    assert status(folder) == "finished"
+
+
+@pytest.mark.parametrize("output", ["--json", "2>&1"])
+def test_a_reader_that_goes_away_ends_the_output_and_not_the_training(digits, tmp_path, output):
+    folder = tmp_path / "run"
+    given = f"train vae --data {digits} --out {folder} --hidden 16 --latent 3 --epochs 3"
+    pipe = f"{sys.executable} -m zspace {given} {output} | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, timeout=300)
+    first, code = done.stdout.splitlines()
+    assert first.startswith('{"event": "start"' if output == "--json" else "vae with ")
+    assert (code, done.stderr if output == "2>&1" else "") == ("0", "")
+    assert status(folder) == "finished"
+    assert len(zspace.load(folder).metrics) == 3
 
 
 @pytest.mark.parametrize("saved", [True, False], ids=["inside an epoch", "nothing saved"])

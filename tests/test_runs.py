@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import io
 import json
+import os
+import pickle
 import platform
 import shutil
+import signal
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +22,16 @@ import torch
 
 import zspace
 from zspace.data import spec
+from zspace.data.loading import load as load_data
 from zspace.models import recipes
 from zspace.models.zoo import classic
+from zspace.report.figures import charts
+from zspace.runs import measured
+from zspace.runs.many import read_moments
+from zspace.runs.measured import evaluate
+from zspace.runs.record import archived
 from zspace.system import files
+from zspace.system.signals import Interrupted
 from zspace.training.progress import Quiet
 
 SMALL: dict[str, Any] = {
@@ -575,3 +588,153 @@ def test_changed_data_are_warned_of(digits, tmp_path):
         np.savez(source, x=255 - content["x"], y=content["y"])
     with pytest.warns(UserWarning, match="has changed since"):
         zspace.load(run.path).data()
+
+
+# In memory
+
+
+def weights_of(run: zspace.Run) -> str:
+    return run.record["files"]["model.safetensors"]
+
+
+@pytest.fixture(scope="module")
+def twins(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[zspace.Run, zspace.Run]:
+    """The same training in memory and into a folder, with snapshots."""
+    options = {**SMALL, "data": str(digits), "epochs": 2, "snapshots": 2}
+    here = tmp_path_factory.mktemp("here")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        run = zspace.train("cvae", out=False, **options)
+        assert list(here.iterdir()) == [], "training in memory left a file"
+        return run, zspace.train("cvae", out=here / "run", **options)
+
+
+def test_a_training_in_memory_is_that_into_a_folder(twins, x, y):
+    memory, folder = twins
+    clock = {"seconds", "samples_per_second"}
+    for one, other in zip(memory.metrics, folder.metrics, strict=True):
+        assert {**one, **dict.fromkeys(clock)} == {**other, **dict.fromkeys(clock)}
+    assert (
+        memory.record["files"]["model.safetensors"] == folder.record["files"]["model.safetensors"]
+    )
+    assert memory.result["test"] == folder.result["test"]
+    np.testing.assert_array_equal(memory.reconstruct(x, y), folder.reconstruct(x, y))
+    np.testing.assert_array_equal(memory.sample(3, seed=0), folder.sample(3, seed=0))
+    assert memory.data() is memory.data()
+    moments, others = read_moments(memory), read_moments(folder)
+    np.testing.assert_array_equal(moments.reconstructions, others.reconstructions)
+    assert repr(memory) == "Run('memory', cvae-digits-3, finished)"
+
+
+def test_a_saved_run_has_the_files_of_a_trained_one(twins, tmp_path, x, y):
+    memory = zspace.Run.from_bytes(twins[0].to_bytes())
+    assert memory.save(tmp_path / "deep" / "run") == tmp_path / "deep" / "run"
+    assert {p.name for p in memory.path.iterdir()} == {p.name for p in twins[1].path.iterdir()}
+    again = zspace.load(tmp_path / "deep" / "run")
+    np.testing.assert_array_equal(again.encode(x, y), memory.encode(x, y))
+    assert (again.record, again.metrics) == (memory.record, memory.metrics)
+    assert again.to_bytes() == memory.to_bytes() == twins[0].to_bytes()
+    evaluate(memory, sections=["representation"])
+    assert (memory.path / "evaluation.json").is_file()
+    assert measured.read(zspace.Run.from_bytes(memory.to_bytes())) == measured.read(memory)
+    before = {path: path.read_bytes() for path in memory.path.iterdir()}
+    with pytest.raises(zspace.UserError, match="exists already: choose another folder"):
+        twins[1].save(memory.path)
+    assert {path: path.read_bytes() for path in memory.path.iterdir()} == before
+
+
+def test_a_run_that_cannot_be_saved_leaves_nothing(twins, tmp_path, monkeypatch):
+    write = files.write
+
+    def full(path: Path, *parts: Any) -> str:
+        if path.name == "run.json":
+            raise files.CannotWrite("no space is left")
+        return write(path, *parts)
+
+    monkeypatch.setattr(files, "write", full)
+    run = zspace.Run.from_bytes(twins[0].to_bytes())
+    with pytest.raises(zspace.UserError, match="no space"):
+        run.save(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(zspace.UserError, match=r"run\.save\(path\)"):
+        _ = run.path
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["memory", "folder"])
+def test_a_run_is_pickled_as_its_files(twins, which, x, y):
+    run = twins[which]
+    content = run.to_bytes()
+    again = pickle.loads(pickle.dumps(run))
+    assert again.to_bytes() == content == copy.deepcopy(run).to_bytes()
+    np.testing.assert_array_equal(again.encode(x, y), run.encode(x, y))
+    assert again.result == run.result
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert set(archive.namelist()) == {
+            "run.json", "metrics.jsonl", "model.safetensors", "snapshots.npz"
+        }  # fmt: skip
+
+
+def test_bytes_that_are_damaged_are_refused(twins):
+    content = twins[0].to_bytes()
+    for at in range(0, len(content), len(content) // 200):
+        broken = content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :]
+        with pytest.raises(zspace.UserError, match="no run, or are damaged"):
+            zspace.Run.from_bytes(broken)
+    for cut in (b"", content[:-1], content[1:], content + b"\n"):
+        with pytest.raises(zspace.UserError, match="no run, or are damaged"):
+            zspace.Run.from_bytes(cut)
+    parts = twins[0].place.parts()
+    for name, wrong in (
+        ("model.safetensors", parts["model.safetensors"][:-1] + b"\0"),
+        ("run.json", parts["run.json"].replace(b'"seed": 0', b'"seed": 1')),
+    ):
+        assert wrong != parts[name]
+        with pytest.raises(zspace.UserError, match=rf"{name} is damaged"):
+            zspace.Run.from_bytes(archived({**parts, name: wrong}))
+    with pytest.raises(zspace.UserError, match=r"run\.json is missing"):
+        zspace.Run.from_bytes(archived({}))
+
+
+@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "fitted/../../evil", "state/run.json",
+                                  "fitted/.part", "a/run.json"])  # fmt: skip
+def test_an_archive_gives_no_files_but_those_of_a_run(twins, tmp_path, name):
+    run = zspace.Run.from_bytes(archived({**twins[0].place.parts(), name: b"evil"}))
+    run.save(tmp_path / "a" / "run")
+    assert {p.name for p in tmp_path.rglob("*")} & {"evil", "state", ".part", "a"} == {"a"}
+    assert run.place.parts() == twins[0].place.parts()
+
+
+def test_what_needs_a_folder_says_so(twins, digits):
+    memory = twins[0]
+    for needs in (evaluate, charts.overview, lambda run: measured.compare([run, run])):
+        with pytest.raises(zspace.UserError, match=r"in memory only.*run\.save\(path\)"):
+            needs(memory)
+
+
+def test_a_training_in_memory_that_ends_early_keeps_nothing(digits, tmp_path, monkeypatch):
+    class Stop(Quiet):
+        def step(self, fit) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.chdir(tmp_path)
+    options = {**SMALL, "data": str(digits), "out": False}
+    with pytest.raises(Interrupted, match="stopped at step 1; nothing is kept") as stop:
+        zspace.train("ae", reporter=Stop(), **options)
+    assert stop.value.number == signal.SIGTERM
+    with pytest.raises(zspace.UserError, match=r"not finite.*nothing is kept.*lower --lr"):
+        zspace.train("ae", **{**options, "lr": 1e30, "schedule": "constant", "warmup": 0.0})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_repeated_in_memory(runs):
+    again = zspace.repeat(runs["ae"].path, out=False, reporter=Quiet())
+    assert weights_of(again) == weights_of(runs["ae"])
+
+
+def test_data_that_were_read_already_are_shared_where_they_are_the_same(twins, runs):
+    run = zspace.Run.from_bytes(twins[0].to_bytes())
+    run.share_data(runs["ae"].data())
+    assert run.data() is runs["ae"].data()
+    other = load_data("mnist5k", quiet=True)
+    run.share_data(other)
+    assert run.data() is runs["ae"].data()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import warnings
@@ -14,6 +15,7 @@ from tyro.extras import subcommand_cli_from_dict
 from zspace._version import __version__
 from zspace.cli.commands import COMMANDS
 from zspace.system.errors import UserError, unknown
+from zspace.system.signals import deafen
 
 TOGETHER = ("train", "resume", "repeat")
 ABOUT = (
@@ -23,7 +25,11 @@ ABOUT = (
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Exit codes: 0, 2 for a user's error, 1 for ours."""
+    """Run one command.
+
+    Exit codes: 0; 2 for a user's error; 1 for ours; 130, 143 and 129 after SIGINT, SIGTERM and
+    SIGHUP. A reader of the output who goes away, `head` say, is no error.
+    """
     args, imports = _imports(list(sys.argv[1:] if argv is None else argv))
     # By default OpenMP's threads wait for each other at full speed for milliseconds, which costs
     # nothing on an idle machine and slows a busy one many times over. Torch's import reads this.
@@ -37,16 +43,13 @@ def run(argv: Sequence[str] | None = None) -> int:
         code = _main(args)
         sys.stdout.flush()
     except UserError as error:
-        if _first_says(error):
-            time.sleep(3)  # torchrun ends all processes with the first that ends: it must speak
-        else:
-            print(f"zspace: {error}", file=sys.stderr)
+        _say(error)
         return _left(error)
-    except KeyboardInterrupt:
-        print("zspace: stopped before there was anything to save", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader, head say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt as stop:
+        _say(stop if str(stop) else "stopped before there was anything to save")
+        return _left(stop, 128 + int(getattr(stop, "number", signal.SIGINT)))
+    except BrokenPipeError:
+        deafen(sys.stdout)
         return 0
     return code
 
@@ -66,7 +69,18 @@ def _imports(args: list[str]) -> tuple[list[str], list[str]]:
     return rest, imports
 
 
-def _first_says(error: UserError) -> bool:
+def _say(error: BaseException | str) -> None:
+    """One sentence on standard error; of several processes, the first alone says it."""
+    if isinstance(error, BaseException) and _first_says(error):
+        time.sleep(3)  # torchrun ends all processes with the first that ends: it must speak
+        return
+    try:
+        print(f"zspace: {error}", file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        deafen(sys.stderr)
+
+
+def _first_says(error: BaseException) -> bool:
     """Whether this is one of several processes, and the first of them says what is wrong."""
     if os.environ.get("RANK", "0") == "0":
         return False
@@ -75,14 +89,15 @@ def _first_says(error: UserError) -> bool:
     return not isinstance(error, RankError)
 
 
-def _left(error: UserError) -> int:
-    """The exit code of a user's error; at once, where another process of this one is gone."""
+def _left(error: BaseException, code: int = 2) -> int:
+    """The exit code; the process ends at once where another one of this training is gone."""
     if os.environ.get("RANK"):
         from zspace.system import distributed
 
-        if isinstance(error, distributed.RankLost):
-            distributed.leave_at_once(2)
-    return 2
+        stopped = isinstance(error, KeyboardInterrupt) and not distributed.first()
+        if stopped or isinstance(error, distributed.RankLost):
+            distributed.leave_at_once(code)
+    return code
 
 
 def _one_line(message: Warning | str, *_: object) -> str:

@@ -233,7 +233,10 @@ class Batches:
         Starting late gives exactly the batches that the whole epoch would have given from there.
         """
         whole = self.order(number).to(self.device).split(self.batch)[start:]
-        rows = [self._own(i) for i in whole]
+        yield from self.of([self._own(i) for i in whole], start)
+
+    def of(self, rows: Sequence[Tensor], start: int = 0) -> Iterator[Batch]:
+        """A batch of each of these rows (B,) of the storage; the first is number ``start``."""
         for at, (i, raw) in enumerate(zip(rows, self._store.stream(rows), strict=True), start):
             x = to_float(augmented(raw, self._augment))
             yield Batch(self._finish(x, at), self._context(i))

@@ -77,9 +77,10 @@ def views(paths: Sequence[Path], data_dir: Path | None = None) -> dict[str, RunV
     """Runs by opaque ids, a and b. Two that were trained on the same data share them."""
     opened = [load(path) for path in paths]
     for run in opened:
-        if run.record["data"]["fingerprint"] == opened[0].record["data"]["fingerprint"]:
-            run.own_data = opened[0].own_data
-        n = min(MOST, len(run.data(data_dir=data_dir).test))
+        data = run.data(data_dir=data_dir)
+        for other in opened:
+            other.share_data(data)
+        n = min(MOST, len(data.test))
         print(f"{run.config.name}: encoding {n:,} test images", file=sys.stderr, flush=True)
     return {key: RunView(run) for key, run in zip(IDS, opened, strict=False)}
 

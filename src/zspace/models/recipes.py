@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import math
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -57,19 +58,43 @@ class Player:
     Arguments:
         module: Whose parameters.
         objective: What they minimise.
-        start: The progress in [0, 1) from which on the parameters move; before, nothing does.
+        start: The progress in [0, 1) from which the parameters move; before, the player watches.
+        lr: The peak of its learning rate, which follows the schedule of the run; None is the
+            run's.
+        betas: The decay rates of its moments; None are the run's.
+        clip: Its largest gradient norm, 0 for no clipping; None is the run's.
+        steps: How often it moves per step of the training. All but the last come before the other
+            players read the pass.
+
+    Raises UserError where a number is out of its range.
+
+        Player(critic, objective, lr=4e-4, betas=(0.5, 0.9), steps=5)
     """
 
     module: nn.Module
     objective: Objective
     start: float = 0.0
+    lr: float | None = None
+    betas: tuple[float, float] | None = None
+    clip: float | None = None
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "start": (0 <= self.start < 1, "a number in [0, 1)"),
+            "lr": (self.lr is None or 0 < self.lr < math.inf, "a finite number above 0"),
+            "betas": (all(0 <= b < 1 for b in self.betas or ()), "two numbers in [0, 1)"),
+            "clip": (self.clip is None or self.clip >= 0, "a number >= 0"),
+            "steps": (self.steps >= 1, "a whole number >= 1"),
+        }
+        for name, (fits, wanted) in ranges.items():
+            if not fits:
+                raise UserError(f"{name} of a player is {getattr(self, name)}: use {wanted}")
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A model, its players, and what they look through.
-
-    The first player's objective chooses the best epoch, unless there are several players.
 
     Arguments:
         model: What is trained.
@@ -77,6 +102,9 @@ class Recipe:
         title: As papers write it: "beta-VAE"; by default the name of the recipe.
         feature_networks: Frozen networks that terms look through, made ready before training.
         decided: Choices that were left to the recipe, as a run keeps them.
+        best: The validation term whose lowest value chooses the best epoch; by default the
+            objective of the only player, and of several players, who have none in common, the
+            last epoch.
     """
 
     model: Model
@@ -84,6 +112,7 @@ class Recipe:
     title: str = ""
     feature_networks: tuple[FeatureNetwork, ...] = ()
     decided: Mapping[str, Any] = field(default_factory=dict)
+    best: str = ""
 
     def to(self, device: torch.device) -> Recipe:
         """The same, its model on the device and in eval mode."""

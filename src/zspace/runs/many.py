@@ -28,6 +28,7 @@ import torch
 from zspace.analysis.projections import principal
 from zspace.analysis.trained import once
 from zspace.data.dataset import SPLITS, Data, to_float
+from zspace.runs.record import SNAPSHOTS
 from zspace.runs.run import Run, load
 from zspace.system import files
 from zspace.system.errors import UserError
@@ -219,9 +220,6 @@ def _cell(values: Sequence[float | None], digits: int = 2) -> Cell | None:
     return Cell(statistics.mean(known), spread, digits)
 
 
-SNAPSHOTS = "snapshots.npz"
-
-
 @dataclass(frozen=True)
 class Moments:
     """S moments of a training.
@@ -240,11 +238,10 @@ class Moments:
 @once
 def read_moments(run: Run) -> Moments | None:
     """The snapshots of a run, or None where it kept none. Raises UserError for a damaged file."""
-    path = run.path / SNAPSHOTS
-    if not path.is_file():
+    if SNAPSHOTS not in run.place:
         return None
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
+        with np.load(io.BytesIO(run.place.read(SNAPSHOTS)), allow_pickle=False) as kept:
             arrays = dict(kept)
         return Moments(
             arrays["epoch"],
@@ -254,7 +251,8 @@ def read_moments(run: Run) -> Moments | None:
             _images(arrays["reconstructions"]),
         )
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile):
-        raise UserError(f"{path} is damaged: train again with --snapshots") from None
+        damaged = run.place.named(SNAPSHOTS)
+        raise UserError(f"{damaged} is damaged: train again with --snapshots") from None
 
 
 def _images(x: np.ndarray) -> np.ndarray:

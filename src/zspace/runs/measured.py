@@ -37,12 +37,12 @@ from zspace.analysis.compare import Cell, best
 from zspace.analysis.numbers import measure_text, print_sections
 from zspace.data.dataset import Data, Samples
 from zspace.models.recipes import hyphenated as named
+from zspace.runs.record import EVALUATION
 from zspace.runs.run import Run, load
 from zspace.system import files
 from zspace.system.errors import NotMeasured, UserError, unknown
 
 EVALUATION_FORMAT = 1
-EVALUATION = "evaluation.json"
 
 
 def evaluate(
@@ -75,6 +75,7 @@ def evaluate(
             raise unknown("section", name, ordered())
     given["likelihood"] = {"samples": iw, **given.get("likelihood", {})}
     run = run if isinstance(run, Run) else load(run)
+    path = run.path / EVALUATION
     data = run.data(data_dir=data_dir, quiet=quiet)
     record = _opened(run, data)
     against = given.get("anomaly", {}).get("against")
@@ -84,7 +85,7 @@ def evaluate(
         record["sections"][name] = measured_section(
             name, run, data, given.get(name, {}), seed, quiet
         )
-        files.write_json(run.path / EVALUATION, record)
+        files.write_json(path, record)
     if not quiet:
         show_sections(record, str(run.path), wanted)
     return record
@@ -132,7 +133,7 @@ def _opened(run: Run, data: Data) -> dict[str, Any]:
         "data": {"fingerprint": data.fingerprint, "name": data.name, "images": len(data.test)},
         "sections": {},
     }
-    old = read(run) if (run.path / EVALUATION).is_file() else None
+    old = read(run)
     same = old is not None and old["data"]["fingerprint"] == data.fingerprint
     return {**fresh, "sections": old["sections"]} if old is not None and same else fresh
 
@@ -142,10 +143,10 @@ def read(run: Run) -> dict[str, Any] | None:
 
     Raises UserError where the file is damaged or of a newer version.
     """
-    path = run.path / EVALUATION
-    if not path.is_file():
+    if EVALUATION not in run.place:
         return None
-    record = files.read_json(path)
+    path = run.place.named(EVALUATION)
+    record = files.parsed(path, run.place.read(EVALUATION))
     if not isinstance(record, dict) or not {"format", "model", "data", "sections"} <= set(record):
         raise UserError(f"{path} is no evaluation: delete it and give 'zspace evaluate' again")
     if record["format"] > EVALUATION_FORMAT:

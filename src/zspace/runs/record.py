@@ -9,8 +9,13 @@ metrics.jsonl       one line an epoch; its SHA-256 is in the run.json of a finis
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import re
 import warnings
+import zipfile
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +28,103 @@ from zspace.system.errors import UserError
 FORMAT = 1
 
 RECORD, COPY, WEIGHTS, METRICS = "run.json", "state/run.json", "model.safetensors", "metrics.jsonl"
+SNAPSHOTS, EVALUATION = "snapshots.npz", "evaluation.json"
+PARTS = (RECORD, METRICS, WEIGHTS, SNAPSHOTS, EVALUATION, "encoding.*", "README.md", "fitted/*")
+"""Patterns of the files that make up a run. Its states and what is drawn of it are none."""
 KEYS = {"config": dict, "data": dict, "status": str, "files": dict}
+
+
+class Place:
+    """Where the files of a run are: in a folder, or nowhere but in memory.
+
+    Arguments:
+        folder: It, or None for memory.
+        content: Of each file by name, in memory.
+    """
+
+    def __init__(self, folder: Path | None = None, content: Mapping[str, bytes] | None = None):
+        self.folder, self._content = folder, dict(content or {})
+
+    def __str__(self) -> str:
+        return str(self.folder) if self.folder else "memory"
+
+    def __contains__(self, name: str) -> bool:
+        return (self.folder / name).is_file() if self.folder else name in self._content
+
+    def named(self, name: str) -> Path:
+        """A file as messages name it."""
+        return self.folder / name if self.folder else Path(name)
+
+    def read(self, name: str) -> bytes:
+        """The content of a file. Raises UserError where it cannot be read."""
+        if self.folder:
+            return files.read(self.folder / name)
+        if name not in self._content:
+            raise UserError(f"{name} is missing")
+        return self._content[name]
+
+    def write(self, name: str, *parts: bytes | memoryview) -> str:
+        """Put the parts of a file there, whole or not at all; returns its SHA-256."""
+        if self.folder:
+            return files.write(self.folder / name, *parts)
+        self._content[name] = content = b"".join(parts)
+        return hashlib.sha256(content).hexdigest()
+
+    def parts(self) -> dict[str, bytes]:
+        """The files that make up the run, run.json last: it names the others.
+
+        Raises UserError where one cannot be read.
+        """
+        if not self.folder:
+            names = {name for name in self._content if is_part(name)}
+        else:
+            found = {path for pattern in PARTS for path in self.folder.glob(pattern)}
+            names = {path.relative_to(self.folder).as_posix() for path in found if path.is_file()}
+        return {name: self.read(name) for name in [*sorted(names - {RECORD}), RECORD]}
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of that name, relative to the folder of a run, is a part of the run."""
+    folder, _, leaf = name.rpartition("/")
+    plain = re.fullmatch(r"\w[\w.-]*", leaf, re.ASCII) and folder in ("", "fitted")
+    return bool(plain) and any(fnmatchcase(name, pattern) for pattern in PARTS)
+
+
+def archived(parts: Mapping[str, bytes]) -> bytes:
+    """Files as one zip archive, not compressed, which ends with the SHA-256 of all before."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in parts.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, content)
+        archive.comment = files.BLANK_SEAL.encode()
+    content = buffer.getvalue()[: -len(files.BLANK_SEAL)]
+    return content + hashlib.sha256(content).hexdigest().encode()
+
+
+def unarchived(content: bytes) -> dict[str, bytes]:
+    """The files in what `archived` returned. Raises UserError where it is not that any more."""
+    body, seal = content[: -len(files.BLANK_SEAL)], content[-len(files.BLANK_SEAL) :]
+    try:
+        if hashlib.sha256(body).hexdigest().encode() != seal:
+            raise zipfile.BadZipFile
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                raise zipfile.BadZipFile
+            return {name: archive.read(name) for name in filter(is_part, archive.namelist())}
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError):
+        raise UserError(
+            f"these {len(content):,} bytes are no run, or are damaged: give what run.to_bytes() "
+            "returned"
+        ) from None
+
+
+def read_place(place: Place) -> dict[str, Any]:
+    """The content of the run.json in a folder or in memory. Raises UserError as `read_record`."""
+    if place.folder:
+        return read_record(place.folder)
+    return _understood(Path("memory"), _whole(Path(RECORD), place.read(RECORD)))
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -71,9 +172,9 @@ def _refuse_no_run(path: Path) -> bool:
     return copied
 
 
-def _whole(file: Path) -> dict[str, Any]:
+def _whole(file: Path, content: bytes | None = None) -> dict[str, Any]:
     """The record in a file. Raises UserError where the file is not what was written."""
-    content = files.read(file)
+    content = files.read(file) if content is None else content
     return files.unsealed(file, content, files.parsed(file, content))
 
 
@@ -91,7 +192,7 @@ def _understood(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def read_spec(path: Path, record: dict[str, Any]) -> Spec:
+def read_spec(place: Place, record: dict[str, Any]) -> Spec:
     """What the model was told of its data. Raises UserError where the record does not say it."""
     facts = record["data"]
     try:
@@ -101,38 +202,42 @@ def read_spec(path: Path, record: dict[str, Any]) -> Spec:
         return Spec(shape, tuple(facts["classes"]), tuple(facts.get("attributes", ())))
     except (KeyError, TypeError, ValueError, OverflowError):
         raise UserError(
-            f"'{path}' is not a run: its run.json has no shape or classes of the data"
+            f"'{place}' is not a run: its run.json has no shape or classes of the data"
         ) from None
 
 
-def read_weights(path: Path, record: dict[str, Any]) -> dict[str, Tensor]:
+def read_weights(place: Place, record: dict[str, Any]) -> dict[str, Tensor]:
     """The best weights of a run.
 
     Those of a finished run must be the ones that its record names. While a training goes on they
     may be newer than the record, which is written after them: then their own SHA-256 counts.
     Raises UserError where there are none yet, and where they are damaged.
     """
-    file, finished = path / WEIGHTS, record["status"] == "finished"
-    if not finished and not file.exists() and not record["files"].get(WEIGHTS):
+    file, finished = place.named(WEIGHTS), record["status"] == "finished"
+    if not finished and WEIGHTS not in place and not record["files"].get(WEIGHTS):
         raise UserError(
-            f"run '{path}' has no finished epoch yet: continue it with 'zspace resume {path}'"
+            f"run '{place}' has no finished epoch yet: continue it with 'zspace resume {place}'"
         )
     try:
+        content = place.read(WEIGHTS)
         if finished:
-            return files.read_tensors(file, record["files"].get(WEIGHTS, ""))[0]
-        return files.read_sealed_tensors(file)[0]
+            files.verify(file, content, record["files"].get(WEIGHTS, ""))
+        else:
+            files.unsealed(file, content, files.parsed(file, files.note_of(file, content)))
+        return files.unpacked(file, content)
     except UserError as error:
-        again = f"'zspace repeat {path} --out DIR' trains it again"
+        again = f"'zspace repeat {place} --out DIR' trains it again"
         raise UserError(f"{error}: {again}") from None
 
 
-def read_metrics(path: Path, sha256: str | None = None) -> list[dict[str, Any]]:
+def read_metrics(place: Place, sha256: str | None = None) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl; a last line that a crash tore is left out.
 
     Warns of other lines that are no epochs, which are left out, too, and where the content is not
     that of the SHA-256.
     """
-    content = path.read_bytes() if path.is_file() else b""
+    path = place.named(METRICS)
+    content = place.read(METRICS) if METRICS in place else b""
     metrics = []
     if sha256 not in (None, hashlib.sha256(content).hexdigest()):
         warnings.warn(

@@ -9,9 +9,11 @@ state/              what an exact resume needs, until the training has ended
 from __future__ import annotations
 
 import contextlib
+import shutil
 import warnings
 from collections.abc import Mapping
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,17 @@ from zspace.data.loading import load as load_data
 from zspace.data.spec import Spec
 from zspace.models import recipes
 from zspace.runs.config import Config
-from zspace.runs.record import METRICS, read_metrics, read_record, read_spec, read_weights
+from zspace.runs.record import (
+    METRICS,
+    Place,
+    archived,
+    read_metrics,
+    read_place,
+    read_spec,
+    read_weights,
+    unarchived,
+)
+from zspace.system import files
 from zspace.system.device import pick_device
 from zspace.system.errors import UserError
 
@@ -37,17 +49,30 @@ def load(path: str | Path, device: str = "cpu") -> Run:
     Raises UserError where the folder is no run, its weights are missing or damaged, or it was made
     by a newer version.
     """
-    return Run(Path(path), device)
+    return Run(Place(Path(path)), device)
 
 
 class Run(TrainedModel):
-    """A trained model with its folder: what it was trained on and with, and what came out."""
+    """A trained model with its record: what it was trained on and with, and what came out.
 
-    def __init__(self, path: Path, device: str = "cpu") -> None:
-        self.path = path
-        self.record = read_record(path)
+    Its files are in a folder, or in memory only: those of ``train(out=False)``, of `from_bytes`,
+    and of a run that was unpickled.
+
+    Arguments:
+        place: Where its files are; `load` and `zspace.train` give runs, too.
+        device: Where the model goes.
+        data: What it was trained on, where that was read already.
+
+        content = run.to_bytes()
+        run = zspace.Run.from_bytes(content)
+        run.save("runs/a-copy")
+    """
+
+    def __init__(self, place: Place, device: str = "cpu", data: Data | None = None) -> None:
+        self.place = place
+        self.record = read_place(place)
         self.config = Config.from_json(self.record["config"])
-        spec = read_spec(path, self.record)
+        spec = read_spec(place, self.record)
         super().__init__(
             self._rebuild(spec).to(pick_device(device)),
             spec,
@@ -55,10 +80,64 @@ class Run(TrainedModel):
             batch=self.config.training.batch,
             binarize=self.config.data.binarize,
         )
-        self.own_data: Data | None = None
+        self._data = data
+
+    @classmethod
+    def from_bytes(cls, content: bytes, device: str = "cpu") -> Run:
+        """The run in an archive that `to_bytes` made, in memory.
+
+        Raises UserError where the content is no run, or a bit of it is another one now.
+        """
+        return cls(Place(content=unarchived(content)), device)
+
+    def to_bytes(self) -> bytes:
+        """Its files as one archive, from which `from_bytes` makes the same run anywhere.
+
+        A zip file that is not compressed: run.json, weights, metrics, and what was measured or
+        fitted since. Pictures and the states of an unfinished training are left out.
+        """
+        return archived(self.place.parts())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds what `to_bytes` returns, and no code."""
+        return Run.from_bytes, (self.to_bytes(),)
+
+    def save(self, path: str | Path) -> Path:
+        """Write its files into a new folder, and read them back; returns the folder.
+
+        A run that was in memory only has this folder from then on. Raises UserError where the path
+        exists or cannot be written to.
+        """
+        folder = Path(path)
+        with files.explained(folder):
+            if folder.exists():
+                raise UserError(f"'{folder}' exists already: choose another folder")
+            folder.mkdir(parents=True)
+        try:
+            for name, content in self.place.parts().items():
+                with files.explained(folder):
+                    (folder / name).parent.mkdir(exist_ok=True)
+                files.write(folder / name, content)
+                files.verify(folder / name, files.read(folder / name), sha256(content).hexdigest())
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if self.place.folder is None:
+            self.place = Place(folder)
+        return folder
+
+    @property
+    def path(self) -> Path:
+        """Its folder. Raises UserError where it is in memory only."""
+        if self.place.folder is None:
+            raise UserError(
+                "this run is in memory only, and this needs its folder: give it one first, with "
+                "run.save(path)"
+            )
+        return self.place.folder
 
     def _rebuild(self, spec: Spec) -> recipes.Recipe:
-        weights = read_weights(self.path, self.record)
+        weights = read_weights(self.place, self.record)
         build = recipes.find(self.config.recipe)
         try:
             with contextlib.suppress(NotImplementedError), torch.device("meta"):
@@ -70,26 +149,26 @@ class Run(TrainedModel):
             recipe.model.load_state_dict(weights)
         except (RuntimeError, TypeError):  # torch raises both for sizes that no tensor can have
             raise UserError(
-                f"the weights in '{self.path}' do not fit recipe '{self.config.recipe}' as this "
+                f"the weights in '{self.place}' do not fit recipe '{self.config.recipe}' as this "
                 "version of zspace builds it"
             ) from None
         return recipe
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, {self.config.name}, {self.record['status']})"
+        return f"Run({str(self.place)!r}, {self.config.name}, {self.record['status']})"
 
     @property
     def result(self) -> dict[str, Any]:
         """Best epoch, seconds, and every term on train, validation and test."""
         if "result" not in self.record:
-            raise UserError(f"run '{self.path}' has not finished: 'zspace resume {self.path}'")
+            raise UserError(f"run '{self.place}' has not finished: 'zspace resume {self.place}'")
         return self.record["result"]
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """One dict an epoch: terms on train and validation, learning rate, seconds."""
         noted = self.record["files"] if self.record["status"] == "finished" else {}
-        return read_metrics(self.path / METRICS, noted.get(METRICS))
+        return read_metrics(self.place, noted.get(METRICS))
 
     @property
     def quality_epochs(self) -> list[dict[str, Any]]:
@@ -128,10 +207,15 @@ class Run(TrainedModel):
             )
         return self._fitting(data)
 
+    def share_data(self, data: Data) -> None:
+        """Use data that were read already, if they are those that it was trained on."""
+        if data.fingerprint == self.record["data"].get("fingerprint"):
+            self._data = data
+
     def _own(self, folder: Path | None, quiet: bool) -> Data:
-        if self.own_data is None:
+        if self._data is None:
             given = self.config.data
-            self.own_data = load_data(
+            self._data = load_data(
                 given.data,
                 data_dir=folder,
                 size=given.size,
@@ -139,13 +223,13 @@ class Run(TrainedModel):
                 hold_out_class=given.hold_out_class,
                 quiet=quiet,
             )
-            if self.own_data.fingerprint != self.record["data"].get("fingerprint"):
+            if self._data.fingerprint != self.record["data"].get("fingerprint"):
                 warnings.warn(
-                    f"the data of run '{self.path}' has changed since it was trained: what "
+                    f"the data of run '{self.place}' has changed since it was trained: what "
                     "follows is of the data as it is now",
                     stacklevel=3,
                 )
-        return self.own_data
+        return self._data
 
     def _fitting(self, data: Data) -> Data:
         if data.spec.shape != self.spec.shape:

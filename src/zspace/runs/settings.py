@@ -79,9 +79,9 @@ class Settings:
         """The number of epochs for a training set of this size."""
         return self.epochs or min(60, max(12, round(650_000 / samples)))
 
-    def rate(self, progress: float) -> float:
-        """The learning rate at this progress in [0, 1]."""
-        return self.lr * RATES[self.schedule](progress, self.warmup)
+    def rate(self, progress: float, peak: float | None = None) -> float:
+        """The learning rate at this progress in [0, 1]; peak: of it, by default `lr`."""
+        return (peak or self.lr) * RATES[self.schedule](progress, self.warmup)
 
 
 def _check_number(name: str, value: float, least: float) -> None:

@@ -1,12 +1,11 @@
 """Where the runs of a study are trained: an executor takes tasks and yields how each ended.
 
-Here are three: one run after the other in this process, those that differ in their seed alone in
-lockstep, and processes side by side. The fourth, a Ray cluster, is in `zspace.studies.ray`.
+Here are three: one run after the other in this process, those that differ in their seed alone
+stacked, and processes side by side. The fourth, a Ray cluster, is in `zspace.studies.ray`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import shutil
@@ -68,7 +67,8 @@ Executor = Callable[[Sequence[Task], Reports], Ends]
 """Trains tasks.
 
 A run that fails by itself has ended; what else is raised stops the study. Interrupted: the user
-asked to stop, and what runs has been told to save. reports: for runs trained in this process.
+asked to stop, and what is running has been told to save. reports: for runs trained in this
+process.
 """
 
 
@@ -84,7 +84,7 @@ def found(folder: Path) -> dict[str, Any] | None:
 
 
 def attempt(task: Task, reporter: Reporter) -> Ended:
-    """Train a task, or go on with it. Interrupted goes through; any other failure is an end."""
+    """Train a task, or go on with it. A stop goes through; any other failure is an end."""
     try:
         for target in task.imports:
             recipes.import_recipes(target)
@@ -97,8 +97,6 @@ def attempt(task: Task, reporter: Reporter) -> Ended:
                     mirror.send()
         else:
             _train(task, Path(task.folder), reporter)
-    except signals.Interrupted:
-        raise
     except Exception as error:  # a study of many hours must not die of one run
         return "failed", str(error) or type(error).__name__
     finally:
@@ -157,26 +155,31 @@ def one_by_one(tasks: Sequence[Task], reports: Reports) -> Ends:
         yield task.number, attempt(task, reports(task.number, task.name))
 
 
-def in_lockstep(tasks: Sequence[Task], reports: Reports) -> Ends:
-    """In this process; runs not begun that differ in their seed alone are trained together."""
+def on_stacks(tasks: Sequence[Task], reports: Reports) -> Ends:
+    """In this process; runs not begun that differ in their seed alone are trained together.
+
+    Those that cannot be are trained one by one, and one line says why.
+    """
     left = list(tasks)
     while left:
         group = [task for task in left if _joins(task, left[0])] or left[:1]
         left = [task for task in left if task not in group]
         if len(group) > 1:
-            with contextlib.suppress(stacked.CannotStack):
-                yield from _together(group, reports)
+            try:
+                yield from _stacked(group, reports)
                 continue
+            except stacked.CannotStack as reason:
+                warnings.warn(f"{group[0].name} and its like: {reason}", stacklevel=2)
         yield from one_by_one(group, reports)
 
 
 def _joins(task: Task, first: Task) -> bool:
     new = not is_url(task.folder) and found(Path(task.folder)) is None
-    return new and not stacked.why_alone(task.config) and stacked.alike(task.config, first.config)
+    return new and stacked.alike(task.config, first.config)
 
 
-def _together(group: Sequence[Task], reports: Reports) -> Ends:
-    """Runs in lockstep. The reporter of the first is told for all; Apart and Interrupted go on."""
+def _stacked(group: Sequence[Task], reports: Reports) -> Ends:
+    """Runs in lockstep; the reporter of the first is told for all. CannotStack goes through."""
     reporters = [reports(group[0].number, group[0].name), *(Quiet() for _ in group[1:])]
     for task in group:
         shutil.rmtree(task.folder, ignore_errors=True)  # what a killed attempt left has no record
@@ -187,7 +190,7 @@ def _together(group: Sequence[Task], reports: Reports) -> Ends:
             reporters,
             group[0].save_every,
         )
-    except (stacked.CannotStack, signals.Interrupted):
+    except stacked.CannotStack:
         raise
     except Exception as error:  # as in `attempt`
         ends = [UserError(str(error) or type(error).__name__) for _ in group]
@@ -227,8 +230,9 @@ def side_by_side(tasks: Sequence[Task], reports: Reports, *, jobs: int, threads:
 
 
 def _led() -> None:
-    """Leave Ctrl-C, which a terminal sends to children too, to the parent; end when it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave what a terminal sends to children too to the parent; end when it is gone."""
+    for number in set(signals.STOPS) - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

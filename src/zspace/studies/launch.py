@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from zspace.report.html.page import write_report
 from zspace.runs.many import open_study, write_table
 from zspace.runs.record import METRICS
 from zspace.studies import ray
-from zspace.studies.executors import STOPPED, Executor, in_lockstep, one_by_one, side_by_side
+from zspace.studies.executors import STOPPED, Executor, on_stacks, one_by_one, side_by_side
 from zspace.studies.grid import PRESETS, Grid, Outcome, conduct, parse_choices
 from zspace.system.device import pick_device
 from zspace.system.errors import UserError
@@ -52,7 +53,7 @@ def study(
     jobs: runs at once on this machine; 0 chooses; with more than 1, they are processes of their
     own; a script must then call this under ``if __name__ == "__main__":``, as multiprocessing
     asks. threads: of each run; 0 chooses. executor: this machine, this process with the
-    seeds of a model in lockstep, or a Ray cluster. out: a folder,
+    seeds of a model stacked, or a Ray cluster. out: a folder,
     or the URL of one.
 
     Raises UserError for a grid that makes no sense, before anything is trained.
@@ -70,7 +71,7 @@ def study(
         vary=vary,
     )
     out = out or Path("studies") / Path(data.removeprefix("hf:")).stem
-    console = Console(stderr=True, highlight=False, quiet=quiet, soft_wrap=True)
+    console = progress.Stderr(quiet=quiet, soft_wrap=True)
     work = _executor(executor, jobs or _suitable_jobs(), threads)
     if is_url(out):
         return _on_storage(grid, str(out), work, console)
@@ -108,7 +109,7 @@ def _executor(name: str, jobs: int, threads: int) -> Executor:
         ray.installed()
         return partial(ray.on_ray, threads=threads)
     if name == "stacked":
-        return in_lockstep
+        return on_stacks
     if jobs == 1 and not threads:
         return one_by_one
     return partial(side_by_side, jobs=jobs, threads=threads)
@@ -119,7 +120,7 @@ def _train(
 ) -> None:
     start, total = time.monotonic(), len(grid.entries())
     console.print(f"{total} runs -> {mirror.url if mirror else folder}", markup=False)
-    here = executor in (one_by_one, in_lockstep)  # then each run says itself how far it is
+    here = executor in (one_by_one, on_stacks)  # then each run says itself how far it is
 
     def told(i: int, outcome: Outcome) -> None:
         name = f"[{i + 1}/{total}] {outcome.entry.name}"
@@ -138,8 +139,8 @@ def _train(
                 told=told,
                 mirror=mirror,
             )
-        except (Interrupted, KeyboardInterrupt):
-            raise UserError(STOPPED) from None
+        except KeyboardInterrupt as stop:
+            raise Interrupted(STOPPED, getattr(stop, "number", signal.SIGINT)) from None
     if all(outcome.status == "failed" for outcome in outcomes):
         raise UserError(f"all {total} runs failed, the first because: {outcomes[0].reason}")
 

@@ -49,7 +49,7 @@ def on_ray(tasks: Sequence[Task], reports: Reports, *, threads: int = 0) -> Ends
             while waiting:
                 done, _ = ray.wait(list(waiting), timeout=LOOK_SECONDS)
                 if signals:
-                    raise Interrupted(STOPPED)
+                    raise Interrupted(STOPPED, signals[0])
                 for ref in done:
                     yield waiting.pop(ref), _ended(ray, ref)
         except BaseException:
@@ -118,9 +118,21 @@ def _submitted(ray: Any, task: Task, threads: int) -> Any:
         num_cpus=threads,
         num_gpus=needs["GPU"],
         max_retries=RETRIES,
-        retry_exceptions=[Interrupted],  # its machine was shut down in good order
-    )(alone)
+        retry_exceptions=[Stopped],
+    )(_attempted)
     return remote.remote(task, threads)
+
+
+class Stopped(Exception):
+    """A run was told to stop and has saved: its machine was shut down in good order."""
+
+
+def _attempted(task: Task, threads: int) -> Ended:
+    """A task on a worker. Ray takes any KeyboardInterrupt for the end of a task it cancelled."""
+    try:
+        return alone(task, threads)
+    except Interrupted as stop:
+        raise Stopped(str(stop)) from None
 
 
 def _ended(ray: Any, ref: Any) -> Ended:

@@ -25,6 +25,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from zspace.system.errors import UserError
+from zspace.system.signals import Interrupted
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)
@@ -121,28 +122,41 @@ def _connected() -> Iterator[None]:
         ) from None
 
 
-def mean(tensors: Sequence[Tensor], share: float) -> list[Tensor]:
+def mean(tensors: Sequence[Tensor], share: float, first: Sequence[Tensor] = ()) -> list[Tensor]:
     """The means over all ranks of tensors of any shapes, in one message, float32.
 
     share: how much of the whole batch the tensors of this rank stand for; shares add up to 1.
+    first: tensors of any types, for which those of the first rank come back, after the means.
     """
     if size() == 1:
-        return list(tensors)
+        return [*tensors, *first]
     flat = torch.cat([t.detach().reshape(-1).float() for t in tensors]).mul_(share)
+    if first:  # as bytes, which float32 holds exactly; all ranks but the first add zeros
+        flat = torch.cat([flat, *(_bytes(t).float().mul_(rank() == 0) for t in first)])
     with _connected():
         dist.all_reduce(flat)
-    parts = flat.split([t.numel() for t in tensors])
-    return [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)]
+    sizes = [*(t.numel() for t in tensors), *(t.numel() * t.element_size() for t in first)]
+    parts = flat.split(sizes)
+    means = [part.view(t.shape) for part, t in zip(parts, tensors, strict=False)]
+    raw = [part.to(torch.uint8) for part in parts[len(tensors) :]]
+    return [
+        *means,
+        *(part.view(t.dtype).view(t.shape) for part, t in zip(raw, first, strict=True)),
+    ]
 
 
-def anyone(flag: bool) -> bool:
-    """Whether the flag is up on any rank; the same answer on all. No device is waited for."""
+def _bytes(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous().view(-1).view(torch.uint8)
+
+
+def largest(number: int) -> int:
+    """The largest of the ranks' numbers; the same answer on all. No device is waited for."""
     if size() == 1:
-        return flag
-    up = torch.tensor(int(flag))
+        return number
+    most = torch.tensor(number)
     with _connected():
-        dist.all_reduce(up)
-    return bool(up)
+        dist.all_reduce(most, dist.ReduceOp.MAX)
+    return int(most)
 
 
 def of_first(numbers: Mapping[str, float]) -> dict[str, float]:
@@ -176,23 +190,28 @@ def _text(letters: Tensor) -> str:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Within, a UserError of any rank becomes one of all. No rank may wait for another within."""
+    """Within, a UserError or a stop of any rank becomes one of all.
+
+    No rank may wait for another within.
+    """
     if size() == 1:
         yield
         return
-    failure: UserError | None = None
+    failure: UserError | Interrupted | None = None
     try:
         yield
-    except UserError as error:
+    except (UserError, Interrupted) as error:
         failure = error
     every = [_letters("") for _ in range(size())]
     with _connected():
         dist.all_gather(every, _letters(str(failure or "")))
     failed = [(r, _text(letters)) for r, letters in enumerate(every) if letters.any()]
+    stop = largest(failure.number if isinstance(failure, Interrupted) else 0)
     if failure:
         raise failure
     if failed:
-        raise UserError(f"{failed[0][1]} (in process {failed[0][0]})")
+        said = f"{failed[0][1]} (in process {failed[0][0]})"
+        raise Interrupted(said, stop) if stop else UserError(said)
 
 
 def in_turn(work: Callable[[], T]) -> T:

@@ -176,18 +176,31 @@ SEAL = "sha256"
 BLANK_SEAL = "0" * 64
 
 
+Parts = tuple[bytes | memoryview, ...]
+"""The content of a file, in the pieces that `write` takes."""
+
+
+def sealed_json(value: Mapping[str, Any]) -> Parts:
+    """A JSON object with its seal."""
+    text = json.dumps({SEAL: BLANK_SEAL, **value}, indent=2) + "\n"
+    return _sealed(text.encode())
+
+
+def sealed_tensors(tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> Parts:
+    """Named tensors and a note with their seal."""
+    return _sealed(packed(tensors, json.dumps({SEAL: BLANK_SEAL, **note})))
+
+
 def write_sealed_json(path: Path, value: Mapping[str, Any]) -> str:
     """Write a JSON object with its seal, durably; return the SHA-256 of the whole file."""
-    text = json.dumps({SEAL: BLANK_SEAL, **value}, indent=2) + "\n"
-    return write(path, *_sealed(text.encode()))
+    return write(path, *sealed_json(value))
 
 
 def write_sealed_tensors(
     path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, Any]
 ) -> str:
     """Write named tensors and a note with their seal; return the SHA-256 of the whole file."""
-    content = packed(tensors, json.dumps({SEAL: BLANK_SEAL, **note}))
-    return write(path, *_sealed(content))
+    return write(path, *sealed_tensors(tensors, note))
 
 
 def read_sealed_json(path: Path) -> dict[str, Any]:
@@ -223,7 +236,7 @@ def unsealed(path: Path, content: bytes, value: Any) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name != SEAL}
 
 
-def _sealed(content: bytes) -> tuple[bytes, bytes, memoryview]:
+def _sealed(content: bytes) -> Parts:
     """The parts of the file: its first 64 zeros, the place of the digest, are replaced."""
     at = content.index(BLANK_SEAL.encode())
     return (

@@ -1,37 +1,54 @@
-"""SIGINT and SIGTERM: noted, so that a training can end its step and save before it stops."""
+"""What comes from outside while a training goes on: signals to stop, and readers that go away.
+
+SIGINT, SIGTERM and SIGHUP are noted, so that the training ends its step and saves before it stops.
+One that is ignored when the process starts, as in a background job of a script or under nohup,
+stays ignored. A closed pipe stops the output, not the training.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import TextIO
 
-from zspace.system.errors import UserError
+STOPS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
-class Interrupted(UserError):
-    """The user asked to stop; the message says what is saved and how to go on."""
+class Interrupted(KeyboardInterrupt):
+    """The user asked to stop; the message says what is saved and how to go on.
+
+    No error, so that code that goes on after an error stops, too. The command exits with 128 plus
+    the number of the signal.
+    """
+
+    def __init__(self, message: str, number: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.number = int(number)
 
 
 @contextlib.contextmanager
 def noted_in(received: list[int]) -> Iterator[None]:
-    """Within, SIGINT and SIGTERM are noted in the list; a second one acts as usual."""
+    """Within, a signal to stop is noted in the list; a second one acts as usual."""
     with _caught_by(received.append):
         yield
 
 
 @contextlib.contextmanager
 def refused(message: str) -> Iterator[Callable[[list[int]], None]]:
-    """Within, where nothing is to be saved, SIGINT and SIGTERM raise Interrupted at once.
+    """Within, where nothing is to be saved, a signal to stop raises Interrupted at once.
 
-    Gives a function: from its call on they are noted in the list that it is given, as by
-    `noted_in`, with no moment between at which a signal would be nobody's.
+    Gives a function: from its call on signals are noted in the list that it is given, as by
+    `noted_in`, with no moment between during which one would go unhandled.
     """
 
     def stop(number: int) -> None:
-        raise Interrupted(message)
+        raise Interrupted(message, number)
 
     acts: list[Callable[[int], None]] = [stop]
     with _caught_by(lambda number: acts[-1](number)):
@@ -44,8 +61,7 @@ def _caught_by(act: Callable[[int], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    both = (signal.SIGINT, signal.SIGTERM)
-    before = {s: signal.getsignal(s) for s in both if signal.getsignal(s) != signal.SIG_IGN}
+    before = {s: signal.getsignal(s) for s in STOPS if signal.getsignal(s) != signal.SIG_IGN}
 
     def caught(number: int, frame: FrameType | None) -> None:
         for s, handler in before.items():
@@ -59,3 +75,9 @@ def _caught_by(act: Callable[[int], None]) -> Iterator[None]:
     finally:
         for s, handler in before.items():
             signal.signal(s, handler)
+
+
+def deafen(stream: TextIO) -> None:
+    """Let what is still written to a closed pipe go nowhere."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a file is none of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

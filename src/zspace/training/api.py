@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zspace.runs.checkpoint import Checkpoints
 from zspace.runs.config import Config
-from zspace.runs.record import read_either, read_record
-from zspace.runs.run import Run
+from zspace.runs.record import Place, read_either, read_record
+from zspace.runs.run import Run, load
 from zspace.system import distributed, files
 from zspace.system.errors import UserError
 from zspace.system.files import locked
@@ -29,7 +29,7 @@ NOTHING_YET = "stopped before the first step, so there is nothing to go on with"
 def train(
     recipe: str = "vae",
     *,
-    out: str | Path | None = None,
+    out: str | Path | Literal[False] | None = None,
     quiet: bool = False,
     reporter: Reporter | None = None,
     save_every: float = SAVE_SECONDS,
@@ -38,13 +38,17 @@ def train(
 ) -> Run:
     """Train a recipe and return the run.
 
-    recipe: its name (`zspace recipes` lists them). out: a new folder; by default runs/<name>.
-    save_every: seconds between checkpoints. options: keywords of the recipe (latent, hidden, ...),
-    of the data (data, data_dir, size, binarize, ...; see `zspace.data.DataOptions`) and of the
-    training (epochs, batch, lr, seed, ...; see `zspace.runs.settings.Settings`). recipe_options:
-    keywords of the recipe, needed for those that share a name with one of the others.
+    Arguments:
+        recipe: Its name (`zspace recipes` lists them).
+        out: A new folder; by default runs/<name>. False trains in memory and leaves no file; such
+            a run cannot be resumed, and `run.save(path)` gives it a folder.
+        save_every: Seconds between checkpoints.
+        options: Keywords of the recipe (latent, hidden, ...), of the data (data, data_dir, size,
+            binarize, ...; see `zspace.data.DataOptions`) and of the training (epochs, batch, lr,
+            seed, ...; see `zspace.runs.settings.Settings`).
 
-    Raises UserError for what does not fit, before anything is written, and where `out` exists.
+    Raises UserError for what does not fit, before anything is written, where `out` exists, and
+    where a loss is not finite; Interrupted, a KeyboardInterrupt, after a signal to stop.
 
         run = zspace.train("cvae", data="mnist5k", latent=20)
     """
@@ -54,28 +58,40 @@ def train(
 
 def start(
     config: Config,
-    out: str | Path | None,
+    out: str | Path | Literal[False] | None,
     reporter: Reporter,
     save_every: float,
     fingerprint: str | None = None,
 ) -> Run:
-    """Train a job from the beginning into a new folder; `fingerprint`: what the data must be."""
+    """Train a job from the beginning, into a new folder or in memory (False).
+
+    fingerprint: what that of the data must be.
+    """
     _check_seconds(save_every)
     distributed.join()
-    if out is not None:
+    if out is False and distributed.size() > 1:
+        raise UserError(
+            f"out is False, but {distributed.size()} processes train together and read the run "
+            "from its folder: give out a path"
+        )
+    if out is not None and out is not False:
         with files.explained(Path(out)):
             _refuse_existing(Path(out), Path(out).exists())
         config.data.refuse_inside(Path(out))
     with refused(NOTHING_YET) as note_in, ExitStack() as locks:
         build = Build.prepare(config, quiet=not reporter.bars)
         if not distributed.first():
-            return Run(build.follow())
+            return load(build.follow())
         if fingerprint is not None and build.data.fingerprint != fingerprint:
             raise UserError("the data of that run has changed since: use zspace train")
+        if out is False:
+            recorder = Recorder(Place(), build, reporter, save_every)
+            note_in(recorder.signals)
+            return recorder.run()
         folder = claim(config, out)
         try:
             locks.enter_context(alone(folder))
-            recorder = Recorder(folder, build, reporter, save_every, kept_in(folder))
+            recorder = Recorder(Place(folder), build, reporter, save_every, kept_in(folder))
             recorder.begin()
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -87,12 +103,14 @@ def start(
 def repeat(
     path: str | Path,
     *,
-    out: str | Path | None = None,
+    out: str | Path | Literal[False] | None = None,
     reporter: Reporter | None = None,
     save_every: float = SAVE_SECONDS,
     device: str = "",
 ) -> Run:
-    """Train the job of a run again, into a new folder; on the device that it names, or on this.
+    """Train the job of a run again, into a new folder or in memory (False).
+
+    device: where, if not on the device that the job names.
 
     Raises UserError where `path` is no run, or the data is no longer the same.
     """
@@ -132,9 +150,9 @@ def resume(
                 checkpoints = kept_in(folder)
                 lines = _take_up(build, checkpoints)
             if not distributed.first():
-                return Run(build.follow())
+                return load(build.follow())
             files.remove_parts(folder, folder / "state")
-            recorder = Recorder(folder, build, reporter, save_every, checkpoints, lines)
+            recorder = Recorder(Place(folder), build, reporter, save_every, checkpoints, lines)
             recorder.begin()
             note_in(recorder.signals)
             return recorder.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,6 @@ from zspace.system import distributed
 from zspace.system.device import Precision, pick_device, pick_precision
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted, noted_in
-from zspace.training.compiling import settle
 from zspace.training.trainer import NonFinite, Trainer
 
 
@@ -60,7 +60,7 @@ class Build:
                 distributed.in_turn(partial(network.ready, data, device, quiet=quiet)), device
             )
         build._check_and_spread()
-        decided = replace(settings, compile=settle(build.trainer, quiet=quiet))
+        decided = replace(settings, compile=build.trainer.compile(quiet=quiet))
         build.config = replace(build.config, training=decided)
         return build
 
@@ -94,6 +94,7 @@ class Build:
             settings,
             fixed=recipe.feature_networks,
             watched=watched,
+            best=recipe.best,
         )
         return cls(config, data, recipe, trainer, splits)
 
@@ -109,21 +110,24 @@ class Build:
         """Train along with the first rank, which alone writes and speaks.
 
         Returns the run's folder once it is whole. Raises UserError where the first rank stops, and
-        `Here` where this one must.
+        `RankError` where this one must.
         """
         signals: list[int] = []
 
         def heed(trainer: Trainer) -> None:
-            if distributed.anyone(bool(signals)):
-                raise Interrupted(f"stopped at step {trainer.step}")
+            if number := distributed.largest(max(signals, default=0)):
+                raise Interrupted(f"stopped at step {trainer.step}", number)
 
-        self.trainer.on_step = heed
         try:
             with noted_in(signals):
-                for _ in self.trainer.epochs():
+                for _ in self.trainer.epochs(heed):
                     heed(self.trainer)
-        except (NonFinite, Interrupted):
+        except NonFinite:
             distributed.told()  # the first rank writes, then leaves: its end is what is heard
+            raise
+        except Interrupted:
+            with contextlib.suppress(distributed.RankLost):
+                distributed.told()
             raise
         except distributed.RankLost:
             raise

@@ -12,20 +12,18 @@ since every further shape would be compiled anew.
 
 from __future__ import annotations
 
-import copy
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zspace.runs.settings import Compile
 from zspace.system.bars import bar
-from zspace.system.device import random_state, set_random_state
 from zspace.system.errors import UserError
-from zspace.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from zspace.training.trainer import Losses, Trainer
 
 SAVES = {"cpu": 0.1, "cuda": 0.5}
 """The largest part of a step that compiling saves, by kind of device; see benchmarks/README.md."""
@@ -34,20 +32,20 @@ COSTS = {"cpu": 20.0, "cuda": 60.0}
 PASSES, WARM = 8, 3
 
 
-def settle(trainer: Trainer, *, quiet: bool = False) -> Compile:
-    """Decide for this training, whose step is compiled from then on or not.
+def chosen(trainer: Trainer, *, quiet: bool = False) -> Losses | None:
+    """The losses of this training, compiled, or None where they are not to be.
 
     Raises UserError where compiling was asked for and fails.
     """
     wanted = trainer.settings.compile
     if wanted == "off":
-        return "off"
-    with _undisturbed(trainer):
+        return None
+    with trainer.undisturbed():
         # This also has torch find its closed forms, which it cannot do while compiling.
         eager = seconds(trainer, trainer.losses)
         kind, left = trainer.device.type, eager * trainer.total_steps
         if wanted == "auto" and left * SAVES.get(kind, 0.0) <= COSTS.get(kind, 0.0):
-            return "off"
+            return None
         compiled = torch.compile(trainer.losses)
         try:
             with bar("compiling a step", PASSES, quiet) as made:
@@ -57,11 +55,8 @@ def settle(trainer: Trainer, *, quiet: bool = False) -> Compile:
                 raise UserError(
                     f"this step cannot be compiled here: use --compile off ({_reason(error)})"
                 ) from None
-            return "off"
-    if wanted == "auto" and quick >= eager:
-        return "off"
-    trainer.compiled = compiled
-    return "on"
+            return None
+    return None if wanted == "auto" and quick >= eager else compiled
 
 
 def _reason(error: Exception) -> str:
@@ -69,9 +64,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:200]
 
 
-def seconds(
-    trainer: Trainer, losses: Callable[..., Any], made: Callable[[int], Any] = int
-) -> float:
+def seconds(trainer: Trainer, losses: Losses, made: Callable[[int], Any] = int) -> float:
     """The median time of a pass forward and back, over a few points of the training."""
     batch = next(iter(trainer.train.epoch(0)))
     objectives = [player.objective for player in trainer.players]
@@ -85,19 +78,3 @@ def seconds(
         times.append(time.perf_counter() - start)
         made(1)
     return statistics.median(times[WARM:])
-
-
-@contextmanager
-def _undisturbed(trainer: Trainer) -> Iterator[None]:
-    """Within, passes may be tried: afterwards the training is where it was."""
-    modules = [trainer.model, *trainer.others]
-    before = [copy.deepcopy(module.state_dict()) for module in modules]
-    random = random_state(trainer.device)
-    trainer.model.train()
-    try:
-        yield
-    finally:
-        set_random_state(random, trainer.device)
-        for module, state in zip(modules, before, strict=True):
-            module.load_state_dict(state)
-            module.zero_grad(set_to_none=True)

@@ -23,9 +23,21 @@ from rich.text import Text
 
 from zspace.models.recipes import hyphenated
 from zspace.runs.config import OWN, RESERVED
+from zspace.system.signals import deafen
 from zspace.training.trainer import Epoch, Trainer
 
 LINE_SECONDS = 10.0
+
+
+class Stderr(Console):
+    """Standard error. Where its reader has gone away, nothing more is written."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(stderr=True, highlight=False, **options)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        deafen(sys.stderr)
 
 
 class Reporter(Protocol):
@@ -74,7 +86,10 @@ class JsonLines(Quiet):
         self._line({"event": "end", **facts})
 
     def _line(self, facts: Mapping[str, Any]) -> None:
-        print(json.dumps(facts), flush=True)
+        try:
+            print(json.dumps(facts), flush=True)
+        except BrokenPipeError:
+            deafen(sys.stdout)
 
 
 def terms_text(terms: Mapping[str, float]) -> str:
@@ -89,7 +104,7 @@ class Lines(Quiet):
     """Plain lines, for output that is no terminal: an epoch at most every ten seconds."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = console or Stderr(soft_wrap=True)
         self.last = 0.0
 
     def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
@@ -116,7 +131,7 @@ class Bar(Lines):
     bars = True
 
     def __init__(self) -> None:
-        super().__init__(Console(stderr=True, highlight=False))
+        super().__init__(Stderr())
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=16),

@@ -1,4 +1,4 @@
-"""One training into one folder: what is written while it goes on, and how it ends."""
+"""One training from its start to its end: what is written on the way, and what is told."""
 
 from __future__ import annotations
 
@@ -6,55 +6,64 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from zspace._version import __version__
 from zspace.analysis.reconstruction import reconstruction_quality
 from zspace.models.likelihoods import Bernoulli, bits_per_dimension
+from zspace.models.recipes import Player
 from zspace.runs.checkpoint import Checkpoints
-from zspace.runs.record import COPY, FORMAT, METRICS, RECORD, WEIGHTS
+from zspace.runs.record import COPY, FORMAT, METRICS, RECORD, WEIGHTS, Place
 from zspace.runs.run import Run
 from zspace.system import distributed, files
 from zspace.system.device import environment
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted
 from zspace.training.build import Build
+from zspace.training.optimizer import restore
 from zspace.training.progress import Reporter
 from zspace.training.snapshots import Snapshots
 from zspace.training.trainer import Epoch, NonFinite, Trainer, evaluate
 
+NOT_KEPT = "nothing is kept of a training in memory: give out= to keep what was reached"
+
 
 class Recorder:
-    """One training into one folder: metrics, checkpoints, best weights, run.json.
+    """One training from its start to its end: metrics, checkpoints, best weights, run.json.
 
-    lines: of metrics.jsonl, of the epochs before; each checkpoint holds them, too.
+    Arguments:
+        place: Where the run is. In memory it is written once, in the end.
+        build: The job made ready.
+        reporter: Who is told of steps and epochs.
+        save_every: Seconds between checkpoints.
+        checkpoints: Of the run, or None where it is in memory: then it cannot be resumed.
+        lines: Of metrics.jsonl, of the epochs before; each checkpoint holds them, too.
     """
 
     def __init__(
         self,
-        folder: Path,
+        place: Place,
         build: Build,
         reporter: Reporter,
         save_every: float,
-        checkpoints: Checkpoints,
+        checkpoints: Checkpoints | None = None,
         lines: Sequence[dict[str, Any]] = (),
     ) -> None:
-        self.folder, self.build, self.trainer = folder, build, build.trainer
+        self.place, self.build, self.trainer = place, build, build.trainer
         self.reporter, self.save_every = reporter, save_every
         self.checkpoints, self.lines = checkpoints, list(lines)
         self.files: dict[str, str] = {}
-        self.snapshots = Snapshots(folder / "snapshots.npz", build.data, build.trainer)
+        self.snapshots = Snapshots(place, build.data, build.trainer)
         self.saved_best, self.saved_at = 0, time.monotonic()
         self.signals: list[int] = []
-        self.trainer.on_step = self._after_step
 
     def begin(self) -> None:
-        """Write the first files: from now on the run can be resumed."""
-        self._write_metrics()
-        self._save_best()
-        self._note("running")
-        files.write_sealed_json(self.folder / COPY, self.record("running"))
+        """Write the first files of a folder: from now on the run can be resumed."""
+        if self.checkpoints:
+            self._write_metrics()
+            self._save_best()
+            self._note("running")
+            self.place.write(COPY, *files.sealed_json(self.record("running")))
 
     def run(self) -> Run:
         """Train to the end. On a failure or a signal the best weights so far are kept.
@@ -63,18 +72,22 @@ class Recorder:
         """
         try:
             self.reporter.start(self.record("running"), self.trainer)
-            for epoch in self.trainer.epochs():
+            for epoch in self.trainer.epochs(self.after_step):
                 self.after_epoch(epoch)
             return self.finish()
         except NonFinite as error:
             raise self.failed(error) from None
         except files.CannotWrite as error:
             raise self.unwritable(error) from None
+        except Interrupted:
+            raise
         except KeyboardInterrupt:
             if not self.signals:
                 raise
             raise Interrupted(
-                f"stopped at once: 'zspace resume {self.folder}' goes on from what was saved last"
+                f"stopped at once: {self._way} goes on from what was saved last"
+                if self.checkpoints
+                else f"stopped at once; {NOT_KEPT}"
             ) from None
         finally:
             self.reporter.close()
@@ -88,58 +101,69 @@ class Recorder:
 
     def unwritable(self, error: files.CannotWrite) -> UserError:
         """What the user is told where the system refuses to write."""
-        again = f"'zspace resume {self.folder}' goes on once that is mended"
-        return UserError(f"{error}; {again}")
+        return UserError(f"{error}; {self._way} goes on once that is mended")
 
-    def _after_step(self, trainer: Trainer) -> None:
+    @property
+    def _way(self) -> str:
+        return f"'zspace resume {self.place}'"
+
+    def after_step(self, trainer: Trainer) -> None:
+        """Tell of a step; save, or stop, where that is due."""
         self.reporter.step(trainer)
         self._save_if_due()
 
-    def _stop_if_asked(self, asked: bool) -> None:
-        if asked:
-            self._save()
+    def _stop_if_asked(self, number: int) -> None:
+        """number: of the signal, 0 for none."""
+        if number:
+            said = f"stopped at step {self.trainer.step}"
+            if self.checkpoints is None:
+                raise Interrupted(f"{said}; {NOT_KEPT}", number)
+            self._save(self.checkpoints)
             self._note("interrupted")
-            raise Interrupted(
-                f"stopped at step {self.trainer.step} and saved: go on with "
-                f"'zspace resume {self.folder}'"
-            )
+            raise Interrupted(f"{said} and saved: go on with {self._way}", number)
 
     def _save_if_due(self) -> None:
-        self._stop_if_asked(distributed.anyone(bool(self.signals)))
-        if time.monotonic() - self.saved_at >= self.save_every:
-            self._save()
+        self._stop_if_asked(distributed.largest(self._signal()))
+        if self.checkpoints and time.monotonic() - self.saved_at >= self.save_every:
+            self._save(self.checkpoints)
 
-    def _save(self) -> None:
-        self.checkpoints.save({**self.trainer.state(), "lines": self.lines}, self.trainer.step)
+    def _signal(self) -> int:
+        return max(self.signals, default=0)
+
+    def _save(self, checkpoints: Checkpoints) -> None:
+        checkpoints.save({**self.trainer.state(), "lines": self.lines}, self.trainer.step)
         if self._save_best():
             self._note("running")
         self.saved_at = time.monotonic()
 
     def _save_best(self) -> bool:
-        """Write the best weights where they are not on disk; returns whether it did."""
+        """Write the best weights where they are not written yet; returns whether it did."""
         if self.trainer.best_epoch <= self.saved_best:
             return False
-        self.files[WEIGHTS] = files.write_sealed_tensors(
-            self.folder / WEIGHTS, self.trainer.best, {}
-        )
+        content = files.sealed_tensors(self.trainer.best, {})
+        self.files[WEIGHTS] = self.place.write(WEIGHTS, *content)
         self.saved_best = self.trainer.best_epoch
         return True
 
     def _append(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
-        with files.explained(self.folder), (self.folder / METRICS).open("a") as file:
+        if self.place.folder is None:
+            return
+        with files.explained(self.place.folder), self.place.named(METRICS).open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def _write_metrics(self) -> str:
         lines = "".join(json.dumps(line) + "\n" for line in self.lines)
-        return files.write(self.folder / METRICS, lines.encode())
+        return self.place.write(METRICS, lines.encode())
 
     def failed(self, error: NonFinite) -> UserError:
         """Keep the best weights so far and note the failure; returns what the user is told."""
+        if self.checkpoints is None:
+            return UserError(f"{error} ({NOT_KEPT}): try a lower --lr")
         self._save_best()
         self._note("failed", reason=str(error))
         kept = (
-            f"the weights of epoch {self.trainer.best_epoch} are kept in '{self.folder}'"
+            f"the weights of epoch {self.trainer.best_epoch} are kept in '{self.place}'"
             if self.trainer.best_epoch
             else "no epoch was finished"
         )
@@ -149,13 +173,11 @@ class Recorder:
         """Measure every split at the best weights and note the end; returns the run."""
         self._save_best()
         trainer = self.trainer
-        trainer.model.load_state_dict(
-            trainer.best
-        )  # a state saved from now on is used for nothing else
+        restore(trainer.model, trainer.best)  # a state saved from now on serves nothing else
         objective = trainer.players[0].objective
         terms = {}
         for name, batches in self.build.splits.items():
-            self._stop_if_asked(bool(self.signals))  # the other ranks are done
+            self._stop_if_asked(self._signal())  # the other ranks are done
             terms[name] = evaluate(trainer.model, objective, batches)
         test = self.build.splits["test"]
         quality = reconstruction_quality(trainer.model, test.epoch(0), most=len(test.samples))
@@ -169,12 +191,11 @@ class Recorder:
         }
         self.files[METRICS] = self._write_metrics()
         self._note("finished", result=result)
-        self.checkpoints.remove()
+        if self.checkpoints:
+            self.checkpoints.remove()
         self.reporter.end(self.record("finished", result=result))
-        distributed.told(str(self.folder))
-        run = Run(self.folder)
-        run.own_data = self.build.data
-        return run
+        distributed.told(str(self.place))
+        return Run(self.place, data=self.build.data)
 
     def _bits(self, terms: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
         """Bits per dimension, a bound, where p(x|z) is a probability of discrete pixels."""
@@ -190,8 +211,19 @@ class Recorder:
         bits = {s: bits_per_dimension(n, shape) for s, n in nats.items() if n is not None}
         return {"bits_per_dimension": bits} if bits else {}
 
+    def _player(self, player: Player) -> dict[str, Any]:
+        """How a player moves."""
+        settings = self.trainer.settings
+        return {
+            "start": player.start,
+            "steps": player.steps,
+            "lr": player.lr or settings.lr,
+            "betas": player.betas or settings.betas,
+            "clip": settings.clip if player.clip is None else player.clip,
+        }
+
     def _note(self, status: str, **more: Any) -> None:
-        files.write_sealed_json(self.folder / RECORD, self.record(status, **more))
+        self.place.write(RECORD, *files.sealed_json(self.record(status, **more)))
 
     def record(self, status: str, **more: Any) -> dict[str, Any]:
         """What run.json holds."""
@@ -200,11 +232,13 @@ class Recorder:
             "format": FORMAT,
             "zspace": __version__,
             "status": status,
-            "path": str(self.folder),
+            "path": str(self.place),
             "config": self.build.config.to_json(),
             "data": self.build.facts(),
             "parameters": sum(p.numel() for p in model.parameters()),
             "objectives": [player.objective.final_weights() for player in self.trainer.players],
+            "players": [self._player(player) for player in self.trainer.players],
+            "best": self.trainer.criterion or "last epoch",
             "environment": environment(self.trainer.device),
             "files": self.files,
             **more,

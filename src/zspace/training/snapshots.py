@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import zlib
-from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch import Tensor
 from zspace.analysis.trained import evenly, subset
 from zspace.data.conditions import columns_of
 from zspace.data.dataset import Data, Samples
-from zspace.system import files
+from zspace.runs.record import SNAPSHOTS, Place
 from zspace.system.pixels import to_uint8
 from zspace.training.trainer import Trainer
 
@@ -29,11 +28,11 @@ POINTS, PICTURES = 1000, 10
 class Snapshots:
     """Takes `wanted` snapshots over a training, close together at its start, where most happens.
 
-    What an interrupted training has left at the path is taken up again.
+    What an interrupted training has left there is taken up again.
     """
 
-    def __init__(self, path: Path, data: Data, trainer: Trainer) -> None:
-        self.path, self.wanted = path, trainer.settings.snapshots
+    def __init__(self, place: Place, data: Data, trainer: Trainer) -> None:
+        self.place, self.wanted = place, trainer.settings.snapshots
         moments = np.geomspace(1, trainer.settings.epochs or 1, max(1, self.wanted))
         self.epochs = set(moments.round().astype(int).tolist())
         if not self.wanted:
@@ -55,10 +54,10 @@ class Snapshots:
         return x, None if c is None else c.to(trainer.device)
 
     def _earlier(self, epoch: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        if not self.path.exists():
+        if SNAPSHOTS not in self.place:
             return {}
         try:
-            with np.load(self.path) as old:
+            with np.load(io.BytesIO(self.place.read(SNAPSHOTS)), allow_pickle=False) as old:
                 rows = zip(
                     old["epoch"].tolist(), old["codes"], old["reconstructions"], strict=True
                 )
@@ -88,4 +87,4 @@ class Snapshots:
             arrays["y"] = self.y.numpy()
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **arrays)
-        files.write(self.path, content.getvalue())
+        self.place.write(SNAPSHOTS, content.getvalue())

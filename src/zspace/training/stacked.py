@@ -5,8 +5,8 @@ pass under ``torch.func.vmap``; the loss is the sum of the M objectives, so that
 lane m is that of model m alone; one AdamW moves all. Small networks so give a device M times as
 much to do for as many launches as one of them needs.
 
-Each run keeps a `Fit` of its own, whose weights, averages and moments are views of the stacks: it
-validates, keeps its best epoch, saves and is resumed as if it were trained by itself. Initial
+Each run keeps a `Trainer` of its own, whose weights, averages and moments are views of the stacks:
+it validates, keeps its best epoch, saves and is resumed as if it were trained by itself. Initial
 weights and the order of samples are those of its own seed; draws (of codes, of dynamic
 binarisation, of augmentation) come from one generator for all, seeded by all seeds, so they are
 equal to those of a training by itself in distribution only. A time in seconds is that of the
@@ -18,8 +18,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import shutil
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,18 +32,23 @@ from torch.func import functional_call, vmap
 
 from zspace.data.batches import Batches, mix
 from zspace.data.spec import Batch
+from zspace.models.flow import Pass
 from zspace.models.objective import Objective
 from zspace.models.recipes import Player
 from zspace.runs.config import Config
+from zspace.runs.record import Place
 from zspace.runs.run import Run
 from zspace.system import distributed, files
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted, refused
 from zspace.training import api
 from zspace.training.build import Build
+from zspace.training.optimizer import buffers, share_moments
 from zspace.training.progress import Reporter
 from zspace.training.recorder import Recorder
-from zspace.training.trainer import READ_EVERY, NonFinite, Trainer
+from zspace.training.trainer import NonFinite, Results, Trainer
+
+ONE_BY_ONE = ": these runs are trained one by one"
 
 
 class CannotStack(UserError):
@@ -63,13 +69,15 @@ def start(
     """Train jobs that are `alike` together, each into a new folder.
 
     Returns for each its run, or why it failed: a run whose loss is not finite ends, the others go
-    on. Each run can be resumed by itself. Raises Apart where they cannot be trained together,
+    on. Each run can be resumed by itself. Raises CannotStack where they cannot be trained so,
     Interrupted where the user asked to stop (all stop after the same step, and are saved), and
     UserError where a folder exists or a job does not fit.
     """
     quiet = not any(reporter.bars for reporter in reporters)
     with refused(api.NOTHING_YET) as note_in, contextlib.ExitStack() as locks:
         builds = prepared(configs, quiet=quiet)
+        stack = Stack([build.trainer for build in builds])
+        stack.trial()
         made: list[Path] = []
         try:
             recorders = []
@@ -77,8 +85,8 @@ def start(
                 made.append(api.claim(build.config, folder))
                 locks.enter_context(api.alone(made[-1]))
                 states = api.kept_in(made[-1])
-                recorders.append(Recorder(made[-1], build, reporter, save_every, states))
-            group = Group(recorders)
+                recorders.append(Recorder(Place(made[-1]), build, reporter, save_every, states))
+            group = Group(stack, recorders)
             for recorder in recorders:
                 recorder.begin()
         except BaseException:
@@ -90,9 +98,9 @@ def start(
 
 
 def prepared(configs: Sequence[Config], *, quiet: bool = False) -> list[Build]:
-    """A session for each job, as solo trainings have it, on one copy of the data.
+    """Each job made ready as if it were trained by itself, on one copy of the data.
 
-    Raises Apart where these cannot be trained together, and UserError as `Session.prepare`.
+    Raises CannotStack where these cannot be trained together, and UserError as `Build.prepare`.
     """
     if distributed.size() > 1 or not all(alike(configs[0], config) for config in configs):
         raise CannotStack("trainings go together in one process, and differ in --seed alone")
@@ -131,105 +139,112 @@ def why_alone(config: Config) -> str:
 
 def _refuse(reason: str) -> None:
     if reason:
-        raise CannotStack(f"{reason}; train these runs one by one")
+        raise CannotStack(f"{reason}{ONE_BY_ONE}")
 
 
-class Joint(Batches):
+class Joint:
     """Batches of M runs over the same samples: M batches of B rows, one after the other.
 
     parts: of one data set and one batch size, each in the order of its own seed.
     """
 
     def __init__(self, parts: Sequence[Batches]) -> None:
-        self.__dict__.update(parts[0].__dict__)
-        self.parts, self.batch = parts, len(parts) * parts[0].batch
+        self.parts = parts
 
     def __len__(self) -> int:
         return len(self.parts[0])
 
-    def order(self, number: int) -> Tensor:
-        orders = torch.stack([part.order(number) for part in self.parts])  # (M, N)
-        return torch.cat([rows.flatten() for rows in orders.split(self.parts[0].batch, dim=1)])
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of this epoch from position `start` on, (M B) rows each but for the last."""
+        first = self.parts[0]
+        orders = torch.stack([part.order(number) for part in self.parts]).to(
+            first.device
+        )  # (M, N)
+        rows = [rows.flatten() for rows in orders.split(first.batch, dim=1)]
+        return first.of(rows[start:], start)
+
+    def counts(self, at: int) -> tuple[int, int]:
+        """Runs are stacked in one process only."""
+        raise NotImplementedError
 
 
-class Stack:
-    """M trainings as one `Fit` on parameters (M, ...), of which those of each become views."""
+class Stack(Trainer):
+    """M trainings as one on parameters (M, ...), of which those of each become views."""
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         first, self.trainers = trainers[0], trainers
-        self.model = copy.deepcopy(first.model)
+        model = copy.deepcopy(first.model)
         tensors = [_tensors(trainer.model) for trainer in trainers]
-        for stack, *each in zip(_tensors(self.model), *tensors, strict=True):
+        for stack, *each in zip(_tensors(model), *tensors, strict=True):
             stack.data = torch.stack([tensor.data for tensor in each])
             for own, lane in zip(each, stack.data.unbind(), strict=True):
                 own.data = lane
-        self.trainer = Trainer(
-            self.model,
-            (Player(self.model, first.players[0].objective),),
+        super().__init__(
+            model,
+            (Player(model, first.players[0].objective),),
             Joint([trainer.train for trainer in trainers if isinstance(trainer.train, Batches)]),
             first.validation,
-            replace(first.settings, clip=0.0),  # that would be the norm over all models
+            first.settings,
+            losses=self._stacked_losses,
+            clip=_clip_each,
         )
-        self.trainer.losses = self._losses
-        self.trainer.optimizers[0].register_step_pre_hook(lambda *_: self._clip())
-        self._share_moments()
+        share_moments(self.optimizers[0], [trainer.optimizers[0] for trainer in trainers])
         for m, trainer in enumerate(trainers):
-            stacks = self.trainer.average.weights  # only they are updated
-            trainer.average.weights = {name: value[m] for name, value in stacks.items()}
+            trainer.average.share(self.average, m)
 
-    def _share_moments(self) -> None:
-        """Begin AdamW's moments, of the stacks and as views of the runs."""
-        state = self.trainer.optimizers[0].state
-        parameters = [
-            self.model.parameters(),
-            *(trainer.model.parameters() for trainer in self.trainers),
-        ]
-        for stack, *each in zip(*parameters, strict=True):
-            if not stack.requires_grad:
-                continue
-            moments = {name: torch.zeros_like(stack) for name in ("exp_avg", "exp_avg_sq")}
-            step = torch.zeros((), dtype=torch.float32, device=stack.device)
-            state[stack] = {"step": step, **moments}
-            for m, (trainer, own) in enumerate(zip(self.trainers, each, strict=True)):
-                lanes = {name: moment[m] for name, moment in moments.items()}
-                trainer.optimizers[0].state[own] = {"step": step, **lanes}
+        self._own_buffers = buffers(model)
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
-        """One step of all models; their terms, (M,) each, still on the device."""
-        self.trainer.train_on(batch)
-        for trainer in self.trainers:
-            trainer.step, trainer.position = self.trainer.step, self.trainer.position
-        self.trainer.meter.sizes.pop()
-        return dict(zip(self.trainer.meter.names, self.trainer.meter.rows.pop(), strict=True))
+    def trial(self) -> None:
+        """Take one pass forward and back, and undo it. Raises CannotStack where vmap cannot."""
+        try:
+            with self.undisturbed():
+                batch = next(iter(self.train.epoch(0)))
+                ((loss, _),) = self.losses([self.players[0].objective], batch, 0.0)
+                loss.backward()
+        except Exception as error:  # of many kinds: a layer without a rule, a branch on a value
+            reason = (str(error).splitlines() or [""])[0][:200]
+            raise CannotStack(
+                f"this model cannot be stacked ({type(error).__name__}: {reason}){ONE_BY_ONE}"
+            ) from None
 
-    def _losses(
-        self, objectives: Sequence[Objective], batch: Batch, progress: float
-    ) -> list[tuple[Tensor, dict[str, Tensor]]]:
+    def took(self, terms: Mapping[str, Tensor], rows: int, seconds: float | None = None) -> None:
+        """Count a step; the terms are for each run to count, see `Group`."""
+        self.step, self.position = self.step + 1, self.position + 1
+
+    def _stacked_losses(
+        self,
+        objectives: Sequence[Objective],
+        batch: Batch,
+        progress: float,
+        between: Callable[[Pass], None] | None = None,
+    ) -> Results:
+        """The sum of the losses, and terms (M,) each. What a pass makes of buffers is kept."""
         objective, lanes = objectives[0], (len(self.trainers), -1)
         tensors = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
         given = [t.unflatten(0, lanes) for t in (batch.x, batch.c) if t is not None]
 
         def one(
             tensors: dict[str, Tensor], x: Tensor, c: Tensor | None = None
-        ) -> tuple[Tensor, dict[str, Tensor]]:
+        ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
             p = functional_call(self.model, tensors, (x, c, objective.samples))
-            return objective(p, progress)
+            # `functional_call` leaves a buffer that the model replaced in `tensors`.
+            return *objective(p, progress), {n: tensors[n].detach() for n in self._own_buffers}
 
-        with self.trainer.autocast():
-            loss, report = vmap(one, randomness="different")(tensors, *given)
+        with self.autocast():
+            loss, report, changed = vmap(one, randomness="different")(tensors, *given)
+        for name, (held, key) in self._own_buffers.items():
+            held[key].copy_(changed[name])
         return [(loss.sum(), report)]
 
-    def _clip(self) -> None:
-        """As `torch.nn.utils.clip_grad_norm_`, with a norm for each model."""
-        most = self.trainers[0].settings.clip
-        if not most:
-            return
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
-        norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)  # (M,)
-        factor = (most / (norm + 1e-6)).clamp(max=1.0)
-        for gradient in gradients:
-            gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+
+def _clip_each(parameters: Sequence[nn.Parameter], most: float) -> None:
+    """As `torch.nn.utils.clip_grad_norm_`, with a norm for each of the stacked models."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
+    norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)  # (M,)
+    factor = (most / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:
@@ -239,9 +254,8 @@ def _tensors(model: nn.Module) -> list[Tensor]:
 class Group:
     """Trainings in lockstep, each into its own folder."""
 
-    def __init__(self, recorders: Sequence[Recorder]) -> None:
-        self.recorders = recorders
-        self.stack = Stack([recorder.trainer for recorder in recorders])
+    def __init__(self, stack: Stack, recorders: Sequence[Recorder]) -> None:
+        self.stack, self.recorders = stack, recorders
         self.epochs = [recorder.trainer.epochs() for recorder in recorders]
         self.ended: dict[int, Run | UserError] = {}
         self.signals: list[int] = []
@@ -251,12 +265,15 @@ class Group:
 
         Whoever calls this notes signals in `signals`.
         """
-        joint = self.stack.trainer
         try:
             self._each(self._begin)
-            while joint.epoch < (joint.settings.epochs or 0) and len(self.ended) < len(self):
-                self._one_epoch(joint)
+            while self.stack.epoch < (self.stack.settings.epochs or 0) and len(self.ended) < len(
+                self
+            ):
+                self._one_epoch()
             self._each(self._finish)
+        except Interrupted:
+            raise
         except KeyboardInterrupt:
             if not self.signals:
                 raise
@@ -271,14 +288,14 @@ class Group:
     def __len__(self) -> int:
         return len(self.recorders)
 
-    def _one_epoch(self, joint: Trainer) -> None:
-        joint.model.train()
+    def _one_epoch(self) -> None:
+        self.stack.model.train()
         start = time.perf_counter()
-        for batch in joint.train.epoch(joint.epoch):
-            terms = {name: value.unbind() for name, value in self.stack.step(batch).items()}
+        for batch in self.stack.train.epoch(self.stack.epoch):
+            lanes = {name: value.unbind() for name, value in self.stack.train_on(batch).items()}
             rows, seconds = len(batch.x) // len(self), time.perf_counter() - start
-            self._each(partial(self._after_step, terms=terms, rows=rows, seconds=seconds))
-        joint.epoch, joint.position = joint.epoch + 1, 0
+            self._each(partial(self._after_step, lanes=lanes, rows=rows, seconds=seconds))
+        self.stack.epoch, self.stack.position = self.stack.epoch + 1, 0
         self._each(self._after_epoch)
 
     def _each(self, do: Callable[[int], Any]) -> None:
@@ -295,11 +312,12 @@ class Group:
             except files.CannotWrite as error:
                 self.ended[m] = recorder.unwritable(error)
             except Interrupted:
-                stopped.append(str(recorder.folder))
+                stopped.append(str(recorder.place))
         if stopped:
             raise Interrupted(
-                f"stopped at step {self.stack.trainer.step} and saved: go on with 'zspace resume' "
-                f"of each of {', '.join(stopped)}"
+                f"stopped at step {self.stack.step} and saved: go on with 'zspace resume' "
+                f"of each of {', '.join(stopped)}",
+                max(asked, default=signal.SIGINT),
             )
 
     def _begin(self, m: int) -> None:
@@ -307,14 +325,12 @@ class Group:
         recorder.reporter.start(recorder.record("running"), recorder.trainer)
 
     def _after_step(
-        self, m: int, terms: dict[str, tuple[Tensor, ...]], rows: int, seconds: float
+        self, m: int, lanes: dict[str, tuple[Tensor, ...]], rows: int, seconds: float
     ) -> None:
-        trainer = self.recorders[m].trainer
-        trainer.seconds = seconds
-        trainer.meter.add({name: value[m] for name, value in terms.items()}, rows)
-        if len(trainer.meter.rows) >= READ_EVERY:
-            trainer.meter.fold()
-        trainer.on_step(trainer)
+        recorder = self.recorders[m]
+        terms = {name: values[m] for name, values in lanes.items()}
+        recorder.trainer.took(terms, rows, seconds)
+        recorder.after_step(recorder.trainer)
 
     def _after_epoch(self, m: int) -> None:
         # All the steps are taken: the run's own training reads, validates, keeps.

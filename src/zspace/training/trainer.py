@@ -1,6 +1,6 @@
 """Means of terms over batches, gathered on the device and read in one go.
 
-The one loop: `Fit` trains any model with any players, epoch by epoch, and can be put on hold.
+The one loop: `Trainer` trains any model with any players, epoch by epoch, and can be put on hold.
 
 Nothing is read back from the device within an epoch: terms gather there and are read at its end
 (and after every 1,000 steps of a longer one, so that a loss that is not finite is found in time).
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,14 +24,23 @@ from torch import Tensor, nn
 from zspace.analysis.reconstruction import reconstruction_quality
 from zspace.data.batches import mix
 from zspace.data.spec import Batch
-from zspace.models.flow import Model
+from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
 from zspace.models.recipes import Player
-from zspace.runs.settings import Settings
+from zspace.runs.settings import Compile, Settings
 from zspace.system import distributed
 from zspace.system.device import DTYPES, keep_freed_memory, random_state, set_random_state
-from zspace.system.errors import UserError
-from zspace.training.optimizer import Average, adamw, copied, load_moments, moved
+from zspace.system.errors import UserError, unknown
+from zspace.training import compiling
+from zspace.training.optimizer import (
+    Average,
+    adamw,
+    buffers,
+    copied,
+    load_moments,
+    moved,
+    restore,
+)
 
 
 class NonFinite(UserError):
@@ -86,8 +96,21 @@ class Meter:
 
 READ_EVERY = 1000
 
+Results = list[tuple[Tensor, dict[str, Tensor]]]
 
-Losses = Callable[[Sequence[Objective], Batch, float], list[tuple[Tensor, dict[str, Tensor]]]]
+
+class Losses(Protocol):
+    """The loss and the report of each objective, all of one pass of the model."""
+
+    def __call__(
+        self,
+        objectives: Sequence[Objective],
+        batch: Batch,
+        progress: float,
+        between: Callable[[Pass], None] | None = None,
+        /,
+    ) -> Results:
+        """between: called with the pass, before the objectives read it."""
 
 
 class Batches(Protocol):
@@ -123,13 +146,26 @@ class Epoch:
 class Trainer:
     """A training in progress.
 
-    model: on its device. players: who moves. train, validation: batches on that device.
-    settings: with `epochs` and `precision` decided. fixed: modules that do not move, but belong
-    to the state of the training. watched: batches, not shuffled, whose reconstructions are
-    measured after every epoch. on_step is called after every step. compiled: `losses`, compiled,
-    for batches of full size; see `zspace.training.compiling`.
+    `epochs` is the whole loop and `train_on` one step of it; `state` and `load_state` put it on
+    hold. Everything is kept: parameters and buffers of any type, moments, counters, generators.
 
-    A game of several players has no objective that says which epoch is best: the last one is.
+    Arguments:
+        model: On its device.
+        players: Who moves. All read one pass of the model.
+        train, validation: Batches on that device.
+        settings: With `epochs` and `precision` decided.
+        fixed: Modules that do not move, but belong to the state of the training.
+        watched: Batches, not shuffled, whose reconstructions are measured after every epoch.
+        best: The validation term whose lowest value chooses the best epoch; by default the
+            objective, or, in a game of several players, which has none in common, the last epoch.
+        losses: How a step computes its losses, by default one pass of the model under autocast.
+        clip: How gradients are clipped to a norm, by default `torch.nn.utils.clip_grad_norm_`.
+
+    Raises UserError for an unknown `best`, and for patience in a game without one.
+
+        trainer = Trainer(model, recipe.players, train, validation, settings)
+        for epoch in trainer.epochs():
+            print(epoch.validation)
     """
 
     def __init__(
@@ -139,24 +175,25 @@ class Trainer:
         train: Batches,
         validation: Batches,
         settings: Settings,
+        *,
         fixed: Sequence[nn.Module] = (),
         watched: Mapping[str, Batches] | None = None,
+        best: str = "",
+        losses: Losses | None = None,
+        clip: Callable[[Sequence[nn.Parameter], float], Any] = nn.utils.clip_grad_norm_,
     ) -> None:
         assert settings.epochs is not None
         assert settings.precision != "auto"
         self.model, self.players, self.settings = model, players, settings
-        self.game = len(players) > 1
-        if self.game and settings.patience:
-            raise UserError(
-                f"patience is {settings.patience}, but a game of {len(players)} players has no "
-                "objective that says which epoch is best: leave patience out"
-            )
+        self.criterion = best or ("objective" if len(players) == 1 else "")
+        self._check_criterion()
         self.watched = watched or {}
-        self.others = [*(player.module for player in players[1:]), *fixed]
+        rivals = [player.module for player in players[1:]]
+        self.others = [*rivals, *fixed]
         self.train, self.validation = train, validation
         self.device = next(model.parameters()).device
         keep_freed_memory()
-        self.optimizers = [adamw(player.module, settings) for player in players]
+        self.optimizers = [adamw(player, settings) for player in players]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         self.total_steps = settings.epochs * len(train)
         self.epoch = self.position = self.step = self.stale = 0
@@ -165,34 +202,51 @@ class Trainer:
         self.average = Average(model, settings.ema)
         self.best: dict[str, Tensor] = {}
         self.best_objective, self.best_epoch = float("inf"), 0
-        self.on_step: Callable[[Trainer], None] = lambda trainer: None
         for player in players:
             player.objective.over_ranks = lambda tensors: distributed.mean(tensors, self.share)
-        self.losses: Losses = self._losses
-        self.compiled: Losses | None = None
+        self.losses: Losses = losses or self._losses
+        self._compiled: Losses | None = None
+        self._clip = clip
+        shared = [model, *rivals] if distributed.size() > 1 else []
+        self._buffers = [place for module in shared for place in buffers(module).values()]
 
-    def epochs(self) -> Iterator[Epoch]:
-        """Train on, yielding after each epoch. Raises NonFinite; `best` keeps good weights."""
+    def _check_criterion(self) -> None:
+        terms = [*self.players[0].objective.weights, "objective"]
+        if self.criterion and self.criterion not in terms:
+            raise unknown("validation term that chooses the best epoch", self.criterion, terms)
+        if self.settings.patience and not self.criterion:
+            raise UserError(
+                f"patience is {self.settings.patience}, but a game of {len(self.players)} players "
+                "has no objective that says which epoch is best: leave patience out, or have the "
+                "recipe name a term (best=)"
+            )
+
+    def epochs(self, on_step: Callable[[Trainer], None] = lambda trainer: None) -> Iterator[Epoch]:
+        """Train on, yielding after each epoch; `best` keeps the weights of the best one.
+
+        on_step: called after every step. Raises NonFinite.
+        """
         assert self.settings.epochs is not None
         distributed.check_same("checkpoint", f"step {self.step}")
         while self.epoch < self.settings.epochs and not self.stopped_early:
-            yield self._one_epoch()
+            yield self._one_epoch(on_step)
 
     @property
     def stopped_early(self) -> bool:
+        """Whether `patience` epochs were no better than the best."""
         return 0 < self.settings.patience <= self.stale
 
-    def _one_epoch(self) -> Epoch:
+    def _one_epoch(self, on_step: Callable[[Trainer], None]) -> Epoch:
         self.model.train()
-        start, before = time.perf_counter(), self.seconds
+        start = time.perf_counter() - self.seconds
         self._seed()
         for batch in self.train.epoch(self.epoch, self.position):
             self.train_on(batch)
             self._seed()
-            self.seconds = before + time.perf_counter() - start
-            self.on_step(self)
+            self.seconds = time.perf_counter() - start
+            on_step(self)
         train = self.meter.means()
-        self.seconds = before + time.perf_counter() - start
+        self.seconds = time.perf_counter() - start
         samples, seconds = self.meter.count, self.seconds
         self.meter = Meter(self.step)
         self.epoch, self.position, self.seconds = self.epoch + 1, 0, 0.0
@@ -206,7 +260,7 @@ class Trainer:
             train=train,
             validation=validation,
             quality=self._watch(),
-            best=self._keep_if_best(validation["objective"]),
+            best=self._keep_if_best(validation),
         )
 
     def _seed(self) -> None:
@@ -214,16 +268,21 @@ class Trainer:
         if distributed.size() > 1:
             torch.manual_seed(mix(self.settings.seed, self.step, distributed.rank()))
 
-    def train_on(self, batch: Batch) -> None:
-        """One step of all players. Nothing is read back from the device."""
-        rows = len(batch.x)
+    def train_on(self, batch: Batch) -> dict[str, Tensor]:
+        """One step of all players: every term, a scalar that is still on the device.
+
+        Nothing is read back from the device.
+        """
+        rows, before = len(batch.x), self._buffers_now()
         if distributed.size() > 1:
             own, rows = self.train.counts(self.position)
             self.share = own / rows
         progress = (self.step + 0.5) / self.total_steps  # the step's middle: none has a rate of 0
         whole = len(batch.x) == self.settings.batch
-        losses = self.compiled if self.compiled and whole else self.losses
-        results = losses([player.objective for player in self.players], batch, progress)
+        losses = self._compiled if self._compiled and whole else self.losses
+        results = losses(
+            [player.objective for player in self.players], batch, progress, self._ahead(progress)
+        )
         report: dict[str, Tensor] = {}
         moving = []
         for player, optimizer, (loss, terms) in zip(
@@ -233,49 +292,132 @@ class Trainer:
             if progress >= player.start:
                 optimizer.zero_grad()
                 self.scaler.scale(loss).backward()
-                moving.append(optimizer)
-        report = self._over_ranks(report, moving)
-        for optimizer in moving:
-            self._move(optimizer, self.settings.rate(progress))
+                moving.append((player, optimizer))
+        report = self._over_ranks(report, [optimizer for _, optimizer in moving], before)
+        for player, optimizer in moving:
+            self._move(player, optimizer, progress)
         self.scaler.update()
         self.average.update(self.step)
-        self.meter.add(report, rows)
+        self.took(report, rows)
+        return report
+
+    def took(self, terms: Mapping[str, Tensor], rows: int, seconds: float | None = None) -> None:
+        """Count a step that was taken, here or on a stack of models. Raises NonFinite.
+
+        terms: means over so many rows. seconds: of this epoch so far, where another clock runs.
+        """
+        self.seconds = self.seconds if seconds is None else seconds
+        self.meter.add(terms, rows)
         self.step, self.position = self.step + 1, self.position + 1
         if len(self.meter.rows) >= READ_EVERY:
             self.meter.fold()
 
+    def _ahead(self, progress: float) -> Callable[[Pass], None] | None:
+        """What has players of several steps take all but the last; None where there are none."""
+        eager = [
+            (player, optimizer)
+            for player, optimizer in zip(self.players, self.optimizers, strict=True)
+            if player.steps > 1 and progress >= player.start
+        ]
+
+        def move(p: Pass) -> None:
+            for player, optimizer in eager:
+                for _ in range(player.steps - 1):
+                    with self.autocast():
+                        loss, _ = player.objective(p, progress)
+                    optimizer.zero_grad()
+                    self.scaler.scale(loss).backward()
+                    self._over_ranks({}, [optimizer], self._buffers_now())
+                    self._move(player, optimizer, progress)
+                    self.scaler.update()
+
+        return move if eager else None
+
+    def _buffers_now(self) -> list[Tensor]:
+        return [held[key].clone() for held, key in self._buffers]
+
+    @torch.no_grad()
     def _over_ranks(
-        self, report: dict[str, Tensor], moving: Sequence[torch.optim.Optimizer]
+        self,
+        report: dict[str, Tensor],
+        moving: Sequence[torch.optim.Optimizer],
+        before: Sequence[Tensor],
     ) -> dict[str, Tensor]:
-        """Make the gradients those of the whole batch, and return its terms."""
+        """Make the gradients those of the whole batch, and return its terms.
+
+        Buffers, which were equal on all ranks `before`, become so again. In floating point one
+        changes by the mean of its changes, exactly 0 where it did not change; of any other type it
+        becomes that of the first rank.
+        """
         if distributed.size() == 1:
             return report
         gradients = [
             p.grad for optimizer in moving for p in moved(optimizer) if p.grad is not None
         ]
-        means = distributed.mean([*gradients, *report.values()], self.share)
-        torch._foreach_copy_(gradients, means[: len(gradients)])
-        return dict(zip(report, means[len(gradients) :], strict=True))
+        now = [held[key] for held, key in self._buffers]
+        averaged = [(a, b) for a, b in zip(now, before, strict=True) if a.is_floating_point()]
+        changes = [torch.where(a == b, 0.0, a - b) for a, b in averaged]
+        rest = [a for a in now if not a.is_floating_point()]
+        given = [*gradients, *report.values(), *changes]
+        means = iter(distributed.mean(given, self.share, rest))
+        for gradient in gradients:
+            gradient.copy_(next(means))
+        report = {name: next(means) for name in report}
+        for a, b in averaged:
+            a.copy_(b + next(means))
+        for a in rest:
+            a.copy_(next(means))
+        return report
 
-    def _move(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
-        optimizer.param_groups[0]["lr"] = rate
-        if self.settings.clip:
+    def _move(self, player: Player, optimizer: torch.optim.Optimizer, progress: float) -> None:
+        optimizer.param_groups[0]["lr"] = self.settings.rate(progress, player.lr)
+        clip = self.settings.clip if player.clip is None else player.clip
+        if clip:
             self.scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(moved(optimizer), self.settings.clip)
+            self._clip(moved(optimizer), clip)
         self.scaler.step(optimizer)
 
     def _losses(
-        self, objectives: Sequence[Objective], batch: Batch, progress: float
-    ) -> list[tuple[Tensor, dict[str, Tensor]]]:
-        """The loss and the report of each objective, all of one pass of the model."""
+        self,
+        objectives: Sequence[Objective],
+        batch: Batch,
+        progress: float,
+        between: Callable[[Pass], None] | None = None,
+    ) -> Results:
         with self.autocast():
             p = self.model(batch.x, batch.c, objectives[0].samples)
+        if between:
+            between(p)
+        with self.autocast():
             return [objective(p, progress) for objective in objectives]
 
     def autocast(self) -> torch.autocast:
         """Within, products are in the number format of the settings."""
         dtype = DTYPES[self.settings.precision]
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+
+    def compile(self, *, quiet: bool = False) -> Compile:
+        """Compile the step where the settings ask for it and, for `auto`, it pays: on or off.
+
+        Raises UserError where it was asked for and fails.
+        """
+        self._compiled = compiling.chosen(self, quiet=quiet)
+        return "on" if self._compiled else "off"
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Within, passes may be tried: state and generators are as before afterwards."""
+        modules = [self.model, *self.others]
+        before = [copied(module) for module in modules]
+        random = random_state(self.device)
+        self.model.train()
+        try:
+            yield
+        finally:
+            set_random_state(random, self.device)
+            for module, state in zip(modules, before, strict=True):
+                restore(module, state)
+                module.zero_grad(set_to_none=True)
 
     def _loss(
         self, objective: Objective, batch: Batch, progress: float
@@ -297,11 +439,12 @@ class Trainer:
                 for name, b in self.watched.items()
             }
 
-    def _keep_if_best(self, objective: float) -> bool:
-        if objective >= self.best_objective and not self.game:
+    def _keep_if_best(self, validation: Mapping[str, float]) -> bool:
+        value = validation[self.criterion or "objective"]
+        if self.criterion and value >= self.best_objective:
             self.stale += 1
             return False
-        self.stale, self.best_objective, self.best_epoch = 0, objective, self.epoch
+        self.stale, self.best_objective, self.best_epoch = 0, value, self.epoch
         with self.average.used():
             self.best = copied(self.model)
         return True
@@ -329,15 +472,14 @@ class Trainer:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state` returned, on a `Fit` of the same model, players and settings."""
-        self.model.load_state_dict(state["model"])
+        """Take up what `state` returned, in a trainer of the same model, players and settings."""
+        restore(self.model, state["model"])
         for i, other in enumerate(self.others):
-            other.load_state_dict(state["others"].get(str(i), {}))
+            restore(other, state["others"].get(str(i), {}))
         for i, optimizer in enumerate(self.optimizers):
             load_moments(optimizer, state["optimizers"][str(i)])
         self.scaler.load_state_dict(state["scaler"])
-        for name, value in state["ema"].items():
-            self.average.weights[name].copy_(value)
+        self.average.load(state["ema"])
         self.best = {name: value.to(self.device) for name, value in state["best"].items()}
         for name in COUNTERS:
             setattr(self, name, state["counters"][name])

@@ -11,8 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.distributions import Normal
 
+import assembled
 import zspace
+from zspace.models import recipes
+from zspace.models.autoencoder import Autoencoder
 from zspace.models.bottlenecks import Gaussian
 from zspace.models.flow import Code
 from zspace.runs.checkpoint import Checkpoints
@@ -98,6 +103,25 @@ def same(one: Any, other: zspace.Run, tolerance: float = 1e-5) -> None:
     )
 
 
+class PseudoInputs(nn.Module):
+    """A prior that is q(z|u) of a learned input u; it shares the encoder with the model."""
+
+    def __init__(self, model: Autoencoder, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.encoder, self.bottleneck = model.encoder, model.bottleneck
+        self.u = nn.Parameter(torch.rand(1, *shape))
+
+    def forward(self, c: torch.Tensor | None = None) -> torch.distributions.Distribution:
+        q = self.bottleneck(self.encoder(self.u, c), 1).q.base_dist
+        return torch.distributions.Independent(Normal(q.loc[0], q.scale[0]), 1)
+
+
+def pseudo(data, latent: int = 3, hidden: tuple[int, ...] = (16,)) -> recipes.Recipe:
+    made = recipes.RECIPES["vae"](data, latent=latent, hidden=hidden)
+    made.model.prior = PseudoInputs(made.model, data.shape)
+    return made
+
+
 @pytest.fixture
 def no_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes are made with the same noise everywhere and always."""
@@ -134,6 +158,23 @@ def test_models_with_the_same_draws_are_those_trained_alone(
     more = {"epochs": 1, **more}
     for seed, run in enumerate(train(digits, tmp_path, recipe, seeds=(0, 1), **more)):
         same(run, alone(digits, tmp_path, recipe, seed, **more), 1e-4)
+
+
+def test_buffers_that_a_model_replaces_are_those_of_each_run(digits, tmp_path, monkeypatch):
+    monkeypatch.setitem(recipes.RECIPES, "following", assembled.following)
+    for seed, run in enumerate(train(digits, tmp_path, "following")):
+        same(run, alone(digits, tmp_path, "following", seed), 1e-4)
+        assert run.model.bottleneck.steps == 8
+
+
+def test_a_model_that_vmap_cannot_take_is_refused_before_anything_is_written(
+    digits, tmp_path, monkeypatch
+):
+    """A prior that shares the encoder; torch's `functional_call` cannot swap one module twice."""
+    monkeypatch.setitem(recipes.RECIPES, "pseudo", pseudo)
+    with pytest.raises(stacked.CannotStack, match=r"cannot be stacked.*trained one by one"):
+        train(digits, tmp_path, "pseudo")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -185,7 +226,7 @@ def test_a_run_that_is_not_finite_ends_and_the_others_go_on(digits, tmp_path):
 
 
 def test_the_order_of_each_run_is_its_own_and_a_last_smaller_batch_is_kept(digits):
-    fits = [session.trainer for session in stacked.prepared(jobs(digits))]
+    fits = [build.trainer for build in stacked.prepared(jobs(digits))]
     joint = stacked.Joint([fit.train for fit in fits])
     assert len(joint) == len(fits[0].train)
     solo = zip(*(fit.train.epoch(1) for fit in fits), strict=True)
