@@ -1,0 +1,41 @@
+"""The examples in docstrings run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+import zspace
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def modules() -> list[str]:
+    """Every module of the package."""
+    found = pkgutil.walk_packages(zspace.__path__, "zspace.")
+    return ["zspace", *(one.name for one in found if one.name != "zspace.__main__")]
+
+
+def tests_of(module: ModuleType) -> list[doctest.DocTest]:
+    return [test for test in doctest.DocTestFinder().find(module) if test.examples]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_examples_run(name, runs, tmp_path, monkeypatch):
+    """They may use torch, np, zspace, `run`, a small VAE, and `data`, what it was trained on."""
+    module = importlib.import_module(name)
+    monkeypatch.chdir(tmp_path)
+    run = runs["vae"]
+    given = {"run": run, "data": run.data(), "torch": torch, "np": np, "zspace": zspace}
+    said: list[str] = []
+    for test in tests_of(module):
+        torch.manual_seed(0)
+        test.globs = {**given, **vars(module), **{k: given[k] for k in ("run", "data")}}
+        doctest.DocTestRunner(optionflags=FLAGS).run(test, out=said.append)
+    assert not said, "".join(said)
