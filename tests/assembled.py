@@ -26,6 +26,8 @@ from zspace.models.terms import kl, mse, nll
 class VectorQuantizer(Bottleneck):
     """The nearest of `size` code vectors, passed straight through (arXiv 1711.00937)."""
 
+    discrete = True
+
     def __init__(self, latent: int, size: int = 16) -> None:
         super().__init__()
         self.features, self.book = latent, nn.Embedding(size, latent)
@@ -35,6 +37,9 @@ class VectorQuantizer(Bottleneck):
 
     def mean(self, h: Tensor) -> Tensor:
         return self.nearest(h)
+
+    def snap(self, z: Tensor) -> Tensor:
+        return self.nearest(z)
 
     def forward(self, h: Tensor, samples: int = 1) -> Code:
         e = self.nearest(h)

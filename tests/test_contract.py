@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import assembled
 from zspace.data.spec import Batch, Spec
 from zspace.models.objective import Objective
-from zspace.models.recipes import RECIPES, Player, Recipe
+from zspace.models.recipes import RECIPES, Player, Recipe, choices_of
 from zspace.runs.settings import Settings
 from zspace.system.errors import UserError
 from zspace.training.optimizer import copied
@@ -52,10 +52,17 @@ def columns(spec: Spec) -> Tensor:
 
 
 OWN = {"vaegan": {"perceptual": "none"}}
+SMALL = {
+    "mlp": {"hidden": (32,)},
+    "conv": {"channels": (16, 16)},
+    "unet": {"channels": (16, 16), "heads": 1},
+}
 
 
 def narrow(name: str) -> Callable[[Spec], Recipe]:
-    return lambda spec: RECIPES[name](spec, latent=4, hidden=(32,), **OWN.get(name, {}))
+    """The recipe with a small code and small networks of the kind that it declares."""
+    net = choices_of(RECIPES[name]).network["net"].default
+    return lambda spec: RECIPES[name](spec, latent=4, **SMALL[net], **OWN.get(name, {}))
 
 
 CASES = {name: Case(narrow(name), IMAGES, images) for name in RECIPES}
@@ -152,6 +159,21 @@ def test_decode_and_sample_have_the_shape_of_data(case):
     z = recipe.model.encode(x, c)
     assert recipe.model.decode(z, c).sample().shape == x.shape
     assert recipe.model.sample(N, c).sample().shape == x.shape
+
+
+@pytest.mark.parametrize("name", ["vq", "following"])
+def test_discrete_codes_are_decoded_where_others_are_given(name):
+    """What is between codes, a draw of N(0, I) say, is no code, and no model was trained on it."""
+    model = CASES[name].build(IMAGES).model.eval()
+    z = torch.randn(50, 4)
+    near = model.bottleneck.nearest(z)
+    assert not torch.equal(z, near)
+    assert torch.equal(model.bottleneck.snap(near), near)
+    assert torch.equal(model.decode(z).mean, model.decode(near).mean)
+    seen = []
+    model.decoder.register_forward_hook(lambda module, given, made: seen.append(given[0]))
+    model.sample(20)
+    assert torch.equal(seen[0], model.bottleneck.nearest(seen[0]))
 
 
 def test_weights_saved_and_loaded_encode_alike(case):

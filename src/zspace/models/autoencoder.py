@@ -57,13 +57,16 @@ class Autoencoder(Model):
         return self.bottleneck(self._read(x, c), 1).q
 
     def decode(self, z: Tensor, c: Tensor | None = None) -> Distribution:
-        """p(x|z) for codes z (B, *Z) with contexts (B, context), batch shape (B,)."""
-        return self._write(z, c)
+        """p(x|z) for codes z (B, *Z) with contexts (B, context), batch shape (B,).
+
+        Where codes are discrete, the nearest one is decoded in place of z.
+        """
+        return self._write(self.bottleneck.snap(z), c)
 
     def sample(self, n: int, c: Tensor | None = None) -> Distribution:
         """p(x|z) at n draws of the prior, with contexts c (n, context), batch shape (n,)."""
         p = self.prior(c)
-        return self._write(p.sample() if p.batch_shape else p.sample((n,)), c)
+        return self.decode(p.sample() if p.batch_shape else p.sample((n,)), c)
 
     def _read(self, x: Tensor, c: Tensor | None) -> Tensor:
         self._check(c)

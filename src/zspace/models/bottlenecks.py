@@ -56,7 +56,8 @@ class Bottleneck(nn.Module, ABC):
     Attributes:
         features: How many numbers per sample it wants of the encoder.
         latent: Dimensions of a code, or its channels where codes are maps.
-        discrete: Whether codes are of a finite set, as those of a vector quantiser.
+        discrete: Whether codes are of a finite set, as those of a vector quantiser. One that is
+            says in `snap` which code is nearest.
     """
 
     features: int
@@ -70,6 +71,10 @@ class Bottleneck(nn.Module, ABC):
     @abstractmethod
     def mean(self, h: Tensor) -> Tensor:
         """h (B, features, ...) -> the mean code (B, *Z), without a draw."""
+
+    def snap(self, z: Tensor) -> Tensor:
+        """Any point (B, *Z) -> the code nearest to it: z itself, unless codes are discrete."""
+        return z
 
 
 class Point(Bottleneck):
