@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from zspace.analysis.numbers import error_text
 from zspace.analysis.projections import principal
 from zspace.analysis.trained import once
 from zspace.data.dataset import SPLITS, Data, to_float
@@ -181,18 +182,13 @@ def test_quality(run: Run) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number over seeds: its mean, and the sample standard deviation where there are several.
-
-    digits: after the point.
-    """
+    """A number over seeds: its mean, and the sample standard deviation where there are several."""
 
     mean: float
     spread: float | None
-    digits: int = 2
 
     def __str__(self) -> str:
-        spread = "" if self.spread is None else f" ± {self.spread:.{self.digits}f}"
-        return f"{self.mean:.{self.digits}f}{spread}"
+        return error_text(self.mean, self.spread)
 
 
 def over_seeds(runs: Sequence[Run], split: str, name: str) -> Cell | None:
@@ -202,21 +198,16 @@ def over_seeds(runs: Sequence[Run], split: str, name: str) -> Cell | None:
 
 def quality_cells(runs: Sequence[Run]) -> dict[str, Cell]:
     """SSIM and PSNR of test images over seeds, those that all runs have."""
-    cells = {
-        name: _cell(
-            [test_quality(run).get(name) for run in runs], digits=3 if name == "ssim" else 2
-        )
-        for name in QUALITY_TITLES
-    }
+    cells = {name: _cell([test_quality(run).get(name) for run in runs]) for name in QUALITY_TITLES}
     return {name: cell for name, cell in cells.items() if cell is not None}
 
 
-def _cell(values: Sequence[float | None], digits: int = 2) -> Cell | None:
+def _cell(values: Sequence[float | None]) -> Cell | None:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return None
     spread = statistics.stdev(known) if len(known) > 1 else None
-    return Cell(statistics.mean(known), spread, digits)
+    return Cell(statistics.mean(known), spread)
 
 
 SNAPSHOTS = "snapshots.npz"

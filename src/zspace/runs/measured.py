@@ -42,7 +42,7 @@ from zspace.analysis.generation import novelty, sample_quality
 from zspace.analysis.latents import code_statistics, collapse
 from zspace.analysis.likelihood import likelihood_bounds
 from zspace.analysis.measure import Measure
-from zspace.analysis.numbers import measure_text, print_sections
+from zspace.analysis.numbers import error_text, measure_text, print_sections
 from zspace.analysis.representation import label_probes
 from zspace.data.dataset import Data, Samples
 from zspace.models.recipes import hyphenated as named
@@ -301,7 +301,7 @@ def cell(group: Group, section: str, name: str) -> Cell | None:
         return Cell(known[0].value, None, measure_text(known[0]), about, better)
     values = [one.value for one in known]
     mean, spread = statistics.mean(values), statistics.stdev(values)
-    return Cell(mean, spread, measure_text(Measure(mean, about, error=spread)), about, better)
+    return Cell(mean, spread, error_text(mean, spread), about, better)
 
 
 def show_comparison(
