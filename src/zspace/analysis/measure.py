@@ -16,6 +16,8 @@ from typing import Literal
 import numpy as np
 
 Better = Literal["high", "low", "neither"]
+BOOTSTRAP_DRAWS = 1000
+LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,6 @@ def mean(
     x = np.asarray(values, dtype=np.float64)
     error = float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else None
     return Measure(float(x.mean()), about, unit, error, better=better)
-
-
-BOOTSTRAP_DRAWS = 1000
-LEVEL = 0.95
 
 
 def bootstrap(

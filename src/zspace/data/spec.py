@@ -1,4 +1,4 @@
-""" """
+"""What passes between the data and a model: a description of the samples, and their batches."""
 
 from __future__ import annotations
 

@@ -5,9 +5,9 @@ DIR/runs/<name>/   the run folders
 DIR/table.csv      every term of every run on train, validation and test
 DIR/report.html    all of it on one page
 
-The table of a study: every run, means over seeds, and the chosen code sizes.
-
-What a run kept of its training: codes and reconstructions of test images, epoch by epoch.
+Runs that differ in code size and seed are a family; its size is chosen by the mean validation
+objective over seeds. `over_seeds` gives means and spreads, `write_table` the table, `read_moments`
+the snapshots that a run kept of its training.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ from zspace.system import files
 from zspace.system.errors import UserError
 
 STUDY_FORMAT = 1
+SNAPSHOTS = "snapshots.npz"
+QUALITY_TITLES = {"ssim": "SSIM", "psnr": "PSNR (dB)"}
+"""What test images' reconstructions are measured by, beside the terms."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +135,6 @@ def _are_entries(runs: Any) -> bool:
     )
 
 
-QUALITY_TITLES = {"ssim": "SSIM", "psnr": "PSNR (dB)"}
-"""What test images' reconstructions are measured by, beside the terms."""
-
-
 def rows(study: Study) -> list[dict[str, Any]]:
     """One dict a run: family, code size, seed, epochs, seconds, every term on every split, SSIM
     and PSNR on test where they were measured.
@@ -208,9 +207,6 @@ def _cell(values: Sequence[float | None]) -> Cell | None:
         return None
     spread = statistics.stdev(known) if len(known) > 1 else None
     return Cell(statistics.mean(known), spread)
-
-
-SNAPSHOTS = "snapshots.npz"
 
 
 @dataclass(frozen=True)

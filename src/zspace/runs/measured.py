@@ -65,6 +65,8 @@ SECTIONS: dict[str, Callable[..., dict[str, Measure]]] = {
 """Every section and the function that measures it."""
 ASKED_FOR = ("inception",)
 """Sections that are measured only when they are named."""
+ELSEWHERE = {"seed", "device", "data_dir"}
+"""Choices in which runs of one group may differ."""
 WARNINGS: dict[str, Callable[[Mapping[str, Measure]], str]] = {"latents": collapse}
 """Sentences that a section's numbers call for; empty where they do not."""
 
@@ -211,9 +213,6 @@ def show_sections(record: Mapping[str, Any], title: str, sections: Sequence[str]
         warnings_of(part),
         Console(highlight=False),
     )
-
-
-ELSEWHERE = {"seed", "device", "data_dir"}
 
 
 @dataclass(frozen=True)
