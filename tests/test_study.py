@@ -322,8 +322,8 @@ def test_the_size_is_chosen_by_validation_alone():
 def test_a_cell_is_mean_and_spread_over_seeds():
     runs = [made_up("ae", 2, seed, test={"mse": mse}) for seed, mse in enumerate((4.0, 6.0, 8.0))]
     assert over_seeds(runs, "test", "mse") == Cell(6.0, 2.0)
-    assert str(over_seeds(runs, "test", "mse")) == "6.00 ± 2.00"
-    assert str(over_seeds(runs[:1], "test", "mse")) == "4.00"
+    assert str(over_seeds(runs, "test", "mse")) == "6.0 ± 2.0"
+    assert str(over_seeds(runs[:1], "test", "mse")) == "4"
     assert over_seeds(runs, "test", "kl") is None
 
 

@@ -7,13 +7,13 @@ A study as the sentences of the page see it.
 
 from __future__ import annotations
 
-import math
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zspace.analysis.numbers import count, fixed, number, number_text, percent
 from zspace.data.dataset import Data
 from zspace.report.figures.style import title_of
 from zspace.runs.many import Study
@@ -41,41 +41,6 @@ def term(name: str) -> str:
     return TERMS.get(name, name.replace("_", " "))
 
 
-def number(value: float) -> str:
-    """About three digits: 1,234, 39.5, 5.38, 0.31, 0.042."""
-    if not math.isfinite(value):
-        return "not finite"
-    size = abs(value)
-    digits = next((d for bound, d in ((100, 0), (10, 1), (0.1, 2)) if size >= bound), None)
-    text = f"{size:,.{digits}f}" if digits is not None else f"{float(f'{size:.2g}'):.6g}"
-    return f"−{text}" if value < 0 else text
-
-
-def percent(share: float) -> str:
-    """A share in [0, 1]; with a decimal where it is near an end, whole only where it is exact."""
-    if share in (0, 1):
-        return f"{share:.0%}"
-    if 0.01 <= share < 0.99:
-        return f"{share:.0%}"
-    return f"{min(max(share, 0.001), 0.999):.1%}"
-
-
-def count(n: int, noun: str, plural: str = "") -> str:
-    """'1 run', '2 runs', '4,050 images'."""
-    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
-
-
-def spelled(n: int) -> str:
-    """Small numbers as words, as at the beginning of a sentence."""
-    return SMALL[n] if n < len(SMALL) else f"{n:,}"
-
-
-SMALL = (
-    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-    "twelve",
-)  # fmt: skip
-
-
 def curly(text: str) -> str:
     """With an apostrophe as books print it, and N(0, I) never broken over two lines."""
     return re.sub(r"(?<=\w)'", "’", text).replace("N(0, ", "N(0,\N{NO-BREAK SPACE}")
@@ -101,7 +66,7 @@ def each(values: Mapping[str, float], show: str = "number") -> str:
     return joined(f"{text} for the {name}" for name, text in shown.items())
 
 
-SHOW = {"number": number, "percent": percent, "whole": lambda value: f"{value:,.0f}"}
+SHOW = {"number": number, "percent": percent, "whole": lambda value: fixed(value, 0)}
 
 
 def change(cause: str, quantity: str, before: float, after: float) -> str:
@@ -158,8 +123,7 @@ def weighted(weights: Mapping[str, float | str]) -> str:
         if isinstance(weight, str):
             parts.append(f"{term(name)} (weight {weight})")
         elif weight:
-            size = f"{weight:.3g}".replace("-", "−")
-            parts.append(term(name) if weight == 1 else f"{size} × {term(name)}")
+            parts.append(term(name) if weight == 1 else f"{number_text(weight)} × {term(name)}")
     return " + ".join(parts)
 
 
@@ -240,15 +204,6 @@ def activity(active: int, of: int, total: float) -> str:
         f"{active} of {count(of, 'dimension')} {carry} more than 0.01 nats; "
         f"all together carry {number(total)}"
     )
-
-
-def duration(seconds: float) -> str:
-    """'34 seconds', '4 minutes', '2.5 hours'."""
-    if seconds < 100:
-        return count(round(seconds), "second")
-    if seconds < 5400:
-        return count(round(seconds / 60), "minute")
-    return f"{seconds / 3600:.1f} hours"
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ DIR/runs/<name>/   the run folders
 DIR/table.csv      every term of every run on train, validation and test
 DIR/report.html    all of it on one page
 
-The table of a study: every run, means over seeds, and the chosen code sizes.
-
-What a run kept of its training: codes and reconstructions of test images, epoch by epoch.
+Runs that differ in code size and seed are a family; its size is chosen by the mean validation
+objective over seeds. `over_seeds` gives means and spreads, `write_table` the table, `read_moments`
+the snapshots that a run kept of its training.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from zspace.analysis.numbers import error_text
 from zspace.analysis.projections import principal
 from zspace.analysis.trained import once
 from zspace.data.dataset import SPLITS, Data, to_float
@@ -34,6 +35,8 @@ from zspace.system import files
 from zspace.system.errors import UserError
 
 STUDY_FORMAT = 1
+QUALITY_TITLES = {"ssim": "SSIM", "psnr": "PSNR (dB)"}
+"""What test images' reconstructions are measured by, beside the terms."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +135,6 @@ def _are_entries(runs: Any) -> bool:
     )
 
 
-QUALITY_TITLES = {"ssim": "SSIM", "psnr": "PSNR (dB)"}
-"""What test images' reconstructions are measured by, beside the terms."""
-
-
 def rows(study: Study) -> list[dict[str, Any]]:
     """One dict a run: family, code size, seed, epochs, seconds, every term on every split, SSIM
     and PSNR on test where they were measured.
@@ -182,18 +181,13 @@ def test_quality(run: Run) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number over seeds: its mean, and the sample standard deviation where there are several.
-
-    digits: after the point.
-    """
+    """A number over seeds: its mean, and the sample standard deviation where there are several."""
 
     mean: float
     spread: float | None
-    digits: int = 2
 
     def __str__(self) -> str:
-        spread = "" if self.spread is None else f" ± {self.spread:.{self.digits}f}"
-        return f"{self.mean:.{self.digits}f}{spread}"
+        return error_text(self.mean, self.spread)
 
 
 def over_seeds(runs: Sequence[Run], split: str, name: str) -> Cell | None:
@@ -203,21 +197,16 @@ def over_seeds(runs: Sequence[Run], split: str, name: str) -> Cell | None:
 
 def quality_cells(runs: Sequence[Run]) -> dict[str, Cell]:
     """SSIM and PSNR of test images over seeds, those that all runs have."""
-    cells = {
-        name: _cell(
-            [test_quality(run).get(name) for run in runs], digits=3 if name == "ssim" else 2
-        )
-        for name in QUALITY_TITLES
-    }
+    cells = {name: _cell([test_quality(run).get(name) for run in runs]) for name in QUALITY_TITLES}
     return {name: cell for name, cell in cells.items() if cell is not None}
 
 
-def _cell(values: Sequence[float | None], digits: int = 2) -> Cell | None:
+def _cell(values: Sequence[float | None]) -> Cell | None:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return None
     spread = statistics.stdev(known) if len(known) > 1 else None
-    return Cell(statistics.mean(known), spread, digits)
+    return Cell(statistics.mean(known), spread)
 
 
 @dataclass(frozen=True)

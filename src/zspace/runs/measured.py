@@ -34,7 +34,7 @@ from rich.table import Table
 from zspace._version import __version__
 from zspace.analysis import METRICS, Measure, Scorer
 from zspace.analysis.compare import Cell, best
-from zspace.analysis.numbers import measure_text, print_sections
+from zspace.analysis.numbers import error_text, measure_text, print_sections
 from zspace.data.dataset import Data, Samples
 from zspace.models.recipes import hyphenated as named
 from zspace.runs.record import EVALUATION
@@ -43,6 +43,8 @@ from zspace.system import files
 from zspace.system.errors import NotMeasured, UserError, unknown
 
 EVALUATION_FORMAT = 1
+ELSEWHERE = {"seed", "device", "data_dir"}
+"""Choices in which runs of one group may differ."""
 
 
 def evaluate(
@@ -197,9 +199,6 @@ def show_sections(record: Mapping[str, Any], title: str, sections: Sequence[str]
     )
 
 
-ELSEWHERE = {"seed", "device", "data_dir"}
-
-
 @dataclass(frozen=True)
 class Group:
     """Runs that differ in their seed alone, and what each measured: section -> name -> Measure."""
@@ -285,7 +284,7 @@ def cell(group: Group, section: str, name: str) -> Cell | None:
         return Cell(known[0].value, None, measure_text(known[0]), about, better)
     values = [one.value for one in known]
     mean, spread = statistics.mean(values), statistics.stdev(values)
-    return Cell(mean, spread, measure_text(Measure(mean, about, error=spread)), about, better)
+    return Cell(mean, spread, error_text(mean, spread), about, better)
 
 
 def show_comparison(

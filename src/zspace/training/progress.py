@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from zspace.analysis.numbers import terms_text
 from zspace.models.recipes import hyphenated
 from zspace.runs.config import OWN, RESERVED
 from zspace.system.signals import deafen
@@ -90,14 +91,6 @@ class JsonLines(Quiet):
             print(json.dumps(facts), flush=True)
         except BrokenPipeError:
             deafen(sys.stdout)
-
-
-def terms_text(terms: Mapping[str, float]) -> str:
-    """Terms as a person reads them; the objective is left out where it is the only term."""
-    parts = [f"{name} {value:.2f}" for name, value in terms.items() if name != "objective"]
-    if len(parts) > 1:
-        parts.append(f"objective {terms['objective']:.2f}")
-    return "  ".join(parts)
 
 
 class Lines(Quiet):

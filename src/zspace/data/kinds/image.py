@@ -1,9 +1,6 @@
-"""What the user hands to a model: images and labels as tensors, or a sentence on what is wrong.
+"""Images (N, C, H, W) in [0, 1]: how they are taken in, and how near a reconstruction comes.
 
-How near decoded images come to the images they stand for: squared error, SSIM and PSNR.
-
-All three are numbers of one image x and its reconstruction y, (C, H, W) with values in [0, 1], so
-that the data range L is 1.0:
+Numbers of one image x and its reconstruction y, (C, H, W), whose data range L is 1.0:
 
     mse    mean over pixels and channels of (x - y)^2; 0 is equal
     ssim   structural similarity, in [-1, 1]; 1 is equal

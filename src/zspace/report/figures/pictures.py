@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from zspace.analysis import latents, reconstruction, trained
+from zspace.analysis.numbers import fixed
 from zspace.analysis.reconstruction import Surprises, least_expected
 from zspace.analysis.reconstruction import surprises as surprises_of
 from zspace.report.figures import needs
@@ -144,7 +145,7 @@ def test_error(run: Run) -> str:
     """The error over the whole test set, as it stands beside a row."""
     name = run.error
     value = run.result["test"][name]
-    return f"{name} {value:.1f}" if abs(value) >= 10 else f"{name} {value:.2f}"
+    return f"{name} {fixed(value, 1 if abs(value) >= 10 else 2)}"
 
 
 def reconstructions(study: Study) -> Figure:

@@ -13,13 +13,13 @@ import numpy as np
 
 from zspace.analysis import latents, planes, projections, reconstruction
 from zspace.analysis.generation import COMPARED, as_asked, half_way_novelty, prior_novelty
+from zspace.analysis.numbers import count, number, percent
 from zspace.analysis.reconstruction import least_expected
 from zspace.analysis.representation import chance_alike, codes_alike, pixels_alike
 from zspace.report.facts import (
     Facts,
     Family,
     activity,
-    count,
     course,
     each,
     errors,
@@ -29,8 +29,6 @@ from zspace.report.facts import (
     half_way,
     joined,
     normality,
-    number,
-    percent,
     round_trip,
     sentence,
     sizes,

@@ -13,6 +13,7 @@ import numpy as np
 
 from zspace.analysis import latents
 from zspace.analysis.generation import as_asked, prior_novelty
+from zspace.analysis.numbers import count, duration, number, percent, spelled
 from zspace.data.kinds.image import WINDOW
 from zspace.models import recipes
 from zspace.models.bottlenecks import Gaussian
@@ -23,18 +24,13 @@ from zspace.report.facts import (
     Family,
     change,
     choice,
-    count,
-    duration,
     each,
     errors,
     joined,
     mean,
-    number,
-    percent,
     sentence,
     shape,
     sizes,
-    spelled,
     term,
 )
 from zspace.report.figures import needs
@@ -265,7 +261,7 @@ def minimised(family: Family) -> str:
     ranks = ("first", "second", "third", "fourth")
     each_sum = zip(ranks, sums, strict=False)
     told = "; ".join(f"the {rank} minimises {text}" for rank, text in each_sum)
-    return sentence(f"{facts.spelled(len(sums))} players: {told}")
+    return sentence(f"{spelled(len(sums))} players: {told}")
 
 
 def parts(facts: Facts) -> list[tuple[str, str]]:

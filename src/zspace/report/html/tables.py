@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zspace.analysis.numbers import rows
+from zspace.analysis.numbers import count, fixed, rows
 from zspace.models import recipes
 from zspace.report import facts
-from zspace.report.facts import Facts, Family, count, sentence, shape, term
+from zspace.report.facts import Facts, Family, sentence, shape, term
 from zspace.runs.config import GROUPS, OWN, RESERVED, Config
 from zspace.runs.many import QUALITY_TITLES, over_seeds, quality_cells, test_quality
 from zspace.runs.measured import measures_of, missing_of, read, warnings_of
@@ -90,16 +90,11 @@ def _rows(family: Family, names: list[str], titled: list[str]) -> Iterable[Row]:
             rows=len(family.sizes),
             size=shape(runs[0]),
             chosen=size == family.chosen and len(family.sizes) > 1,
-            cells=[DASH if cell is None else with_minus(str(cell)) for cell in cells],
-            measures=[with_minus(str(quality.get(name, DASH))) for name in titled],
+            cells=[DASH if cell is None else str(cell) for cell in cells],
+            measures=[str(quality.get(name, DASH)) for name in titled],
             epochs=", ".join(f"{r.result['best_epoch']}/{r.result['epochs']}" for r in runs),
             seconds=f"{statistics.mean(run.result['seconds'] for run in runs):,.0f}",
         )
-
-
-def with_minus(text: str) -> str:
-    """With a true minus sign."""
-    return text.replace("-", "−")
 
 
 def every_run(facts: Facts) -> tuple[list[str], list[list[str]]]:
@@ -121,7 +116,7 @@ def every_run(facts: Facts) -> tuple[list[str], list[list[str]]]:
                     f"{run.record['parameters']:,}",
                     f"{run.result['best_epoch']} of {run.result['epochs']}",
                     f"{run.result['seconds']:,.1f}",
-                    *(DASH if value is None else with_minus(f"{value:.3f}") for value in values),
+                    *(DASH if value is None else fixed(value, 3) for value in values),
                 ]
             )
     return heads, rows
