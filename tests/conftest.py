@@ -67,16 +67,20 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> dict[str, zspace.Run]:
-    """One small run a recipe."""
-    from zspace.models.recipes import RECIPES
+    """One small run per recipe, with networks of the kind that it declares."""
+    from zspace.models.recipes import RECIPES, choices_of
 
     folder = tmp_path_factory.mktemp("runs")
-    return {
-        name: zspace.train(
-            name, data=str(digits), out=folder / name, quiet=True, **SMALL, **OWN.get(name, {})
+    found = {}
+    for name, function in RECIPES.items():
+        options = {**SMALL, **OWN.get(name, {})}
+        if choices_of(function).network["net"].default != "mlp":
+            options["channels"] = (8, 8)
+            del options["hidden"]
+        found[name] = zspace.train(
+            name, data=str(digits), out=folder / name, quiet=True, **options
         )
-        for name in RECIPES
-    }
+    return found
 
 
 @pytest.fixture(scope="session")
