@@ -245,6 +245,7 @@ def test_a_player_takes_several_steps_per_step_of_the_model(steps):
         ({"steps": 0}, "steps of a player is 0: use a whole number >= 1"),
         ({"lr": -1.0}, "lr of a player is -1.0"),
         ({"betas": (0.5, 1.0)}, "betas of a player is"),
+        ({"betas": (0.5,)}, "betas of a player is"),
         ({"start": 1.0}, "start of a player is 1.0"),
         ({"clip": -1.0}, "clip of a player is -1.0"),
     ],

@@ -20,6 +20,8 @@ from zspace.models import recipes
 from zspace.models.autoencoder import Autoencoder
 from zspace.models.bottlenecks import Gaussian
 from zspace.models.flow import Code
+from zspace.models.objective import Objective
+from zspace.models.terms import mse
 from zspace.runs.checkpoint import Checkpoints
 from zspace.runs.config import Config
 from zspace.system.errors import UserError
@@ -174,6 +176,22 @@ def test_a_model_that_vmap_cannot_take_is_refused_before_anything_is_written(
     monkeypatch.setitem(recipes.RECIPES, "pseudo", pseudo)
     with pytest.raises(stacked.CannotStack, match=r"cannot be stacked.*trained one by one"):
         train(digits, tmp_path, "pseudo")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_term_that_reads_the_weights_of_one_model_is_refused(digits, tmp_path, monkeypatch):
+    """Stacked, all models would be pulled by the weights of the first."""
+
+    def decayed(data, latent: int = 3, hidden: tuple[int, ...] = (16,)) -> recipes.Recipe:
+        model = recipes.RECIPES["ae"](data, latent=latent, hidden=hidden).model
+        (weight, *_) = model.parameters()
+        objective = Objective([mse, lambda p: {"decay": weight.square().sum()}], dict.fromkeys(
+            ("mse", "decay"), 1.0))  # fmt: skip
+        return recipes.Recipe(model, (recipes.Player(model, objective),))
+
+    monkeypatch.setitem(recipes.RECIPES, "decayed", decayed)
+    with pytest.raises(stacked.CannotStack, match="reads the weights of one model"):
+        train(digits, tmp_path, "decayed")
     assert not list(tmp_path.iterdir())
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -22,21 +22,15 @@ from rich.progress import (
 from rich.text import Text
 
 from zspace.models.recipes import hyphenated
-from zspace.system.signals import deafen
+from zspace.system.signals import Unheard
 from zspace.training.trainer import Epoch, Trainer
 
 LINE_SECONDS = 10.0
 
 
-class Stderr(Console):
-    """Standard error. Where its reader has gone away, nothing more is written."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(stderr=True, highlight=False, **options)
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        deafen(sys.stderr)
+def stderr(**options: Any) -> Console:
+    """Standard error, on which a training goes on speaking where nobody listens any more."""
+    return Console(file=cast(IO[str], Unheard(sys.stderr)), highlight=False, **options)
 
 
 class Reporter(Protocol):
@@ -85,10 +79,7 @@ class JsonLines(Quiet):
         self._line({"event": "end", **facts})
 
     def _line(self, facts: Mapping[str, Any]) -> None:
-        try:
-            print(json.dumps(facts), flush=True)
-        except BrokenPipeError:
-            deafen(sys.stdout)
+        print(json.dumps(facts), file=cast(IO[str], Unheard(sys.stdout)), flush=True)
 
 
 def terms_text(terms: Mapping[str, float]) -> str:
@@ -103,7 +94,7 @@ class Lines(Quiet):
     """Plain lines, for output that is no terminal: an epoch at most every ten seconds."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Stderr(soft_wrap=True)
+        self.console = console or stderr(soft_wrap=True)
         self.last = 0.0
 
     def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
@@ -130,7 +121,7 @@ class Bar(Lines):
     bars = True
 
     def __init__(self) -> None:
-        super().__init__(Stderr())
+        super().__init__(stderr())
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=16),

@@ -201,6 +201,9 @@ class Stack(Trainer):
                 batch = next(iter(self.train.epoch(0)))
                 ((loss, _),) = self.losses([self.players[0].objective], batch, 0.0)
                 loss.backward()
+                own = [p for trainer in self.trainers for p in trainer.model.parameters()]
+                if any(p.grad is not None for p in own):
+                    raise NotImplementedError("a term reads the weights of one model")
         except Exception as error:  # of many kinds: a layer without a rule, a branch on a value
             reason = (str(error).splitlines() or [""])[0][:200]
             raise CannotStack(
