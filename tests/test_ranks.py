@@ -190,12 +190,13 @@ from zspace.system import distributed
 from zspace.system.signals import Interrupted
 distributed.join()
 r = distributed.rank()
-given = [torch.tensor([-2, 2**40 + r]), torch.tensor([r == 0, True]), torch.tensor(r + 1 / 3).double()]
+third = torch.tensor(1 / 3, dtype=torch.float64)
+given = [torch.tensor([-2, 2**40 + r]), torch.tensor([r == 0, True]), third + r]
 mean, *first = distributed.mean([torch.full((2,), float(r))], (0.25, 0.75)[r], given)
 assert mean.tolist() == [0.75, 0.75]
 assert first[0].tolist() == [-2, 2**40] and first[0].dtype == torch.int64
 assert first[1].tolist() == [True, True] and first[1].dtype == torch.bool
-assert first[2].item() == torch.tensor(1 / 3).double().item()
+assert torch.equal(first[2], third)
 try:
     with distributed.together():
         if r == 1:

@@ -199,14 +199,11 @@ class Player:
     steps: int = 1
 
     def __post_init__(self) -> None:
+        betas = self.betas or (0.0, 0.0)
         ranges = {
             "start": (0 <= self.start < 1, "a number in [0, 1)"),
             "lr": (self.lr is None or 0 < self.lr < math.inf, "a finite number above 0"),
-            "betas": (
-                self.betas is None
-                or (len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)),
-                "two numbers in [0, 1)",
-            ),
+            "betas": (len(betas) == 2 and all(0 <= b < 1 for b in betas), "two numbers in [0, 1)"),
             "clip": (self.clip is None or self.clip >= 0, "a number >= 0"),
             "steps": (self.steps >= 1, "a whole number >= 1"),
         }
