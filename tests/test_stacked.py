@@ -1,4 +1,4 @@
-"""Trainings in lockstep are those of each run by itself: weights, metrics, states, ends."""
+"""Stacked trainings are those of each run by itself: weights, metrics, states, ends."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def power_cut(fit: Trainer) -> None:
 
 
 def folder(out: Path, seed: int) -> Path:
-    return out / f"together-{seed}"
+    return out / f"stacked-{seed}"
 
 
 def train(

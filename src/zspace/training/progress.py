@@ -67,7 +67,7 @@ class Quiet:
 
 
 class JsonLines(Quiet):
-    """One JSON object a line on standard output: the start, every epoch, the end."""
+    """One JSON object per line on standard output: the start, every epoch, the end."""
 
     def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
         self._line({"event": "start", **facts})
@@ -116,7 +116,7 @@ class Lines(Quiet):
 
 
 class Bar(Lines):
-    """A progress bar: epoch, validation terms, images a second, time left."""
+    """A progress bar: epoch, validation terms, images per second, time left."""
 
     bars = True
 

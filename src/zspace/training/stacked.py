@@ -1,9 +1,9 @@
-"""Trainings that differ in their seed alone, taken in lockstep on stacked parameters.
+"""Trainings that differ in their seed alone, step by step together on stacked parameters.
 
 M models of one recipe have parameters of the same shapes. Stacked, (M, ...), they go through one
 pass under ``torch.func.vmap``; the loss is the sum of the M objectives, so that the gradient in
-lane m is that of model m alone; one AdamW moves all. Small networks so give a device M times as
-much to do for as many launches as one of them needs.
+lane m is that of model m alone; one AdamW moves all. So M small networks take as many launches on a
+device as one of them.
 
 Each run keeps a `Trainer` of its own, whose weights, averages and moments are views of the stacks:
 it validates, keeps its best epoch, saves and is resumed as if it were trained by itself. Initial
@@ -103,7 +103,9 @@ def prepared(configs: Sequence[Config], *, quiet: bool = False) -> list[Build]:
     Raises CannotStack where these cannot be trained together, and UserError as `Build.prepare`.
     """
     if distributed.size() > 1 or not all(alike(configs[0], config) for config in configs):
-        raise CannotStack("trainings go together in one process, and differ in --seed alone")
+        raise CannotStack(
+            "runs can be stacked in one process only, and must differ in --seed alone"
+        )
     _refuse(why_alone(configs[0]))
     first = Build.prepare(configs[0], quiet=quiet)
     players = first.trainer.players
@@ -255,7 +257,7 @@ def _tensors(model: nn.Module) -> list[Tensor]:
 
 
 class Group:
-    """Trainings in lockstep, each into its own folder."""
+    """Trainings that take their steps together, each into its own folder."""
 
     def __init__(self, stack: Stack, recorders: Sequence[Recorder]) -> None:
         self.stack, self.recorders = stack, recorders

@@ -6,7 +6,7 @@ Nothing is read back from the device within an epoch: terms gather there and are
 (and after every 1,000 steps of a longer one, so that a loss that is not finite is found in time).
 
 Where several ranks train (see `zspace.system.distributed`) each reads its rows of a batch;
-gradients and terms become those of the whole batch in one message a step, so that all ranks take
+gradients and terms become those of the whole batch in one message per step, so that all ranks take
 the same step, read the same terms and decide the same.
 """
 
@@ -49,9 +49,9 @@ class NonFinite(UserError):
 
 @dataclass
 class Meter:
-    """Rows of terms, one a batch, weighted by the size of the batch.
+    """Rows of terms, one per batch, weighted by the size of the batch.
 
-    first_step: batches that were counted before. what: how a row is called when it is bad.
+    first_step: batches that were counted before. what: what a row is called in an error.
     """
 
     first_step: int = 0
