@@ -2,8 +2,8 @@
 
 M models of one recipe have parameters of the same shapes. Stacked, (M, ...), they go through one
 pass under ``torch.func.vmap``; the loss is the sum of the M objectives, so that the gradient in
-lane m is that of model m alone; one AdamW moves all. So M small networks take as many launches on a
-device as one of them.
+lane m is that of model m alone; one AdamW moves all. So M small networks take as many launches on
+a device as one of them.
 
 Each run keeps a `Trainer` of its own, whose weights, averages and moments are views of the stacks:
 it validates, keeps its best epoch, saves and is resumed as if it were trained by itself. Initial
