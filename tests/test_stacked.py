@@ -6,6 +6,7 @@ import json
 import math
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,18 @@ def test_a_model_that_vmap_cannot_take_is_refused_before_anything_is_written(
     with pytest.raises(stacked.CannotStack, match=r"cannot be stacked.*trained one by one"):
         train(digits, tmp_path, "pseudo")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_player_keeps_its_own_rate_moments_and_norm(digits, tmp_path, monkeypatch):
+    def slow(data, latent: int = 3, hidden: tuple[int, ...] = (16,)) -> recipes.Recipe:
+        made = recipes.RECIPES["ae"](data, latent=latent, hidden=hidden)
+        own = {"lr": 1e-4, "betas": (0.5, 0.9), "clip": 0.5}
+        return replace(made, players=(replace(made.players[0], **own),))
+
+    monkeypatch.setitem(recipes.RECIPES, "slow", slow)
+    for seed, run in enumerate(train(digits, tmp_path, "slow")):
+        same(run, alone(digits, tmp_path, "slow", seed))
+        assert run.record["players"][0]["lr"] == 1e-4
 
 
 def test_a_term_that_reads_the_weights_of_one_model_is_refused(digits, tmp_path, monkeypatch):

@@ -182,8 +182,8 @@ class Player:
             run's.
         betas: The decay rates of its moments; None are the run's.
         clip: Its largest gradient norm, 0 for no clipping; None is the run's.
-        steps: How often it moves per step of the training. All but the last come before the other
-            players read the pass.
+        steps: How often it moves per step of the first player, whose own is 1. All but the last
+            come before the other players read the pass.
 
     Raises UserError where a number is out of its range.
 

@@ -34,7 +34,6 @@ from zspace.data.batches import Batches, mix
 from zspace.data.spec import Batch
 from zspace.models.flow import Pass
 from zspace.models.objective import Objective
-from zspace.models.recipes import Player
 from zspace.runs.config import Config
 from zspace.runs.record import Place
 from zspace.runs.run import Run
@@ -183,7 +182,7 @@ class Stack(Trainer):
                 own.data = lane
         super().__init__(
             model,
-            (Player(model, first.players[0].objective),),
+            (replace(first.players[0], module=model),),
             Joint([trainer.train for trainer in trainers if isinstance(trainer.train, Batches)]),
             first.validation,
             first.settings,
