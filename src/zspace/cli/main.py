@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from typing import TextIO, cast
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes
 from tyro.extras import subcommand_cli_from_dict
@@ -15,7 +16,7 @@ from tyro.extras import subcommand_cli_from_dict
 from zspace._version import __version__
 from zspace.cli.commands import COMMANDS
 from zspace.system.errors import UserError, unknown
-from zspace.system.signals import deafen
+from zspace.system.signals import Unheard, deafen
 
 TOGETHER = ("train", "resume", "repeat")
 ABOUT = (
@@ -74,10 +75,7 @@ def _say(error: BaseException | str) -> None:
     if isinstance(error, BaseException) and _first_says(error):
         time.sleep(3)  # torchrun ends all processes with the first that ends: it must speak
         return
-    try:
-        print(f"zspace: {error}", file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        deafen(sys.stderr)
+    print(f"zspace: {error}", file=cast(TextIO, Unheard(sys.stderr)), flush=True)
 
 
 def _first_says(error: BaseException) -> bool:

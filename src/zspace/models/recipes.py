@@ -63,8 +63,8 @@ class Player:
             run's.
         betas: The decay rates of its moments; None are the run's.
         clip: Its largest gradient norm, 0 for no clipping; None is the run's.
-        steps: How often it moves per step of the training. All but the last come before the other
-            players read the pass.
+        steps: How often it moves per step of the first player, whose own is 1. All but the last
+            come before the other players read the pass.
 
     Raises UserError where a number is out of its range.
 
@@ -80,10 +80,11 @@ class Player:
     steps: int = 1
 
     def __post_init__(self) -> None:
+        betas = self.betas or (0.0, 0.0)
         ranges = {
             "start": (0 <= self.start < 1, "a number in [0, 1)"),
             "lr": (self.lr is None or 0 < self.lr < math.inf, "a finite number above 0"),
-            "betas": (all(0 <= b < 1 for b in self.betas or ()), "two numbers in [0, 1)"),
+            "betas": (len(betas) == 2 and all(0 <= b < 1 for b in betas), "two numbers in [0, 1)"),
             "clip": (self.clip is None or self.clip >= 0, "a number >= 0"),
             "steps": (self.steps >= 1, "a whole number >= 1"),
         }

@@ -3,7 +3,7 @@
 run.json            job, data, environment, status, results; carries its own SHA-256
 state/run.json      a copy, made when the training begins, in case run.json is damaged
 model.safetensors   the best weights; carries its own SHA-256
-metrics.jsonl       one line an epoch; its SHA-256 is in the run.json of a finished run
+metrics.jsonl       one line per epoch; its SHA-256 is in the run.json of a finished run
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A run folder: what was trained and what came out; load it and use it.
 
 run.json            job, data, environment, status, results, SHA-256 of the other two
-metrics.jsonl       one line an epoch
+metrics.jsonl       one line per epoch
 model.safetensors   the best weights on validation
 state/              what an exact resume needs, until the training has ended
 """
@@ -166,7 +166,7 @@ class Run(TrainedModel):
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
-        """One dict an epoch: terms on train and validation, learning rate, seconds."""
+        """One dict per epoch: terms on train and validation, learning rate, seconds."""
         noted = self.record["files"] if self.record["status"] == "finished" else {}
         return read_metrics(self.place, noted.get(METRICS))
 

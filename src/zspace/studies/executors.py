@@ -179,7 +179,7 @@ def _joins(task: Task, first: Task) -> bool:
 
 
 def _stacked(group: Sequence[Task], reports: Reports) -> Ends:
-    """Runs in lockstep; the reporter of the first is told for all. CannotStack goes through."""
+    """Stacked runs; the reporter of the first is told for all. CannotStack goes through."""
     reporters = [reports(group[0].number, group[0].name), *(Quiet() for _ in group[1:])]
     for task in group:
         shutil.rmtree(task.folder, ignore_errors=True)  # what a killed attempt left has no record
@@ -204,7 +204,7 @@ def _stacked(group: Sequence[Task], reports: Reports) -> Ends:
 def side_by_side(tasks: Sequence[Task], reports: Reports, *, jobs: int, threads: int = 0) -> Ends:
     """In processes of this machine.
 
-    jobs: how many at once, at most one a core. threads: of each; 0 is its share of the cores.
+    jobs: how many at once, at most one per core. threads: of each; 0 is its share of the cores.
     """
     cores = os.cpu_count() or 1
     jobs = max(1, min(jobs, len(tasks), cores))

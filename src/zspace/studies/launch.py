@@ -71,7 +71,7 @@ def study(
         vary=vary,
     )
     out = out or Path("studies") / Path(data.removeprefix("hf:")).stem
-    console = progress.Stderr(quiet=quiet, soft_wrap=True)
+    console = progress.stderr(quiet=quiet, soft_wrap=True)
     work = _executor(executor, jobs or _suitable_jobs(), threads)
     if is_url(out):
         return _on_storage(grid, str(out), work, console)

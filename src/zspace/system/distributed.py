@@ -217,7 +217,7 @@ def together() -> Iterator[None]:
 def in_turn(work: Callable[[], T]) -> T:
     """What `work` makes: on the first rank of each machine, then, with its files, on the rest.
 
-    A download, or a network that is trained once and kept, is so made once a machine.
+    So a download, or a network that is trained once and kept, is made once per machine.
     Raises UserError on all ranks where it does on one.
     """
     if size() == 1:
