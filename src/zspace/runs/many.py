@@ -28,6 +28,7 @@ import torch
 from zspace.analysis.projections import principal
 from zspace.analysis.trained import once
 from zspace.data.dataset import SPLITS, Data, to_float
+from zspace.data.kinds import image
 from zspace.runs.run import Run, load
 from zspace.system import files
 from zspace.system.errors import UserError
@@ -131,8 +132,8 @@ def _are_entries(runs: Any) -> bool:
     )
 
 
-QUALITY_TITLES = {"ssim": "SSIM", "psnr": "PSNR (dB)"}
-"""What test images' reconstructions are measured by, beside the terms."""
+QUALITY = {name: fact for name, fact in image.QUALITY.items() if name != "mse"}
+"""What test images' reconstructions are measured by, beside the terms, which have an mse."""
 
 
 def rows(study: Study) -> list[dict[str, Any]]:
@@ -149,11 +150,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
             "seconds": round(run.result["seconds"], 1),
             "parameters": run.record["parameters"],
             **{f"{s}_{name}": v for s in SPLITS for name, v in run.result[s].items()},
-            **{
-                f"test_{name}": v
-                for name, v in test_quality(run).items()
-                if name in QUALITY_TITLES
-            },
+            **{f"test_{name}": v for name, v in test_quality(run).items() if name in QUALITY},
         }
         for family, sizes in study.families.items()
         for latent, runs in sizes.items()
@@ -206,7 +203,7 @@ def quality_cells(runs: Sequence[Run]) -> dict[str, Cell]:
         name: _cell(
             [test_quality(run).get(name) for run in runs], digits=3 if name == "ssim" else 2
         )
-        for name in QUALITY_TITLES
+        for name in QUALITY
     }
     return {name: cell for name, cell in cells.items() if cell is not None}
 
