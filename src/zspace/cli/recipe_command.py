@@ -14,7 +14,7 @@ from tyro.conf import arg, subcommand
 
 from zspace.data.loading import DataOptions
 from zspace.models import recipes
-from zspace.report.figures import charts
+from zspace.report.figures import registry
 from zspace.runs.config import OWN, RESERVED, Config
 from zspace.runs.run import Run
 from zspace.runs.settings import Settings
@@ -94,6 +94,6 @@ def show(run: Run, *, silent: bool) -> None:
     """Draw a run's pictures into its folder and print their paths; of several ranks, the first."""
     if not distributed.first():
         return
-    written = charts.overview(run)
+    written = registry.overview(run)
     if not silent:
         print("\n".join(map(str, written)))

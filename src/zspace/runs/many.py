@@ -29,14 +29,13 @@ from zspace.analysis.numbers import error_text
 from zspace.analysis.projections import principal
 from zspace.analysis.trained import once
 from zspace.data.dataset import SPLITS, Data, to_float
+from zspace.data.kinds import image
 from zspace.runs.record import SNAPSHOTS
 from zspace.runs.run import Run, load
 from zspace.system import files
 from zspace.system.errors import UserError
 
 STUDY_FORMAT = 1
-QUALITY_TITLES = {"ssim": "SSIM", "psnr": "PSNR (dB)"}
-"""What test images' reconstructions are measured by, beside the terms."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +134,10 @@ def _are_entries(runs: Any) -> bool:
     )
 
 
+QUALITY = {name: fact for name, fact in image.QUALITY.items() if name != "mse"}
+"""What test images' reconstructions are measured by, beside the terms, which have an mse."""
+
+
 def rows(study: Study) -> list[dict[str, Any]]:
     """One dict a run: family, code size, seed, epochs, seconds, every term on every split, SSIM
     and PSNR on test where they were measured.
@@ -149,11 +152,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
             "seconds": round(run.result["seconds"], 1),
             "parameters": run.record["parameters"],
             **{f"{s}_{name}": v for s in SPLITS for name, v in run.result[s].items()},
-            **{
-                f"test_{name}": v
-                for name, v in test_quality(run).items()
-                if name in QUALITY_TITLES
-            },
+            **{f"test_{name}": v for name, v in test_quality(run).items() if name in QUALITY},
         }
         for family, sizes in study.families.items()
         for latent, runs in sizes.items()
@@ -197,7 +196,7 @@ def over_seeds(runs: Sequence[Run], split: str, name: str) -> Cell | None:
 
 def quality_cells(runs: Sequence[Run]) -> dict[str, Cell]:
     """SSIM and PSNR of test images over seeds, those that all runs have."""
-    cells = {name: _cell([test_quality(run).get(name) for run in runs]) for name in QUALITY_TITLES}
+    cells = {name: _cell([test_quality(run).get(name) for run in runs]) for name in QUALITY}
     return {name: cell for name, cell in cells.items() if cell is not None}
 
 

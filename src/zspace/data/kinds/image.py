@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from zspace.data.dataset import to_float
+from zspace.data.spec import Fact
 from zspace.system.errors import UserError
 
 
@@ -68,6 +69,12 @@ def by(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
 
 
+QUALITY = {
+    "mse": Fact("MSE"),
+    "ssim": Fact("SSIM", better="high"),
+    "psnr": Fact("PSNR", "dB", "high"),
+}
+"""What `image_quality` measures."""
 WINDOW = 11
 """The side of SSIM's window in pixels; smaller images have no SSIM."""
 CAP = 100.0
