@@ -341,7 +341,7 @@ def known(folder: Path) -> Study:
 def test_the_table_has_quality_where_it_was_measured(known):
     table = tables.results(known)
     assert tables.quality_names(known) == ["ssim", "psnr"]
-    assert table["AE"][0].measures == ["0.505 ± 0.007", "20.50 ± 0.71"]
+    assert table["AE"][0].measures == ["0.5050 ± 0.0071", "20.50 ± 0.71"]
     assert table["CVAE"][-1].measures == [words.DASH, words.DASH]
     heads, rows = tables.every_run(known)
     assert heads[-2:] == ["test SSIM", "test PSNR (dB)"]
