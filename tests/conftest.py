@@ -1,4 +1,4 @@
-"""What the tests share: limits of time, Ctrl-C, one thread, small data, and trained runs."""
+"""What the tests share: time limits, Ctrl-C, one thread, small data, and trained runs."""
 
 from __future__ import annotations
 

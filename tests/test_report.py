@@ -44,6 +44,7 @@ from zspace.studies.grid import Grid, parse_choices
 from zspace.system.errors import UserError
 from zspace.training.progress import Quiet
 
+pytestmark = pytest.mark.timeout(300)  # whoever comes first draws every figure of twelve runs
 VOID = {"meta", "link", "img", "br", "source", "hr"}
 
 
