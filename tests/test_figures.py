@@ -328,6 +328,12 @@ def test_families_are_called_as_their_recipes_are(runs):
     assert titles == ["AE", "CVAE", "beta-VAE beta=4.0", "VAE-GAN", "beta-TCVAE"]
 
 
+def test_no_two_families_have_one_title(runs):
+    names = [f"vae hidden=[256,256,256,{n}]" for n in (1, 2)]
+    some = families(Study(Path("study"), [runs["vae"]] * 2, (), names))
+    assert len({family.title for family in some}) == 2
+
+
 def test_names_are_shortened():
     assert short("Ankle boot") == "Ankle boot"
     assert short("a  very\nlong name of a class") == "a very long nam…"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zspace.analysis.generation import as_asked
 from zspace.analysis.numbers import number, percent
@@ -53,7 +53,7 @@ class Family:
     """A family of a study.
 
     title: of its recipe, with what was varied: "beta-VAE beta=4". sizes: code size -> its runs,
-    one per seed; the size is 0 for a recipe that has no option for it. chosen: the size that
+    one per seed; where a recipe has no option for it, the numbers in a code. chosen: the size that
     validation chose.
     """
 
@@ -113,15 +113,21 @@ class Family:
 
 @once
 def families(study: Study) -> list[Family]:
-    """The families of a study, in its order."""
-    return [_family(study, name) for name in study.families]
+    """The families of a study, in its order; no two have one title."""
+    found = [_family(study, name) for name in study.families]
+    titles = [family.title for family in found]
+    return [
+        f if titles.count(f.title) == 1 else replace(f, title=f"{f.title} ({f.name})")
+        for f in found
+    ]
 
 
 def _family(study: Study, name: str) -> Family:
     run, varied = study.best(name), name.partition(" ")[2]
     title = run.recipe.title or hyphenated(run.config.recipe)
-    title = short(f"{title} {varied}", 30)
-    return Family(name, title, study.families[name], study.chosen[name])
+    own = math.prod(run.model.latent)
+    sizes = {size or own: runs for size, runs in study.families[name].items()}
+    return Family(name, short(f"{title} {varied}", 30), sizes, study.chosen[name] or own)
 
 
 def panel(family: Family, run: Run) -> str:

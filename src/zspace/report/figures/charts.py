@@ -227,7 +227,7 @@ def size_legend(fig: Figure, grid: np.ndarray, sizes: list[int], colours: dict[i
     places = np.arange(len(sizes))
     if len(sizes) > MANY:
         places = np.linspace(0, len(sizes) - 1, 6, dtype=int)
-    few = {sizes[i]: f"code size {sizes[i]}" for i in places if sizes[i]}
+    few = {sizes[i]: f"code size {sizes[i]}" for i in places}
     free = [axes for axes in grid.ravel() if not axes.axison]
     lines_legend(free[0] if free else fig, few, colours)
 

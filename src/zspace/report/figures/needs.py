@@ -70,8 +70,7 @@ def standard_prior(study: Study) -> str | None:
     """Codes to compare with N(0, I)."""
     if any(family.compared for family in families(study)):
         return test_images(study)
-    priors = " and ".join(dict.fromkeys(family.traits.prior for family in families(study)))
-    return f"it compares continuous codes with the prior N(0, I), but the prior is {priors}"
+    return "it compares codes with N(0, I): no model here has that prior and continuous codes"
 
 
 def plane_of(study: Study, *, conditional: bool = False, placed: bool = True) -> Run | None:

@@ -96,7 +96,7 @@ def reconstructions(study: Study) -> Figure:
     shown = families(study)
     pairs = [reconstruction.reconstructions(f.run, study.data, 10) for f in shown]
     rows = [pairs[0].x, *(pair.decoded for pair in pairs)]
-    left = ["test image", *(f.panel.replace(" code size", "").replace(" code", "") for f in shown)]
+    left = ["test image", *(f"{f.title}, {facts.shape(f.run)}" for f in shown)]
     right = ["", *(test_error(f, f.run) for f in shown)]
     note = "right: the error over the whole test set"
     return style.image_grid(rows, left, "Unseen images and their reconstructions", note, right)
@@ -248,9 +248,8 @@ def error_per_class(study: Study) -> Figure:
         axes.set_xticks(range(len(names)), names, color=style.INK)
     if sum(len(name) + 1 for name in names) > 9 * width:
         _turn(grid)
-    if any(sizes):
-        handles = [Patch(color=colours[size]) for size in sizes]
-        style.side_legend(fig, handles, [str(size) for size in sizes], "code size")
+    handles = [Patch(color=colours[size]) for size in sizes]
+    style.side_legend(fig, handles, [str(size) for size in sizes], "code size")
     return fig
 
 
