@@ -105,7 +105,7 @@ def test_upsampling_reaches_the_size_it_is_asked_for(up, size):
 
 def test_residual_blocks_begin_as_the_identity():
     x, tokens = torch.randn(2, 8, 5, 5), torch.randn(2, 3, 8)
-    block, residual = Block(8, 8), Residual(8)
+    block, residual = Block(8), Residual(8)
     own, crossed = Attention(8, 2), Attention(8, 2, crossed=True)
     for branch in (block, residual, own, crossed):
         branch.start()

@@ -19,10 +19,10 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import torch
 from torch import nn
@@ -193,14 +193,14 @@ def assemble(
         likelihood = LIKELIHOODS[likelihood]()
     outputs = likelihood.outputs(spec.shape)
     wanted = NetworkSpec(spec.shape, bottleneck.features, bottleneck.latent, outputs, context)
-    made = build_networks(NetOptions(**(net or {})), wanted)
+    encoder, decoder, latent = build_networks(NetOptions(**(net or {})), wanted)
     return Autoencoder(
-        encoder=made.encoder,
+        encoder=encoder,
         bottleneck=bottleneck,
-        decoder=made.decoder,
+        decoder=decoder,
         likelihood=likelihood,
-        prior=build_prior(prior, made.latent),
-        latent=made.latent,
+        prior=build_prior(prior, latent),
+        latent=latent,
         context=context,
     )
 
@@ -339,7 +339,7 @@ def hyphenated(name: str) -> str:
 
 def about(name: str) -> str:
     """A recipe's sentence and reference, from its docstring."""
-    return inspect.cleandoc(find(name).__doc__ or "")
+    return inspect.getdoc(find(name)) or ""
 
 
 @dataclass(frozen=True)
@@ -356,38 +356,26 @@ def choices_of(function: Function) -> Choices:
     Of networks it offers those of `NetOptions` if it takes ``**net``, with the defaults that the
     recipe declares for some of them.
     """
-    hints = get_type_hints(function, include_extras=True)
-    declared = list(inspect.signature(function).parameters.values())[1:]
-    takes_net = bool(declared) and declared[-1].kind is inspect.Parameter.VAR_KEYWORD
-    own, network = {}, dict(NETWORK) if takes_net else {}
-    for parameter in declared[: len(declared) - takes_net]:
-        name = parameter.name
-        if name in network:
-            network[name] = network[name].replace(default=parameter.default)
-        else:
-            hint = _resolved(hints.get(name, type(parameter.default)))
-            own[name] = parameter.replace(annotation=hint)
-    return Choices(own, network)
+    _, *declared = inspect.signature(function, eval_str=True).parameters.values()
+    own = {p.name: p for p in declared if p.kind is not inspect.Parameter.VAR_KEYWORD}
+    network: dict[str, inspect.Parameter] = {}
+    if len(own) < len(declared):
+        for name, offered in NETWORK.items():
+            network[name] = offered.replace(default=own.pop(name, offered).default)
+    return Choices(*({name: _resolved(p) for name, p in some.items()} for some in (own, network)))
 
 
-def _resolved(hint: Any) -> Any:
-    """A type in which names of a registry stand as a Literal of those that there are now."""
-    if get_origin(hint) is not Annotated:
-        return hint
-    _, *notes = get_args(hint)
+def _resolved(parameter: inspect.Parameter) -> inspect.Parameter:
+    """The same with its type, in which the names in a registry, as it is now, are a Literal."""
+    hint = parameter.annotation
+    if hint is inspect.Parameter.empty:
+        hint = type(parameter.default)
+    notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
     for note in notes:
         if isinstance(note, Choice):
             rest = [other for other in notes if other is not note]
-            return Annotated[(Literal[tuple(note.known())], *rest)]
-    return hint
+            hint = Annotated[(Literal[tuple(note.known())], *rest)]
+    return parameter.replace(annotation=hint)
 
 
-NETWORK = {
-    one.name: inspect.Parameter(
-        one.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=one.default,
-        annotation=_resolved(get_type_hints(NetOptions, include_extras=True)[one.name]),
-    )
-    for one in fields(NetOptions)
-}
+NETWORK = inspect.signature(NetOptions, eval_str=True).parameters

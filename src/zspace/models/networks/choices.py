@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from torch import nn
@@ -30,18 +31,13 @@ class Choice:
     known: Callable[[], Mapping[str, Any]]
 
 
-NET, ACTIVATION, UP = (
-    Choice(lambda: NETS), Choice(lambda: ACTIVATIONS), Choice(lambda: UPSAMPLINGS)
-)  # fmt: skip
-
-
 @dataclass(frozen=True)
 class NetOptions:
     """The networks of encoder and decoder, which mirror each other."""
 
     net: Annotated[
         str,
-        NET,
+        Choice(lambda: NETS),
         Doc("Networks: fully connected, residual convolutions, or these with attention."),
     ] = "mlp"
     hidden: Annotated[
@@ -50,7 +46,7 @@ class NetOptions:
     ] = (784, 784)
     activation: Annotated[
         str,
-        ACTIVATION,
+        Choice(lambda: ACTIVATIONS),
         Doc("mlp: the nonlinearity between layers; the other networks have SiLU."),
     ] = "gelu"
     channels: Annotated[
@@ -60,7 +56,7 @@ class NetOptions:
     blocks: Annotated[int, Doc("conv, unet: residual blocks at each resolution.")] = 1
     up: Annotated[
         str,
-        UP,
+        Choice(lambda: UPSAMPLINGS),
         Doc("conv, unet: repeat pixels and convolve, or convolve transposed."),
     ] = "nearest"
     heads: Annotated[int, Doc("unet: heads of the attention.")] = 4
@@ -71,12 +67,8 @@ class NetOptions:
 
     def check(self) -> NetOptions:
         """These options. Raises UserError where one makes no sense, or does not suit the net."""
-        known: dict[str, Iterable[str]] = {
-            "net": NETS,
-            "up": UPSAMPLINGS,
-            "activation": ACTIVATIONS,
-            "code": ("flat", "spatial"),
-        }
+        known: dict[str, Iterable[str]] = {"net": NETS, "up": UPSAMPLINGS}
+        known |= {"activation": ACTIVATIONS, "code": ("flat", "spatial")}
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise unknown(name, getattr(self, name), values)
@@ -96,15 +88,6 @@ class NetOptions:
 
 
 @dataclass(frozen=True)
-class Networks:
-    """An encoder to `features` numbers, a decoder from codes of shape `latent`."""
-
-    encoder: nn.Module
-    decoder: nn.Module
-    latent: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class NetworkSpec:
     """What the networks must fit.
 
@@ -119,11 +102,13 @@ class NetworkSpec:
     context: int = 0
 
 
+Networks = tuple[nn.Module, nn.Module, tuple[int, ...]]
+"""An encoder, a decoder, and the shape of the codes between them."""
 Build = Callable[[NetOptions, NetworkSpec], Networks]
 
 
 def build_networks(options: NetOptions, wanted: NetworkSpec) -> Networks:
-    """An encoder and a decoder.
+    """An encoder, a decoder, and the shape of the codes between them.
 
     Raises UserError for options that do not suit each other or the samples.
     """
@@ -131,14 +116,10 @@ def build_networks(options: NetOptions, wanted: NetworkSpec) -> Networks:
 
 
 def _mlp(options: NetOptions, wanted: NetworkSpec) -> Networks:
-    hidden = options.hidden
-    both: dict[str, Any] = {
-        "context": wanted.context,
-        "activation": ACTIVATIONS[options.activation],
-    }
-    encoder = MLP(wanted.shape, (wanted.features,), hidden=hidden, **both)
-    decoder = MLP((wanted.latent,), wanted.outputs, hidden=hidden[::-1], **both)
-    return Networks(encoder, decoder, (wanted.latent,))
+    mlp = partial(MLP, context=wanted.context, activation=ACTIVATIONS[options.activation])
+    encoder = mlp(wanted.shape, (wanted.features,), hidden=options.hidden)
+    decoder = mlp((wanted.latent,), wanted.outputs, hidden=options.hidden[::-1])
+    return encoder, decoder, (wanted.latent,)
 
 
 def _images(encoder: type[nn.Module], decoder: type[nn.Module], *more: str) -> Build:
@@ -146,15 +127,13 @@ def _images(encoder: type[nn.Module], decoder: type[nn.Module], *more: str) -> B
 
     def build(options: NetOptions, wanted: NetworkSpec) -> Networks:
         size = resolutions(wanted.shape, len(options.channels))[-1]
-        spatial, latent = options.code == "spatial", wanted.latent
-        both: dict[str, Any] = {
-            name: getattr(options, name) for name in ("channels", "blocks", *more)
-        }
+        spatial = options.code == "spatial"
+        both = {name: getattr(options, name) for name in ("channels", "blocks", *more)}
         both |= {"spatial": spatial, "context": wanted.context}
-        return Networks(
+        return (
             encoder(wanted.shape, wanted.features, **both),
-            decoder(latent, wanted.outputs, up=options.up, **both),
-            (latent, *size) if spatial else (latent,),
+            decoder(wanted.latent, wanted.outputs, up=options.up, **both),
+            (wanted.latent, *size) if spatial else (wanted.latent,),
         )
 
     return build

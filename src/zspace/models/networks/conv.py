@@ -6,7 +6,8 @@ Resolutions are halves, rounded up: 28 x 28, 14 x 14, 7 x 7. A decoder goes back
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any, TypeVar
 
@@ -108,19 +109,36 @@ class Nearest(nn.Module):
         return self.conv(F.interpolate(x, self.size))
 
 
-class Transposed(nn.Module):
+class Transposed(nn.ConvTranspose2d):
     """Upsampling by a transposed convolution, which learns how."""
 
     def __init__(self, inputs: int, outputs: int, size: Size) -> None:
-        super().__init__()
         odd = (1 - size[0] % 2, 1 - size[1] % 2)
-        self.conv = nn.ConvTranspose2d(inputs, outputs, 3, 2, padding=1, output_padding=odd)
+        super().__init__(inputs, outputs, 3, 2, padding=1, output_padding=odd)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+
+class Halved(nn.Sequential):
+    """The maximum over 2 x 2 pixels, then a 1 x 1 convolution; size is that of the output."""
+
+    def __init__(self, inputs: int, outputs: int, size: Size) -> None:
+        super().__init__(nn.MaxPool2d(2, ceil_mode=True), nn.Conv2d(inputs, outputs, 1))
 
 
 UPSAMPLINGS = {"nearest": Nearest, "transposed": Transposed}
+
+
+def stages(
+    block: Callable[[int], nn.Module],
+    blocks: int,
+    change: Callable[[int, int, Size], nn.Module],
+    widths: Sequence[int],
+    sizes: Sequence[Size],
+) -> list[nn.Module]:
+    """Blocks at each width and size, with a change of resolution between two of them."""
+    made = [block(widths[0]) for _ in range(blocks)]
+    for (before, width), size in zip(pairwise(widths), sizes[1:], strict=True):
+        made += [change(before, width, size), *(block(width) for _ in range(blocks))]
+    return made
 
 
 def to_features(channels: int, features: int, size: Size, *, spatial: bool) -> nn.Module:
@@ -173,11 +191,7 @@ class ConvEncoder(nn.Module):
         sizes = resolutions(shape, len(channels))
         self.stem = nn.Conv2d(shape[0], channels[0], 3, padding=1)
         self.shift = Shift(context, channels[0])
-        body: list[nn.Module] = []
-        for before, width in zip((channels[0], *channels), channels, strict=False):
-            if body:
-                body += [nn.MaxPool2d(2, ceil_mode=True), nn.Conv2d(before, width, 1)]
-            body += [Residual(width) for _ in range(blocks)]
+        body = stages(Residual, blocks, Halved, channels, sizes)
         self.body = nn.Sequential(*body, Unit(), nn.SiLU(inplace=True))
         self.head = to_features(channels[-1], features, sizes[-1], spatial=spatial)
         started(self)
@@ -210,11 +224,7 @@ class ConvDecoder(nn.Module):
         sizes, widths = resolutions(shape, len(channels)), channels[::-1]
         self.stem = from_code(latent, widths[0], sizes[-1], spatial=spatial)
         self.shift = Shift(context, widths[0])
-        body: list[nn.Module] = []
-        for before, width, size in zip((0, *widths), widths, sizes[::-1], strict=False):
-            if body:
-                body += [UPSAMPLINGS[up](before, width, size)]
-            body += [Residual(width) for _ in range(blocks)]
+        body = stages(Residual, blocks, UPSAMPLINGS[up], widths, sizes[::-1])
         last = nn.Conv2d(widths[-1], shape[0], 3, padding=1)
         self.body = nn.Sequential(*body, Unit(), nn.SiLU(inplace=True), last)
         started(self)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -63,7 +63,7 @@ class MLP(nn.Module):
         self.context, self.outputs = context, tuple(outputs)
         widths = [prod(inputs) + context, *hidden, prod(outputs)]
         layers: list[nn.Module] = []
-        for a, b in itertools.pairwise(widths):
+        for a, b in pairwise(widths):
             layers += [nn.Linear(a, b), activation()]
         self.layers = nn.Sequential(*layers[:-1])
         self.apply(glorot)

@@ -15,14 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zspace.models.networks.conv import (
-    UPSAMPLINGS,
-    Branch,
-    from_code,
-    resolutions,
-    started,
-    to_features,
-)
+from zspace.models.networks import conv
 from zspace.system.errors import UserError
 
 
@@ -31,28 +24,32 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
-class Block(Branch):
-    """``skip(x) + f(x)``: twice GroupNorm, SiLU and a 3 x 3 convolution; f starts at 0.
+def _strided(inputs: int, outputs: int, size: conv.Size) -> nn.Module:
+    return nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
 
-    inputs, outputs: channels; where they differ, the skip is a 1 x 1 convolution.
+
+class Block(conv.Branch):
+    """``x + f(x)``: twice GroupNorm, SiLU and a 3 x 3 convolution; f starts at 0.
+
+    Arguments:
+        channels: Of x (B, channels, H, W), which it keeps.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm1, self.norm2 = _norm(inputs), _norm(outputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.norm1, self.norm2 = _norm(channels), _norm(channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def start(self) -> None:
         nn.init.zeros_(self.conv2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x), inplace=True))
-        return self.skip(x) + self.conv2(F.silu(self.norm2(h), inplace=True))
+        return x + self.conv2(F.silu(self.norm2(h), inplace=True))
 
 
-class Attention(Branch):
+class Attention(conv.Branch):
     """``x + f(x)``: positions of x look at each other, or at the tokens of a context.
 
     Reference: Vaswani et al. Attention is all you need. 2017, arXiv 1706.03762.
@@ -110,7 +107,7 @@ class Middle(nn.Module):
 
     def __init__(self, channels: int, heads: int, context: int) -> None:
         super().__init__()
-        self.before, self.after = Block(channels, channels), Block(channels, channels)
+        self.before, self.after = Block(channels), Block(channels)
         self.among = Attention(channels, heads)
         self.tokens = Tokens(context, channels) if context else None
         self.across = Attention(channels, heads, crossed=True) if context else None
@@ -142,18 +139,14 @@ class UNetEncoder(nn.Module):
         context: int = 0,
     ) -> None:
         super().__init__()
-        sizes = resolutions(shape, len(channels))
+        sizes = conv.resolutions(shape, len(channels))
         self.stem = nn.Conv2d(shape[0], channels[0], 3, padding=1)
-        down: list[nn.Module] = []
-        for before, width in zip((channels[0], *channels), channels, strict=False):
-            if down:
-                down += [nn.Conv2d(before, width, 3, stride=2, padding=1)]
-            down += [Block(width, width) for _ in range(blocks)]
-        self.down, last = nn.Sequential(*down), channels[-1]
+        self.down = nn.Sequential(*conv.stages(Block, blocks, _strided, channels, sizes))
+        last = channels[-1]
         self.middle = Middle(last, heads, context)
         self.norm = _norm(last)
-        self.head = to_features(last, features, sizes[-1], spatial=spatial)
-        started(self)
+        self.head = conv.to_features(last, features, sizes[-1], spatial=spatial)
+        conv.started(self)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), c (B, context) or None -> (B, features) or (B, features, h, w)."""
@@ -181,18 +174,14 @@ class UNetDecoder(nn.Module):
         context: int = 0,
     ) -> None:
         super().__init__()
-        sizes, widths = resolutions(shape, len(channels)), channels[::-1]
-        self.stem = from_code(latent, widths[0], sizes[-1], spatial=spatial)
+        sizes, widths = conv.resolutions(shape, len(channels)), channels[::-1]
+        self.stem = conv.from_code(latent, widths[0], sizes[-1], spatial=spatial)
         self.middle = Middle(widths[0], heads, context)
-        body: list[nn.Module] = []
-        for before, width, size in zip((0, *widths), widths, sizes[::-1], strict=False):
-            if body:
-                body += [UPSAMPLINGS[up](before, width, size)]
-            body += [Block(width, width) for _ in range(blocks)]
-        self.up = nn.Sequential(*body)
+        change = conv.UPSAMPLINGS[up]
+        self.up = nn.Sequential(*conv.stages(Block, blocks, change, widths, sizes[::-1]))
         self.norm = _norm(widths[-1])
         self.last = nn.Conv2d(widths[-1], shape[0], 3, padding=1)
-        started(self)
+        conv.started(self)
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """z (B, latent) or (B, latent, h, w), c (B, context) or None -> (B, *shape)."""

@@ -74,12 +74,12 @@ class VGG16Features(nn.Module):
 
     @classmethod
     def pretrained(cls, data_dir: Path | None = None, *, quiet: bool = False) -> VGG16Features:
-        """With the published weights, fetched where they are not at hand.
+        """With the published weights; those missing are downloaded once (VGG16: 528 MB).
 
         Raises UserError where they cannot be had, or are not what was published.
         """
-        network, linear = fetch_weights(data_dir, quiet=quiet)
-        return cls(_read(network, NETWORK), _read(linear, LINEAR))
+        paths = {f: _find(f, data_dir) or _download(f, quiet) for f in (NETWORK, LINEAR)}
+        return cls(*(_read(path, file) for file, path in paths.items()))
 
     def _keep(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value.detach().float(), persistent=False)
@@ -140,15 +140,6 @@ def find_weights(data_dir: Path | None = None) -> tuple[Path, Path] | None:
     """
     network, linear = _find(NETWORK, data_dir), _find(LINEAR, data_dir)
     return (network, linear) if network and linear else None
-
-
-def fetch_weights(data_dir: Path | None = None, *, quiet: bool = False) -> tuple[Path, Path]:
-    """Like `find_weights`, but downloads what is missing (VGG16: 528 MB) into our cache, once.
-
-    Raises UserError where that fails, with what to do.
-    """
-    network = _find(NETWORK, data_dir) or _download(NETWORK, quiet)
-    return network, _find(LINEAR, data_dir) or _download(LINEAR, quiet)
 
 
 def _cache() -> Path:

@@ -32,10 +32,7 @@ Anneal = Annotated[
 
 @recipe
 def ae(
-    data: Spec,
-    latent: Size = 20,
-    likelihood: LikelihoodName = "squared-error",
-    **net: Any,
+    data: Spec, latent: Size = 20, likelihood: LikelihoodName = "squared-error", **net: Any
 ) -> Recipe:
     """Autoencoder: a deterministic, linear code layer and a reconstruction error.
 
@@ -81,12 +78,7 @@ def cvae(
             "sub-folder a class, or an .npz with x and y, or use recipe 'vae'"
         )
     model = assemble(
-        data,
-        Gaussian(latent),
-        prior=prior,
-        likelihood=likelihood,
-        net=net,
-        context=data.context,
+        data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net, context=data.context
     )
     return one_player(model, kl, weights={"kl": 1.0}, title="CVAE")
 
@@ -162,12 +154,7 @@ def iwae(
     1509.00519.
     """
     model = assemble(data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net)
+    weights = {"iwae": 1.0, "kl": 0.0}
     return one_player(
-        model,
-        bound,
-        kl,
-        weights={"iwae": 1.0, "kl": 0.0},
-        title="IWAE",
-        reconstruction=0.0,
-        samples=samples,
+        model, bound, kl, weights=weights, title="IWAE", reconstruction=0.0, samples=samples
     )

@@ -12,7 +12,7 @@ from zspace.models.adversarial import DiscriminatorLoss, GeneratorLoss, PatchDis
 from zspace.models.bottlenecks import Gaussian
 from zspace.models.flow import Term
 from zspace.models.objective import Adaptive, Objective
-from zspace.models.perceptual import FEATURE_NETWORKS, Perceptual, choose_features
+from zspace.models.perceptual import FEATURE_NETWORKS, FeatureNetwork, Perceptual, choose_features
 from zspace.models.recipes import (
     LikelihoodName,
     Player,
@@ -68,7 +68,7 @@ def vaegan(
         "kl": beta,
         "generator_loss": starts_at(adversarial_start, adversarial_weight),
     }
-    networks = [FEATURE_NETWORKS[features]()] if features != "none" else []
+    networks = [FeatureNetwork(FEATURE_NETWORKS[features])] if features != "none" else []
     for network in networks:
         terms.append(Perceptual(network))
         weights["perceptual"] = perceptual_weight * math.prod(data.shape)
