@@ -139,10 +139,7 @@ class DiscriminatorLoss(_Adversarial):
 
 
 ADVERSARIAL: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
-    "hinge": (
-        lambda real, fake: 0.5 * (F.relu(1 - real) + F.relu(1 + fake)),
-        lambda fake: -fake,
-    ),
+    "hinge": (lambda real, fake: 0.5 * (F.relu(1 - real) + F.relu(1 + fake)), lambda fake: -fake),
     "least-squares": (
         lambda real, fake: 0.5 * ((real - 1).square() + fake.square()),
         lambda fake: (fake - 1).square(),

@@ -18,7 +18,7 @@ from zspace.models.flow import Code
 from zspace.system.errors import UserError
 
 LOG_VARIANCE_BOUND = 15.0
-"""Log-variances lie above -15, standard deviations above 5e-4, so that dividing by them is safe."""
+"""Log-variances lie above -15, standard deviations above 5e-4: dividing by them is safe."""
 
 WIDE = 2.0
 """The encoder's output above which a variance grows linearly; there it is 7 times the prior's.

@@ -191,7 +191,7 @@ def _fit(network: Classifier, data: Data, quiet: bool, seed: int) -> None:
     total = epochs * len(batches)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=DECAY, fused=True)
     network.train()
-    with bar(f"training a judge of {data.name}", total, quiet) as made:
+    with bar(f"training a judge on {data.name}", total, quiet) as made:
         for step, batch in enumerate(b for epoch in range(epochs) for b in batches.epoch(epoch)):
             for group in optimizer.param_groups:
                 group["lr"] = RATE * RATES["one-cycle"]((step + 0.5) / total, 0)

@@ -62,7 +62,7 @@ class Objective:
 
     @property
     def reconstruction(self) -> str | None:
-        """The term that says how far the output is from x, weighted or reported; None without."""
+        """The term that says how far the output is from x, weighted or not; None without one."""
         return next(iter(self.of_role("reconstruction")), None)
 
     def of_role(self, role: Role) -> list[str]:
@@ -70,7 +70,7 @@ class Objective:
         return [name for name in self.weights if self.facts[name].role == role]
 
     def minimised(self) -> dict[str, float]:
-        """The terms that count, with their weights at the end of training."""
+        """The terms whose weight is not 0 at the end of training, with that weight."""
         return {name: w for name in self.weights if (w := self.weight(name, 1.0))}
 
     def bound(self, values: Mapping[str, float]) -> float | None:
@@ -98,7 +98,10 @@ class Objective:
         return torch.stack([self.weight(name, progress) * values[name] for name in counted]).sum()
 
     def values(self, p: Pass) -> dict[str, Tensor]:
-        """Each term unweighted, (B,) or scalar. Raises UserError where names differ."""
+        """Each term unweighted, (B,) or scalar.
+
+        Raises UserError where the terms' names are not those of the weights, or occur twice.
+        """
         named = [item for term in self.terms for item in term(p).items()]
         values = dict(named)
         if len(values) < len(named) or values.keys() != self.weights.keys():
@@ -172,7 +175,7 @@ class Adaptive(Objective):
         return {**super().final_weights(), self.adapted: f"{weight:g}, adaptive"}
 
     def ratio(self, rest: Tensor, term: Tensor) -> Tensor:
-        """The factor, a scalar without a gradient."""
+        """``|grad rest| / (|grad term| + 1e-4)``, at most 1e4: a scalar without a gradient."""
         gradients = [
             torch.autograd.grad(value, self.last, retain_graph=True)[0] for value in (rest, term)
         ]

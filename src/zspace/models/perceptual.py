@@ -69,7 +69,7 @@ class Perceptual(nn.Module):
         """The distance (B,), a mean over the K draws of the code."""
         if p.x.dim() != 4:
             raise UserError(
-                "the perceptual term compares images (C, H, W), but these samples have the shape "
+                "the perceptual term compares images (C, H, W), but these samples have shape "
                 f"{tuple(p.x.shape[1:])}: leave it out"
             )
         mean = p.px.mean  # (K, B, C, H, W)
@@ -134,7 +134,7 @@ class FeatureNetwork(nn.Module):
 
     def _seeing(self) -> Judge | VGG16Features:
         if self.network is None:
-            raise UserError("the perceptual term was used before its network was made ready")
+            raise UserError("a feature network was used before it was ready: call ready() first")
         return self.network
 
 

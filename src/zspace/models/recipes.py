@@ -6,8 +6,8 @@ docs are made from its signature and docstring. A new one is a function under `@
     @recipe
     def my_vae(data: Spec, latent: int = 20, **net: Any) -> Recipe: ...
 
-It is known by its function's name. One that takes ``**net`` offers every choice of network; one
-of these that it declares itself (``net: str = "conv"``, ``blocks: int = 7``) has its default.
+It is known by its function's name. A recipe that takes ``**net`` offers every choice of network;
+those that it also declares (``net: str = "conv"``, ``blocks: int = 7``) have its defaults.
 """
 
 from __future__ import annotations
@@ -52,23 +52,25 @@ PriorName = Annotated[str, Choice(lambda: PRIORS), Doc("p(z): where codes should
 class Player:
     """Whose parameters move, and what they minimise. A VAE has one player, a GAN two.
 
-    All players of a step read one pass of the model. Only the first may send gradients into it;
-    the others read it detached.
+    All players of a step read the same pass of the model. Only the first may send gradients into
+    it; the others read it detached.
 
     Arguments:
         module: Whose parameters.
         objective: What they minimise.
-        start: The progress in [0, 1) from which the parameters move; before, the player watches.
-        lr: The peak of its learning rate, which follows the schedule of the run; None is the
-            run's.
-        betas: The decay rates of its moments; None are the run's.
-        clip: Its largest gradient norm, 0 for no clipping; None is the run's.
-        steps: How often it moves per step of the training. All but the last come before the other
-            players read the pass.
+        start: The progress in [0, 1) from which the parameters move; before, they stay.
+        lr: The peak of its learning rate, which follows the schedule of the run. None, like None
+            for the next two, takes the run's.
+        betas: The decay rates of its moments.
+        clip: Its largest gradient norm; 0 for no clipping.
+        steps: How often it moves per step of the training. All but the last of these come before
+            the other players read the pass.
 
     Raises UserError where a number is out of its range.
 
-        Player(critic, objective, lr=4e-4, betas=(0.5, 0.9), steps=5)
+    >>> from zspace.models import MLP, mse
+    >>> Player(MLP((4,), (2,)), Objective([mse], {"mse": 1.0}), lr=4e-4, steps=5).betas is None
+    True
     """
 
     module: nn.Module
@@ -89,22 +91,28 @@ class Player:
         }
         for name, (fits, wanted) in ranges.items():
             if not fits:
-                raise UserError(f"{name} of a player is {getattr(self, name)}: use {wanted}")
+                raise UserError(f"a player's {name} is {getattr(self, name)}: use {wanted}")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model, its players, and what they look through.
+    """A model, its players, and what their terms use.
 
     Arguments:
         model: What is trained.
-        players: Who moves which parameters.
+        players: Which parameters move, and what for. The first is the model's own.
         title: As papers write it: "beta-VAE"; by default the name of the recipe.
-        feature_networks: Frozen networks that terms look through, made ready before training.
+        feature_networks: Frozen networks that terms use, made ready before training.
         decided: Choices that were left to the recipe, as a run keeps them.
-        best: The validation term whose lowest value chooses the best epoch; by default the
-            objective of the only player, and of several players, who have none in common, the
-            last epoch.
+        best: The validation term whose lowest value chooses the best epoch. By default it is the
+            objective of the only player; several players have none in common, and the last
+            epoch is taken.
+
+    >>> from zspace.models import Point, mse
+    >>> model = assemble(Spec((1, 8, 8)), Point(2), net={"hidden": (16,)})
+    >>> made = Recipe(model, (Player(model, Objective([mse], {"mse": 1.0})),), "AE")
+    >>> made.to(torch.device("cpu")).model.training
+    False
     """
 
     model: Model
@@ -130,7 +138,7 @@ class Traits:
         discrete: Whether codes are of a finite set.
         standard: Whether the prior is N(0, I).
         prior: What the prior is, in words.
-        placed: Whether anything that is minimised says where codes should lie.
+        placed: Whether a term that is minimised says where codes should lie.
     """
 
     variational: bool
@@ -174,7 +182,7 @@ def assemble(
 
     Arguments:
         spec: Of the data.
-        bottleneck: What turns features into a code; it says how many features it wants.
+        bottleneck: What turns features into a code; the encoder gives as many as it wants.
         prior: A key of `PRIORS`, or a module (c) -> Distribution over codes.
         likelihood: A key of `LIKELIHOODS`, or a `Likelihood`.
         net: Choices of `NetOptions`; those that are left out have its defaults.
@@ -217,16 +225,20 @@ def one_player(
 
     Arguments:
         model: Whose likelihood says which term that is.
-        rest: Further terms. weights: Theirs.
-        title: Of the recipe. reconstruction: Weight of the likelihood's term.
+        rest: Further terms.
+        weights: Of the further terms, by name.
+        title: Of the recipe.
+        reconstruction: Weight of the likelihood's term; 0 reports it only.
         samples: K, draws of each code.
+
+    >>> from zspace.models import Gaussian, kl
+    >>> model = assemble(Spec((1, 8, 8)), Gaussian(2), net={"hidden": (16,)})
+    >>> one_player(model, kl, weights={"kl": 2.0}, title="VAE").players[0].objective.weights
+    {'mse': 1.0, 'kl': 2.0}
     """
     term = model.likelihood.term
     weights = {term.__name__: reconstruction, **weights}
     return Recipe(model, (Player(model, Objective([term, *rest], weights, samples)),), title)
-
-
-# The registry
 
 
 Function = Callable[..., Recipe]
@@ -270,15 +282,15 @@ def known() -> dict[str, Function]:
                 point.load()
             except Exception as error:  # another package's fault must not stop ours
                 warnings.warn(
-                    f"the recipes of '{point.value}' cannot be used: {error}", stacklevel=2
+                    f"the recipes in '{point.value}' cannot be used: {error}", stacklevel=2
                 )
     return RECIPES
 
 
 def import_recipes(target: str) -> None:
-    """Import a module by its name, or a file FILE.py, whose recipes are then known.
+    """Import a module by its name, or a file FILE.py; its recipes are then known.
 
-    Raises UserError where there is none, or it cannot be imported.
+    Raises UserError where there is no such file or module, or where it cannot be imported.
     """
     path = Path(target)
     try:
@@ -288,7 +300,7 @@ def import_recipes(target: str) -> None:
             import_module(target)
         elif not path.is_file():
             raise UserError(
-                f"--import '{target}' is no file: give FILE.py, or the name of a module"
+                f"--import '{target}' is not a file: give FILE.py, or the name of a module"
             )
         elif getattr(sys.modules.get(path.stem), "__file__", None) != str(path.resolve()):
             _import_file(path.resolve())
@@ -296,7 +308,7 @@ def import_recipes(target: str) -> None:
         raise
     except Exception as error:  # a module of the user's may raise anything
         raise UserError(
-            f"--import '{target}' cannot be imported ({type(error).__name__}: {error}): mend "
+            f"--import '{target}' cannot be imported ({type(error).__name__}: {error}): correct "
             "it, or give FILE.py or the name of a module"
         ) from error
     IMPORTED.append(str(path.resolve()) if path.suffix == ".py" else target)
@@ -326,7 +338,7 @@ def source_of(function: Function) -> dict[str, str] | None:
     file = Path(inspect.getsourcefile(function) or "")
     try:
         content = file.read_bytes() if file.is_file() else inspect.getsource(function).encode()
-    except OSError:  # typed where no source is kept
+    except OSError:  # defined where no source is kept, as in a console
         content = function.__code__.co_code
     module = function.__module__ if function.__module__ != "__main__" else file.stem or "__main__"
     return {"module": module, "sha256": hashlib.sha256(content).hexdigest()}
@@ -338,13 +350,13 @@ def hyphenated(name: str) -> str:
 
 
 def about(name: str) -> str:
-    """A recipe's sentence and reference, from its docstring."""
-    return inspect.getdoc(find(name)) or ""
+    """A recipe's sentence and reference: its docstring up to the example."""
+    return (inspect.getdoc(find(name)) or "").partition("\n\n>>> ")[0]
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a recipe lets people choose, by name: options of its own, and those of networks."""
+    """What a recipe offers, by name: options of its own, and options of its networks."""
 
     own: dict[str, inspect.Parameter]
     network: dict[str, inspect.Parameter]

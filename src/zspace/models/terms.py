@@ -249,7 +249,7 @@ def iwae(p: Pass) -> dict[str, Tensor]:
     >>> from torch.distributions import Normal
     >>> q = Independent(Normal(torch.zeros(2, 3), 1.0), 1)
     >>> px = Independent(Bernoulli(torch.full((5, 2, 4), 0.5)), 1)
-    >>> iwae(Pass(torch.ones(2, 4), px, (Latent(q.sample((5,)), q, q),)))  # z says nothing: 4 log 2
+    >>> iwae(Pass(torch.ones(2, 4), px, (Latent(q.sample((5,)), q, q),)))  # z is not read: 4 log 2
     {'iwae': tensor([2.7726, 2.7726])}
     """
     weight = p.px.log_prob(p.x)  # (K, B)

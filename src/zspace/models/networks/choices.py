@@ -1,7 +1,7 @@
-"""Which networks: the choices that every recipe offers beside its own.
+"""Which networks: the options that every recipe offers beside its own.
 
-A recipe takes them as ``**net`` and `assemble` builds an encoder and a decoder of them; so the
-network is a choice of its own, and a new one is a class and an entry of `NETS`.
+A recipe takes them as ``**net``, and `assemble` builds an encoder and a decoder from them. So the
+network is a choice of its own; a new one is a class and an entry of `NETS`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zspace.system.errors import UserError, unknown
 
 @dataclass(frozen=True)
 class Choice:
-    """Marks an option whose values are the names in a registry, as that is when it is asked.
+    """Marks an option whose values are the names in a registry, read anew each time.
 
     Arguments:
         known: Gives the registry.
@@ -33,12 +33,22 @@ class Choice:
 
 @dataclass(frozen=True)
 class NetOptions:
-    """The networks of encoder and decoder, which mirror each other."""
+    """The networks of encoder and decoder, which mirror each other.
+
+    Each option belongs to some networks only; `check` refuses one that the chosen network does
+    not read. The annotations say what each option means, and `--help` prints them.
+
+    >>> NetOptions(net="conv", channels=(16, 32)).check().blocks
+    1
+    >>> NetOptions(blocks=2).check()
+    Traceback (most recent call last):
+    zspace.system.errors.UserError: blocks is 2, but --net mlp has no such choice: ...
+    """
 
     net: Annotated[
         str,
         Choice(lambda: NETS),
-        Doc("Networks: fully connected, residual convolutions, or these with attention."),
+        Doc("Networks: fully connected, residual convolutions, or convolutions with attention."),
     ] = "mlp"
     hidden: Annotated[
         tuple[int, ...],
@@ -47,22 +57,22 @@ class NetOptions:
     activation: Annotated[
         str,
         Choice(lambda: ACTIVATIONS),
-        Doc("mlp: the nonlinearity between layers; the other networks have SiLU."),
+        Doc("mlp: the nonlinearity between layers; the other networks use SiLU."),
     ] = "gelu"
     channels: Annotated[
         tuple[int, ...],
-        Doc("conv, unet: channels at each resolution, each half as large as the one before."),
+        Doc("conv, unet: channels at each resolution; a resolution is half the one before."),
     ] = (32, 64, 128)
     blocks: Annotated[int, Doc("conv, unet: residual blocks at each resolution.")] = 1
     up: Annotated[
         str,
         Choice(lambda: UPSAMPLINGS),
-        Doc("conv, unet: repeat pixels and convolve, or convolve transposed."),
+        Doc("conv, unet: upsampling by repeated pixels and a convolution, or a transposed one."),
     ] = "nearest"
-    heads: Annotated[int, Doc("unet: heads of the attention.")] = 4
+    heads: Annotated[int, Doc("unet: attention heads, which divide the last of the channels.")] = 4
     code: Annotated[
         Literal["flat", "spatial"],
-        Doc("conv, unet: a flat code, or a map of as many channels at the last resolution."),
+        Doc("conv, unet: a flat code, or a map with that many channels at the last resolution."),
     ] = "flat"
 
     def check(self) -> NetOptions:
@@ -74,7 +84,7 @@ class NetOptions:
                 raise unknown(name, getattr(self, name), values)
         if self.blocks < 1 or any(width < 1 for width in self.channels):
             raise UserError(
-                f"blocks is {self.blocks}, channels are {self.channels}: give whole numbers >= 1"
+                f"blocks is {self.blocks} and channels is {self.channels}: give whole numbers >= 1"
             )
         for field in fields(self):
             value, reads = getattr(self, field.name), ("net", *NETS[self.net].reads)
@@ -91,8 +101,12 @@ class NetOptions:
 class NetworkSpec:
     """What the networks must fit.
 
-    shape: of a sample. features: what the bottleneck wants of the encoder. latent: dimensions (or
-    channels) of a code. outputs: the shape that the likelihood wants. context: columns of c.
+    Arguments:
+        shape: Of one sample.
+        features: How many numbers per sample the bottleneck wants from the encoder.
+        latent: Dimensions (or channels) of a code.
+        outputs: The shape that the likelihood wants from the decoder.
+        context: Columns of c; 0 for none.
     """
 
     shape: Sequence[int]
@@ -123,7 +137,7 @@ def _mlp(options: NetOptions, wanted: NetworkSpec) -> Networks:
 
 
 def _images(encoder: type[nn.Module], decoder: type[nn.Module], *more: str) -> Build:
-    """Networks that keep images as maps; more: names of options that only these read."""
+    """How networks of maps are built; `more` names further options that they read."""
 
     def build(options: NetOptions, wanted: NetworkSpec) -> Networks:
         size = resolutions(wanted.shape, len(options.channels))[-1]
@@ -141,7 +155,7 @@ def _images(encoder: type[nn.Module], decoder: type[nn.Module], *more: str) -> B
 
 @dataclass(frozen=True)
 class Net:
-    """How a kind of network is built, and which options it reads."""
+    """How a kind of network is built, and which of the `NetOptions` it reads."""
 
     build: Build
     reads: tuple[str, ...]
@@ -154,4 +168,4 @@ NETS: dict[str, Net] = {
         _images(UNetEncoder, UNetDecoder, "heads"), ("channels", "blocks", "up", "code", "heads")
     ),
 }
-"""Every kind of network by its name; one more is one more entry."""
+"""Every kind of network by its name; a new one is one more entry."""

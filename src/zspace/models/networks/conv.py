@@ -25,7 +25,11 @@ M = TypeVar("M", bound=nn.Module)
 def resolutions(shape: Sequence[int], levels: int) -> list[Size]:
     """The height and width at each level, the image's own first.
 
-    Raises UserError for what is no image (C, H, W), or one too small to be halved so often.
+    Raises UserError for samples that are not images (C, H, W), and for images too small to be
+    halved that often.
+
+    >>> resolutions((1, 28, 28), 3)
+    [(28, 28), (14, 14), (7, 7)]
     """
     if levels < 1:
         raise UserError("channels is empty: give a width for each resolution, 32 64 128 for three")
@@ -63,10 +67,12 @@ class Residual(Branch):
     """``x + f(x)``: twice SiLU and a 3 x 3 convolution; f starts at 0, so no norm is needed.
 
     Not ReLU: without a norm, whole layers of it died within an epoch at the default rate.
+
     References: He, Zhang, Ren, Sun. Identity mappings in deep residual networks. 2016, arXiv
     1603.05027; Zhang, Dauphin, Ma. Fixup initialization. 2019, arXiv 1901.09321.
 
-    channels: of x (B, channels, H, W), which it keeps.
+    Arguments:
+        channels: Of x (B, channels, H, W), which it keeps.
     """
 
     def __init__(self, channels: int) -> None:
@@ -82,11 +88,12 @@ class Residual(Branch):
 
 
 class Unit(nn.Module):
-    """x (B, C, H, W) over the root of its mean square, a sample: what reads it stays in scale.
+    """Divides each sample of x (B, C, H, W) by the root of its mean square.
 
-    Without it the first steps, which all say "darker", drive a decoder into black images for good:
-    the sigmoid's gradient vanishes there. Reference: Zhang, Sennrich. Root mean square layer
-    normalization. 2019, arXiv 1910.07467.
+    Without it the first steps, which all make images darker, drive a decoder into black images
+    for good: the sigmoid's gradient vanishes there.
+
+    Reference: Zhang, Sennrich. Root mean square layer normalization. 2019, arXiv 1910.07467.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,7 +101,7 @@ class Unit(nn.Module):
 
 
 class Nearest(nn.Module):
-    """Upsampling by repeating pixels, then a 3 x 3 convolution: no checkerboard.
+    """Upsampling by repeating pixels, then a 3 x 3 convolution, which leaves no checkerboard.
 
     Reference: Odena, Dumoulin, Olah. Deconvolution and checkerboard artifacts. Distill 2016, doi
     10.23915/distill.00003.
@@ -110,7 +117,7 @@ class Nearest(nn.Module):
 
 
 class Transposed(nn.ConvTranspose2d):
-    """Upsampling by a transposed convolution, which learns how."""
+    """Upsampling by a 3 x 3 transposed convolution with stride 2, all of it learned."""
 
     def __init__(self, inputs: int, outputs: int, size: Size) -> None:
         odd = (1 - size[0] % 2, 1 - size[1] % 2)
@@ -172,9 +179,16 @@ class Shift(nn.Module):
 class ConvEncoder(nn.Module):
     """Residual blocks and max pooling.
 
-    shape: (C, H, W) of an image. features: of the output. channels: a width for each resolution.
-    blocks: residual blocks at each. spatial: the output is (B, features, h, w) at the last
-    resolution, else (B, features). context: columns of c.
+    Arguments:
+        shape: (C, H, W) of an image.
+        features: Of the output.
+        channels: A width for each resolution.
+        blocks: Residual blocks at each resolution.
+        spatial: Whether the output is a map (B, features, h, w) at the last resolution.
+        context: Columns of c; 0 for none.
+
+    >>> ConvEncoder((1, 28, 28), 4, channels=(8, 16))(torch.rand(5, 1, 28, 28)).shape
+    torch.Size([5, 4])
     """
 
     def __init__(
@@ -205,8 +219,14 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """Residual blocks and upsampling, the encoder's mirror image.
 
-    latent: dimensions (or channels) of a code. shape: (C, H, W) of the output. up: "nearest" or
-    "transposed". The others are those of `ConvEncoder`.
+    Arguments:
+        latent: Dimensions (or channels) of a code.
+        shape: (C, H, W) of the output.
+        up: A key of `UPSAMPLINGS`.
+        channels, blocks, spatial, context: As for `ConvEncoder`.
+
+    >>> ConvDecoder(4, (1, 28, 28), channels=(8, 16))(torch.rand(5, 4)).shape
+    torch.Size([5, 1, 28, 28])
     """
 
     def __init__(
@@ -236,7 +256,7 @@ class ConvDecoder(nn.Module):
 
 
 def channels_last(module: M) -> M:
-    """The module with its convolutions' weights laid out so, and with them what they compute."""
+    """The module with its convolutions' weights in that layout, which their outputs then have."""
     options: Any = {"memory_format": torch.channels_last}  # torch's overloads forget it
     return module.to(**options)
 

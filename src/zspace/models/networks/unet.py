@@ -1,7 +1,9 @@
 """U-Net-like networks: residual blocks of GroupNorm, SiLU and convolution, and attention.
 
-Skip connections stay inside blocks: nothing crosses the bottleneck, or the decoder could not
-sample. References: Ho, Jain, Abbeel. Denoising diffusion probabilistic models. 2020, arXiv
+Skip connections stay inside blocks: if anything crossed the bottleneck, the decoder could not make
+samples from codes alone.
+
+References: Ho, Jain, Abbeel. Denoising diffusion probabilistic models. 2020, arXiv
 2006.11239 (the blocks); Rombach et al. High-resolution image synthesis with latent diffusion
 models. 2021, arXiv 2112.10752 (the autoencoder, and a context read by cross-attention).
 """
@@ -54,7 +56,10 @@ class Attention(conv.Branch):
 
     Reference: Vaswani et al. Attention is all you need. 2017, arXiv 1706.03762.
 
-    channels: of x and of tokens; heads must divide them. Raises UserError where they do not.
+    Arguments:
+        channels: Of x and of tokens.
+        heads: Must divide the channels; UserError where they do not.
+        crossed: Whether x looks at tokens.
     """
 
     def __init__(self, channels: int, heads: int, *, crossed: bool = False) -> None:
@@ -91,7 +96,7 @@ def _attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class Tokens(nn.Module):
-    """A context c (B, T) as tokens (B, T, channels): one a column, moved by its value."""
+    """A context c (B, T) as tokens (B, T, channels): one per column, moved by its value."""
 
     def __init__(self, context: int, channels: int) -> None:
         super().__init__()
@@ -120,11 +125,14 @@ class Middle(nn.Module):
 
 
 class UNetEncoder(nn.Module):
-    """Down blocks, each resolution after the first reached by a stride of 2, and a middle.
+    """Down blocks, with a stride of 2 between resolutions, and a middle.
 
-    shape: (C, H, W) of an image. features: of the output. channels: a width for each resolution.
-    blocks: residual blocks at each. heads: of the attention. spatial: the output is
-    (B, features, h, w) at the last resolution, else (B, features). context: columns of c.
+    Arguments:
+        heads: Of the attention; they must divide the last of the channels.
+        shape, features, channels, blocks, spatial, context: As for `conv.ConvEncoder`.
+
+    >>> UNetEncoder((1, 28, 28), 4, channels=(8, 16))(torch.rand(5, 1, 28, 28)).shape
+    torch.Size([5, 4, 14, 14])
     """
 
     def __init__(
@@ -157,8 +165,9 @@ class UNetEncoder(nn.Module):
 class UNetDecoder(nn.Module):
     """A middle and up blocks, the encoder's mirror image.
 
-    latent: dimensions (or channels) of a code. shape: (C, H, W) of the output. up: "nearest" or
-    "transposed". The others are those of `UNetEncoder`.
+    Arguments:
+        heads: As for `UNetEncoder`.
+        latent, shape, channels, blocks, up, spatial, context: As for `conv.ConvDecoder`.
     """
 
     def __init__(
