@@ -5,7 +5,6 @@ Resolutions are halves, rounded up: 28 x 28, 14 x 14, 7 x 7. A decoder goes back
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import prod
@@ -47,12 +46,14 @@ def resolutions(shape: Sequence[int], levels: int) -> list[Size]:
     return [(-(-height // 2**i), -(-width // 2**i)) for i in range(levels)]
 
 
-class Branch(nn.Module, ABC):
-    """A residual branch, which begins at 0."""
+class Branch(nn.Module):
+    """A residual branch ``x + last(...)``, which begins at 0."""
 
-    @abstractmethod
+    last: nn.Conv2d | nn.Linear
+
     def start(self) -> None:
         """Make the last layer's weights 0."""
+        nn.init.zeros_(self.last.weight)
 
 
 def started(net: nn.Module) -> None:
@@ -78,13 +79,10 @@ class Residual(Branch):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def start(self) -> None:
-        nn.init.zeros_(self.second.weight)
+        self.last = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.silu(self.first(F.silu(x)), inplace=True))
+        return x + self.last(F.silu(self.first(F.silu(x)), inplace=True))
 
 
 class Unit(nn.Module):

@@ -40,15 +40,12 @@ class Block(conv.Branch):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = _norm(channels), _norm(channels)
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def start(self) -> None:
-        nn.init.zeros_(self.conv2.weight)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.last = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x), inplace=True))
-        return x + self.conv2(F.silu(self.norm2(h), inplace=True))
+        h = self.conv(F.silu(self.norm1(x), inplace=True))
+        return x + self.last(F.silu(self.norm2(h), inplace=True))
 
 
 class Attention(conv.Branch):
@@ -70,12 +67,9 @@ class Attention(conv.Branch):
                 "divide the last of --channels"
             )
         self.heads, self.norm = heads, _norm(channels)
-        self.query, self.out = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        self.query, self.last = nn.Linear(channels, channels), nn.Linear(channels, channels)
         self.key_value = nn.Linear(channels, 2 * channels)
         self.crossed = crossed
-
-    def start(self) -> None:
-        nn.init.zeros_(self.out.weight)
 
     def forward(self, x: Tensor, tokens: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), tokens (B, T, C) if crossed -> (B, C, H, W)."""
@@ -84,7 +78,7 @@ class Attention(conv.Branch):
         parts = [self.query(own), *self.key_value(seen).chunk(2, dim=2)]
         q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
         found = _attended(q, k, v).transpose(1, 2).flatten(2)
-        return x + self.out(found).transpose(1, 2).unflatten(2, x.shape[2:])
+        return x + self.last(found).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
 def _attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
