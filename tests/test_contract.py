@@ -264,12 +264,12 @@ def test_a_player_takes_several_steps_per_step_of_the_model(steps):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"steps": 0}, "steps of a player is 0: use a whole number >= 1"),
-        ({"lr": -1.0}, "lr of a player is -1.0"),
-        ({"betas": (0.5, 1.0)}, "betas of a player is"),
-        ({"betas": (0.5,)}, "betas of a player is"),
-        ({"start": 1.0}, "start of a player is 1.0"),
-        ({"clip": -1.0}, "clip of a player is -1.0"),
+        ({"steps": 0}, "a player's steps is 0: use a whole number >= 1"),
+        ({"lr": -1.0}, "a player's lr is -1.0"),
+        ({"betas": (0.5, 1.0)}, "a player's betas is"),
+        ({"betas": (0.5,)}, "a player's betas is"),
+        ({"start": 1.0}, "a player's start is 1.0"),
+        ({"clip": -1.0}, "a player's clip is -1.0"),
     ],
 )
 def test_a_player_with_a_number_out_of_range_is_a_sentence(wrong, said):
