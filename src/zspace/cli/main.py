@@ -14,21 +14,22 @@ from tyro.extras import subcommand_cli_from_dict
 
 from zspace._version import __version__
 from zspace.cli.commands import COMMANDS
+from zspace.cli.commands.training import train_command
 from zspace.system.errors import UserError, unknown
 from zspace.system.signals import deafen
 
 TOGETHER = ("train", "resume", "repeat")
 ABOUT = (
-    "Build, train, compare and explore autoencoders from parts. Every command takes --import "
-    "MODULE or --import FILE.py, which makes recipes of your own known."
+    "Build, train, compare and explore autoencoders from parts. Every command also takes --import "
+    "MODULE or --import FILE.py, which loads recipes of your own."
 )
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command and return its exit code.
 
-    Exit codes: 0; 2 for a user's error; 1 for ours; 130, 143 and 129 after SIGINT, SIGTERM and
-    SIGHUP. A reader of the output who goes away, `head` say, is no error.
+    Exit codes: 0; 2 for a user's error; 1 for an error of ours; 130, 143 and 129 after SIGINT,
+    SIGTERM and SIGHUP. If the reader of the output goes away, as `head` does, that is no error.
     """
     args, imports = _imports(list(sys.argv[1:] if argv is None else argv))
     # By default OpenMP's threads wait for each other at full speed for milliseconds, which costs
@@ -115,15 +116,11 @@ def _main(args: list[str]) -> int:
     if os.environ.get("WORLD_SIZE", "1") != "1" and args[:1] and args[0] not in TOGETHER:
         raise UserError(
             f"'zspace {args[0]}' was started as {os.environ['WORLD_SIZE']} processes "
-            f"(WORLD_SIZE), but only {', '.join(TOGETHER)} work together: start it without "
+            f"(WORLD_SIZE), but only {', '.join(TOGETHER)} can use several: start it without "
             "torchrun"
         )
     if args[:1] == ["train"]:
-        from zspace.cli.recipe_command import (
-            train_command,  # imports torch: only when it is wanted
-        )
-
-        commands["train"] = train_command(args[1:])
+        commands["train"] = train_command(args[1:])  # imports torch: only when it is wanted
     subcommand_cli_from_dict(
         commands,
         prog="zspace",

@@ -1,4 +1,4 @@
-"""The commands, a function each: its signature makes the flags, its docstring the help.
+"""The commands, one function each: its signature makes the flags, its docstring the help.
 
 Heavy imports wait until a command runs.
 """
@@ -15,20 +15,9 @@ from zspace.cli.commands.training import repeat, resume, train
 from zspace.cli.commands.using import data, embed, recipes, reconstruct, sample
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    "train": train,
-    "resume": resume,
-    "repeat": repeat,
-    "sample": sample,
-    "reconstruct": reconstruct,
-    "embed": embed,
-    "study": study,
-    "report": report,
-    "figure": figure,
-    "evaluate": evaluate,
-    "score": score,
-    "compare": compare,
-    "explore": explore,
-    "export": export,
-    "data": data,
-    "recipes": recipes,
+    command.__name__: command
+    for command in (
+        *(train, resume, repeat, sample, reconstruct, embed, study, report, figure),
+        *(evaluate, score, compare, explore, export, data, recipes),
+    )
 }
