@@ -8,8 +8,12 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 from tyro.extras import subcommand_cli_from_dict
 
 from zspace._version import __version__
@@ -106,6 +110,21 @@ def _one_line(message: Warning | str, *_: object) -> str:
     return f"zspace: {message}\n"
 
 
+def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """How an option that may be None is read and shown in the help: as if it could not be None."""
+    types = get_args(info.type)
+    if info.type_origin not in (Union, UnionType) or len(types) != 2 or types[1] is not NoneType:
+        return None
+    some = replace(info, type=types[0], type_origin=get_origin(types[0]))
+    spec = ConstructorRegistry.get_primitive_spec(some)
+    assert isinstance(spec, PrimitiveConstructorSpec), info.type
+    return replace(
+        spec,
+        is_instance=lambda value: value is None or spec.is_instance(value),
+        str_from_instance=lambda v: ["none"] if v is None else spec.str_from_instance(v),
+    )
+
+
 def _main(args: list[str]) -> int:
     if args[:1] == ["--version"]:
         print(f"zspace {__version__}")
@@ -121,15 +140,14 @@ def _main(args: list[str]) -> int:
         )
     if args[:1] == ["train"]:
         commands["train"] = train_command(args[1:])  # imports torch: only when it is wanted
+    registry = ConstructorRegistry()
+    registry.primitive_rule(_optional)
     subcommand_cli_from_dict(
         commands,
         prog="zspace",
         description=ABOUT,
         args=args or ["--help"],
+        registry=registry,
         config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
     )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run())

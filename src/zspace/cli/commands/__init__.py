@@ -5,6 +5,8 @@ Heavy imports wait until a command runs.
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,3 +23,5 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         *(evaluate, score, compare, explore, export, data, recipes),
     )
 }
+for _command in COMMANDS.values():  # tyro would keep the line breaks within an argument's help
+    _command.__doc__ = re.sub(r"\n {8,}", " ", inspect.cleandoc(_command.__doc__ or ""))
