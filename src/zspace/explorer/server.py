@@ -94,7 +94,7 @@ def check_host(host: str, token: str | None) -> None:
     if everywhere:
         raise UserError(f"host {host} means every address: give the one that people will type")
     if not local and token is None:
-        raise UserError(f"others can reach host {host}: choose a secret too, with --token")
+        raise UserError(f"others can reach host {host}: choose a secret with --token")
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -172,7 +172,7 @@ def _understood(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(record.get("format"), int):
         raise UserError(f"'{path}' is not a run: its run.json has no format")
     if record["format"] > FORMAT:
-        newer = f"zspace {record.get('zspace')}, which is newer than this one"
+        newer = f"zspace {record.get('zspace')} (newer than this one)"
         raise UserError(f"run '{path}' was made by {newer}: upgrade zspace")
     missing = [name for name, kind in KEYS.items() if not isinstance(record.get(name), kind)]
     if missing:

@@ -195,7 +195,7 @@ class Run(TrainedModel):
             quiet=quiet,
         )
         if (data.spec.shape[0], channels) == (3, 1):
-            unfit = f"data '{data.name}' has colour images, but this model knows grey ones"
+            unfit = f"data '{data.name}' has colour images, but the model was trained on grey"
             raise UserError(f"{unfit}: make the images grey, or train on colour images")
         return self._fitting(data)
 
