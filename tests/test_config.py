@@ -70,7 +70,6 @@ def test_an_option_with_a_reserved_name_is_the_recipes_own(registry):
     assert config.recipe_options == {"latent": 2, "warmup": 0.25, "size": 512}
     assert config.training.warmup == 0.5
     assert config.data.size is None
-    assert config.clashes == ["warmup", "size"]
     same = Config.of("annealed", {"warmup": 0.5, "recipe.warmup": 0.25})
     assert same == config
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config

@@ -135,7 +135,7 @@ def test_a_file_that_is_damaged_or_newer_is_refused(made, tmp_path):
     run = zspace.load(shutil.copytree(made["a0"].path, tmp_path / "run"))
     for text, why in (
         ("{", "not valid JSON"),
-        ("[]", "is no evaluation"),
+        ("[]", "is not an evaluation"),
         ('{"format": 99, "model": "", "data": {}, "sections": {}}', "upgrade zspace"),
     ):
         (run.path / "evaluation.json").write_text(text)

@@ -12,7 +12,6 @@ the snapshots that a run kept of its training.
 
 from __future__ import annotations
 
-import csv
 import io
 import statistics
 import zipfile
@@ -49,9 +48,20 @@ class Failed:
 class Study:
     """Finished runs side by side, in the order of the grid; a single run is a study of one.
 
-    path: the folder of the study, or of the run. failed: what is missing, and why. names: the
-    family of each run, its recipe and what was varied beside code size and seed; by default the
-    recipe.
+    Arguments:
+        path: The folder of the study, or of the run.
+        runs: The finished runs; at least one.
+        failed: The runs that failed, and why.
+        names: The family of each run: its recipe, and the options that were varied apart from
+            code size and seed. By default the recipe alone.
+
+    Raises UserError if there is no finished run.
+
+    >>> study = zspace.Study(run.path, [run])
+    >>> study.chosen == {"vae": run.config.latent}
+    True
+    >>> study.best("vae") is run
+    True
     """
 
     def __init__(
@@ -62,7 +72,9 @@ class Study:
         names: Sequence[str] = (),
     ) -> None:
         if not runs:
-            raise UserError(f"study '{path}' has no finished run: nothing can be shown of it")
+            raise UserError(
+                f"study '{path}' has no finished run: train it first with zspace study"
+            )
         self.path, self.runs, self.failed = path, tuple(runs), tuple(failed)
         self.names = tuple(names) or tuple(run.config.recipe.replace("_", "-") for run in runs)
 
@@ -73,7 +85,7 @@ class Study:
 
     @cached_property
     def families(self) -> dict[str, dict[int, list[Run]]]:
-        """Family -> code size -> its runs, one a seed."""
+        """Family -> code size -> its runs, one per seed."""
         families: dict[str, dict[int, list[Run]]] = {}
         for name, run in zip(self.names, self.runs, strict=True):
             sizes = families.setdefault(name, {})
@@ -105,13 +117,11 @@ def open_study(path: str | Path) -> Study:
         return Study(folder, [load(folder)])
     if not (folder / "study.json").is_file():
         raise UserError(
-            f"'{path}' is neither a study nor a run: it holds no study.json or run.json"
+            f"'{path}' is neither a study nor a run: no study.json or run.json is there"
         )
     record = files.read_json(folder / "study.json")
-    if not isinstance(record, dict) or not {"format", "runs"} <= record.keys():
-        raise UserError(f"'{path}' is not a study: its study.json names no format or no runs")
-    if not isinstance(record["format"], int) or not _are_entries(record["runs"]):
-        raise UserError(f"'{path}' is not a study: its study.json does not list runs")
+    if not _is_study(record):
+        raise UserError(f"'{path}' is not a study: study.json has no format or list of runs")
     if record["format"] > STUDY_FORMAT:
         raise UserError(f"study '{path}' was made by a newer zspace: upgrade zspace")
     done = [entry for entry in record["runs"] if entry["status"] == "finished"]
@@ -119,18 +129,20 @@ def open_study(path: str | Path) -> Study:
     try:
         runs = [load(folder / "runs" / entry["name"]) for entry in done]
     except UserError as error:
-        raise UserError(
-            f"{error}; delete the folder of that run and give the command of the study again"
-        ) from None
+        way = "delete the folder of that run and give the command of the study again"
+        raise UserError(f"{error}; {way}") from None
     return Study(folder, runs, failed, [entry["family"] for entry in done])
 
 
-def _are_entries(runs: Any) -> bool:
-    """Whether these are the runs of a study.json."""
+def _is_study(record: Any) -> bool:
+    """Whether this is what a study.json holds."""
     texts = ("name", "family", "status", "reason")
-    return isinstance(runs, list) and all(
-        isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in texts)
-        for entry in runs
+    return (
+        isinstance(record, dict)
+        and isinstance(record.get("format"), int)
+        and isinstance(record.get("runs"), list)
+        and all(isinstance(e, dict) for e in record["runs"])
+        and all(isinstance(e.get(key), str) for e in record["runs"] for key in texts)
     )
 
 
@@ -139,7 +151,7 @@ QUALITY = {name: fact for name, fact in image.QUALITY.items() if name != "mse"}
 
 
 def rows(study: Study) -> list[dict[str, Any]]:
-    """One dict a run: family, code size, seed, epochs, seconds, every term on every split, SSIM
+    """One dict per run: family, code size, seed, epochs, seconds, every term on every split, SSIM
     and PSNR on test where they were measured.
     """
     return [
@@ -164,17 +176,12 @@ def write_table(study: Study, path: Path) -> Path:
     """Write the rows as CSV, the failed runs last with their reason."""
     table = rows(study)
     table += [{"family": failed.name, "failed": failed.reason} for failed in study.failed]
-    names = list(dict.fromkeys(name for row in table for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    files.write(path, text.getvalue().encode())
+    files.write_csv(path, table)
     return path
 
 
 def test_quality(run: Run) -> dict[str, float]:
-    """MSE, SSIM and PSNR of all test images; empty for a run of an old version."""
+    """MSE, SSIM and PSNR of all test images; empty if they were not measured."""
     return run.result.get("quality", {}).get("test", {})
 
 

@@ -22,10 +22,10 @@ STOPS = tuple(
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user asked to stop; the message says what is saved and how to go on.
+    """The user asked to stop; the message says what is saved and how to continue.
 
-    No error, so that code that goes on after an error stops, too. The command exits with 128 plus
-    the number of the signal.
+    Not an error, so that code that continues after errors stops too. The command exits with 128
+    plus the number of the signal.
     """
 
     def __init__(self, message: str, number: int = signal.SIGINT) -> None:
