@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from zspace.analysis import METRICS
 from zspace.models.likelihoods import LIKELIHOODS
 from zspace.models.recipes import RECIPES
 from zspace.runs.config import RESERVED
@@ -22,8 +23,8 @@ def blocks(page: Path) -> str:
 
 @pytest.fixture
 def own_recipes() -> Iterator[None]:
-    """Examples register recipes; nothing else should meet them."""
-    registries: tuple[dict, ...] = (RECIPES, LIKELIHOODS)
+    """Examples register recipes and more; nothing else should meet them."""
+    registries: tuple[dict, ...] = (RECIPES, LIKELIHOODS, METRICS)
     before = [(registry, dict(registry)) for registry in registries]
     yield
     for registry, content in before:
