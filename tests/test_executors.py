@@ -205,7 +205,8 @@ def test_the_record_is_sent_after_what_it_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("url", "words"), [("nonsense://x/y", "cannot be opened"), ("file:///dev/null/x", "cannot")]
+    ("url", "words"),
+    [("nonsense://x/y", "cannot open"), ("file:///dev/null/x", "cannot")],
 )
 def test_a_storage_that_cannot_be_used_is_a_sentence(url, words, given, tmp_path, capsys):
     pytest.importorskip("fsspec")
@@ -281,7 +282,7 @@ def test_a_study_on_a_storage_is_one_to_load(digits, tmp_path, monkeypatch, caps
     assert (there / "runs/ae-2-s0/run.json").stat().st_mtime_ns == noted, "it was done"
     assert list(open_study(there).families) == ["ae", "vae"]
     assert main.run([*args, "--set", "epochs=3"]) == 2
-    assert "trained with other settings" in capsys.readouterr().err
+    assert "trained with other options" in capsys.readouterr().err
 
 
 # Ray
@@ -290,7 +291,7 @@ def test_a_study_on_a_storage_is_one_to_load(digits, tmp_path, monkeypatch, caps
 def test_without_ray_the_extra_is_named(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main.run(["study", "ae", "--executor", "ray", "--out", str(tmp_path / "s")]) == 2
-    assert "--executor ray needs an extra package" in capsys.readouterr().err
+    assert "--executor ray needs Ray" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

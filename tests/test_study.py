@@ -507,7 +507,7 @@ def test_equal_entries_are_trained_once():
         ("latent=2,3", "use --latent"),
         ("seed=1", "use --seeds"),
         ("data=mnist", "use --data"),
-        ("binarize=none,dynamic", "study of each"),
+        ("binarize=none,dynamic", "study for each"),
     ],
 )
 def test_choices_that_have_a_flag_or_change_the_data_are_refused(text, sentence):

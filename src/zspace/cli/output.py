@@ -62,7 +62,7 @@ def _label(run: Run, label: str | None) -> int | str | None:
 def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, out: Path) -> Path:
     """Write n test images above their decodings as one sheet."""
     if n < 1:
-        raise UserError(f"n is {n}: use a number >= 1")
+        raise UserError(f"n is {n}: ask for at least 1 image")
     pairs = reconstruction.reconstructions(run, run.data(data, data_dir=data_dir), n)
     columns = min(10, len(pairs.x))
     rows = []

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from zspace.system.device import DTYPES, Precision
 from zspace.system.errors import UserError, unknown
 from zspace.system.schedules import RATES
 
 Compile = Literal["off", "on", "auto"]
-COMPILE = ("off", "on", "auto")
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Settings:
 
     def check(self) -> Settings:
         """These settings. Raises UserError where one makes no sense."""
-        choices = {"schedule": RATES, "precision": ("auto", *DTYPES), "compile": COMPILE}
+        choices = {"schedule": RATES, "precision": ("auto", *DTYPES), "compile": get_args(Compile)}
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
