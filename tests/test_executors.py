@@ -36,7 +36,7 @@ from zspace.training.progress import Quiet
 
 TINY = {"hidden": [16], "epochs": 2, "batch": 64, "precision": "fp32"}
 LONG = {**TINY, "epochs": 15, "schedule": "constant"}
-WAIT_SECONDS = 120.0
+WAIT_SECONDS = 300.0
 CLOCKS = {"seconds", "samples_per_second"}
 Given = Callable[..., Grid]
 
