@@ -20,7 +20,7 @@ def install(session: nox.Session, *packages: str) -> None:
 
 @nox.session
 def test(session: nox.Session) -> None:
-    """The tests of every day; one file: nox -s test -- tests/test_cli.py"""
+    """The default tests; one file: nox -s test -- tests/test_cli.py"""
     install(session, "-e", ".[dev]")
     session.run("pytest", *(session.posargs or ["-n", "2"]))
 
@@ -34,7 +34,7 @@ def slow(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Lint and form."""
+    """Lint and formatting."""
     install(session, "ruff")
     session.run("ruff", "check", *session.posargs, ".")
     session.run("ruff", "format", "--check", ".")
@@ -42,7 +42,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Types of the package."""
+    """Type checks of the package."""
     install(session, "-e", ".[dev]")
     session.run("mypy", *session.posargs)
 

@@ -282,7 +282,7 @@ def test_the_judge_is_said_aloud_and_kept_in_the_job(tmp_path, tiny, monkeypatch
     monkeypatch.setattr("zspace.models.networks.vgg.find_weights", lambda: None)
     monkeypatch.setattr("zspace.models.judge.SAMPLES", 1)
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
-    with pytest.warns(UserWarning, match=r"weights of VGG16 are not here.*classifier"):
+    with pytest.warns(UserWarning, match=r"weights of VGG16 are not on this machine.*classifier"):
         run = trained(tmp_path / "run", tiny, epochs=1, perceptual="auto")
     assert run.config.arguments["perceptual"] == "judge"
     assert run.record["objectives"][0]["perceptual"] == pytest.approx(0.1 * 14 * 14)

@@ -73,7 +73,7 @@ def zs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures, where a test is not about them: they take a second."""
-    monkeypatch.setattr("zspace.report.figures.charts.overview", lambda run: [])
+    monkeypatch.setattr("zspace.report.figures.registry.overview", lambda run: [])
 
 
 def process(*args: Any, **options: Any) -> subprocess.CompletedProcess:
@@ -172,7 +172,7 @@ def test_quiet_is_quiet_on_a_terminal_too(zs, undrawn, pictures, tmp_path, monke
 
 
 def test_repeat_and_train_tell_of_their_pictures_alike(zs, runs, tmp_path, monkeypatch):
-    monkeypatch.setattr("zspace.report.figures.charts.overview", lambda run: [Path("one.png")])
+    monkeypatch.setattr("zspace.report.figures.registry.overview", lambda run: [Path("one.png")])
     assert zs("repeat", runs["ae"].path, "--out", tmp_path / "again").out == "one.png\n"
 
 

@@ -31,6 +31,7 @@ from zspace.models import (
 )
 from zspace.models.flow import Code
 from zspace.models.likelihoods import LIKELIHOODS, Likelihood, SquaredError
+from zspace.models.networks.choices import NETS
 from zspace.models.networks.conv import ConvEncoder
 from zspace.models.recipes import assemble, choices_of, one_player, traits
 from zspace.models.terms import kl, mse
@@ -69,7 +70,6 @@ def test_an_option_with_a_reserved_name_is_the_recipes_own(registry):
     assert config.recipe_options == {"latent": 2, "warmup": 0.25, "size": 512}
     assert config.training.warmup == 0.5
     assert config.data.size is None
-    assert config.clashes == ["warmup", "size"]
     same = Config.of("annealed", {"warmup": 0.5, "recipe.warmup": 0.25})
     assert same == config
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
@@ -180,7 +180,7 @@ def test_a_recipe_of_ones_own_has_a_command_and_its_run_says_what_it_needs(elsew
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("nowhere.py", "is no file"),
+        ("nowhere.py", "is not a file"),
         ("no.such.module", "cannot be imported"),
         ("broken.py", "cannot be imported .*SyntaxError"),
     ],
@@ -244,7 +244,7 @@ def test_a_mixture_equals_its_density_by_hand():
 def test_wrong_priors_are_refused():
     with pytest.raises(zspace.UserError, match=r"prior 'mixtur' is unknown.*'mixture'"):
         vae(SPEC, prior="mixtur")
-    with pytest.raises(zspace.UserError, match="a flow is a prior of flat codes"):
+    with pytest.raises(zspace.UserError, match="a flow is a prior over flat codes"):
         vae(SPEC, net="conv", channels=(4, 8), code="spatial", prior="flow")
 
 
@@ -266,6 +266,12 @@ def test_a_new_likelihood_is_a_choice_at_once(monkeypatch):
     assert "laplace" in choices_of(vae).own["likelihood"].annotation.__origin__.__args__
     recipe = vae(SPEC, likelihood="laplace", hidden=(8,))
     assert recipe.players[0].objective.reconstruction == "nll"
+
+
+def test_a_new_network_is_a_choice_at_once(monkeypatch):
+    monkeypatch.setitem(NETS, "plain", NETS["mlp"])
+    assert "plain" in choices_of(vae).network["net"].annotation.__origin__.__args__
+    assert vae(SPEC, net="plain", hidden=(8,)).model.latent == (20,)
 
 
 def told(p: Pass) -> dict[str, Tensor]:

@@ -264,11 +264,12 @@ def test_a_player_takes_several_steps_per_step_of_the_model(steps):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"steps": 0}, "steps of a player is 0: use a whole number >= 1"),
-        ({"lr": -1.0}, "lr of a player is -1.0"),
-        ({"betas": (0.5, 1.0)}, "betas of a player is"),
-        ({"start": 1.0}, "start of a player is 1.0"),
-        ({"clip": -1.0}, "clip of a player is -1.0"),
+        ({"steps": 0}, "a player's steps is 0: use a whole number >= 1"),
+        ({"lr": -1.0}, "a player's lr is -1.0"),
+        ({"betas": (0.5, 1.0)}, "a player's betas is"),
+        ({"betas": (0.5,)}, "a player's betas is"),
+        ({"start": 1.0}, "a player's start is 1.0"),
+        ({"clip": -1.0}, "a player's clip is -1.0"),
     ],
 )
 def test_a_player_with_a_number_out_of_range_is_a_sentence(wrong, said):
@@ -278,6 +279,9 @@ def test_a_player_with_a_number_out_of_range_is_a_sentence(wrong, said):
 
 def test_a_game_may_name_the_term_that_chooses_its_best_epoch():
     last, named = game()[0], game()[0]
+    first = (replace(named.players[0], steps=2), named.players[1])
+    with pytest.raises(UserError, match="steps of the first player is 2"):
+        Trainer(named.model, first, named.train, named.validation, named.settings)
     chosen = Trainer(
         named.model, named.players, named.train, named.validation,
         replace(named.settings, patience=1, lr=0.3), best="mse",

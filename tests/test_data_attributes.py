@@ -150,7 +150,7 @@ def test_samples_take_turns_with_the_attributes(run):
 
 def test_other_data_need_the_same_attributes(run, tmp_path):
     np.savez(tmp_path / "x.npz", x=np.zeros((20, 8, 8, 3), np.uint8), y=np.arange(20) % 2)
-    with pytest.raises(UserError, match="does not have the 3 attributes of this conditional"):
+    with pytest.raises(UserError, match="lacks attributes that this conditional model needs"):
         run.data(tmp_path / "x.npz")
 
 

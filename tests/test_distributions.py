@@ -13,8 +13,8 @@ import pytest
 import torch
 from scipy import integrate, stats
 from torch import Tensor
+from torch.distributions import Bernoulli, Independent, Normal
 from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
-from torch.distributions import Independent, Normal
 from torch.nn import functional as F
 
 from zspace.models import likelihoods
@@ -22,10 +22,11 @@ from zspace.models.bottlenecks import LOG_VARIANCE_BOUND, Gaussian, Point, log_v
 from zspace.models.distributions import (
     ContinuousBernoulli,
     QuadraticEnergy,
-    bernoulli_log_prob,
     log_sinhc,
 )
+from zspace.models.flow import Pass
 from zspace.models.priors import StandardNormal
+from zspace.models.terms import bce
 from zspace.system.errors import UserError
 
 SIZES = (1e-8, 1e-4, 9.9e-4, 1.01e-3, 0.3, 0.599, 0.601, 1.0, 5.0, 30.0, 80.0)
@@ -214,16 +215,20 @@ def test_continuous_bernoulli_draws_follow_its_density(eta: float) -> None:
     assert draws.mean() == pytest.approx(continuous(eta).mean.item(), abs=error)
 
 
-def test_bernoulli_log_prob_matches_scipy_and_broadcasts_over_draws() -> None:
+def test_cross_entropy_matches_scipy_and_broadcasts_over_draws() -> None:
+    def entropy(logits: Tensor, x: Tensor) -> Tensor:
+        p = Bernoulli(logits=logits, validate_args=False)
+        return bce(Pass(x, p, ()))["bce"]
+
     logits = torch.randn(5, 3, 4, dtype=torch.float64)
     x = torch.randint(2, (3, 4)).double()
-    expected = stats.bernoulli(torch.sigmoid(logits).numpy()).logpmf(x.numpy())
-    assert np.allclose(bernoulli_log_prob(logits, x), expected)
+    expected = -stats.bernoulli(torch.sigmoid(logits).numpy()).logpmf(x.numpy())
+    assert np.allclose(entropy(logits, x), expected.sum(2).mean(0))
     grey = torch.rand(3, 4, dtype=torch.float64)
     m = torch.sigmoid(logits)
     by_hand = grey * m.log() + (1 - grey) * (1 - m).log()
-    assert torch.allclose(bernoulli_log_prob(logits, grey), by_hand)
-    assert bernoulli_log_prob(torch.tensor(-1000.0), torch.tensor(1.0)) == -1000
+    assert torch.allclose(entropy(logits, grey), -by_hand.sum(2).mean(0))
+    assert entropy(torch.full((1, 1, 1), -1000.0), torch.ones(1, 1)) == 1000
 
 
 CHOICES = {

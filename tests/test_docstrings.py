@@ -1,9 +1,10 @@
-"""The examples in docstrings run."""
+"""The examples in docstrings: they run, and every public object has one."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 from types import ModuleType
 
@@ -13,6 +14,8 @@ import torch
 
 import zspace
 
+ROOMS = ("zspace", "zspace.models", "zspace.data", "zspace.analysis")
+"""What these have in ``__all__`` is public."""
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -20,6 +23,16 @@ def modules() -> list[str]:
     """Every module of the package."""
     found = pkgutil.walk_packages(zspace.__path__, "zspace.")
     return ["zspace", *(one.name for one in found if one.name != "zspace.__main__")]
+
+
+def described(room: str) -> list[str]:
+    """The public functions and classes of a room; constants have no docstring of their own."""
+    module = importlib.import_module(room)
+    return [
+        name
+        for name in module.__all__
+        if inspect.isroutine(getattr(module, name)) or inspect.isclass(getattr(module, name))
+    ]
 
 
 def tests_of(module: ModuleType) -> list[doctest.DocTest]:
@@ -39,3 +52,10 @@ def test_examples_run(name, runs, tmp_path, monkeypatch):
         test.globs = {**given, **vars(module), **{k: given[k] for k in ("run", "data")}}
         doctest.DocTestRunner(optionflags=FLAGS).run(test, out=said.append)
     assert not said, "".join(said)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_public_object_has_an_example(room):
+    module = importlib.import_module(room)
+    bare = [n for n in described(room) if ">>> " not in (inspect.getdoc(getattr(module, n)) or "")]
+    assert not bare

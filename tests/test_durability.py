@@ -101,7 +101,7 @@ def test_whatever_is_damaged_the_training_goes_on(broken, whole, name):
 
 def test_run_json_changed_by_hand_is_a_sentence(broken, whole, tmp_path):
     ended = Path(shutil.copytree(whole.path, tmp_path / "ended"))
-    for folder, way in ((broken, "zspace resume"), (ended, "train anew")):
+    for folder, way in ((broken, "zspace resume"), (ended, "train again")):
         text = (folder / "run.json").read_text()
         (folder / "run.json").write_text(text.replace('"seed": 0', '"seed": 1', 1))
         with pytest.raises(
@@ -114,7 +114,7 @@ def test_run_json_changed_by_hand_is_a_sentence(broken, whole, tmp_path):
 def test_run_json_and_its_copy_damaged_are_a_sentence(broken):
     flip(broken / "run.json", 200)
     flip(broken / "state" / "run.json", 200)
-    with pytest.raises(zspace.UserError, match=r"run\.json.*state/run\.json.*train anew"):
+    with pytest.raises(zspace.UserError, match=r"run\.json.*state/run\.json.*train again"):
         resume(broken)
 
 

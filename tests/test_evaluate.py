@@ -16,7 +16,18 @@ import zspace
 from zspace.analysis.anomaly import SCORES
 from zspace.analysis.compare import Cell, best
 from zspace.analysis.measure import METRICS, Measure, Metric, metric
-from zspace.analysis.numbers import measure_text, print_sections, rows
+from zspace.analysis.numbers import (
+    count,
+    duration,
+    error_text,
+    measure_text,
+    number,
+    percent,
+    print_sections,
+    rows,
+    spelled,
+    terms_text,
+)
 from zspace.cli.commands import measuring
 from zspace.models import recipes
 from zspace.report.html import page
@@ -124,7 +135,7 @@ def test_a_file_that_is_damaged_or_newer_is_refused(made, tmp_path):
     run = zspace.load(shutil.copytree(made["a0"].path, tmp_path / "run"))
     for text, why in (
         ("{", "not valid JSON"),
-        ("[]", "is no evaluation"),
+        ("[]", "is not an evaluation"),
         ('{"format": 99, "model": "", "data": {}, "sections": {}}', "upgrade zspace"),
     ):
         (run.path / "evaluation.json").write_text(text)
@@ -193,6 +204,47 @@ def test_a_metric_of_ones_own_is_a_section(made, tmp_path, monkeypatch, capsys):
 )
 def test_numbers_have_the_digits_of_their_error(measure, text):
     assert measure_text(measure) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1234.4, "1,234"), (12345678.0, "12,345,678"), (449.1, "449"), (39.46, "39.5"),
+        (5.377, "5.38"), (0.314, "0.31"), (0.0468, "0.047"), (0.00123, "0.0012"), (0.0, "0"),
+        (-3.14, "−3.14"), (1.5e-7, "1.5e−07"), (float("nan"), "not finite"),
+        (float("inf"), "not finite"),
+    ],
+)  # fmt: skip
+def test_numbers_have_about_three_digits(value, text):
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0%"), (1, "100%"), (0.5, "50%"), (0.994, "99.4%"), (0.9999, "99.9%"), (0.0042, "0.4%")],
+)
+def test_shares_are_rounded_to_all_only_where_it_is_all(share, text):
+    assert percent(share) == text
+
+
+def test_counts_and_times_in_words():
+    assert count(1, "run") == "1 run"
+    assert count(4050, "image") == "4,050 images"
+    assert count(2, "class", "classes") == "2 classes"
+    assert (spelled(3), spelled(18)) == ("three", "18")
+    assert duration(34.2) == "34 seconds"
+    assert duration(600) == "10 minutes"
+    assert duration(9000) == "2.5 hours"
+
+
+def test_every_number_has_a_true_minus_sign_and_its_thousands_apart():
+    assert error_text(-1234.567, 1.9) == "−1,234.6 ± 1.9"
+    assert error_text(-0.5, None) == "−0.5"
+    assert error_text(float("inf"), 0.1) == "not finite"
+    assert terms_text({"nll": -1234.5, "kl": 2, "objective": -1232.5}) == (
+        "nll −1,234.50  kl 2.00  objective −1,232.50"
+    )
+    assert terms_text({"mse": 3.2, "objective": 3.2}) == "mse 3.20"
 
 
 def test_series_are_one_row_and_labels_are_not():
@@ -336,24 +388,22 @@ def test_the_best_is_starred(evaluated):
 
 
 def test_the_page_has_the_numbers_where_there_are_some(evaluated, tmp_path):
-    from zspace.report.facts import Facts
     from zspace.report.html import tables
 
-    facts = Facts.of(open_study(evaluated["a0"].path))
-    found = tables.evaluated(facts)
+    found = tables.evaluated(open_study(evaluated["a0"].path))
     assert found is not None
-    assert [section.name for section in found.sections] == list(OWN)
-    elbo = found.sections[0].rows[0]
-    assert elbo.name == "elbo"
-    assert "±" in elbo.cells[0]
+    assert list(found.sections) == list(OWN)
+    name, cells, _ = next(iter(found.sections.values()))[0]
+    assert name.startswith("elbo")
+    assert "±" in cells[0]
     fresh = shutil.copytree(evaluated["a0"].path, tmp_path / "fresh")
     (fresh / "evaluation.json").unlink()
-    assert tables.evaluated(Facts.of(open_study(fresh))) is None
+    assert tables.evaluated(open_study(fresh)) is None
 
 
 def test_the_page_is_written_with_and_without_numbers(evaluated, tmp_path, monkeypatch):
-    few = [p for p in page.PARTS if p.fixed or p.name == "reconstructions"]
-    monkeypatch.setattr(page, "PARTS", tuple(few))
+    few = {name: page.FIGURES[name] for name in ("reconstructions",)}
+    monkeypatch.setattr(page, "FIGURES", few)
     path = evaluated["a0"].path
     text = write_report(open_study(path), tmp_path / "with.html").read_text()
     assert 'id="evaluated"' in text

@@ -26,7 +26,7 @@ from zspace.runs.many import open_study
 from zspace.runs.record import WEIGHTS, read_record
 from zspace.studies import grid, launch
 from zspace.studies.executors import Executor, Task, attempt, on_stacks, one_by_one, side_by_side
-from zspace.studies.grid import Grid, Outcome
+from zspace.studies.grid import Entry, Grid
 from zspace.studies.ray import on_ray
 from zspace.system import files
 from zspace.system.signals import STOPS, Interrupted
@@ -51,7 +51,7 @@ def given(digits: Path) -> Given:
     return made
 
 
-def conducted(given: Grid, out: Path, executor: Executor, **more: Any) -> list[Outcome]:
+def conducted(given: Grid, out: Path, executor: Executor, **more: Any) -> list[Entry]:
     return grid.conduct(
         given, out, executor=executor, reporter=lambda *_: Quiet(), told=lambda *_: None, **more
     )
@@ -132,7 +132,7 @@ def test_processes_give_the_same_weights_and_note_failures(given, tmp_path, monk
     outcomes = conducted(given("ae", vary={"lr": [1e30, 0.002]}), tmp_path / "two", two)
     assert [outcome.status for outcome in outcomes] == ["failed", "finished"]
     assert "not finite" in outcomes[0].reason
-    name = outcomes[1].entry.name
+    name = outcomes[1].name
     assert essence(tmp_path / "one/runs/ae-2-s0") == essence(tmp_path / "two/runs" / name)
 
 
@@ -153,7 +153,7 @@ def test_a_stopped_study_saves_and_goes_on(digits, tmp_path, number):
         assert process.returncode == -number
     else:
         assert process.returncode == 128 + number
-        assert "the study is stopped and saved: give the same command again to go on" in said
+        assert "the study is stopped and saved: give the same command again to continue it" in said
     records = [read_record(path.parent) for path in out.glob("runs/*/run.json")]
     assert [record["status"] for record in records] == ["interrupted"] * 2, "the others wait"
 
@@ -253,7 +253,7 @@ def test_a_copy_that_fails_on_the_way_does_not_stop_the_run(given, tmp_path, mon
 
     monkeypatch.setattr(Mirror, "_put", flaky)
     todo = task(given("ae"), (tmp_path / "there").as_uri(), save_every=0.0)
-    with pytest.warns(UserWarning, match=r"the network is away.*the training goes on"):
+    with pytest.warns(UserWarning, match=r"the network is away.*the training continues"):
         assert attempt(todo, Quiet()) == ("finished", "")
     assert zspace.load(tmp_path / "there").result["epochs"] == 2
 
@@ -358,7 +358,7 @@ def test_a_study_on_ray_notes_failures_and_is_done_once(cluster, given, tmp_path
     outcomes = conducted(grids, Path("s"), on_ray)
     assert [outcome.status for outcome in outcomes] == ["failed", "finished"]
     assert "not finite" in outcomes[0].reason
-    run = zspace.load(tmp_path / "s/runs" / outcomes[1].entry.name)
+    run = zspace.load(tmp_path / "s/runs" / outcomes[1].name)
     assert run.record["environment"]["threads"] == 1
     noted = (run.path / "run.json").stat().st_mtime_ns
     assert [o.status for o in conducted(grids, Path("s"), on_ray)] == ["failed", "finished"]
@@ -394,7 +394,7 @@ def test_seeds_of_a_model_are_stacked_and_those_of_a_game_are_not(given, tmp_pat
 
     monkeypatch.setattr(stacked, "start", counted)
     wanted = given("ae", "vaegan", seeds=2, perceptual="none", epochs=1)
-    with pytest.warns(UserWarning, match="vaegan-2-s0 and its like: .*a game.*one by one") as told:
+    with pytest.warns(UserWarning, match="its other seeds: .*a game.*one by one") as told:
         outcomes = conducted(wanted, tmp_path, on_stacks)
     assert len(told) == 1
     assert [outcome.status for outcome in outcomes] == ["finished"] * 4
@@ -402,7 +402,7 @@ def test_seeds_of_a_model_are_stacked_and_those_of_a_game_are_not(given, tmp_pat
     alone = conducted(wanted, tmp_path / "alone", one_by_one)
     for one, other in zip(outcomes, alone, strict=True):
         objectives = [
-            zspace.load(folder / "runs" / run.entry.name).record["result"]["test"]["objective"]
+            zspace.load(folder / "runs" / run.name).record["result"]["test"]["objective"]
             for folder, run in ((tmp_path, one), (tmp_path / "alone", other))
         ]
         assert objectives[0] == pytest.approx(objectives[1], rel=1e-4)

@@ -281,12 +281,12 @@ def test_only_the_mixture_is_discrete_whatever_the_data() -> None:
 
 def test_impossible_mixtures_are_refused() -> None:
     for arguments in ({"components": 0}, {"levels": 1}):
-        with pytest.raises(UserError, match="at least 1 and 2"):
+        with pytest.raises(UserError, match="at least 1 component and 2 levels"):
             LogisticMixture(**arguments)
     with pytest.raises(UserError, match=r"\(784,\): use the Gaussian"):
         LogisticMixture().outputs((784,))
     for numbers in (3, 99, 101, 110):
-        with pytest.raises(UserError, match=f"received {numbers} numbers a pixel"):
+        with pytest.raises(UserError, match=f"received {numbers} numbers per pixel"):
             LogisticMixture()(torch.zeros(2, numbers, 4, 4), 3)
 
 

@@ -105,15 +105,15 @@ def test_upsampling_reaches_the_size_it_is_asked_for(up, size):
 
 def test_residual_blocks_begin_as_the_identity():
     x, tokens = torch.randn(2, 8, 5, 5), torch.randn(2, 3, 8)
-    block, residual = Block(8, 8), Residual(8)
+    block, residual = Block(8), Residual(8)
     own, crossed = Attention(8, 2), Attention(8, 2, crossed=True)
     for branch in (block, residual, own, crossed):
         branch.start()
     moved = [
-        (block(x), block.conv2.bias),
-        (residual(x), residual.second.bias),
-        (own(x), own.out.bias),
-        (crossed(x, tokens), crossed.out.bias),
+        (block(x), block.last.bias),
+        (residual(x), residual.last.bias),
+        (own(x), own.last.bias),
+        (crossed(x, tokens), crossed.last.bias),
     ]
     for y, bias in moved:
         torch.testing.assert_close(y - x, bias.view(1, -1, 1, 1).expand_as(x))
@@ -122,13 +122,13 @@ def test_residual_blocks_begin_as_the_identity():
 def test_attention_is_torchs_multi_head_attention():
     torch.manual_seed(0)
     ours, theirs = Attention(8, 2), nn.MultiheadAttention(8, 2, batch_first=True)
-    nn.init.normal_(ours.out.weight)
+    nn.init.normal_(ours.last.weight)
     query, both = ours.query, ours.key_value
     with torch.no_grad():
         theirs.in_proj_weight.copy_(torch.cat([query.weight, both.weight]))
         theirs.in_proj_bias.copy_(torch.cat([query.bias, both.bias]))
-        theirs.out_proj.weight.copy_(ours.out.weight)
-        theirs.out_proj.bias.copy_(ours.out.bias)
+        theirs.out_proj.weight.copy_(ours.last.weight)
+        theirs.out_proj.bias.copy_(ours.last.bias)
     x = torch.randn(2, 8, 3, 5)
     rows = ours.norm(x).flatten(2).transpose(1, 2)
     want, _ = theirs(rows, rows, rows)

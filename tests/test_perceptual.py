@@ -376,7 +376,7 @@ def test_a_cache_that_is_not_what_was_written_is_made_again(quick, small, harm):
 def test_a_judge_that_cannot_be_kept_is_used_with_a_warning(quick, small):
     quick.parent.mkdir()
     quick.write_text("a file stands where the folder should be")
-    with pytest.warns(UserWarning, match=r"trained again next time: cannot write"):
+    with pytest.warns(UserWarning, match=r"was not kept and will be trained again: cannot write"):
         train_judge(small, CPU, quiet=True)
 
 

@@ -184,6 +184,37 @@ def test_variables_of_torchrun_that_are_missing_are_named(monkeypatch):
         distributed.join()
 
 
+TOLD = """
+import torch
+from zspace.system import distributed
+from zspace.system.signals import Interrupted
+distributed.join()
+r = distributed.rank()
+third = torch.tensor(1 / 3, dtype=torch.float64)
+given = [torch.tensor([-2, 2**40 + r]), torch.tensor([r == 0, True]), third + r]
+mean, *first = distributed.mean([torch.full((2,), float(r))], (0.25, 0.75)[r], given)
+assert mean.tolist() == [0.75, 0.75]
+assert first[0].tolist() == [-2, 2**40] and first[0].dtype == torch.int64
+assert first[1].tolist() == [True, True] and first[1].dtype == torch.bool
+assert torch.equal(first[2], third)
+try:
+    with distributed.together():
+        if r == 1:
+            raise Interrupted("told to stop", 15)
+except Interrupted as stop:
+    print(stop.number, stop)
+"""
+
+
+@pytest.mark.slow
+def test_ranks_hear_of_a_stop_and_take_any_type_from_the_first():
+    ends = end(start("-c", TOLD))
+    assert [(code, err) for code, _, err in ends] == [(0, ""), (0, "")]
+    assert [out.strip() for _, out, _ in ends] == [
+        "15 told to stop (in process 1)", "15 told to stop"
+    ]  # fmt: skip
+
+
 TRAIN = ["-m", "zspace", "train", "vae", "--hidden", "16", "--latent", "3", "--precision", "fp32"]
 
 

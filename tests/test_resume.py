@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -593,6 +594,14 @@ def test_a_closed_terminal_saves_as_sigterm_does(digits, tmp_path, number):
     assert process.returncode == 128 + number
     assert err.startswith("zspace: stopped at step ")
     assert status(folder) == "interrupted"
+
+
+def test_training_in_a_thread_is_the_same_and_takes_no_signals(digits, tmp_path, whole):
+    before = [signal.getsignal(number) for number in STOPS]
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(train, digits, tmp_path / "run").result()
+    assert weights(run) == weights(whole)
+    assert [signal.getsignal(number) for number in STOPS] == before
 
 
 def test_signals_that_are_ignored_at_the_start_stay_ignored(digits, tmp_path):

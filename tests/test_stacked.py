@@ -1,4 +1,4 @@
-"""Trainings in lockstep are those of each run by itself: weights, metrics, states, ends."""
+"""Stacked trainings are those of each run by itself: weights, metrics, states, ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from zspace.models import recipes
 from zspace.models.autoencoder import Autoencoder
 from zspace.models.bottlenecks import Gaussian
 from zspace.models.flow import Code
+from zspace.models.objective import Objective
+from zspace.models.terms import mse
 from zspace.runs.checkpoint import Checkpoints
 from zspace.runs.config import Config
 from zspace.system.errors import UserError
@@ -61,7 +64,7 @@ def power_cut(fit: Trainer) -> None:
 
 
 def folder(out: Path, seed: int) -> Path:
-    return out / f"together-{seed}"
+    return out / f"stacked-{seed}"
 
 
 def train(
@@ -174,6 +177,34 @@ def test_a_model_that_vmap_cannot_take_is_refused_before_anything_is_written(
     monkeypatch.setitem(recipes.RECIPES, "pseudo", pseudo)
     with pytest.raises(stacked.CannotStack, match=r"cannot be stacked.*trained one by one"):
         train(digits, tmp_path, "pseudo")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_player_keeps_its_own_rate_moments_and_norm(digits, tmp_path, monkeypatch):
+    def slow(data, latent: int = 3, hidden: tuple[int, ...] = (16,)) -> recipes.Recipe:
+        made = recipes.RECIPES["ae"](data, latent=latent, hidden=hidden)
+        own = {"lr": 1e-4, "betas": (0.5, 0.9), "clip": 0.5}
+        return replace(made, players=(replace(made.players[0], **own),))
+
+    monkeypatch.setitem(recipes.RECIPES, "slow", slow)
+    for seed, run in enumerate(train(digits, tmp_path, "slow")):
+        same(run, alone(digits, tmp_path, "slow", seed))
+        assert run.record["players"][0]["lr"] == 1e-4
+
+
+def test_a_term_that_reads_the_weights_of_one_model_is_refused(digits, tmp_path, monkeypatch):
+    """Stacked, all models would be pulled by the weights of the first."""
+
+    def decayed(data, latent: int = 3, hidden: tuple[int, ...] = (16,)) -> recipes.Recipe:
+        model = recipes.RECIPES["ae"](data, latent=latent, hidden=hidden).model
+        (weight, *_) = model.parameters()
+        objective = Objective([mse, lambda p: {"decay": weight.square().sum()}], dict.fromkeys(
+            ("mse", "decay"), 1.0))  # fmt: skip
+        return recipes.Recipe(model, (recipes.Player(model, objective),))
+
+    monkeypatch.setitem(recipes.RECIPES, "decayed", decayed)
+    with pytest.raises(stacked.CannotStack, match="reads the weights of one model"):
+        train(digits, tmp_path, "decayed")
     assert not list(tmp_path.iterdir())
 
 

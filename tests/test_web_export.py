@@ -224,7 +224,7 @@ def test_the_command_prints_the_page(planar, tmp_path, capsys):
 
 def test_a_folder_in_use_is_left_alone(planar, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         export.write_page(planar["vae"], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -1,9 +1,14 @@
 """zspace: build, train, compare and explore autoencoders from parts.
 
+An encoder reads x, a bottleneck turns what it read into a code z, and a decoder turns z into the
+parameters of a likelihood p(x|z). A prior says where codes should lie. An objective, a weighted
+sum of named terms, says what to minimise.
+
     run = zspace.train("cvae", data="mnist5k", latent=20)
     run.sample(16, label=7)
 
-Names are imported when they are first used, so that ``import zspace`` is instant.
+Names are imported when they are first used, so that ``import zspace`` is instant. The parts are in
+`zspace.models`, data in `zspace.data`, metrics in `zspace.analysis`.
 """
 
 from __future__ import annotations

@@ -1,14 +1,21 @@
-"""How well one number a sample tells anomalies from ordinary samples.
+"""Scores of single samples that tell what a model was not made for, and how well they do.
 
-Likelihood regret: what a sample gains from a posterior of its own.
+A score is one number per sample x, higher where the model expected x less:
 
-Reference: Xiao, Yan, Amit. Likelihood regret: an out-of-distribution detection score for
-variational auto-encoder. 2020, arXiv 2003.02977. There the encoder is trained on for each sample
-alone; here the mean and the variance of q are, for a batch at once, which is far cheaper.
+    error         ``|x - E p(x|z)|^2`` at the mean code z
+    elbo, iw      ``-log p(x|z) + KL(q(z|x) || p(z))``, and the importance-weighted bound
+    typicality    ``|elbo(x) - mean elbo of validation|``
+    regret        ``max_q ELBO(x; q) - ELBO(x; q(z|x))``, a maximum over diagonal Gaussians q
+    mahalanobis   ``sqrt((z - m)^T C^-1 (z - m))``, m and C of the codes of training images
 
-One number an image that says how little the model expected it; anomalies should score high.
+`Scorer` makes them, with thresholds from validation samples; `detection` says of scores (N,) of
+ordinary samples and (M,) of anomalies how well they are told apart; `detection_scores` is both,
+for `zspace evaluate`.
 
-How well a model's scores tell images that it was not made for from those that it was.
+Reference for the regret: Xiao, Yan, Amit. Likelihood regret: an out-of-distribution detection
+score for variational auto-encoder. 2020, arXiv 2003.02977. There the encoder is trained on for
+each sample alone; here the mean and the variance of q are, for a batch at once, which is far
+cheaper.
 """
 
 from __future__ import annotations
@@ -32,6 +39,28 @@ from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured, UserError, unknown
 
 Pair = tuple[float, float]
+SCORES = {
+    "error": "squared error between the image and the decoded mean code, summed over pixels",
+    "elbo": "negative ELBO, -log p(x|z) + KL, a mean over 16 draws, in nats (up to the constant "
+    "that squared error lacks)",
+    "iw": "negative importance-weighted bound of 16 draws, in nats (Burda, Grosse, Salakhutdinov "
+    "2015, arXiv 1509.00519)",
+    "typicality": "distance of the negative ELBO from its mean over validation images, in nats: "
+    "too likely is suspicious too (Nalisnick et al. 2019, arXiv 1906.02994, for single images)",
+    "regret": "how many nats the ELBO gains from a posterior optimised for the image (Xiao, Yan, "
+    "Amit 2020, arXiv 2003.02977)",
+    "mahalanobis": "Mahalanobis distance of the mean code to the codes of training images, their "
+    "covariance shrunk by Ledoit and Wolf",
+}
+"""Every score by its name, with its definition."""
+SCORE_DRAWS, SCORE_ROWS, SCORE_MOST = 16, 32, 10_000
+"""Draws of z for the bounds; images whose draws are decoded at once; images of training and of
+validation that say what is usual, at most.
+"""
+REGRET_STEPS, REGRET_RATE, REGRET_DRAWS = 40, 0.1, 16
+"""Steps of Adam on each q, its first rate, and the draws that both bounds are means of."""
+MOST, RATE = 2_000, 0.05
+"""Images of either side in `detection_scores`; the share of false alarms that sets thresholds."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +113,6 @@ def _counted(
     return numbers
 
 
-REGRET_STEPS, REGRET_RATE, REGRET_DRAWS = 40, 0.1, 16
-
-
 def has_regret(levels: tuple[Latent, ...]) -> bool:
     """Whether q is one diagonal Gaussian, which can be moved, and p is one too."""
     both = (levels[0].q, levels[0].p)
@@ -118,9 +144,8 @@ def regret(model: Model, batch: Batch, steps: int = REGRET_STEPS) -> Tensor:
             gradients = torch.autograd.grad(loss, parts)  # not of the weights
             for part, gradient in zip(parts, gradients, strict=True):
                 part.grad = gradient
-            optimizer.param_groups[0]["lr"] = REGRET_RATE * (
-                1 - step / steps
-            )  # else q keeps trembling
+            rate = REGRET_RATE * (1 - step / steps)  # else q keeps trembling
+            optimizer.param_groups[0]["lr"] = rate
             optimizer.step()
     return _regret_bound(model, batch, level.p, mean, log_scale, noise) - before
 
@@ -135,24 +160,6 @@ def _regret_bound(
         px = model.decode(mean + log_scale.exp() * draw, batch.c)
         total = total + px.log_prob(batch.x) / len(noise)
     return total
-
-
-SCORES = {
-    "error": "squared error between the image and the decoded mean code, summed over pixels",
-    "elbo": "negative ELBO, -log p(x|z) + KL, a mean over 16 draws, in nats (up to the constant "
-    "that squared error lacks)",
-    "iw": "negative importance-weighted bound of 16 draws, in nats (Burda, Grosse, Salakhutdinov "
-    "2015, arXiv 1509.00519)",
-    "typicality": "distance of the negative ELBO from its mean over validation images, in nats: "
-    "too likely is suspicious too (Nalisnick et al. 2019, arXiv 1906.02994, for single images)",
-    "regret": "how many nats the ELBO gains from a posterior optimised for the image (Xiao, Yan, "
-    "Amit 2020, arXiv 2003.02977)",
-    "mahalanobis": "Mahalanobis distance of the mean code to the codes of training images, their "
-    "covariance shrunk by Ledoit and Wolf",
-}
-"""Every score by its name, with its definition."""
-
-SCORE_DRAWS, SCORE_ROWS, SCORE_MOST = 16, 32, 10_000
 
 
 class Scorer:
@@ -278,10 +285,6 @@ def _chosen(trained: TrainedModel, names: Sequence[str]) -> tuple[str, ...]:
                 f"from {', '.join(offered)}"
             )
     return tuple(name for name in SCORES if name in (names or offered))
-
-
-MOST = 2_000
-RATE = 0.05
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,22 @@
-"""The Frechet distance of two Gaussians, fitted to two sets of features.
+"""How good and how new the images are that a model makes.
 
-Precision, recall, density and coverage: two sets of features, each seen as balls.
+Images are compared in features (N, D) of a judge, a classifier of the data (see
+`zspace.models.judge`), real ones a against made ones b:
 
-The ball of a point reaches to its K-th nearest neighbour in its own set; the balls of a set
-together stand for where its distribution lies.
+    frechet               ``|m_a - m_b|^2 + tr(A + B - 2 (A B)^{1/2})`` of means m and covariances
+    precision, density    whether, and how often over K, a made image lies in a real image's ball
+    recall, coverage      whether a real image lies in a made one's ball; whether its own holds one
+    class_distance        half the sum over classes of differences between their shares
+    conditional_accuracy  how often the judge sees the class that was asked for
 
-References: Kynkäänniemi et al. Improved precision and recall metric for assessing generative
-models. 2019, arXiv 1904.06991 (precision, recall); Naeem et al. Reliable fidelity and diversity
-metrics for generative models. 2020, arXiv 2002.09797 (density, coverage, K = 5).
+The ball of an image reaches to its K-th nearest neighbour in its own set, K = 5. How new images
+are is seen in their pixels: the distance to the nearest training image, over that of test images.
 
-How good and how new the images are that a model makes, in the features of a judge.
+References: Heusel et al. GANs trained by a two time-scale update rule converge to a local Nash
+equilibrium. 2017, arXiv 1706.08500 (Frechet distance); Kynkäänniemi et al. Improved precision and
+recall metric for assessing generative models. 2019, arXiv 1904.06991 (precision, recall); Naeem et
+al. Reliable fidelity and diversity metrics for generative models. 2020, arXiv 2002.09797 (density,
+coverage, K = 5).
 """
 
 from __future__ import annotations
@@ -29,6 +36,20 @@ from zspace.models.judge import SMALLEST, Judge, train_judge
 from zspace.models.priors import DENSITIES, Sampler
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured, unknown
+
+NEIGHBOURS, ROWS = 5, 512
+"""K; images whose distances to all others are in memory at once."""
+MOST_MADE, MOST_TRAINING, COMPARED = 10_000, 50_000, 2_000
+"""Images that are shown to the judge; training images among which the nearest is looked for; made
+and test images for which it is; each at most.
+"""
+SAMPLERS: dict[str, str] = {
+    "prior": "the prior",
+    "gmm": "a mixture of 10 Gaussians fitted to codes",
+    "flow": "a neural spline flow fitted to codes",
+    "kde": "a kernel density fitted to codes",
+}
+"""Where codes are drawn from, in words."""
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
@@ -69,10 +90,6 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     """The symmetric square root (D, D)."""
     values, vectors = np.linalg.eigh(covariance)
     return (vectors * np.sqrt(values.clip(0))) @ vectors.T
-
-
-NEIGHBOURS = 5
-ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -132,16 +149,6 @@ def _radii(x: np.ndarray, k: int, did: Callable[[int], None]) -> np.ndarray:
         found.append(np.partition(distances, k, axis=1)[:, k])
         did(len(distances))
     return np.concatenate(found)
-
-
-MOST_MADE, MOST_TRAINING, COMPARED = 10_000, 50_000, 2_000
-SAMPLERS: dict[str, str] = {
-    "prior": "the prior",
-    "gmm": "a mixture of 10 Gaussians fitted to codes",
-    "flow": "a neural spline flow fitted to codes",
-    "kde": "a kernel density fitted to codes",
-}
-"""Where codes are drawn from, in words."""
 
 
 @metric("generation", place=40)

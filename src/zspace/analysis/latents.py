@@ -1,12 +1,9 @@
-"""Where a model puts the test images in its code space.
+"""Codes of test images, and how near they come to the prior N(0, I).
 
-How near the codes of real images come to the prior N(0, I), in numbers.
-
-Codes and pixels of any split as flat arrays, which the measures read.
-
-What the code carries, and how near the codes of test images come to the prior N(0, I).
-
-Of one draw an image, z_n ~ q(z|x_n), samples of the aggregate posterior q(z) = 1/N sum_n q(z|x_n).
+Codes z (N, Z) are flat: means of q(z|x), or, where a function says so, one draw z_n ~ q(z|x_n) for
+each image. Such draws are samples of the aggregate posterior ``q(z) = 1/N sum_n q(z|x_n)``, whose
+distance to N(0, I) is measured by moments, by dimension (Kolmogorov-Smirnov) and as a whole (MMD).
+Where q is a diagonal Gaussian, ``E KL(q(z|x) || p) = I(x; z) + KL(q(z) || p)`` is split too.
 """
 
 from __future__ import annotations
@@ -30,6 +27,10 @@ from zspace.system.errors import NotMeasured, UserError
 
 MOST = 10_000
 LINE = "the code dimension"
+ACTIVE = 0.01
+"""A dimension is active with a mean KL above it, in nats, or with a variance of means above it."""
+WORK, ROWS = 8e9, 500
+"""Numbers read by the sums over pairs of codes, N * N * Z: some seconds; rows of them at once."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,6 @@ def data_map(data: Data, most: int = MOST) -> Plane:
     """The t-SNE map of raw training images."""
     some = subset(data.train, most)
     return Plane(tsne(some.images().flatten(1).numpy()), labels(some), "t-SNE of the pixels")
-
-
-ACTIVE = 0.01
 
 
 @dataclass(frozen=True)
@@ -204,11 +202,6 @@ def drawn(trained: TrainedModel, samples: Samples) -> np.ndarray:
 def pixels(trained: TrainedModel, samples: Samples) -> np.ndarray:
     """The samples (N, D) as the model reads them, binarised where the run's data are."""
     return np.concatenate(over(trained, samples, lambda batch: batch.x.flatten(1).cpu().numpy()))
-
-
-WORK = 8e9
-"""Numbers read by the sums over pairs of codes, N * N * Z: some seconds."""
-ROWS = 500
 
 
 def collapse(found: Mapping[str, Measure]) -> str:

@@ -16,6 +16,8 @@ from typing import Literal, TypeVar
 import numpy as np
 
 Better = Literal["high", "low", "neither"]
+BOOTSTRAP_DRAWS = 1000
+LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,6 @@ def metric(
         return of
 
     return add
-
-
-BOOTSTRAP_DRAWS = 1000
-LEVEL = 0.95
 
 
 def bootstrap(

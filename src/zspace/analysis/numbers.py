@@ -1,4 +1,14 @@
-"""Measures as people read them: numbers with as many digits as their error allows, and tables."""
+"""The one place where a number becomes text, and measures a table.
+
+    number         in a sentence: about three digits
+    number_text    in a table, where no error is known: four digits, or the whole number
+    error_text     in a table, with its error or spread: two digits of that
+    measure_text   a measure, with its error or its interval
+    fixed          with so many digits after the point
+
+Each has a true minus sign and separates thousands by commas. Shares, counts and durations have
+functions of their own.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +26,19 @@ MINUS = "\N{MINUS SIGN}"
 
 def measure_text(measure: Measure) -> str:
     """'−89.53 ± 0.21', '0.97 [0.95, 0.98]', '13', '0.04187': the value and how sure it is."""
-    if not math.isfinite(measure.value):
-        return "not finite"
-    if measure.interval is not None:
-        low, high = measure.interval
-        digits = decimals((high - low) / 2)
-        text = f"{fixed(measure.value, digits)} [{fixed(low, digits)}, {fixed(high, digits)}]"
-    elif measure.error:
-        digits = decimals(measure.error)
-        text = f"{fixed(measure.value, digits)} ± {fixed(measure.error, digits)}"
-    else:
-        text = number_text(measure.value)
-    return text
+    if measure.interval is None or not math.isfinite(measure.value):
+        return error_text(measure.value, measure.error)
+    low, high = measure.interval
+    digits = decimals((high - low) / 2)
+    return f"{fixed(measure.value, digits)} [{fixed(low, digits)}, {fixed(high, digits)}]"
+
+
+def error_text(value: float, error: float | None) -> str:
+    """'−89.53 ± 0.21': a value with its error or spread; the value alone where there is none."""
+    if not error or not math.isfinite(value):
+        return number_text(value)
+    digits = decimals(error)
+    return f"{fixed(value, digits)} ± {fixed(error, digits)}"
 
 
 def decimals(error: float) -> int:
@@ -46,8 +57,60 @@ def fixed(value: float, digits: int) -> str:
 
 def number_text(value: float) -> str:
     """A number without an error: whole where it is, else four digits."""
+    if not math.isfinite(value):
+        return "not finite"
     text = f"{value:,.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:.4g}"
     return text.replace("-", MINUS)
+
+
+def number(value: float) -> str:
+    """About three digits: 1,234, 39.5, 5.38, 0.31, 0.042."""
+    if not math.isfinite(value):
+        return "not finite"
+    size = abs(value)
+    digits = next((d for bound, d in ((100, 0), (10, 1), (0.1, 2)) if size >= bound), None)
+    text = f"{size:,.{digits}f}" if digits is not None else f"{float(f'{size:.2g}'):.6g}"
+    return ("" if value >= 0 else MINUS) + text.replace("-", MINUS)
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1]; with a decimal where it is near an end, whole only where it is exact."""
+    if share in (0, 1) or 0.01 <= share < 0.99:
+        return f"{share:.0%}"
+    return f"{min(max(share, 0.001), 0.999):.1%}"
+
+
+def count(n: int, noun: str, plural: str = "") -> str:
+    """'1 run', '2 runs', '4,050 images'."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+SMALL = (
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve",
+)  # fmt: skip
+
+
+def spelled(n: int) -> str:
+    """Small numbers as words, as at the beginning of a sentence."""
+    return SMALL[n] if n < len(SMALL) else f"{n:,}"
+
+
+def duration(seconds: float) -> str:
+    """'34 seconds', '4 minutes', '2.5 hours'."""
+    if seconds < 100:
+        return count(round(seconds), "second")
+    if seconds < 5400:
+        return count(round(seconds / 60), "minute")
+    return f"{seconds / 3600:.1f} hours"
+
+
+def terms_text(terms: Mapping[str, float]) -> str:
+    """Terms in one line; the objective is left out where there is one other alone."""
+    parts = [f"{name} {fixed(value, 2)}" for name, value in terms.items() if name != "objective"]
+    if len(parts) > 1:
+        parts.append(f"objective {fixed(terms['objective'], 2)}")
+    return "  ".join(parts)
 
 
 def rows(measures: Mapping[str, Measure]) -> list[tuple[str, str, str, str]]:

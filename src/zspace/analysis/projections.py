@@ -1,6 +1,7 @@
-"""Many dimensions on a few: principal components, t-SNE, a density. None is written here.
+"""Many dimensions on a few: principal components, t-SNE, a density; none is written here.
 
-Windows on a 2-D code space: one where codes are dense, one where there are hardly any.
+Points are (N, D) and become (N, 2), or any n of principal components. On a plane of codes, two
+windows are found: one where codes are dense, and one among them where there are hardly any.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import numpy as np
 
 PERPLEXITY = 30.0
 FEWEST_MAPPED = 10
+CELLS = 14
+"""Windows along the longer side of the plane."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,6 @@ def density(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     if len(values) < 2 or np.ptp(values) < 1e-9:
         return np.zeros(len(at))  # a point mass has no density
     return gaussian_kde(values)(at)
-
-
-CELLS = 14
 
 
 @dataclass(frozen=True)

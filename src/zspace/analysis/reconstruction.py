@@ -1,6 +1,8 @@
-"""Images that a model makes: decoded test images and decoded draws of the prior.
+"""Images that a model makes, (N, C, H, W): decodings of test images, and of draws of the prior.
 
-The images that a model expected least, and where in them it went wrong.
+A reconstruction is the mean of p(x|z) at the mean code. Its error is measured by sample, by class
+and, for the images that the model expected least, pixel by pixel; while a model is trained, by the
+measures of `zspace.data.kinds.image`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from zspace.data.spec import Batch
 from zspace.models.adversarial import GeneratorLoss
 from zspace.models.flow import Model
 from zspace.models.perceptual import Perceptual
+
+WATCHED = 1000
+"""Images that are measured after every epoch, at most."""
 
 
 @dataclass(frozen=True)
@@ -174,10 +179,6 @@ def rank_correlation(a: dict[str, float], b: dict[str, float]) -> float:
     if len(set(first)) < 2 or len(set(second)) < 2:
         return 0.0
     return float(spearmanr(first, second).statistic)
-
-
-WATCHED = 1000
-"""Images that are measured after every epoch, at most."""
 
 
 @torch.no_grad()

@@ -1,1 +1,20 @@
-"""The command line."""
+"""The command line; here, the arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+Count = Annotated[int, arg(aliases=["-n"], help="How many.")]
+Out = Annotated[Path, arg(aliases=["-o"])]
+OutOrDefault = Annotated[Path | None, arg(aliases=["-o"])]
+RunPath = Annotated[Positional[Path], arg(metavar="RUN", help="The folder of a run.")]
+OtherData = Annotated[str | None, arg(help="A name or a path; by default the run's own data.")]
+DataDir = Annotated[
+    Path | None, arg(help="Folder with local copies of named data sets; by default ZSPACE_DATA.")
+]
+AsJson = Annotated[bool, arg(help="Print one JSON object per line on standard output.")]
+Quiet = Annotated[bool, arg(help="Print nothing.")]
+SaveEvery = Annotated[float, arg(help="Seconds between checkpoints.")]

@@ -8,27 +8,32 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from types import NoneType, UnionType
+from typing import Any, TextIO, Union, cast, get_args, get_origin
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 from tyro.extras import subcommand_cli_from_dict
 
 from zspace._version import __version__
 from zspace.cli.commands import COMMANDS
+from zspace.cli.commands.training import train_command
 from zspace.system.errors import UserError, unknown
-from zspace.system.signals import deafen
+from zspace.system.signals import Unheard, deafen
 
 TOGETHER = ("train", "resume", "repeat")
 ABOUT = (
-    "Build, train, compare and explore autoencoders from parts. Every command takes --import "
-    "MODULE or --import FILE.py, which makes recipes of your own known."
+    "Build, train, compare and explore autoencoders from parts. Every command also takes --import "
+    "MODULE or --import FILE.py, which loads recipes of your own."
 )
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command and return its exit code.
 
-    Exit codes: 0; 2 for a user's error; 1 for ours; 130, 143 and 129 after SIGINT, SIGTERM and
-    SIGHUP. A reader of the output who goes away, `head` say, is no error.
+    Exit codes: 0; 2 for a user's error; 1 for an error of ours; 130, 143 and 129 after SIGINT,
+    SIGTERM and SIGHUP. If the reader of the output goes away, as `head` does, that is no error.
     """
     args, imports = _imports(list(sys.argv[1:] if argv is None else argv))
     # By default OpenMP's threads wait for each other at full speed for milliseconds, which costs
@@ -74,10 +79,7 @@ def _say(error: BaseException | str) -> None:
     if isinstance(error, BaseException) and _first_says(error):
         time.sleep(3)  # torchrun ends all processes with the first that ends: it must speak
         return
-    try:
-        print(f"zspace: {error}", file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        deafen(sys.stderr)
+    print(f"zspace: {error}", file=cast(TextIO, Unheard(sys.stderr)), flush=True)
 
 
 def _first_says(error: BaseException) -> bool:
@@ -105,6 +107,21 @@ def _one_line(message: Warning | str, *_: object) -> str:
     return f"zspace: {message}\n"
 
 
+def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """How an option that may be None is read and shown in the help: as if it could not be None."""
+    types = get_args(info.type)
+    if info.type_origin not in (Union, UnionType) or len(types) != 2 or types[1] is not NoneType:
+        return None
+    some = replace(info, type=types[0], type_origin=get_origin(types[0]))
+    spec = ConstructorRegistry.get_primitive_spec(some)
+    assert isinstance(spec, PrimitiveConstructorSpec), info.type
+    return replace(
+        spec,
+        is_instance=lambda value: value is None or spec.is_instance(value),
+        str_from_instance=lambda v: ["none"] if v is None else spec.str_from_instance(v),
+    )
+
+
 def _main(args: list[str]) -> int:
     if args[:1] == ["--version"]:
         print(f"zspace {__version__}")
@@ -115,24 +132,19 @@ def _main(args: list[str]) -> int:
     if os.environ.get("WORLD_SIZE", "1") != "1" and args[:1] and args[0] not in TOGETHER:
         raise UserError(
             f"'zspace {args[0]}' was started as {os.environ['WORLD_SIZE']} processes "
-            f"(WORLD_SIZE), but only {', '.join(TOGETHER)} work together: start it without "
+            f"(WORLD_SIZE), but only {', '.join(TOGETHER)} can use several: start it without "
             "torchrun"
         )
     if args[:1] == ["train"]:
-        from zspace.cli.recipe_command import (
-            train_command,  # imports torch: only when it is wanted
-        )
-
-        commands["train"] = train_command(args[1:])
+        commands["train"] = train_command(args[1:])  # imports torch: only when it is wanted
+    registry = ConstructorRegistry()
+    registry.primitive_rule(_optional)
     subcommand_cli_from_dict(
         commands,
         prog="zspace",
         description=ABOUT,
         args=args or ["--help"],
+        registry=registry,
         config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
     )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from zspace.system.errors import UserError
 
 
 class Screen(Console):
-    """Standard output; a reader that has seen enough, head say, is no error of ours."""
+    """Standard output; if its reader goes away, as head does, that is no error."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -41,10 +42,10 @@ def sample(run: Run, *, n: int, label: str | None, seed: int, out: Path) -> Path
             arrays["y"] = np.broadcast_to(told, (n, *told.shape[1:]))
         save_npz(out, arrays)
     elif out.suffix:
-        raise UserError(f"cannot write '{out}': use FILE.png, FILE.npz or a folder")
+        raise UserError(f"cannot write '{out}': give FILE.png, FILE.npz or a folder")
     else:
         if out.is_dir() and any(out.glob("*.png")):
-            raise UserError(f"'{out}' holds pictures already: choose another folder")
+            raise UserError(f"'{out}' already holds pictures: choose another folder")
         with files.explained(out):
             out.mkdir(parents=True, exist_ok=True)
         for i, image in enumerate(x):
@@ -61,7 +62,7 @@ def _label(run: Run, label: str | None) -> int | str | None:
 def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, out: Path) -> Path:
     """Write n test images above their decodings as one sheet."""
     if n < 1:
-        raise UserError(f"n is {n}: ask for at least 1 image")
+        raise UserError(f"n is {n}: use a number >= 1")
     pairs = reconstruction.reconstructions(run, run.data(data, data_dir=data_dir), n)
     columns = min(10, len(pairs.x))
     rows = []
@@ -78,7 +79,7 @@ def embed(run: Run, *, data: str | None, data_dir: Path | None, out: Path) -> Pa
     if out.suffix != ".npz":
         raise UserError(f"cannot write '{out}': codes go into an .npz file (-o z.npz)")
     source = run.data(data, data_dir=data_dir, quiet=False)
-    parts: dict[str, list[np.ndarray]] = {"z": [], "split": [], "index": [], "y": []}
+    parts = defaultdict[str, list[np.ndarray]](list)
     for split, samples in source.splits.items():
         for i in torch.arange(len(samples)).split(1024):
             y = samples.conditions(i)
@@ -88,7 +89,7 @@ def embed(run: Run, *, data: str | None, data_dir: Path | None, out: Path) -> Pa
             parts["index"].append(samples.index[i].numpy())
             if y is not None:
                 parts["y"].append(y.numpy())
-    save_npz(out, {name: np.concatenate(values) for name, values in parts.items() if values})
+    save_npz(out, {name: np.concatenate(values) for name, values in parts.items()})
     return out
 
 
@@ -117,13 +118,13 @@ def list_recipes() -> None:
 
 def list_data(data_dir: Path | None) -> None:
     """Print the data sets known by name."""
-    table = Table("name", "what", "licence", "here", box=None, header_style="bold")
+    table = Table("name", "content", "licence", "local", box=None, header_style="bold")
     for name, what, licence, here in sources(data_dir):
         table.add_row(name, what, licence, "yes" if here else "no")
     Screen().print(table)
     print(
-        "A folder of images, an .npz or an .npy file are data too: --data PATH; so is an image "
-        'set of the Hugging Face hub: --data hf:NAME (pip install "zspace[hf]").'
+        "Also: a folder of images, or an .npz or .npy file (--data PATH), and image sets of the "
+        'Hugging Face hub (--data hf:NAME, which needs: pip install "zspace[hf]").'
     )
 
 
@@ -133,7 +134,9 @@ def _plainly(value: object) -> str:
         return "\n".join(f"{key}  {_plainly(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
-    return "not here" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    if value is None:
+        return "not local"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def describe_data(name: str, data_dir: Path | None) -> None:
@@ -141,9 +144,7 @@ def describe_data(name: str, data_dir: Path | None) -> None:
     if not name:
         raise UserError("data info needs a name: 'zspace data info mnist', for example")
     table = Table(box=None, show_header=False)
-    facts = describe(name, data_dir=data_dir)
-    for key, value in facts.items():
-        if value in ({}, [], ()):
-            continue
-        table.add_row(f"[bold]{key}[/bold]", _plainly(value))
+    for key, value in describe(name, data_dir=data_dir).items():
+        if value not in ({}, [], ()):
+            table.add_row(f"[bold]{key}[/bold]", _plainly(value))
     Screen().print(table)

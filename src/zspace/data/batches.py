@@ -1,20 +1,20 @@
-"""Random changes that leave an image as likely as it was, for training only.
+"""Batches of samples on a device, in an order that is a function of (seed, epoch) alone.
 
-flip   left and right change places in half of the images
-crop   an image is moved by up to an eighth of its sides, what leaves it mirrored at the border
-
-Both only choose which pixel comes where, so that a batch takes two look-ups, on its device. The
-draws are from torch's global generator, whose state checkpoints keep.
-
-Batches of samples on a device, in an order that is a function of (seed, epoch) alone.
-
-A store gives the images of the rows it is asked for, on the device:
+A store gives the images of the rows (B,) it is asked for, on the device:
 
     Resident   the whole storage lies on the device; a batch is one index look-up
     Streamed   rows come from disk through torch's DataLoader, its workers and pinned memory
 
 Both give the same batches. Images stay uint8 until the batch, where they become float32 x
 (B, C, H, W) in [0, 1]; no float copy of the data set is made.
+
+For training only, images may be changed at random into others that are as likely:
+
+    flip   left and right change places in half of the images
+    crop   an image is moved by up to an eighth of its sides, what leaves it mirrored at the border
+
+Both only choose which pixel comes where, so that a batch takes two look-ups, on its device. The
+draws are from torch's global generator, whose state checkpoints keep.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ from zspace.data.spec import Batch
 from zspace.system.errors import UserError
 
 Augment = Literal["none", "flip", "crop", "flip-crop"]
+Binarize = Literal["none", "static", "dynamic"]
+BINARY_SEED = 20240301
+_CHUNK = 4096
 
 
 def augmented(x: Tensor, how: Augment) -> Tensor:
@@ -59,11 +62,6 @@ def _moved(x: Tensor, side: int) -> Tensor:
     by = torch.randint(-reach, reach + 1, (len(x), 1), device=x.device)
     at = (torch.arange(side, device=x.device) + by).abs()
     return side - 1 - (side - 1 - at).abs()
-
-
-Binarize = Literal["none", "static", "dynamic"]
-BINARY_SEED = 20240301
-_CHUNK = 4096
 
 
 class Store(Protocol):

@@ -5,9 +5,8 @@ reads rows when asked. Samples are rows of a storage, so that splits share it an
 
 Splits are the same for every run: the permutation's seed is a constant, not the run's seed, so
 that runs of different seeds and models are compared on the same validation samples. A set with
-its own test samples gives 10% of the rest to validation; one without gives 10% to test first.
-
-A class that training never sees, so that its images can serve as anomalies.
+its own test samples gives 10% of the rest to validation; one without gives 10% to test first. A
+class may be held out of training and validation, so that its test images can serve as anomalies.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a user may choose about data; the command line makes its flags from this class.
+"""Where data come from: `load` for a name or a path, and facts of the sets that have a name.
 
-Where data come from: `load` for a name or a path, and facts of the sets with a name.
+`DataOptions` is what a user may choose about them; the command line makes its flags from it.
 """
 
 from __future__ import annotations

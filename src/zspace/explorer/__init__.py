@@ -18,10 +18,8 @@ def check_installed() -> None:
     """Raise UserError where the packages that serve the explorer are missing."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise UserError(
-            f"the explorer needs {' and '.join(missing)}, not installed here: "
-            'pip install "zspace[web]"'
-        )
+        needed = " and ".join(missing)
+        raise UserError(f'the explorer needs {needed}: pip install "zspace[web]"')
 
 
 def page_files() -> dict[str, Path]:

@@ -12,6 +12,7 @@ Who may come in. The guard stands before the app and sees every request first.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import re
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,20 +37,14 @@ LARGEST = 1e3
 LABELS = ("none", "all")
 
 
-class Refused(Exception):
+class Refused(HTTPException):
     """A request that is not answered: an HTTP status and a sentence for whoever sent it."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status, self.sentence = status, sentence
 
 
 def codes(body: bytes, dims: int) -> np.ndarray:
     """The float32 codes (n, dims) that a body holds, 1 <= n <= 1024. Raises Refused."""
     if not body or len(body) % (4 * dims):
-        raise Refused(
-            400, f"the body has {len(body)} bytes: send float32 codes (n, {dims}), {4 * dims} each"
-        )
+        raise Refused(400, f"the body has {len(body)} bytes: send {4 * dims} for each code")
     z = np.frombuffer(body, "<f4").reshape(-1, dims)
     if len(z) > MOST_CODES:
         raise Refused(413, f"{len(z)} codes were sent: send at most {MOST_CODES}")
@@ -67,10 +63,10 @@ def indices(text: str, n: int) -> np.ndarray:
     if len(parts) > MOST_IMAGES:
         raise Refused(413, f"{len(parts)} images were asked for: ask for at most {MOST_IMAGES}")
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise Refused(400, "i is no list of positions: use i=3,17")
+        raise Refused(400, f"i is {text[:20]!r}, not a list of positions: use i=3,17")
     found = np.array(parts, dtype=np.int64)
     if found.max() >= n:
-        raise Refused(400, f"position {found.max()} is out of range: there are {n} images")
+        raise Refused(400, f"position {found.max()} is out of range: use 0 to {n - 1}")
     return found
 
 
@@ -79,18 +75,16 @@ def label(text: str, conditions: int) -> str | int:
 
     conditions: how many the model knows; 0 for an unconditional one, which takes 'none' only.
     """
-    if text in LABELS:
-        wanted: str | int = text
-    elif text.isascii() and text.isdigit() and len(text) < 6 and int(text) < conditions:
-        wanted = int(text)
-    else:
-        known = f"a number below {conditions}, or all" if conditions else "none"
-        raise Refused(400, f"label {text[:20]!r} is unknown to this model: use {known}")
-    if wanted == "all" and not conditions:
-        raise Refused(400, "this model is not conditional, it has no labels: use label=none")
-    if wanted == "none" and conditions:
+    if text == "none" and conditions:
         raise Refused(400, f"this model is conditional: give label=0 to {conditions - 1}")
-    return wanted
+    if text == "all" and not conditions:
+        raise Refused(400, "this model is not conditional, it has no labels: use label=none")
+    if text in LABELS:
+        return text
+    if text.isascii() and text.isdigit() and len(text) < 6 and int(text) < conditions:
+        return int(text)
+    known = f"a number below {conditions}, or all" if conditions else "none"
+    raise Refused(400, f"label {text[:20]!r} is unknown to this model: use {known}")
 
 
 @dataclass(frozen=True)
@@ -106,19 +100,18 @@ class Path:
 
 def path(body: bytes, dims: int, conditions: int) -> Path:
     """The path that a JSON body describes. Raises Refused."""
-    try:
+    wanted = None
+    with contextlib.suppress(ValueError, RecursionError):
         wanted = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Refused(400, "the body is no JSON: send from, to, steps, path and label") from None
     if not isinstance(wanted, Mapping):
-        raise Refused(400, "the body is no JSON object: send from, to, steps, path and label")
+        raise Refused(400, "the body is not a JSON object: send from, to, steps, path and label")
     steps, way, told = wanted.get("steps"), wanted.get("path"), wanted.get("label")
     if type(steps) is not int or not 2 <= steps <= MOST_STEPS:
-        raise Refused(400, f"steps is no whole number from 2 to {MOST_STEPS}")
+        raise Refused(400, f"steps is not a whole number: use one from 2 to {MOST_STEPS}")
     if way not in ("straight", "spherical"):
-        raise Refused(400, "path is neither straight nor spherical")
+        raise Refused(400, "path is neither straight nor spherical: use one of these")
     if told is not None and type(told) is not int:
-        raise Refused(400, "label is neither a number nor null")
+        raise Refused(400, "label is neither a whole number nor null: use one of these")
     one = label("none" if told is None else str(told), conditions)
     start, end = (_code(wanted.get(name), name, dims) for name in ("from", "to"))
     return Path(start, end, steps, way == "spherical", one)
@@ -127,7 +120,7 @@ def path(body: bytes, dims: int, conditions: int) -> Path:
 def _code(values: Any, name: str, dims: int) -> np.ndarray:
     numbers = isinstance(values, list) and len(values) == dims
     if not numbers or not all(type(v) in (int, float) for v in values):
-        raise Refused(400, f"{name} is no list of {dims} numbers")
+        raise Refused(400, f"{name} is not a list of {dims} numbers: send one code")
     try:
         return _sane(np.array(values, dtype=np.float64))
     except OverflowError:
@@ -137,11 +130,9 @@ def _code(values: Any, name: str, dims: int) -> np.ndarray:
 def picture(body: bytes, shape: tuple[int, ...]) -> np.ndarray:
     """The uint8 picture (H, W, C) that a body holds, for a model of shape (C, H, W)."""
     channels, height, width = shape
-    wanted = channels * height * width
-    if len(body) != wanted:
-        raise Refused(
-            400, f"the body has {len(body)} bytes: send a picture of {height}×{width}×{channels}"
-        )
+    if len(body) != channels * height * width:
+        shown = f"{height}×{width}×{channels}"
+        raise Refused(400, f"the body has {len(body)} bytes: send a picture of {shown}")
     return np.frombuffer(body, np.uint8).reshape(height, width, channels)
 
 
@@ -158,8 +149,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-READING = ("GET", "HEAD")
-OURS = (None, "same-origin", "none")
 TOKEN = re.compile(r"[A-Za-z0-9_-]{16,200}")
 
 
@@ -181,9 +170,7 @@ class AccessPolicy:
 
     def __post_init__(self) -> None:
         if self.token is not None and not TOKEN.fullmatch(self.token):
-            raise UserError(
-                f"the token has {len(self.token)} characters: use 16 to 200 of A-Z a-z 0-9 _ -"
-            )
+            raise UserError("the token does not fit: use 16 to 200 characters of A-Z a-z 0-9 _ -")
         self.key = self.token or secrets.token_urlsafe(32)
         self.session = secrets.token_urlsafe(32)
 
@@ -225,7 +212,7 @@ class Guard:
             try:
                 answer: ASGIApp = self._checked(scope) or self.app
             except Refused as refused:
-                answer = JSONResponse({"error": refused.sentence}, refused.status)
+                answer = JSONResponse({"error": refused.detail}, refused.status_code)
             await answer(scope, receive, _with_headers(send))
 
     def _checked(self, scope: Scope) -> Response | None:
@@ -235,36 +222,30 @@ class Guard:
         if host.lower() not in self.policy.hosts:
             raise Refused(403, "this host is not served here: open the address that was printed")
         ours = {f"http://{host}" for host in self.policy.hosts}
-        if method not in READING and not ours.issuperset(headers.getlist("origin")):
-            raise Refused(403, "requests of other sites are refused")
+        foreign = method not in ("GET", "HEAD") and not ours.issuperset(headers.getlist("origin"))
         inner = scope["path"] != "/"
-        if inner and headers.get("sec-fetch-site") not in OURS:
-            raise Refused(403, "requests of other sites are refused")
+        site = headers.get("sec-fetch-site", "none")
+        if foreign or (inner and site not in ("same-origin", "none")):
+            raise Refused(403, "requests from other sites are refused")
         known = self.policy.knows(headers)
         given = QueryParams(scope["query_string"]).get("token")
         if not inner and given is not None and method == "GET":
-            if known or self.policy.opens(given):
-                return self._entrance()
-            raise Refused(401, "this token is not valid, or used up: open the last printed URL")
+            if not (known or self.policy.opens(given)):
+                raise Refused(401, "this token is wrong or used up: open the URL printed last")
+            answer = RedirectResponse("./", 303)  # to the page, with the cookie
+            answer.set_cookie(
+                self.policy.cookie, self.policy.session, httponly=True, samesite="strict", path="/"
+            )
+            return answer
         if not known:
-            raise Refused(401, "there is no valid cookie: open the URL that was printed")
+            raise Refused(401, "this browser has no valid cookie: open the URL that was printed")
         return None
-
-    def _entrance(self) -> Response:
-        """To the page, with the cookie."""
-        answer = RedirectResponse("./", 303)
-        answer.set_cookie(
-            self.policy.cookie, self.policy.session, httponly=True, samesite="strict", path="/"
-        )
-        return answer
 
 
 def _with_headers(send: Send) -> Send:
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
-                headers[name] = value
+            MutableHeaders(scope=message).update(HEADERS)
         await send(message)
 
     return sent

@@ -10,7 +10,7 @@ import contextlib
 import mimetypes
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
@@ -122,19 +122,18 @@ MOST_JSON = 1 << 16
 
 
 class RunState:
-    """What the server keeps of one run: its exhibit, the thread of its model, facts and maps."""
+    """What the server keeps of one run: its view, the thread of its model, facts and maps."""
 
     def __init__(self, key: str, view: RunView) -> None:
         self.view, self.thread = view, ModelThread(view)
         self.facts = view.facts(key)
-        self.maps = {
-            name: view.flat(view.z, name).astype("<f4").tobytes()
-            for name in view.projections
-            if name != "tsne"
-        }
+        self.maps = {n: view.flat(view.z, n).astype("<f4").tobytes() for n in view.flat_maps}
         self.tsne = LazyResult(lambda: view.tsne().astype("<f4").tobytes())
         self.prepared = LazyResult(view.prepare)
         self.moments = view.moments()
+
+
+Answer = Callable[[Request, RunState], Awaitable[Any]]
 
 
 def create_app(views: Mapping[str, RunView], policy: AccessPolicy) -> Guard:
@@ -145,15 +144,13 @@ def create_app(views: Mapping[str, RunView], policy: AccessPolicy) -> Guard:
             Route("/", page),
             Route("/static/{name:path}", page),
             Route("/api/info", info),
-            *(Route(f"/api/{{id}}/{name}", route) for name, route in READ.items()),
-            *(Route(f"/api/{{id}}/{n}", r, methods=["POST"]) for n, r in ASKED.items()),
+            *(Route(f"/api/{{id}}/{name}", _of_run(answer)) for name, answer in READ.items()),
+            *(
+                Route(f"/api/{{id}}/{name}", _of_run(answer), methods=["POST"])
+                for name, answer in ASKED.items()
+            ),
         ],
-        exception_handlers={
-            Refused: _refused,
-            UserError: _wrong,
-            HTTPException: _unknown,
-            Exception: _failed,
-        },
+        exception_handlers={HTTPException: _refused, UserError: _wrong, Exception: _failed},
         lifespan=_open,
     )
     app.router.redirect_slashes = False
@@ -175,27 +172,31 @@ async def _open(app: Starlette) -> AsyncIterator[None]:
 
 
 async def _refused(_: Request, error: Any) -> Response:
-    return JSONResponse({"error": error.sentence}, error.status)
+    why = {"Not Found": "nothing is at this address", "Method Not Allowed": "use GET or POST"}
+    return JSONResponse({"error": why.get(error.detail, error.detail)}, error.status_code)
 
 
 async def _wrong(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 400)
 
 
-async def _unknown(_: Request, error: Any) -> Response:
-    what = {404: "there is nothing of that name", 405: "this method is not served here"}
-    return JSONResponse({"error": what.get(error.status_code, error.detail)}, error.status_code)
-
-
 async def _failed(_: Request, __: Exception) -> Response:
     return JSONResponse({"error": "the server failed: its terminal says why"}, 500)
 
 
-def _run_state(request: Request) -> RunState:
-    state = request.app.state.states.get(request.path_params["id"])
-    if state is None:
-        raise Refused(404, "there is no run of that id")
-    return state
+def _of_run(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    """A route that answers of the run whose id is in the path: JSON of a dict, or numbers."""
+
+    async def route(request: Request) -> Response:
+        state = request.app.state.states.get(request.path_params["id"])
+        if state is None:
+            raise Refused(404, "no run has this id: use one of those in /api/info")
+        found = await answer(request, state)
+        if isinstance(found, np.ndarray):
+            return _numbers(found)
+        return JSONResponse(found) if isinstance(found, dict) else found
+
+    return route
 
 
 async def _body(request: Request, most: int) -> bytes:
@@ -206,7 +207,7 @@ async def _body(request: Request, most: int) -> bytes:
     try:
         return await asyncio.wait_for(_read(request, most), PATIENCE)
     except (asyncio.TimeoutError, ClientDisconnect):
-        raise Refused(408, f"the body did not come within {PATIENCE:.0f} seconds") from None
+        raise Refused(408, f"no body came within {PATIENCE:.0f} seconds: try again") from None
 
 
 async def _read(request: Request, most: int) -> bytes:
@@ -227,7 +228,7 @@ async def _soon(answer: Any) -> Any:
 
 
 def _numbers(values: np.ndarray | bytes, **headers: Any) -> Response:
-    content = values if isinstance(values, bytes) else np.ascontiguousarray(values).tobytes()
+    content = values if isinstance(values, bytes) else values.tobytes()
     told = {f"X-{name.title()}": str(value) for name, value in headers.items()}
     return Response(content, media_type="application/octet-stream", headers=told)
 
@@ -240,7 +241,7 @@ async def page(request: Request) -> Response:
     name = request.path_params.get("name", "index.html")
     path = request.app.state.files.get(name)
     if path is None:
-        raise Refused(404, "there is no file of that name")
+        raise Refused(404, "there is no file with this name")
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     kind = "text/javascript" if name.endswith((".js", ".mjs")) else kind
     return Response(path.read_bytes(), media_type=kind)
@@ -252,9 +253,8 @@ async def info(request: Request) -> Response:
     return JSONResponse({"version": __version__, "runs": runs})
 
 
-async def points(request: Request) -> Response:
+async def points(request: Request, state: RunState) -> Response:
     """A map of the codes, float32 (N, 2); 202 while a t-SNE map is computed."""
-    state = _run_state(request)
     name = _projection(request, state.view.projections)
     if name != "tsne":
         return _numbers(state.maps[name], count=len(state.view))
@@ -268,81 +268,63 @@ async def points(request: Request) -> Response:
 def _projection(request: Request, known: list[str]) -> str:
     name = request.query_params.get("projection", "dims")
     if name not in known:
-        raise Refused(400, f"this map is unknown: use projection={' or '.join(known)}")
+        raise Refused(400, f"map {name[:20]!r} is unknown: use projection={' or '.join(known)}")
     return name
 
 
-async def labels(request: Request) -> Response:
+async def labels(_: Request, state: RunState) -> Response:
     """The labels (N,), in the type that X-Type names; 204 where there are none."""
-    view = _run_state(request).view
+    view = state.view
     if view.labels is None:
         return Response(status_code=204)
-    kind = "uint8" if len(view.run.spec.classes) <= 256 else "uint16"
-    return _numbers(view.labels.astype(np.dtype(kind).newbyteorder("<")), type=kind)
+    return _numbers(view.labels, type=f"uint{8 * view.labels.itemsize}")
 
 
-async def plane(request: Request) -> Response:
+async def plane(request: Request, state: RunState) -> dict[str, Any]:
     """The codes that a map stands for: origin, u and v."""
-    view = _run_state(request).view
-    known = [name for name in view.projections if name != "tsne"]
-    return JSONResponse(view.plane(_projection(request, known)))
+    return state.view.plane(_projection(request, list(state.maps)))
 
 
 def _indices(request: Request, view: RunView) -> np.ndarray:
     return access.indices(request.query_params.get("i", ""), len(view))
 
 
-async def images(request: Request) -> Response:
+async def images(request: Request, state: RunState) -> np.ndarray:
     """Test images, uint8 (n, H, W, C)."""
-    view = _run_state(request).view
-    i = _indices(request, view)
-    return _numbers(await _soon(asyncio.to_thread(view.images, i)))
-
-
-async def reconstructions(request: Request) -> Response:
-    """What the model makes of test images, uint8 (n, H, W, C)."""
-    state = _run_state(request)
     i = _indices(request, state.view)
-    return _numbers(await _soon(state.thread.decode(state.view.z[i], state.view.contexts_of(i))))
+    return await _soon(asyncio.to_thread(state.view.images, i))
 
 
-async def codes(request: Request) -> Response:
+async def reconstructions(request: Request, state: RunState) -> np.ndarray:
+    """What the model makes of test images, uint8 (n, H, W, C)."""
+    i = _indices(request, state.view)
+    return await _soon(state.thread.decode(state.view.z[i], state.view.contexts_of(i)))
+
+
+async def codes(request: Request, state: RunState) -> np.ndarray:
     """Codes of test images, float32 (n, Z)."""
-    view = _run_state(request).view
-    return _numbers(view.z[_indices(request, view)].astype("<f4"))
+    return state.view.z[_indices(request, state.view)].astype("<f4")
 
 
-async def errors(request: Request) -> Response:
+async def errors(_: Request, state: RunState) -> np.ndarray:
     """The squared error of every test image's reconstruction, float32 (N,)."""
-    state = _run_state(request)
     await _ready(state)
-    return _numbers(state.view.errors.astype("<f4"))
+    return state.view.errors.astype("<f4")
 
 
 async def _ready(state: RunState) -> None:
     await _soon(asyncio.shield(asyncio.wrap_future(state.prepared.start())))
 
 
-def _moments(request: Request) -> dict[str, Any]:
-    found = _run_state(request).moments
-    if found is None:
-        raise Refused(404, "this run kept no snapshots: train with --snapshots 12")
-    return found
+def _moments(part: str) -> Answer:
+    """A part of what `RunView.moments` returns: facts, points or pictures."""
 
+    async def moments(_: Request, state: RunState) -> Any:
+        if state.moments is None:
+            raise Refused(404, "this run kept no snapshots: train with --snapshots 12")
+        return state.moments[part]
 
-async def moments(request: Request) -> Response:
-    """The moments of the training: epochs, labels and the shape of pictures."""
-    return JSONResponse(_moments(request)["facts"])
-
-
-async def moments_points(request: Request) -> Response:
-    """Codes at each moment, float32 (S, M, 2)."""
-    return _numbers(_moments(request)["points"])
-
-
-async def moments_pictures(request: Request) -> Response:
-    """Images, then their reconstructions at each moment, uint8 (S + 1, R, H, W, C)."""
-    return _numbers(_moments(request)["pictures"])
+    return moments
 
 
 # what is asked of the model
@@ -352,9 +334,8 @@ def _label(request: Request, view: RunView) -> str | int:
     return access.label(request.query_params.get("label", "none"), len(view.conditions))
 
 
-async def decode(request: Request) -> Response:
+async def decode(request: Request, state: RunState) -> np.ndarray:
     """Codes, float32 (n, Z), as images, uint8 (n, H, W, C); of 'all' labels, (n * K, H, W, C)."""
-    state = _run_state(request)
     view, label = state.view, _label(request, state.view)
     z = access.codes(await _body(request, 4 * view.dims * access.MOST_CODES), view.dims)
     c = view.contexts(label, len(z))
@@ -362,33 +343,31 @@ async def decode(request: Request) -> Response:
         z = z.repeat(len(view.conditions), axis=0)
         if len(z) > access.MOST_CODES:
             raise Refused(413, f"that makes {len(z)} images: ask for at most {access.MOST_CODES}")
-    return _numbers(await _soon(state.thread.decode(z, c)))
+    return await _soon(state.thread.decode(z, c))
 
 
-async def encode(request: Request) -> Response:
+async def encode(request: Request, state: RunState) -> dict[str, Any]:
     """A picture, uint8 (H, W, C): its code, place on the maps, error and neighbours."""
-    state = _run_state(request)
     view, label = state.view, _label(request, state.view)
     if label == "all":
         raise Refused(400, "a picture is encoded under one label: give its number")
     x = access.picture(await _body(request, int(np.prod(view.shape))), view.shape)
     z, error = await _soon(state.thread.do(view.encode, x, label))
     await _ready(state)
-    return JSONResponse(await _soon(asyncio.to_thread(view.drawing, z, error)))
+    return await _soon(asyncio.to_thread(view.drawing, z, error))
 
 
-async def gif(request: Request) -> Response:
+async def gif(request: Request, state: RunState) -> Response:
     """A path between two codes, there and back, as an animation."""
-    state = _run_state(request)
     view = state.view
     if view.shape[0] not in (1, 3):
-        raise Refused(400, f"images of {view.shape[0]} channels make no GIF")
+        raise Refused(400, f"a GIF needs 1 or 3 channels, but images have {view.shape[0]}")
     body = await _body(request, MOST_JSON + 64 * view.dims)
     path = access.path(body, view.dims, len(view.conditions))
     return Response(await _soon(state.thread.do(view.gif, path)), media_type="image/gif")
 
 
-READ = {
+READ: dict[str, Answer] = {
     "map": points,
     "labels": labels,
     "plane": plane,
@@ -396,8 +375,8 @@ READ = {
     "reconstructions": reconstructions,
     "codes": codes,
     "errors": errors,
-    "moments": moments,
-    "moments/points": moments_points,
-    "moments/pictures": moments_pictures,
+    "moments": _moments("facts"),
+    "moments/points": _moments("points"),
+    "moments/pictures": _moments("pictures"),
 }
-ASKED = {"decode": decode, "encode": encode, "gif": gif}
+ASKED: dict[str, Answer] = {"decode": decode, "encode": encode, "gif": gif}

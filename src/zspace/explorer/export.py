@@ -41,7 +41,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
-MODE = '<meta name="zspace-mode" content="static">'
+LAYERS = (nn.Linear, nn.GELU, nn.ReLU, nn.SiLU)
+"""What the page can compute."""
 
 
 def write_page(run: Run, out: Path, data_dir: Path | None = None) -> Path:
@@ -51,7 +52,7 @@ def write_page(run: Run, out: Path, data_dir: Path | None = None) -> Path:
     be made, and where the run's data cannot be read.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"'{out}' is there already: choose a new folder")
+        raise UserError(f"'{out}' exists already: choose a new folder")
     run.data(data_dir=data_dir)
     whole = dict(contents(RunView(run)))
     with files.explained(out):
@@ -60,9 +61,8 @@ def write_page(run: Run, out: Path, data_dir: Path | None = None) -> Path:
         building = Path(made)
         try:
             for name, content in whole.items():
-                path = building / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
+                (building / name).parent.mkdir(parents=True, exist_ok=True)
+                (building / name).write_bytes(content)
             building.chmod(0o755)
             building.replace(out)
         except BaseException:
@@ -79,28 +79,23 @@ def contents(view: RunView) -> Iterator[tuple[str, bytes]]:
         else:
             yield f"static/{name}", path.read_bytes()
     for name, content in arrays(view):
-        yield f"export/{name}", _bytes(content)
-
-
-def _bytes(content: Any) -> bytes:
-    """An array as it lies in memory, anything else as JSON."""
-    if isinstance(content, np.ndarray):
-        return np.ascontiguousarray(content).tobytes()
-    return json.dumps(content, separators=(",", ":")).encode()
+        is_array = isinstance(content, np.ndarray)
+        text = "" if is_array else json.dumps(content, separators=(",", ":"))
+        yield f"export/{name}", content.tobytes() if is_array else text.encode()
 
 
 def told_static(html: str) -> str:
     """The page's HTML with the mode set to static, and the policy that the server would send."""
     html = re.sub(r'\s*<meta name="zspace-mode"[^>]*>', "", html)
     policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    return re.sub(r"(<head[^>]*>)", rf"\1\n{policy}\n{MODE}", html, count=1)
+    mode = '<meta name="zspace-mode" content="static">'
+    return re.sub(r"(<head[^>]*>)", rf"\1\n{policy}\n{mode}", html, count=1)
 
 
 def arrays(view: RunView) -> Iterator[tuple[str, Any]]:
     """Arrays, and facts for JSON, by file name; position i is the same image in all of them."""
     i = chosen(view)
-    flat = [name for name in view.projections if name != "tsne"]
-    net = networks(view.run)
+    flat, net = view.flat_maps, networks(view.run)
     facts = view.facts("a") | {"static": True, "n": len(i), "projections": flat}
     facts["decoder"] = "net" if net else "tiles"
     yield "info.json", {"version": __version__, "runs": [facts]}
@@ -109,8 +104,7 @@ def arrays(view: RunView) -> Iterator[tuple[str, Any]]:
         yield f"map-{name}.f32", view.flat(z, name).astype("<f4")
         yield f"plane-{name}.json", view.plane(name)
     if view.labels is not None:
-        small = len(view.run.spec.classes) <= 256
-        yield f"labels.u{8 if small else 16}", view.labels[i].astype("u1" if small else "<u2")
+        yield f"labels.u{8 * view.labels.itemsize}", view.labels[i]
     yield "images.u8", view.images(i)
     yield "reconstructions.u8", view.reconstructions(i)
     yield "codes.f32", z.astype("<f4")
@@ -135,24 +129,21 @@ def networks(run: Run) -> list[tuple[str, Any]]:
     Empty where they are not fully connected, or the mean of p(x|z) is no sigmoid of the output.
     """
     model = run.model
-    if not (isinstance(model, Autoencoder) and type(model.bottleneck) in (Point, Gaussian)):
-        return []
-    if type(model.likelihood) not in (SquaredError, Bernoulli, GaussianPixels):
+    if not (
+        isinstance(model, Autoencoder)
+        and type(model.bottleneck) in (Point, Gaussian)
+        and type(model.likelihood) in (SquaredError, Bernoulli, GaussianPixels)
+    ):
         return []
     encoder, decoder = model.encoder, model.decoder
     if not (isinstance(encoder, MLP) and isinstance(decoder, MLP)):
         return []
-    if not (_spoken(encoder) and _spoken(decoder)):
+    if not all(isinstance(layer, LAYERS) for layer in [*encoder.layers, *decoder.layers]):
         return []
     return [
         *_network("net.json", "weights.f16", decoder, "sigmoid"),
         *_network("encoder.json", "encoder.f16", encoder, "linear", rows=model.latent[0]),
     ]
-
-
-def _spoken(net: MLP) -> bool:
-    """Whether the page knows every layer."""
-    return all(isinstance(layer, nn.Linear | nn.GELU | nn.ReLU | nn.SiLU) for layer in net.layers)
 
 
 def _network(
@@ -182,8 +173,7 @@ def tiles(view: RunView) -> list[tuple[str, Any]]:
     low, high = np.quantile(points, [0.01, 0.99], axis=0)
     xs, ys = (np.linspace(a, b, side) for a, b in zip(low, high, strict=True))
     at = planes.lattice(xs, ys)
-    z = np.array(plane["origin"]) + at @ np.array([plane["u"], plane["v"]])
-    z = z.astype(np.float32)
+    z = (np.array(plane["origin"]) + at @ [plane["u"], plane["v"]]).astype(np.float32)
     told = range(sheets) if view.conditions else ["none"]
     drawn = np.stack([view.decode(z, view.contexts(label, len(z))) for label in told])
     shown = drawn.reshape(sheets, side, side, *drawn.shape[2:])

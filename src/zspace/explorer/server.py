@@ -92,11 +92,9 @@ def check_host(host: str, token: str | None) -> None:
         number = ipaddress.ip_address(host)
         local, everywhere = number.is_loopback, number.is_unspecified
     if everywhere:
-        raise UserError(
-            f"host {host} stands for every address: give the one that people will type"
-        )
+        raise UserError(f"host {host} means every address: give the one that people will type")
     if not local and token is None:
-        raise UserError(f"host {host} can be reached by others: choose a secret with --token, too")
+        raise UserError(f"others can reach host {host}: choose a secret with --token")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -104,20 +102,12 @@ def listen(host: str, port: int) -> socket.socket:
     if not 0 <= port < 1 << 16:
         raise UserError(f"port is {port}: use a number below 65536, or 0 for a free one")
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, place = found[0]
-        with contextlib.ExitStack() as stack:
-            listener = stack.enter_context(socket.socket(family, kind, protocol))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(place)
-            listener.listen(128)
-            stack.pop_all()
+        family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(place, family=family, backlog=128)
     except OSError as error:
-        why = error.strerror or str(error)
-        raise UserError(
-            f"cannot listen on {address(host, port)} ({why}): use --port 0 for a free port"
-        ) from None
-    return listener
+        why = (error.strerror or str(error)).partition(" (while")[0]
+        where = f"{address(host, port)} ({why})"
+        raise UserError(f"cannot listen on {where}: use --port 0 for a free port") from None
 
 
 def address(host: str, port: int) -> str:

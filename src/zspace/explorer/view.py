@@ -46,7 +46,9 @@ class RunView:
         self.run, self.shape = run, run.spec.shape
         self.test = trained.subset(run.data().test, MOST)
         found = latents.codes(run, run.data(), MOST)
-        self.z, self.labels = found.z.astype(np.float32), found.y
+        self.z = found.z.astype(np.float32)
+        kind = "u1" if len(run.spec.classes) <= 256 else "<u2"
+        self.labels = None if found.y is None else found.y.astype(kind)
         self.dims = self.z.shape[1]
 
     def __len__(self) -> int:
@@ -74,8 +76,8 @@ class RunView:
     @property
     def active(self) -> np.ndarray:
         """The dimensions that tell anything of an image."""
-        kl = self.kl
-        return np.flatnonzero(self.z.std(0) > SPREAD if kl is None else kl > ACTIVE)
+        telling = self.z.std(0) > SPREAD if self.kl is None else self.kl > ACTIVE
+        return np.flatnonzero(telling)
 
     @cached_property
     def axes(self) -> np.ndarray:
@@ -94,6 +96,11 @@ class RunView:
             return ["dims"]
         return ["dims", "pca", *(["tsne"] if len(self) >= FEWEST_MAPPED else [])]
 
+    @property
+    def flat_maps(self) -> list[str]:
+        """The maps that are planes in the space of codes."""
+        return [name for name in self.projections if name != "tsne"]
+
     def flat(self, z: np.ndarray, projection: str) -> np.ndarray:
         """Codes (n, Z) on the map 'dims' or 'pca': (n, 2) float32."""
         if projection == "pca":
@@ -108,16 +115,15 @@ class RunView:
     def plane(self, projection: str) -> dict[str, Any]:
         """The codes that a map stands for: origin + x u + y v at its point (x, y)."""
         if projection == "pca":
-            origin, (u, v) = self.principal.mean, self.principal.directions
+            origin, directions = self.principal.mean, self.principal.directions
             names = ["first principal component", "second principal component"]
         else:
-            directions = np.zeros((2, self.dims))
+            origin, directions = self.z.mean(0), np.zeros((2, self.dims))
             directions[np.arange(len(self.axes)), self.axes] = 1
-            origin, (u, v) = self.z.mean(0), directions
             origin[self.axes] = 0
             names = [f"z[{j}]" for j in self.axes]
-        vectors = {"origin": origin, "u": u, "v": v}
-        return {**{name: value.tolist() for name, value in vectors.items()}, "axes": names}
+        u, v = directions.tolist()
+        return {"origin": origin.tolist(), "u": u, "v": v, "axes": names}
 
     # what the model makes; these run on the thread that owns it
 
@@ -152,9 +158,8 @@ class RunView:
         if run.config.data.binarize != "none":
             x = x.round()
         batch = Batch(x, None if c is None else c.to(run.device))
-        return run.model.encode(batch.x, batch.c).flatten(1).cpu().numpy()[0], float(
-            self._errors(batch)[0]
-        )
+        z = run.model.encode(batch.x, batch.c).flatten(1).cpu().numpy()[0]
+        return z, float(self._errors(batch)[0])
 
     def _errors(self, batch: Batch) -> np.ndarray:
         """Squared errors (B,), summed over pixels, of what the mean codes decode to."""
@@ -196,11 +201,7 @@ class RunView:
         label = None if self.labels is None else self.labels[near].tolist()
         return {
             "z": z.tolist(),
-            "points": {
-                name: self.flat(z[None], name)[0].tolist()
-                for name in self.projections
-                if name != "tsne"
-            },
+            "points": {n: self.flat(z[None], n)[0].tolist() for n in self.flat_maps},
             "error": error,
             "percentile": 100 * float((self.errors < error).mean()),
             "neighbours": [

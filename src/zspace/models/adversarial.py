@@ -20,13 +20,22 @@ class PatchDiscriminator(nn.Module):
     """PatchGAN: strided convolutions to a map of logits, each of which sees one patch.
 
     GroupNorm stands where the original has batch norm, so that a logit depends on its own image
-    alone. Reference: Isola, Zhu, Zhou, Efros. Image-to-image translation with conditional
-    adversarial networks. 2016, arXiv 1611.07004.
+    alone.
 
-    shape: (C, H, W) of an image. channels: of the first layer; each further one has twice as
-    many, at most 8 times. layers: with stride 2; by default 2, and 3 from 64 pixels on. A patch is
-    34 pixels wide with 2 layers, 70 with 3.
-    Raises UserError for images smaller than 3 pixels after the strides (12 and 24 pixels).
+    Reference: Isola, Zhu, Zhou, Efros. Image-to-image translation with conditional adversarial
+    networks. 2016, arXiv 1611.07004.
+
+    Arguments:
+        shape: (C, H, W) of an image.
+        channels: Of the first layer; each further layer doubles them, up to 8 times as many.
+        layers: How many have stride 2; by default 2, and 3 from 64 pixels on. A patch is 34
+            pixels wide with 2 layers, 70 with 3.
+
+    Raises UserError for samples that are not images, and for images with a side below 12 pixels
+    (2 layers) or 24 pixels (3).
+
+    >>> PatchDiscriminator((1, 28, 28))(torch.rand(5, 1, 28, 28)).shape
+    torch.Size([5, 1, 5, 5])
     """
 
     def __init__(
@@ -34,7 +43,10 @@ class PatchDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         if len(shape) != 3:
-            raise UserError(f"a discriminator sees images (C, H, W), not samples of shape {shape}")
+            raise UserError(
+                f"a discriminator reads images (C, H, W), but a sample has shape {tuple(shape)}: "
+                "use a recipe without one (vae)"
+            )
         small = min(shape[1:])
         layers = layers or (2 if small < 64 else 3)
         if small < 3 * 2**layers:
@@ -59,70 +71,81 @@ class PatchDiscriminator(nn.Module):
         return self.body(2 * x - 1)
 
 
-class GeneratorLoss:
+class _Adversarial:
+    """What both losses know: the discriminator, and the losses `tell` and `fool` of its logits."""
+
+    def __init__(self, discriminator: nn.Module, loss: str = "hinge") -> None:
+        if loss not in ADVERSARIAL:
+            raise unknown("adversarial loss", loss, ADVERSARIAL)
+        self.discriminator, (self.tell, self.fool) = discriminator, ADVERSARIAL[loss]
+
+
+class GeneratorLoss(_Adversarial):
     """How well reconstructions pass for real: what the model minimises against a discriminator.
 
-    A mean over the discriminator's patches; its parameters are read and get no gradient.
+    (B,), a mean over patches and draws, of ``-l`` (hinge) or ``(l - 1)^2`` (least squares) of the
+    logits l of reconstructions. The discriminator's parameters are read and get no gradient.
 
     Arguments:
         discriminator: Images (N, C, H, W) -> logits, high for real ones.
-        loss: A key of `ADVERSARIAL`.
+        loss: A key of `ADVERSARIAL`; hinge, the usual one for PatchGAN, by default.
+
+    Raises UserError for an unknown loss.
+
+    >>> from torch.distributions import Normal
+    >>> p = Pass(torch.rand(2, 1, 4, 4), Normal(torch.rand(1, 2, 1, 4, 4), 1.0), ())
+    >>> GeneratorLoss(nn.Threshold(1, 3))(p)  # every logit is 3
+    {'generator_loss': tensor([-3., -3.])}
     """
 
     gives: ClassVar = {"generator_loss": Fact("adversarial loss", better="neither")}
-
-    def __init__(self, discriminator: nn.Module, loss: str = "hinge") -> None:
-        self.discriminator, self.loss = discriminator, _adversarial(loss)[1]
 
     def __call__(self, p: Pass) -> dict[str, Tensor]:
         fixed = {name: value.detach() for name, value in self.discriminator.named_parameters()}
         fake = p.px.mean
         logits = functional_call(self.discriminator, fixed, (fake.flatten(0, 1),))
-        loss = self.loss(logits.float()).flatten(1).mean(1)
+        loss = self.fool(logits.float()).flatten(1).mean(1)
         return {"generator_loss": loss.unflatten(0, fake.shape[:2]).mean(0)}
 
 
-class DiscriminatorLoss:
+class DiscriminatorLoss(_Adversarial):
     """How well real images are told from reconstructions: what the discriminator minimises.
 
+    (B,), a mean over patches and draws, of the logits r of images and l of reconstructions:
+    ``(max(0, 1 - r) + max(0, 1 + l)) / 2`` (hinge) or ``((r - 1)^2 + l^2) / 2`` (least squares).
     The reconstructions are detached: the model gets no gradient from here.
 
     Arguments:
         discriminator: Images (N, C, H, W) -> logits, high for real ones.
-        loss: A key of `ADVERSARIAL`.
+        loss: A key of `ADVERSARIAL`; that of the `GeneratorLoss` beside it.
+
+    Raises UserError for an unknown loss.
+
+    >>> from torch.distributions import Normal
+    >>> p = Pass(torch.rand(2, 1, 4, 4), Normal(torch.rand(1, 2, 1, 4, 4), 1.0), ())
+    >>> DiscriminatorLoss(nn.Threshold(1, 3))(p)  # every logit is 3: (0 + 4) / 2
+    {'discriminator_loss': tensor([2., 2.])}
     """
 
     gives: ClassVar = {"discriminator_loss": Fact("loss of the discriminator", better="neither")}
-
-    def __init__(self, discriminator: nn.Module, loss: str = "hinge") -> None:
-        self.discriminator, self.loss = discriminator, _adversarial(loss)[0]
 
     def __call__(self, p: Pass) -> dict[str, Tensor]:
         fake = p.px.mean.detach()
         logits = self.discriminator(torch.cat([p.x, fake.flatten(0, 1)])).float().flatten(1)
         real, made = logits.split([len(p.x), len(logits) - len(p.x)])
         real = real.expand(fake.shape[0], *real.shape).flatten(0, 1)
-        loss = self.loss(real, made).mean(1)
+        loss = self.tell(real, made).mean(1)
         return {"discriminator_loss": loss.unflatten(0, fake.shape[:2]).mean(0)}
 
 
-def _adversarial(loss: str) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
-    if loss not in ADVERSARIAL:
-        raise unknown("adversarial loss", loss, ADVERSARIAL)
-    return ADVERSARIAL[loss]
-
-
 ADVERSARIAL: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
-    "hinge": (
-        lambda real, fake: 0.5 * (F.relu(1 - real) + F.relu(1 + fake)),
-        lambda fake: -fake,
-    ),
+    "hinge": (lambda real, fake: 0.5 * (F.relu(1 - real) + F.relu(1 + fake)), lambda fake: -fake),
     "least-squares": (
         lambda real, fake: 0.5 * ((real - 1).square() + fake.square()),
         lambda fake: (fake - 1).square(),
     ),
 }
-"""Losses of the critic (of logits of real and made images) and of the model (of those it made).
+"""The loss of the discriminator (logits of real and of made images), and of the model (of made).
 
 References: Lim, Ye. Geometric GAN. 2017, arXiv 1705.02894 (hinge); Mao et al. Least squares
 generative adversarial networks. 2016, arXiv 1611.04076.

@@ -2,7 +2,7 @@
 
     x (B, *X) -> encoder(x, c) -> h -> bottleneck(h, K) -> z (K, B, *Z) -> decoder(z, c) -> p(x|z)
 
-Other graphs (ladders, for example) are classes of their own that keep the `Model` protocol.
+Other graphs, such as ladders, are subclasses of `Model` of their own.
 """
 
 from __future__ import annotations
@@ -19,11 +19,33 @@ from zspace.system.errors import UserError
 class Autoencoder(Model):
     """One level of codes between an encoder and a decoder.
 
-    encoder: (x (B, *X), c) -> h (B, bottleneck.features, ...).
-    bottleneck: (h, K) -> Code. decoder: (z (N, *Z), c) -> (N, *outputs),
-    the `outputs` that the likelihood wants.
-    likelihood: (decoder output, event dims) -> Distribution. prior: (c) -> Distribution.
-    latent: the shape of one code. context: columns of c that the networks read; 0 for none.
+    `assemble` builds one from names; this class takes the parts themselves. Codes and the
+    decoder's output are in float32, also where the networks run under autocast.
+
+    Arguments:
+        encoder: (x (B, *X), c) -> h (B, bottleneck.features, ...).
+        bottleneck: (h, K) -> `Code`.
+        decoder: (z (N, *Z), c) -> (N, *outputs), the shape ``likelihood.outputs(X)``.
+        likelihood: (decoder output, axes of one sample) -> Distribution.
+        prior: (c) -> Distribution over codes.
+        latent: The shape *Z of one code.
+        context: Columns of c that the networks read; 0 for none.
+
+    Its methods raise UserError where c is missing or has another number of columns.
+
+    >>> from zspace.models import MLP, Bernoulli, Gaussian, StandardNormal
+    >>> model = Autoencoder(
+    ...     encoder=MLP((1, 8, 8), (4,), hidden=(16,)),
+    ...     bottleneck=Gaussian(2),
+    ...     decoder=MLP((2,), (1, 8, 8), hidden=(16,)),
+    ...     likelihood=Bernoulli(),
+    ...     prior=StandardNormal(2),
+    ...     latent=(2,),
+    ... )
+    >>> model(torch.rand(3, 1, 8, 8), samples=5).px.batch_shape
+    torch.Size([5, 3])
+    >>> model.sample(7).mean.shape
+    torch.Size([7, 1, 8, 8])
     """
 
     def __init__(
@@ -85,6 +107,6 @@ class Autoencoder(Model):
         if self.context and (c is None or c.shape[-1] != self.context):
             got = "none" if c is None else f"{c.shape[-1]} columns"
             raise UserError(
-                f"this model reads {self.context} columns of context (one-hot labels), "
-                f"but it received {got}: give a label for each sample"
+                f"this model reads {self.context} columns of context (one-hot labels or "
+                f"attributes), but it received {got}: give a label for each sample"
             )

@@ -1,8 +1,8 @@
 """Bottlenecks turn what the encoder read, h, into a code z.
 
-A bottleneck says how many numbers it wants of the encoder (`features`); the encoder's last layer
-is linear and gives just that, so no code dimension dies behind a ReLU. The first axis of h after
-the batch holds those features, which serves flat codes (B, F) and spatial ones (B, F, H, W) alike.
+A bottleneck says how many numbers it wants from the encoder (`features`). The encoder's last layer
+is linear and gives exactly these, so that no code dimension dies behind a ReLU. They lie on the
+first axis of h after the batch, which suits flat codes (B, F) and spatial ones (B, F, H, W) alike.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zspace.models.flow import Code
 from zspace.system.errors import UserError
 
 LOG_VARIANCE_BOUND = 15.0
-"""Log-variances lie above -15 and standard deviations above 6e-4, so dividing by them is safe."""
+"""Log-variances lie above -15, standard deviations above 5e-4: dividing by them is safe."""
 
 WIDE = 2.0
 """The encoder's output above which a variance grows linearly; there it is 7 times the prior's.
@@ -26,7 +26,7 @@ WIDE = 2.0
 Posteriors that fit their images are narrower than the prior, so only outliers get there.
 """
 SLOPE = 1 - math.tanh(WIDE / LOG_VARIANCE_BOUND) ** 2
-"""That of the log-variance at WIDE, with which both parts meet."""
+"""The slope of the log-variance at WIDE, where both parts meet."""
 
 
 def _checked(latent: int) -> int:
@@ -45,19 +45,30 @@ def log_variance(raw: Tensor) -> Tensor:
     18 has a KL of 180,000 nats, and clipping leaves a thousandth of the gradient of its batch.
 
     Reference: Dehaene, Brossard. Re-parameterizing VAEs for stability. 2021, arXiv 2106.13739.
+
+    >>> log_variance(torch.tensor([-100.0, 0.0, 1.0]))
+    tensor([-15.0000,   0.0000,   0.9985])
     """
     bounded = LOG_VARIANCE_BOUND * torch.tanh(raw.clamp(max=WIDE) / LOG_VARIANCE_BOUND)
     return bounded + torch.log1p(SLOPE * torch.relu(raw - WIDE))
 
 
 class Bottleneck(nn.Module, ABC):
-    """Features -> code.
+    """Turns features h into a code; the base class of all bottlenecks.
 
     Attributes:
-        features: How many numbers per sample it wants of the encoder.
+        features: How many numbers per sample it wants from the encoder.
         latent: Dimensions of a code, or its channels where codes are maps.
-        discrete: Whether codes are of a finite set, as those of a vector quantiser. One that is
-            says in `snap` which code is nearest.
+        discrete: Whether codes are from a finite set, like those of a vector quantiser.
+            One that is says in `snap` which code is nearest.
+
+    >>> class Bounded(Point):
+    ...     def mean(self, h: Tensor) -> Tensor:
+    ...         return h.tanh()
+    ...     def forward(self, h: Tensor, samples: int = 1) -> Code:
+    ...         return Code(self.mean(h).expand(samples, *h.shape))
+    >>> Bounded(2).mean(torch.tensor([[0.0, 100.0]]))
+    tensor([[0., 1.]])
     """
 
     features: int
@@ -78,9 +89,17 @@ class Bottleneck(nn.Module, ABC):
 
 
 class Point(Bottleneck):
-    """A deterministic code, z = h: the plain autoencoder. q is None.
+    """A deterministic code, ``z = h``: that of the plain autoencoder. q is None.
 
-    latent: dimensions (or channels) of z.
+    Arguments:
+        latent: Dimensions (or channels) of z.
+
+    Raises UserError where latent is below 1.
+
+    >>> code = Point(2)(torch.tensor([[3.0, 4.0]]), samples=2)
+    >>> code.z, code.q
+    (tensor([[[3., 4.]],
+            [[3., 4.]]]), None)
     """
 
     def __init__(self, latent: int) -> None:
@@ -102,7 +121,14 @@ class Gaussian(Bottleneck):
 
     Reference: Kingma, Welling. Auto-encoding variational Bayes. 2013, arXiv 1312.6114.
 
-    latent: dimensions (or channels) of z.
+    Arguments:
+        latent: Dimensions (or channels) of z; the encoder gives twice as many numbers.
+
+    Raises UserError where latent is below 1.
+
+    >>> q = Gaussian(2).posterior(torch.tensor([[3.0, 4.0, 0.0, 0.0]]))
+    >>> q.mean, q.stddev
+    (tensor([[3., 4.]]), tensor([[1., 1.]]))
     """
 
     def __init__(self, latent: int) -> None:

@@ -1,10 +1,11 @@
-"""What flows between the parts (floor 0).
+"""What flows between the parts of a model.
 
 One forward pass reads a batch ``x`` of B samples and makes K draws of each code:
 
     x (B, *X)  --encoder-->  h (B, H)  --bottleneck-->  z (K, B, *Z)  --decoder-->  p(x|z)  (K, B)
 
-Everything a pass computed is in a `Pass`; a `Term` reads it and gives a number a sample, in nats.
+Everything that a pass computed is in a `Pass`; a `Term` reads it and gives one number per sample,
+in nats. The K axis is seen by models and terms only: IWAE sets K, all other recipes have K = 1.
 """
 
 from __future__ import annotations
@@ -21,9 +22,16 @@ from torch.distributions import Distribution
 class Code:
     """What a bottleneck makes of features: draws, their distribution, and side results.
 
-    z: (K, B, *Z), K draws for each of B samples.
-    q: q(z|x) with batch shape (B,), or None for a deterministic code.
-    aux: further quantities that terms may read, by name (a commitment loss, for example).
+    Arguments:
+        z: (K, B, *Z), K draws for each of B samples.
+        q: q(z|x) with batch shape (B,), or None for a deterministic code.
+        aux: Further quantities that terms may read, by name; a vector quantiser puts its
+            commitment loss here.
+
+    >>> from zspace.models import Gaussian
+    >>> code = Gaussian(latent=2)(torch.zeros(3, 4), samples=5)
+    >>> code.z.shape, code.q.batch_shape
+    (torch.Size([5, 3, 2]), torch.Size([3]))
     """
 
     z: Tensor
@@ -33,7 +41,20 @@ class Code:
 
 @dataclass(frozen=True)
 class Latent:
-    """One level of codes: draws ``z`` (K, B, *Z), ``q`` = q(z|x) or None, prior ``p``."""
+    """One level of codes with its prior.
+
+    Arguments:
+        z: (K, B, *Z), the draws.
+        q: q(z|x), batch shape (B,), or (K, B) where it depends on a draw of the level above;
+            None for a deterministic code.
+        p: The prior, batch shape () or one that broadcasts with that of q.
+
+    >>> from torch.distributions import Independent, Normal, kl_divergence
+    >>> standard = Independent(Normal(torch.zeros(3, 2), 1.0), 1)
+    >>> level = Latent(standard.sample((5,)), standard, standard)
+    >>> kl_divergence(level.q, level.p)
+    tensor([0., 0., 0.])
+    """
 
     z: Tensor
     q: Distribution | None
@@ -44,8 +65,17 @@ class Latent:
 class Pass:
     """All that one forward pass computed; terms read it, nothing writes it.
 
-    x: the batch (B, *X). px: p(x|z), batch shape (K, B), event shape X.
-    latents: one `Latent` a level, the level next to x first.
+    Arguments:
+        x: The batch (B, *X).
+        px: p(x|z), batch shape (K, B), event shape X.
+        latents: One `Latent` per level; the level next to x is the first.
+        aux: What the bottleneck gave besides the code, by name.
+
+    >>> from torch.distributions import Bernoulli, Independent
+    >>> px = Independent(Bernoulli(torch.full((1, 3, 4), 0.5)), 1)
+    >>> p = Pass(torch.ones(3, 4), px, ())
+    >>> p.px.log_prob(p.x).exp()
+    tensor([[0.0625, 0.0625, 0.0625]])
     """
 
     x: Tensor
@@ -55,14 +85,21 @@ class Pass:
 
 
 Term = Callable[[Pass], dict[str, Tensor]]
-"""Unweighted quantities by name, in nats: (B,), one a sample, or a scalar for the batch."""
+"""Unweighted quantities by name, in nats: (B,), one per sample, or a scalar for the batch."""
 
 
 class Model(nn.Module, ABC):
-    """What the loop, the runs and the explorer ask of any model, whatever its graph.
+    """What training, runs and the explorer ask of any model, whatever its graph.
 
-    context: columns of the context c (one-hot labels) that it reads; 0 for none.
-    latent: the shape *Z of one code.
+    Attributes:
+        context: Columns of the context c (one-hot labels or attributes) that it reads; 0 for none.
+        latent: The shape *Z of one code.
+
+    >>> from zspace.models import vae
+    >>> model = vae(zspace.Spec((1, 8, 8)), latent=2, hidden=(16,)).model
+    >>> z = model.encode(torch.rand(3, 1, 8, 8))
+    >>> z.shape, model.decode(z).mean.shape
+    (torch.Size([3, 2]), torch.Size([3, 1, 8, 8]))
     """
 
     context: int

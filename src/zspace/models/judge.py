@@ -1,10 +1,9 @@
-"""A small convolutional classifier, whose features say what images have in common.
+"""A judge: a small convolutional classifier trained on the data themselves, then frozen.
 
-A judge: a small classifier trained on the data themselves, then frozen.
-
-Its features stand in for a pretrained network's: the perceptual term compares images in them
-(`Judge.features`), Frechet distances their means (`Judge.embed`), class balance counts
-(`Judge.logits`). It needs labels, no download, and about a minute on a CPU; it is then cached.
+Its features stand in for those of a pretrained network. The perceptual term compares images by
+`Judge.features`, Frechet distances use `Judge.embed`, and the balance of classes uses
+`Judge.logits`. It needs labels, but no download. Training takes about a minute on a CPU; the
+judge is then cached.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pooch
 import torch
@@ -46,17 +46,22 @@ class Classifier(nn.Module):
     halve the image until its shorter side is 4 to 11 pixels. Widths double up to 64 for grey
     images and 128 for colour. The mean over the last map is `embed`; a linear layer reads it.
 
-    shape: (C, H, W) of one image, H and W at least 8. classes: how many there are.
+    Arguments:
+        shape: (C, H, W) of one image, H and W at least 8.
+        classes: How many there are.
 
-    Raises UserError for samples that are no images, and for smaller ones.
+    Raises UserError for samples that are not images, and for images below 8 x 8 pixels.
+
+    >>> Classifier((1, 28, 28), 10).widths
+    [16, 32, 64]
     """
 
     def __init__(self, shape: Sequence[int], classes: int) -> None:
         super().__init__()
         if len(shape) != 3 or min(shape[1:]) < SMALLEST:
             raise UserError(
-                f"a judge looks at images (C, H, W) of at least {SMALLEST} x {SMALLEST} pixels, "
-                f"but these samples are {tuple(shape)}: use larger images, or no judge"
+                f"a judge reads images (C, H, W) of at least {SMALLEST} x {SMALLEST} pixels, but "
+                f"these samples have shape {tuple(shape)}: use larger images, or no judge"
             )
         stages = max(2, round(math.log2(min(shape[1:]) / 4)))
         self.width = GREY if shape[0] == 1 else COLOUR
@@ -87,14 +92,10 @@ class Classifier(nn.Module):
     def fuse(self) -> Classifier:
         """This network for use, frozen: every BatchNorm becomes part of its convolution."""
         self.eval()
-        for stage in self.stages:
-            assert isinstance(stage, nn.Sequential)
+        stages: list[Any] = list(self.stages)
+        for stage in stages:
             for i in range(0, len(stage), 3):
-                convolution, norm = stage[i], stage[i + 1]
-                assert isinstance(convolution, nn.Conv2d)
-                assert isinstance(norm, nn.BatchNorm2d)
-                stage[i] = fuse_conv_bn_eval(convolution, norm)
-                stage[i + 1] = nn.Identity()
+                stage[i], stage[i + 1] = fuse_conv_bn_eval(*stage[i : i + 2]), nn.Identity()
         return self.requires_grad_(False)
 
 
@@ -107,8 +108,9 @@ SHIFT, CONTRAST, BRIGHTNESS = 2, 0.3, 0.15
 class Judge(nn.Module):
     """A trained classifier, frozen: gradients reach images, never its weights.
 
-    network: it, of images (B, C, H, W) in [0, 1]. accuracy: the fraction of validation and of test
-    images that it labels rightly, by split.
+    Arguments:
+        network: The classifier, of images (B, C, H, W) in [0, 1].
+        accuracy: The fraction of images that it labels correctly, by split: "validation", "test".
     """
 
     def __init__(self, network: Classifier, accuracy: dict[str, float]) -> None:
@@ -122,7 +124,7 @@ class Judge(nn.Module):
         return self.network.maps(x)
 
     def weights(self) -> list[Tensor]:
-        """1 for every channel: nobody has asked people about these features.
+        """1 for every channel: these features were not fitted to people's judgements.
 
         Squared differences of unit vectors are then twice one minus their cosine, the uncalibrated
         distance that the LPIPS paper starts from.
@@ -141,9 +143,15 @@ class Judge(nn.Module):
 def train_judge(data: Data, device: torch.device, *, quiet: bool = False, seed: int = 0) -> Judge:
     """The judge of these data on the device: from the cache, else trained on ``data.train``.
 
-    The same data, seed and number of threads give the same judge on a CPU; the global random
-    state stays as it was. The cache lies in the user's cache folder, under the fingerprint of
-    the data; a file that is damaged is made again.
+    On a CPU, the same data, seed and number of threads give the same judge; the global random
+    state stays as it was. The judge is kept in the user's cache folder, under the fingerprint of
+    the data; a damaged file is replaced.
+
+    Arguments:
+        data: With labels; batches take images to [0, 1].
+        device: Where the judge is trained, and where it is returned.
+        quiet: Without a progress bar.
+        seed: Of its weights and of the order of the images.
 
     Raises UserError for data without labels, with one class, and with images below 8 pixels.
     """
@@ -183,7 +191,7 @@ def _fit(network: Classifier, data: Data, quiet: bool, seed: int) -> None:
     total = epochs * len(batches)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=DECAY, fused=True)
     network.train()
-    with bar(f"training a judge of {data.name}", total, quiet) as made:
+    with bar(f"training a judge on {data.name}", total, quiet) as made:
         for step, batch in enumerate(b for epoch in range(epochs) for b in batches.epoch(epoch)):
             for group in optimizer.param_groups:
                 group["lr"] = RATE * RATES["one-cycle"]((step + 0.5) / total, 0)
@@ -197,13 +205,9 @@ def _fit(network: Classifier, data: Data, quiet: bool, seed: int) -> None:
 
 
 def _batches(network: Classifier, samples: Samples, *, seed: int, shuffle: bool) -> Batches:
+    device, classes = network.head.weight.device, network.head.out_features
     return Batches(
-        samples,
-        batch=BATCH,
-        device=network.head.weight.device,
-        seed=seed,
-        classes=network.head.out_features,
-        shuffle=shuffle,
+        samples, batch=BATCH, device=device, seed=seed, classes=classes, shuffle=shuffle
     )
 
 
@@ -255,4 +259,4 @@ def _keep(path: Path, judge: Judge) -> None:
         digest = files.write_tensors(path, tensors, json.dumps(judge.accuracy))
         files.write(path.with_suffix(".sha256"), digest.encode())
     except files.CannotWrite as error:
-        warnings.warn(f"the judge must be trained again next time: {error}", stacklevel=3)
+        warnings.warn(f"the judge was not kept and will be trained again: {error}", stacklevel=3)

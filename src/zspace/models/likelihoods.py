@@ -26,11 +26,16 @@ LOGISTIC_START, LOGISTIC_BOUND = -1.5, 5.5
 
 
 def bits_per_dimension(nats: float, shape: Sequence[int]) -> float:
-    """``nats / (log(2) D)``, D the numbers in one sample: nats a sample in bits a number of x.
+    """``nats / (log(2) D)``, where D is how many numbers one sample has.
 
     It means something for probabilities of discrete x alone, where `Likelihood.discrete` says so.
 
-    nats: a negative log-probability of one sample, or a bound on it. shape: of x, (C, H, W).
+    Arguments:
+        nats: The negative log-probability of one sample, or a bound on it.
+        shape: Of one sample, (C, H, W) for images.
+
+    >>> bits_per_dimension(64 * math.log(2), (1, 8, 8))
+    1.0
     """
     return nats / (math.log(2) * math.prod(shape))
 
@@ -40,16 +45,22 @@ def _event(elementwise: Distribution, dims: int) -> Independent:
 
 
 class Likelihood(nn.Module, ABC):
-    """Decoder output -> p(x|z).
+    """Turns the decoder's output into p(x|z); the base class of all likelihoods.
 
     Attributes:
         params: How many numbers it wants for each element of x.
-        discrete: Whether log p(x|z) is a probability of pixels with finitely many levels, for
-            which bits per dimension may be reported.
+        discrete: Whether p(x|z) is a probability of pixels with finitely many levels, for which
+            bits per dimension may be reported.
         term: The term under whose name the field reports its reconstruction error.
+
+    >>> class Laplacian(Likelihood):
+    ...     def forward(self, h: Tensor, event: int) -> Distribution:
+    ...         return Independent(torch.distributions.Laplace(torch.sigmoid(h), 0.5), event)
+    >>> Laplacian()(torch.zeros(3, 1, 8, 8), 3).mean[0, 0, 0, 0]
+    tensor(0.5000)
     """
 
-    params: int
+    params: int = 1
     discrete: bool = False
     term: Any = staticmethod(nll)
 
@@ -66,11 +77,13 @@ class Likelihood(nn.Module, ABC):
 class SquaredError(Likelihood):
     """Sum of squared differences to a sigmoid mean: what the field calls "MSE".
 
-    The Gaussian of variance 1/2 without its constant, hence no normalised likelihood; never set
-    its value beside nats of a real one.
+    The Gaussian of variance 1/2 without its constant, hence no normalised likelihood: its values
+    must not be compared with the nats of a real one.
+
+    >>> SquaredError()(torch.zeros(1, 4), 1).log_prob(torch.ones(1, 4))  # 4 (1 - 1/2)^2
+    tensor([-1.])
     """
 
-    params = 1
     term = staticmethod(mse)
 
     def forward(self, h: Tensor, event: int) -> Independent:
@@ -82,11 +95,13 @@ class Bernoulli(Likelihood):
 
     On grey values in [0, 1] its negative log-probability is the field's "binary cross-entropy",
     which is no normalised likelihood: binarise the data, or use `ContinuousBernoulli`. It cannot
-    know what x is, hence `discrete` is False: on binarised data, whoever binarised may report
-    bits per dimension.
+    know what x is, hence `discrete` is False; on binarised data, bits per dimension may be
+    reported all the same.
+
+    >>> Bernoulli()(torch.zeros(1, 4), 1).log_prob(torch.ones(1, 4)).exp()  # (1/2)^4
+    tensor([0.0625])
     """
 
-    params = 1
     term = staticmethod(bce)
 
     def forward(self, h: Tensor, event: int) -> Independent:
@@ -96,10 +111,14 @@ class Bernoulli(Likelihood):
 class ContinuousBernoulli(Likelihood):
     """Continuous Bernoulli elements: a normalised density for grey values in [0, 1].
 
-    Reference: Loaiza-Ganem, Cunningham. The continuous Bernoulli. 2019, arXiv 1907.06845.
-    """
+    The decoder gives logits. A logit of 0 makes an element uniform on [0, 1], of density 1.
 
-    params = 1
+    Reference: Loaiza-Ganem, Cunningham. The continuous Bernoulli: fixing a pervasive error in
+    variational autoencoders. 2019, arXiv 1907.06845.
+
+    >>> ContinuousBernoulli()(torch.zeros(1, 4), 1).log_prob(torch.rand(1, 4)).exp()
+    tensor([1.])
+    """
 
     def forward(self, h: Tensor, event: int) -> Independent:
         return _event(distributions.ContinuousBernoulli(h), event)
@@ -109,14 +128,22 @@ class Gaussian(Likelihood):
     """Gaussian elements with a sigmoid mean and one scale for all of them, learned or fixed.
 
     A density on continuous x. One learned scale weighs reconstruction against KL by maximum
-    likelihood. Reference: Rybkin, Daniilidis, Levine. Simple and effective VAE training with
-    calibrated decoders. 2020, arXiv 2006.13202.
+    likelihood.
 
-    scale: a fixed standard deviation > 0, or None to learn one (started at 0.5; its logarithm is
-        bounded smoothly to (-6, 6), so that exp neither overflows nor vanishes).
+    Reference: Rybkin, Daniilidis, Levine. Simple and effective VAE training with calibrated
+    decoders. 2020, arXiv 2006.13202.
+
+    Arguments:
+        scale: A fixed standard deviation between 0.0025 and 400, or None to learn one. It starts
+            at 0.5; its logarithm is bounded smoothly to (-6, 6), so that exp neither overflows
+            nor vanishes.
+
+    Raises UserError for a scale out of this range.
+
+    >>> Gaussian(scale=0.5)(torch.zeros(1, 4), 1).stddev
+    tensor([[0.5000, 0.5000, 0.5000, 0.5000]])
     """
 
-    params = 1
     log_scale: Tensor
 
     def __init__(self, scale: float | None = None) -> None:
@@ -142,19 +169,27 @@ class Gaussian(Likelihood):
 
 
 class LogisticMixture(Likelihood):
-    """Every pixel a mixture of discretised logistics: a probability of 256 levels, colour coupled.
+    """Every pixel a mixture of discretised logistics: a probability of 256 levels.
 
-    ``-log p(x|z)`` is that of the 8-bit image itself, so bits per dimension are honest and may be
-    compared with published ones. x counts as the nearest of the levels k / 255. For each
-    component a pixel has its weight, C locations (on [-1, 1]), C log-scales and C (C - 1) / 2
-    couplings in (-1, 1), by which a channel's location follows the ones before it: K (C + 1)
-    (C + 2) / 2 numbers, 100 for 10 components in colour. Log-scales are bounded smoothly to
-    (-7, 4), the published lower end, and start at -1.5: there colour photographs cost about 8
-    bits before training and locations are learned sooner than from 0.
+    ``-log p(x|z)`` is that of the 8-bit image itself, so that bits per dimension may be compared
+    with published ones. x counts as the nearest of the levels k / 255. For each component a
+    pixel has a weight, C locations (on [-1, 1]), C log-scales and C (C - 1) / 2 couplings in
+    (-1, 1), by which a channel's location follows the channels before it: K (C + 1) (C + 2) / 2
+    numbers, 100 for 10 components in colour. Log-scales are bounded smoothly to (-7, 4), where -7
+    is the published lower end. They start at -1.5, where colour photographs cost about 8 bits
+    before training and locations are learned sooner than from 0.
 
-    Reference: Salimans, Karpathy, Chen, Kingma. PixelCNN++. 2017, arXiv 1701.05517.
+    Reference: Salimans, Karpathy, Chen, Kingma. PixelCNN++: improving the PixelCNN with
+    discretized logistic mixture likelihood and other modifications. 2017, arXiv 1701.05517.
 
-    components: K >= 1. levels: how many values x can have, >= 2.
+    Arguments:
+        components: K >= 1; 10 are the paper's.
+        levels: How many values x can have, at least 2; 256 are those of 8 bits.
+
+    Raises UserError for numbers below these, and for samples that are not images.
+
+    >>> LogisticMixture(components=10).outputs((3, 32, 32))
+    (100, 32, 32)
     """
 
     discrete = True
@@ -164,7 +199,7 @@ class LogisticMixture(Likelihood):
         if components < 1 or levels < 2:
             raise UserError(
                 f"the logistic mixture has {components} components and {levels} levels: use at "
-                "least 1 and 2"
+                "least 1 component and 2 levels"
             )
         self.components, self.levels = components, levels
 
@@ -184,7 +219,7 @@ class LogisticMixture(Likelihood):
         if h.shape[-event] != self.outputs((channels, *h.shape[1 - event :]))[0]:
             raise UserError(
                 f"the logistic mixture of {self.components} components received "
-                f"{h.shape[-event]} numbers a pixel: give it K (C + 1) (C + 2) / 2"
+                f"{h.shape[-event]} numbers per pixel: give it K (C + 1) (C + 2) / 2"
             )
         parts = [1, channels, channels, channels * (channels - 1) // 2]
         grouped = h.unflatten(-event, (numbers, self.components))
@@ -206,4 +241,4 @@ LIKELIHOODS: dict[str, Callable[[], Likelihood]] = {
     "gaussian": Gaussian,
     "logistic-mixture": LogisticMixture,
 }
-"""Every likelihood by the name under which recipes offer it; one more is one more entry."""
+"""Every likelihood by the name under which recipes offer it; a new one is one more entry."""

@@ -20,7 +20,7 @@ from zspace.system.schedules import Schedule
 class Objective:
     """``sum_i weight_i(progress) * term_i``, a mean over the batch.
 
-    Every name that the terms produce must have a weight (0 reports it only) and every weight a
+    Every name that the terms give must have a weight (0 reports it only) and every weight a
     term, so that nothing falls out of the loss by a slip.
 
     Arguments:
@@ -29,12 +29,12 @@ class Objective:
         samples: K, the draws of each code that the terms want.
 
     Attributes:
-        facts: What each name stands for; one that no term tells of goes by its name.
+        facts: What each name stands for; one without a `Fact` goes by its name.
         over_ranks: From tensors of a part of the batch to their means over the whole. It is set
             where several processes train; an objective that reads gradients itself must see them
             through it.
 
-    Raises UserError for no draw, and where every weight is 0.
+    Raises UserError where samples is below 1, and where every weight is 0.
 
     >>> from zspace.models.terms import kl, mse
     >>> objective = Objective([mse, kl], {"mse": 1.0, "kl": 0.5})
@@ -47,7 +47,8 @@ class Objective:
     ) -> None:
         if samples < 1:
             raise UserError(
-                f"samples is {samples}: an objective needs at least 1 draw of the code"
+                f"samples is {samples}, but an objective needs at least 1 draw of the code: use "
+                "samples >= 1"
             )
         if weights and all(weight == 0 for weight in weights.values()):
             raise UserError("every weight is 0: give at least one term a weight to minimise")
@@ -61,7 +62,7 @@ class Objective:
 
     @property
     def reconstruction(self) -> str | None:
-        """The term that says how far the output is from x, weighted or reported; None without."""
+        """The term that says how far the output is from x, weighted or not; None without one."""
         return next(iter(self.of_role("reconstruction")), None)
 
     def of_role(self, role: Role) -> list[str]:
@@ -69,9 +70,8 @@ class Objective:
         return [name for name in self.weights if self.facts[name].role == role]
 
     def minimised(self) -> dict[str, float]:
-        """The terms that count, with their weights at the end of training."""
-        final = {name: self.weight(name, 1.0) for name in self.weights}
-        return {name: weight for name, weight in final.items() if weight}
+        """The terms whose weight is not 0 at the end of training, with that weight."""
+        return {name: w for name in self.weights if (w := self.weight(name, 1.0))}
 
     def bound(self, values: Mapping[str, float]) -> float | None:
         """The negative bound on log p(x), in nats, that the terms make; None without one.
@@ -92,18 +92,21 @@ class Objective:
         report = {name: value.detach() for name, value in values.items()}
         return loss, {**report, "objective": loss.detach()}
 
-    def total(self, values: Mapping[str, Tensor], progress: float) -> Tensor:
+    def total(self, values: dict[str, Tensor], progress: float) -> Tensor:
         """The weighted sum of terms that are scalars."""
         counted = [name for name in values if self.weights[name] != 0]
         return torch.stack([self.weight(name, progress) * values[name] for name in counted]).sum()
 
     def values(self, p: Pass) -> dict[str, Tensor]:
-        """Each term unweighted, (B,) or scalar. Raises UserError where names differ."""
+        """Each term unweighted, (B,) or scalar.
+
+        Raises UserError where the terms' names are not those of the weights, or occur twice.
+        """
         named = [item for term in self.terms for item in term(p).items()]
         values = dict(named)
         if len(values) < len(named) or values.keys() != self.weights.keys():
             raise UserError(
-                f"the terms give {sorted(name for name, _ in named)} but weights are named for "
+                f"the terms give {sorted(name for name, _ in named)}, but there are weights for "
                 f"{sorted(self.weights)}: give each term one weight (0 only reports it)"
             )
         return values
@@ -123,12 +126,23 @@ class Adaptive(Objective):
 
     Its weight is multiplied by ``|grad rest| / (|grad term| + 1e-4)``, at most 1e4, the ratio of
     gradient norms at the decoder's last layer. Without gradients, as in validation, the term is
-    reported only: its value is an opinion that changes from epoch to epoch.
+    reported only: the discriminator behind it changes from epoch to epoch, so that its values
+    cannot be compared.
 
     Reference: Esser, Rombach, Ommer. Taming transformers for high-resolution image synthesis.
     2020, arXiv 2012.09841 (equation 7).
 
-    adapted: the name of that term. last: the weight of the decoder's last layer.
+    Arguments:
+        terms, weights, samples: As for `Objective`.
+        adapted: The name of the term whose weight is adapted.
+        last: The weight of the decoder's last layer.
+
+    >>> last = torch.ones(1, requires_grad=True)
+    >>> terms = [lambda p: {"error": 6 * last}, lambda p: {"fooled": 2 * last}]
+    >>> weights = {"error": 1.0, "fooled": 0.5}
+    >>> _, report = Adaptive(terms, weights, adapted="fooled", last=last)(None)
+    >>> round(float(report["fooled_weight"]), 2)  # 0.5 times 6 / 2
+    1.5
     """
 
     def __init__(
@@ -145,24 +159,23 @@ class Adaptive(Objective):
         title = f"weight of the {self.facts[adapted].title}"
         self.facts[f"{adapted}_weight"] = Fact(title, better="neither")
 
-    def __call__(self, p: Pass, progress: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
-        values = {name: value.mean() for name, value in self.values(p).items()}
+    def total(self, values: dict[str, Tensor], progress: float) -> Tensor:
+        """The weighted sum; the weight that the ratio makes is added to the values."""
         term = values[self.adapted]
-        loss = self.total({**values, self.adapted: torch.zeros_like(term)}, progress)
-        report = {name: value.detach() for name, value in values.items()}
-        if torch.is_grad_enabled():
-            weight = self.weight(self.adapted, progress)
-            ratio = self.ratio(loss, term) if weight else torch.zeros_like(term)
-            report[f"{self.adapted}_weight"] = weight * ratio
-            loss = loss + weight * ratio * term
-        return loss, {**report, "objective": loss.detach()}
+        rest = super().total({**values, self.adapted: torch.zeros_like(term)}, progress)
+        if not torch.is_grad_enabled():
+            return rest
+        weight = self.weight(self.adapted, progress)
+        pull = weight * self.ratio(rest, term) if weight else torch.zeros_like(term)
+        values[f"{self.adapted}_weight"] = pull
+        return rest + pull * term
 
     def final_weights(self) -> dict[str, float | str]:
         weight = self.weight(self.adapted, 1.0)
         return {**super().final_weights(), self.adapted: f"{weight:g}, adaptive"}
 
     def ratio(self, rest: Tensor, term: Tensor) -> Tensor:
-        """The factor, a scalar without a gradient."""
+        """``|grad rest| / (|grad term| + 1e-4)``, at most 1e4: a scalar without a gradient."""
         gradients = [
             torch.autograd.grad(value, self.last, retain_graph=True)[0] for value in (rest, term)
         ]

@@ -2,17 +2,18 @@
 
     d(x, y) = sum_l  mean_hw  sum_c  w_lc (f_lc(x) - f_lc(y))^2,      |f_l| = 1 at every position
 
+f_l are the network's maps (B, C_l, H_l, W_l), w_l >= 0 its weight of every channel.
+
 Reference: Zhang, Isola, Efros, Shechtman, Wang. The unreasonable effectiveness of deep features as
 a perceptual metric. 2018, arXiv 1801.03924 (LPIPS).
 
-Tutors: networks that terms look through and that do not move, made ready before training.
+A feature network is made ready before training and does not move.
 """
 
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 import torch
@@ -29,7 +30,7 @@ EPSILON = 1e-10  # the published one, added to the norm
 
 
 class Features(Protocol):
-    """A frozen module that sees images at several depths, as `VGG16Features` and `Judge` do."""
+    """A frozen module that sees images at several depths, like `VGG16Features` and `Judge`."""
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Maps (B, C_l, H_l, W_l) of images (B, C, H, W) in [0, 1]; gradients reach x only."""
@@ -44,10 +45,17 @@ class Perceptual(nn.Module):
     It has no unit and is no likelihood: its weight in an objective is a choice. As a module it
     moves its network to a device; it has no parameters that learn.
 
-    network: a module with `features` and `weights`. Its maps may come in half precision (under
-    autocast); lengths and differences are always computed in float32.
+    Arguments:
+        network: A module with `features` and `weights`, see `FeatureNetwork`. Its maps may be in
+            half precision (under autocast); lengths and differences are always in float32.
 
-    Raises UserError where samples are no images (C, H, W).
+    Raises UserError where samples are not images (C, H, W).
+
+    >>> from zspace.models.judge import Classifier
+    >>> perceptual = Perceptual(Judge(Classifier((1, 8, 8), classes=10).fuse(), accuracy={}))
+    >>> x = torch.rand(2, 1, 8, 8)
+    >>> perceptual.distance(x, x)
+    tensor([0., 0.])
     """
 
     network: Features
@@ -61,7 +69,7 @@ class Perceptual(nn.Module):
         """The distance (B,), a mean over the K draws of the code."""
         if p.x.dim() != 4:
             raise UserError(
-                "the perceptual term compares images (C, H, W), but these samples have the shape "
+                "the perceptual term compares images (C, H, W), but these samples have shape "
                 f"{tuple(p.x.shape[1:])}: leave it out"
             )
         mean = p.px.mean  # (K, B, C, H, W)
@@ -88,16 +96,35 @@ class Perceptual(nn.Module):
         return torch.stack(parts).sum(0)
 
 
-class FeatureNetwork(nn.Module, ABC):
-    """Sees images at several depths (see `Features`), once it is ready."""
+class FeatureNetwork(nn.Module):
+    """A frozen network that sees images at several depths, once it is ready.
 
-    def __init__(self) -> None:
+    ``features(x)`` are its maps (B, C_l, H_l, W_l) of images x (B, C, H, W) in [0, 1], and
+    ``weights()`` the weight (C_l,) of every channel. Training makes it ready; loading a run does
+    not, for a trained model works without it.
+
+    Arguments:
+        make: (data, device, quiet=) -> the network; see `FEATURE_NETWORKS`.
+
+    Raises UserError where it is used before it is ready.
+
+    >>> from zspace.models.judge import Classifier
+    >>> def untrained(data: Data, device: torch.device, *, quiet: bool) -> Judge:
+    ...     return Judge(Classifier((1, 8, 8), classes=10).fuse(), accuracy={})
+    >>> network = FeatureNetwork(untrained).ready(None, torch.device("cpu"))
+    >>> [f.shape for f in network.features(torch.rand(2, 1, 8, 8))]
+    [torch.Size([2, 32, 8, 8]), torch.Size([2, 64, 4, 4])]
+    """
+
+    def __init__(self, make: Callable[..., Judge | VGG16Features]) -> None:
         super().__init__()
+        self.make = make
         self.network: Judge | VGG16Features | None = None
 
-    @abstractmethod
     def ready(self, data: Data, device: torch.device, *, quiet: bool = False) -> FeatureNetwork:
-        """This tutor with its weights: read, fetched, or trained on these data."""
+        """This network with its weights: read, fetched, or trained on these data."""
+        self.network = self.make(data, device, quiet=quiet)
+        return self
 
     def features(self, x: Tensor) -> list[Tensor]:
         return self._seeing().features(x)
@@ -107,33 +134,31 @@ class FeatureNetwork(nn.Module, ABC):
 
     def _seeing(self) -> Judge | VGG16Features:
         if self.network is None:
-            raise UserError("the perceptual term was used before its network was made ready")
+            raise UserError("a feature network was used before it was ready: call ready() first")
         return self.network
 
 
-class JudgeFeatures(FeatureNetwork):
-    """A small classifier trained on the run's own labelled data (see `zspace.models.judge`)."""
-
-    def ready(self, data: Data, device: torch.device, *, quiet: bool = False) -> FeatureNetwork:
-        self.network = train_judge(data, device, quiet=quiet)
-        return self
+def _vgg16(data: Data, device: torch.device, *, quiet: bool = False) -> VGG16Features:
+    return VGG16Features.pretrained(quiet=quiet)
 
 
-class VGGFeatures(FeatureNetwork):
-    """VGG16 with the weights of LPIPS (see `zspace.models.networks.vgg`)."""
-
-    def ready(self, data: Data, device: torch.device, *, quiet: bool = False) -> FeatureNetwork:
-        self.network = VGG16Features.pretrained(quiet=quiet)
-        return self
-
-
-FEATURE_NETWORKS: dict[str, type[FeatureNetwork]] = {"judge": JudgeFeatures, "vgg16": VGGFeatures}
+FEATURE_NETWORKS: dict[str, Callable[..., Judge | VGG16Features]] = {
+    "judge": train_judge,
+    "vgg16": _vgg16,
+}
+"""What makes each network, from data, a device and ``quiet``."""
 
 
 def choose_features(wanted: str, data: Spec) -> str:
-    """The name of a tutor, or 'none'; 'auto' takes the best that is at hand, and says so.
+    """The name of a feature network, or 'none'.
+
+    'auto' takes VGG16 if its weights are on this machine, else a judge if the data have labels,
+    else none; it warns where it cannot take VGG16.
 
     Raises UserError for an unknown name, and for a judge of data without labels.
+
+    >>> choose_features("none", Spec((1, 28, 28)))
+    'none'
     """
     names = ("auto", *FEATURE_NETWORKS, "none")
     if wanted not in names:
@@ -148,9 +173,9 @@ def choose_features(wanted: str, data: Spec) -> str:
         return "vgg16"
     taken = "judge" if data.classes else "none"
     what = (
-        "the perceptual loss looks through a small classifier trained on these data"
+        "the perceptual loss uses a small classifier trained on these data instead"
         if taken == "judge"
-        else "there is no perceptual loss, for these data have no labels to train a judge on"
+        else "there is no perceptual loss, since these data have no labels to train a judge on"
     )
-    warnings.warn(f"the weights of VGG16 are not here: {what}", stacklevel=2)
+    warnings.warn(f"the weights of VGG16 are not on this machine: {what}", stacklevel=2)
     return taken

@@ -3,7 +3,7 @@
     prior = PRIORS["mixture"](20)         # over codes of shape (20,), learned with the model
     prior().sample((5,))                  # (5, 20)
 
-Any zuko flow is one as it stands: ``zuko.flows.NSF(features=latent)``. A density that is fitted to
+Any zuko flow is a prior as it stands: ``zuko.flows.NSF(features=latent)``. A density fitted to
 codes after training draws new codes, too:
 
     draw = DENSITIES["gmm"](z, seed)      # z (N, Z): codes of training samples
@@ -24,13 +24,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributions import (
-    Categorical,
-    Distribution,
-    Independent,
-    MixtureSameFamily,
-    Normal,
-)
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured, UserError, unknown
@@ -40,10 +34,10 @@ class StandardNormal(nn.Module):
     """N(0, I) over codes of the given shape; the context is not read.
 
     Arguments:
-        shape: Of one code, (latent,) for flat codes.
+        shape: Of one code, as separate numbers: one for flat codes, (C, H, W) for maps.
 
-    >>> StandardNormal(20)().event_shape
-    torch.Size([20])
+    >>> StandardNormal(2)().log_prob(torch.zeros(2)).exp()  # 1 / (2 pi)
+    tensor(0.1592)
     """
 
     title = "N(0, I)"
@@ -70,8 +64,8 @@ class Mixture(nn.Module):
     Gaussians that it is compared with).
 
     Arguments:
-        shape: Of one code.
-        components: How many Gaussians; ten suit ten classes.
+        shape: Of one code, as for `StandardNormal`.
+        components: How many Gaussians; ten suit the ten classes of most small data sets.
 
     >>> Mixture(2, components=3)().log_prob(torch.zeros(5, 2)).shape
     torch.Size([5])
@@ -97,10 +91,15 @@ class Flow(nn.Module):
 
     Reference: Durkan et al. Neural spline flows. 2019, arXiv 1906.04032.
 
-    Arguments:
-        shape: Of one code, which must be flat: (latent,).
+    The KL has no closed form and is estimated from draws.
 
-    Raises UserError for maps of codes.
+    Arguments:
+        shape: Of one code, which must be flat: one number.
+
+    Raises UserError for codes that are maps.
+
+    >>> Flow(2)().sample((5,)).shape
+    torch.Size([5, 2])
     """
 
     title = "a normalising flow"
@@ -109,7 +108,7 @@ class Flow(nn.Module):
         super().__init__()
         if len(shape) != 1:
             raise UserError(
-                f"a flow is a prior of flat codes, but these codes have the shape {shape}: "
+                f"a flow is a prior over flat codes, but these codes have shape {shape}: "
                 "use --code flat, or --prior standard or mixture"
             )
         self.flow = _spline_flow(shape[0])
@@ -132,7 +131,7 @@ PRIORS: dict[str, Callable[..., nn.Module]] = {
     "mixture": Mixture,
     "flow": Flow,
 }
-"""Every prior by the name under which recipes offer it: (*shape of a code) -> module."""
+"""Every prior by the name under which recipes offer it: (*shape of one code) -> module."""
 
 
 def build_prior(prior: str | nn.Module, shape: tuple[int, ...]) -> nn.Module:
@@ -174,8 +173,8 @@ def gaussian_mixture(z: np.ndarray, seed: int = 0, quiet: bool = True) -> Draw:
 def kernel_density(z: np.ndarray, seed: int = 0, quiet: bool = True) -> Draw:
     """A Gaussian kernel around every code (sklearn) of z (N, Z).
 
-    The bandwidth is, of 18 from 0.02 to 1 standard deviations, the one under which a tenth of the
-    codes, left out, are likeliest.
+    Of 18 bandwidths from 0.02 to 1 standard deviations, the one is taken under which a held-out
+    tenth of the codes is most likely.
     """
     from sklearn.neighbors import KernelDensity
 
@@ -202,7 +201,8 @@ def bandwidth(x: np.ndarray, seed: int = 0) -> float:
 def spline_flow(z: np.ndarray, seed: int = 0, quiet: bool = True) -> Draw:
     """A neural spline flow (zuko) of codes z (N, Z): three coupling layers, at most 600 steps.
 
-    A tenth of the codes, left out, say which step is kept.
+    A held-out tenth of the codes decides which step is kept.
+
     Reference: Durkan et al. Neural spline flows. 2019, arXiv 1906.04032.
     """
     x, back = _standard(z)
@@ -221,7 +221,7 @@ def spline_flow(z: np.ndarray, seed: int = 0, quiet: bool = True) -> Draw:
 
 
 def _fit_flow(density: nn.Module, train: Tensor, held: Tensor, quiet: bool) -> None:
-    """Maximum likelihood with Adam; the weights that were best on held-out codes stay."""
+    """Maximum likelihood with Adam; the weights that are best on held-out codes are kept."""
     optimizer = torch.optim.Adam(density.parameters(), lr=FLOW_RATE)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, FLOW_STEPS)
     best, kept = float("inf"), {}
@@ -244,10 +244,13 @@ def _fit_flow(density: nn.Module, train: Tensor, held: Tensor, quiet: bool) -> N
 
 
 def _standard(z: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Codes with mean 0 and standard deviation 1, and the way back. Raises NotMeasured for few."""
+    """Codes with mean 0 and standard deviation 1, and the way back.
+
+    Raises NotMeasured for fewer than 20 codes.
+    """
     if len(z) < FEWEST_CODES:
         raise NotMeasured(
-            f"a density of codes was asked for of {len(z)} codes: give at least {FEWEST_CODES}"
+            f"a density cannot be fitted to {len(z)} codes: give at least {FEWEST_CODES}"
         )
     z = np.asarray(z, dtype=np.float64)
     mean, scale = z.mean(0), z.std(0)
@@ -260,3 +263,4 @@ DENSITIES: dict[str, Callable[..., Draw]] = {
     "flow": spline_flow,
     "kde": kernel_density,
 }
+"""Every density by its name as a sampler: (codes (N, Z), seed, quiet) -> `Draw`."""

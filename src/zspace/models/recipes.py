@@ -6,8 +6,8 @@ docs are made from its signature and docstring. A new one is a function under `@
     @recipe
     def my_vae(data: Spec, latent: int = 20, **net: Any) -> Recipe: ...
 
-It is known by its function's name. One that takes ``**net`` offers every choice of network; one
-of these that it declares itself (``net: str = "conv"``, ``blocks: int = 7``) has its default.
+It is known by its function's name. A recipe that takes ``**net`` offers every choice of network;
+those that it also declares (``net: str = "conv"``, ``blocks: int = 7``) have its defaults.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import torch
 from torch import nn
@@ -52,23 +52,25 @@ PriorName = Annotated[str, Choice(lambda: PRIORS), Doc("p(z): where codes should
 class Player:
     """Whose parameters move, and what they minimise. A VAE has one player, a GAN two.
 
-    All players of a step read one pass of the model. Only the first may send gradients into it;
-    the others read it detached.
+    All players of a step read the same pass of the model. Only the first may send gradients into
+    it; the others read it detached.
 
     Arguments:
         module: Whose parameters.
         objective: What they minimise.
-        start: The progress in [0, 1) from which the parameters move; before, the player watches.
-        lr: The peak of its learning rate, which follows the schedule of the run; None is the
-            run's.
-        betas: The decay rates of its moments; None are the run's.
-        clip: Its largest gradient norm, 0 for no clipping; None is the run's.
-        steps: How often it moves per step of the training. All but the last come before the other
-            players read the pass.
+        start: The progress in [0, 1) from which the parameters move; before, they stay.
+        lr: The peak of its learning rate, which follows the schedule of the run. None, like None
+            for the next two, takes the run's.
+        betas: The decay rates of its moments.
+        clip: Its largest gradient norm; 0 for no clipping.
+        steps: How often it moves per step of the first player, whose own is 1. All but the last
+            come before the other players read the pass.
 
     Raises UserError where a number is out of its range.
 
-        Player(critic, objective, lr=4e-4, betas=(0.5, 0.9), steps=5)
+    >>> from zspace.models import MLP, mse
+    >>> Player(MLP((4,), (2,)), Objective([mse], {"mse": 1.0}), lr=4e-4, steps=5).betas is None
+    True
     """
 
     module: nn.Module
@@ -80,31 +82,38 @@ class Player:
     steps: int = 1
 
     def __post_init__(self) -> None:
+        betas = self.betas or (0.0, 0.0)
         ranges = {
             "start": (0 <= self.start < 1, "a number in [0, 1)"),
             "lr": (self.lr is None or 0 < self.lr < math.inf, "a finite number above 0"),
-            "betas": (all(0 <= b < 1 for b in self.betas or ()), "two numbers in [0, 1)"),
+            "betas": (len(betas) == 2 and all(0 <= b < 1 for b in betas), "two numbers in [0, 1)"),
             "clip": (self.clip is None or self.clip >= 0, "a number >= 0"),
             "steps": (self.steps >= 1, "a whole number >= 1"),
         }
         for name, (fits, wanted) in ranges.items():
             if not fits:
-                raise UserError(f"{name} of a player is {getattr(self, name)}: use {wanted}")
+                raise UserError(f"a player's {name} is {getattr(self, name)}: use {wanted}")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model, its players, and what they look through.
+    """A model, its players, and what their terms use.
 
     Arguments:
         model: What is trained.
-        players: Who moves which parameters.
+        players: Which parameters move, and what for. The first is the model's own.
         title: As papers write it: "beta-VAE"; by default the name of the recipe.
-        feature_networks: Frozen networks that terms look through, made ready before training.
+        feature_networks: Frozen networks that terms use, made ready before training.
         decided: Choices that were left to the recipe, as a run keeps them.
-        best: The validation term whose lowest value chooses the best epoch; by default the
-            objective of the only player, and of several players, who have none in common, the
-            last epoch.
+        best: The validation term whose lowest value chooses the best epoch. By default it is the
+            objective of the only player; several players have none in common, and the last
+            epoch is taken.
+
+    >>> from zspace.models import Point, mse
+    >>> model = assemble(Spec((1, 8, 8)), Point(2), net={"hidden": (16,)})
+    >>> made = Recipe(model, (Player(model, Objective([mse], {"mse": 1.0})),), "AE")
+    >>> made.to(torch.device("cpu")).model.training
+    False
     """
 
     model: Model
@@ -130,7 +139,7 @@ class Traits:
         discrete: Whether codes are of a finite set.
         standard: Whether the prior is N(0, I).
         prior: What the prior is, in words.
-        placed: Whether anything that is minimised says where codes should lie.
+        placed: Whether a term that is minimised says where codes should lie.
     """
 
     variational: bool
@@ -174,7 +183,7 @@ def assemble(
 
     Arguments:
         spec: Of the data.
-        bottleneck: What turns features into a code; it says how many features it wants.
+        bottleneck: What turns features into a code; the encoder gives as many as it wants.
         prior: A key of `PRIORS`, or a module (c) -> Distribution over codes.
         likelihood: A key of `LIKELIHOODS`, or a `Likelihood`.
         net: Choices of `NetOptions`; those that are left out have its defaults.
@@ -193,14 +202,14 @@ def assemble(
         likelihood = LIKELIHOODS[likelihood]()
     outputs = likelihood.outputs(spec.shape)
     wanted = NetworkSpec(spec.shape, bottleneck.features, bottleneck.latent, outputs, context)
-    made = build_networks(NetOptions(**(net or {})), wanted)
+    encoder, decoder, latent = build_networks(NetOptions(**(net or {})), wanted)
     return Autoencoder(
-        encoder=made.encoder,
+        encoder=encoder,
         bottleneck=bottleneck,
-        decoder=made.decoder,
+        decoder=decoder,
         likelihood=likelihood,
-        prior=build_prior(prior, made.latent),
-        latent=made.latent,
+        prior=build_prior(prior, latent),
+        latent=latent,
         context=context,
     )
 
@@ -217,16 +226,20 @@ def one_player(
 
     Arguments:
         model: Whose likelihood says which term that is.
-        rest: Further terms. weights: Theirs.
-        title: Of the recipe. reconstruction: Weight of the likelihood's term.
+        rest: Further terms.
+        weights: Of the further terms, by name.
+        title: Of the recipe.
+        reconstruction: Weight of the likelihood's term; 0 reports it only.
         samples: K, draws of each code.
+
+    >>> from zspace.models import Gaussian, kl
+    >>> model = assemble(Spec((1, 8, 8)), Gaussian(2), net={"hidden": (16,)})
+    >>> one_player(model, kl, weights={"kl": 2.0}, title="VAE").players[0].objective.weights
+    {'mse': 1.0, 'kl': 2.0}
     """
     term = model.likelihood.term
     weights = {term.__name__: reconstruction, **weights}
     return Recipe(model, (Player(model, Objective([term, *rest], weights, samples)),), title)
-
-
-# The registry
 
 
 Function = Callable[..., Recipe]
@@ -270,15 +283,15 @@ def known() -> dict[str, Function]:
                 point.load()
             except Exception as error:  # another package's fault must not stop ours
                 warnings.warn(
-                    f"the recipes of '{point.value}' cannot be used: {error}", stacklevel=2
+                    f"the recipes in '{point.value}' cannot be used: {error}", stacklevel=2
                 )
     return RECIPES
 
 
 def import_recipes(target: str) -> None:
-    """Import a module by its name, or a file FILE.py, whose recipes are then known.
+    """Import a module by its name, or a file FILE.py; its recipes are then known.
 
-    Raises UserError where there is none, or it cannot be imported.
+    Raises UserError where there is no such file or module, or where it cannot be imported.
     """
     path = Path(target)
     try:
@@ -288,7 +301,7 @@ def import_recipes(target: str) -> None:
             import_module(target)
         elif not path.is_file():
             raise UserError(
-                f"--import '{target}' is no file: give FILE.py, or the name of a module"
+                f"--import '{target}' is not a file: give FILE.py, or the name of a module"
             )
         elif getattr(sys.modules.get(path.stem), "__file__", None) != str(path.resolve()):
             _import_file(path.resolve())
@@ -296,7 +309,7 @@ def import_recipes(target: str) -> None:
         raise
     except Exception as error:  # a module of the user's may raise anything
         raise UserError(
-            f"--import '{target}' cannot be imported ({type(error).__name__}: {error}): mend "
+            f"--import '{target}' cannot be imported ({type(error).__name__}: {error}): correct "
             "it, or give FILE.py or the name of a module"
         ) from error
     IMPORTED.append(str(path.resolve()) if path.suffix == ".py" else target)
@@ -326,7 +339,7 @@ def source_of(function: Function) -> dict[str, str] | None:
     file = Path(inspect.getsourcefile(function) or "")
     try:
         content = file.read_bytes() if file.is_file() else inspect.getsource(function).encode()
-    except OSError:  # typed where no source is kept
+    except OSError:  # defined where no source is kept, as in a console
         content = function.__code__.co_code
     module = function.__module__ if function.__module__ != "__main__" else file.stem or "__main__"
     return {"module": module, "sha256": hashlib.sha256(content).hexdigest()}
@@ -338,13 +351,13 @@ def hyphenated(name: str) -> str:
 
 
 def about(name: str) -> str:
-    """A recipe's sentence and reference, from its docstring."""
-    return inspect.cleandoc(find(name).__doc__ or "")
+    """A recipe's sentence and reference: its docstring up to the example."""
+    return (inspect.getdoc(find(name)) or "").partition("\n\n>>> ")[0]
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a recipe lets people choose, by name: options of its own, and those of networks."""
+    """What a recipe offers, by name: options of its own, and options of its networks."""
 
     own: dict[str, inspect.Parameter]
     network: dict[str, inspect.Parameter]
@@ -356,38 +369,26 @@ def choices_of(function: Function) -> Choices:
     Of networks it offers those of `NetOptions` if it takes ``**net``, with the defaults that the
     recipe declares for some of them.
     """
-    hints = get_type_hints(function, include_extras=True)
-    declared = list(inspect.signature(function).parameters.values())[1:]
-    takes_net = bool(declared) and declared[-1].kind is inspect.Parameter.VAR_KEYWORD
-    own, network = {}, dict(NETWORK) if takes_net else {}
-    for parameter in declared[: len(declared) - takes_net]:
-        name = parameter.name
-        if name in network:
-            network[name] = network[name].replace(default=parameter.default)
-        else:
-            hint = _resolved(hints.get(name, type(parameter.default)))
-            own[name] = parameter.replace(annotation=hint)
-    return Choices(own, network)
+    _, *declared = inspect.signature(function, eval_str=True).parameters.values()
+    own = {p.name: p for p in declared if p.kind is not inspect.Parameter.VAR_KEYWORD}
+    network: dict[str, inspect.Parameter] = {}
+    if len(own) < len(declared):
+        for name, offered in NETWORK.items():
+            network[name] = offered.replace(default=own.pop(name, offered).default)
+    return Choices(*({name: _resolved(p) for name, p in some.items()} for some in (own, network)))
 
 
-def _resolved(hint: Any) -> Any:
-    """A type in which names of a registry stand as a Literal of those that there are now."""
-    if get_origin(hint) is not Annotated:
-        return hint
-    _, *notes = get_args(hint)
+def _resolved(parameter: inspect.Parameter) -> inspect.Parameter:
+    """The same with its type, in which the names in a registry, as it is now, are a Literal."""
+    hint = parameter.annotation
+    if hint is inspect.Parameter.empty:
+        hint = type(parameter.default)
+    notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
     for note in notes:
         if isinstance(note, Choice):
             rest = [other for other in notes if other is not note]
-            return Annotated[(Literal[tuple(note.known())], *rest)]
-    return hint
+            hint = Annotated[(Literal[tuple(note.known())], *rest)]
+    return parameter.replace(annotation=hint)
 
 
-NETWORK = {
-    one.name: inspect.Parameter(
-        one.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=one.default,
-        annotation=_resolved(get_type_hints(NetOptions, include_extras=True)[one.name]),
-    )
-    for one in fields(NetOptions)
-}
+NETWORK = inspect.signature(NetOptions, eval_str=True).parameters

@@ -1,5 +1,6 @@
-"""Terms: what an objective may be made of. Each reads a `Pass` and returns named, unweighted
-tensors.
+"""Terms: what an objective may be made of.
+
+Each reads a `Pass` and returns named, unweighted tensors:
 
     term: (Pass) -> {name: (B,) or scalar}        term.gives: {name: Fact}
 
@@ -20,7 +21,6 @@ from torch.distributions import Bernoulli, Distribution, Independent, kl_diverge
 from torch.nn import functional as F
 
 from zspace.data.spec import Fact
-from zspace.models.distributions import bernoulli_log_prob
 from zspace.models.flow import Latent, Pass
 from zspace.system.errors import UserError
 
@@ -29,7 +29,10 @@ KL = Fact("KL to the prior", "nats", role="divergence")
 
 
 def gives(**facts: Fact) -> Callable[[T], T]:
-    """Say what a term gives: its names, each with its `Fact`.
+    """Say what a term gives: its names, each with its `Fact`. A decorator of terms.
+
+    Arguments:
+        facts: By name, what tables, figures and sentences say of each value.
 
     >>> @gives(norm=Fact("norm of the code"))
     ... def norm(p: Pass) -> dict[str, Tensor]:
@@ -47,37 +50,66 @@ def gives(**facts: Fact) -> Callable[[T], T]:
 
 @gives(nll=Fact("negative log-likelihood", "nats", role="reconstruction"))
 def nll(p: Pass) -> dict[str, Tensor]:
-    """Negative log-likelihood ``-log p(x|z)``, the reconstruction part of the ELBO."""
+    """Negative log-likelihood ``-log p(x|z)``, the reconstruction part of the ELBO.
+
+    (B,) in nats, a mean over the K draws. It is what the likelihood says, whichever that is.
+
+    >>> from torch.distributions import Bernoulli, Independent
+    >>> px = Independent(Bernoulli(torch.full((1, 2, 4), 0.5)), 1)
+    >>> nll(Pass(torch.ones(2, 4), px, ()))  # 4 log 2
+    {'nll': tensor([2.7726, 2.7726])}
+    """
     return {"nll": -p.px.log_prob(p.x).mean(0)}
 
 
 @gives(mse=Fact("squared error", role="reconstruction"))
 def mse(p: Pass) -> dict[str, Tensor]:
-    """Squared error to the mean of p(x|z), summed over the sample (the field says "MSE")."""
+    """Squared error to the mean of p(x|z), summed over the sample (the field says "MSE").
+
+    (B,), a mean over the K draws; in units of x squared, not in nats.
+
+    >>> from torch.distributions import Normal
+    >>> mse(Pass(torch.full((1, 4), 3.0), Normal(torch.ones(1, 1, 4), 1.0), ()))  # 4 (3 - 1)^2
+    {'mse': tensor([16.])}
+    """
     error = p.px.mean - p.x
     return {"mse": error.square().flatten(2).sum(2).mean(0)}
 
 
 @gives(bce=Fact("binary cross-entropy", "nats", role="reconstruction"))
 def bce(p: Pass) -> dict[str, Tensor]:
-    """Binary cross-entropy between x in [0, 1] and the mean of p(x|z), summed over the sample."""
-    return {"bce": -_cross_entropy(p.px, p.x).flatten(2).sum(2).mean(0)}
+    """Binary cross-entropy between x in [0, 1] and the mean of p(x|z), summed over the sample.
 
+    ``-sum (x log m + (1 - x) log(1 - m))``, (B,) in nats, a mean over the K draws. It is a
+    negative log-likelihood for binary x only.
 
-def _cross_entropy(px: Distribution, x: Tensor) -> Tensor:
-    base = px.base_dist if isinstance(px, Independent) else px
-    if isinstance(base, Bernoulli):
-        return bernoulli_log_prob(base.logits, x)
-    mean = px.mean
-    return -F.binary_cross_entropy(mean, x.expand_as(mean), reduction="none")
+    >>> from torch.distributions import Bernoulli
+    >>> bce(Pass(torch.rand(1, 4), Bernoulli(torch.full((1, 1, 4), 0.5)), ()))  # 4 log 2
+    {'bce': tensor([2.7726])}
+    """
+    base = p.px.base_dist if isinstance(p.px, Independent) else p.px
+    if isinstance(base, Bernoulli):  # from the logits, so that nothing is clipped
+        logits = base.logits
+        each = F.binary_cross_entropy_with_logits(logits, p.x.expand_as(logits), reduction="none")
+    else:
+        mean = p.px.mean
+        each = F.binary_cross_entropy(mean, p.x.expand_as(mean), reduction="none")
+    return {"bce": each.flatten(2).sum(2).mean(0)}
 
 
 @gives(kl=KL)
 def kl(p: Pass) -> dict[str, Tensor]:
-    """``KL(q(z|x) || p(z))``, summed over levels; in closed form where torch has one.
+    """``KL(q(z|x) || p(z))``, (B,) in nats, summed over levels; a closed form where torch has one.
 
     Elsewhere it is estimated from the draws, ``log q(z|x) - log p(z)``.
     Raises UserError where the code is deterministic, for then there is no q.
+
+    >>> from torch.distributions import Normal
+    >>> q = Independent(Normal(torch.ones(3, 2), 1.0), 1)
+    >>> p = Independent(Normal(torch.zeros(2), 1.0), 1)
+    >>> level = Latent(q.sample((1,)), q, p)
+    >>> kl(Pass(torch.zeros(3, 4), p, (level,)))  # 1/2 for each of two dimensions
+    {'kl': tensor([1., 1., 1.])}
     """
     return {"kl": torch.stack([_divergence(level, "kl") for level in p.latents]).sum(0)}
 
@@ -102,13 +134,24 @@ def _posterior(level: Latent, term: str) -> Distribution:
 
 
 class FreeBits:
-    r"""KL that is free up to `bits` nats a code dimension: ``sum_j max(bits, mean_B KL_j)``.
+    r"""KL that is free up to `bits` nats per code dimension: ``sum_j max(bits, mean_B KL_j)``.
 
-    Returns the true ``kl`` beside ``kl_free_bits``; weigh the second, report the first.
-    Reference: Kingma et al. Improving variational inference with inverse autoregressive flow.
-    2016, arXiv 1606.04934 (appendix C).
+    It gives the true ``kl``, (B,), beside ``kl_free_bits``, a scalar of the batch: give the second
+    a weight, and the first the weight 0, which reports it.
 
-    bits: nats a dimension that cost nothing, >= 0.
+    Reference: Kingma, Salimans, Jozefowicz, Chen, Sutskever, Welling. Improving variational
+    inference with inverse autoregressive flow. 2016, arXiv 1606.04934 (appendix C).
+
+    Arguments:
+        bits: Nats per dimension that cost nothing, >= 0.
+
+    Raises UserError for a negative number, and as `kl_per_dimension` does.
+
+    >>> from torch.distributions import Normal
+    >>> p = Independent(Normal(torch.zeros(3, 2), 1.0), 1)
+    >>> level = Latent(p.sample((1,)), p, p)
+    >>> FreeBits(0.25)(Pass(torch.zeros(3, 4), p, (level,)))  # no KL, but 1/4 in two dimensions
+    {'kl': tensor([0., 0., 0.]), 'kl_free_bits': tensor(0.5000)}
     """
 
     gives: ClassVar = {"kl": KL, "kl_free_bits": Fact("KL with free bits", "nats", per="batch")}
@@ -126,11 +169,14 @@ class FreeBits:
 
 
 def kl_per_dimension(level: Latent) -> Tensor:
-    """(B, *Z): the KL of every code dimension. Both q and p must be diagonal (Independent)."""
+    """(B, *Z): the KL of every code dimension, in nats.
+
+    Raises UserError where q or p is not diagonal (`Independent`), or the code deterministic.
+    """
     q, p = _posterior(level, "kl per dimension"), level.p
     if not (isinstance(q, Independent) and isinstance(p, Independent)):
         raise UserError(
-            "the KL of each dimension needs a posterior and a prior with independent dimensions, "
+            "the KL per dimension needs a posterior and a prior with independent dimensions, "
             f"not {type(q).__name__} and {type(p).__name__}: use the term 'kl'"
         )
     value = kl_divergence(q.base_dist, p.base_dist)
@@ -146,16 +192,26 @@ def kl_per_dimension(level: Latent) -> Tensor:
 def split_kl(p: Pass) -> dict[str, Tensor]:
     r"""The KL in three parts, estimated from the draws and the batch, summed over levels.
 
-    ``mutual_information`` log q(z|x) - log q(z), ``total_correlation`` log q(z) - sum_j log q(z_j)
-    and ``dimension_kl`` sum_j log q(z_j) - log p(z): scalars in nats, which together are the
-    one-draw estimate of the KL, returned beside them in closed form as ``kl``. q(z) is the mean
-    of q(z|x) over the batch, so that the mutual information is at most the log of the batch size.
-    The paper's minibatch-weighted sampling divides it by the number N of training samples too,
-    which adds log N to the first part and (Z - 1) log N to the second: constants, which training
-    does not see.
+        mutual_information  = mean log q(z|x) - log q(z)
+        total_correlation   = mean log q(z) - sum_j log q(z_j)
+        dimension_kl        = mean sum_j log q(z_j) - log p(z)
+
+    These are scalars in nats, whose sum is the one-draw estimate of the KL; ``kl`` is returned
+    beside them as `kl` computes it. q(z) is the mean of q(z|x) over the batch, so that the mutual
+    information is at most the log of the batch size. The paper's minibatch-weighted sampling also
+    divides it by the number N of training samples, which adds log N to the first part and
+    (Z - 1) log N to the second: constants, which do not change training.
 
     Reference: Chen, Li, Grosse, Duvenaud. Isolating sources of disentanglement in variational
-    autoencoders. 2018, arXiv 1802.04942. Raises UserError as `kl_per_dimension` does.
+    autoencoders. 2018, arXiv 1802.04942.
+
+    Raises UserError where q is not diagonal (`Independent`), or the code deterministic.
+
+    >>> from torch.distributions import Normal
+    >>> q = Independent(Normal(torch.tensor([[-100.0], [100.0]]), 1.0), 1)
+    >>> p = Pass(torch.zeros(2, 4), q, (Latent(q.sample((1,)), q, q),))
+    >>> split_kl(p)["mutual_information"]  # z tells which of two samples x is: log 2
+    tensor(0.6931)
     """
     parts = torch.stack([_split(level) for level in p.latents]).sum(0)
     names = ("mutual_information", "total_correlation", "dimension_kl")
@@ -182,11 +238,19 @@ def _split(level: Latent) -> Tensor:
 
 @gives(iwae=Fact("importance-weighted bound", "nats", role="bound"))
 def iwae(p: Pass) -> dict[str, Tensor]:
-    r"""Negative importance-weighted bound ``-log 1/K sum_k p(x, z_k) / q(z_k|x)``.
+    r"""Negative importance-weighted bound ``-log 1/K sum_k p(x, z_k) / q(z_k|x)``, (B,) in nats.
 
     With K = 1 it is an estimate of the negative ELBO; it falls towards ``-log p(x)`` as K grows.
+    Raises UserError where the code is deterministic.
+
     Reference: Burda, Grosse, Salakhutdinov. Importance weighted autoencoders. 2015, arXiv
     1509.00519.
+
+    >>> from torch.distributions import Normal
+    >>> q = Independent(Normal(torch.zeros(2, 3), 1.0), 1)
+    >>> px = Independent(Bernoulli(torch.full((5, 2, 4), 0.5)), 1)
+    >>> iwae(Pass(torch.ones(2, 4), px, (Latent(q.sample((5,)), q, q),)))  # z is not read: 4 log 2
+    {'iwae': tensor([2.7726, 2.7726])}
     """
     weight = p.px.log_prob(p.x)  # (K, B)
     for level in p.latents:

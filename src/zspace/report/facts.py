@@ -1,8 +1,7 @@
-"""Numbers into sentences. What compares looks at the numbers first: no sentence knows its end.
+"""A study as the page and its figures see it: families, fair contrasts of two, numbers as text.
 
-What the page says of a family: its names, its kind, its terms; and fair comparisons of two.
-
-A study as the sentences of the page see it.
+What a family is called, and what its terms are, comes from its parts; nothing is guessed from a
+name.
 """
 
 from __future__ import annotations
@@ -10,75 +9,21 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from zspace.analysis.generation import as_asked
+from zspace.analysis.numbers import number, percent
+from zspace.analysis.trained import once
 from zspace.data.dataset import Data
-from zspace.report.figures.style import title_of
+from zspace.data.spec import Fact
+from zspace.models.recipes import Traits, hyphenated
 from zspace.runs.many import Study
 from zspace.runs.run import Run
 
-TERMS = {
-    "mse": "squared error",
-    "bce": "binary cross-entropy",
-    "nll": "negative log-likelihood",
-    "kl": "KL term",
-    "kl_free_bits": "KL term with free bits",
-    "mutual_information": "mutual information of x and z",
-    "total_correlation": "total correlation",
-    "dimension_kl": "KL of the single dimensions",
-    "iwae": "importance-weighted bound",
-    "perceptual": "perceptual distance",
-    "generator_loss": "adversarial term",
-    "discriminator_loss": "discriminator's loss",
-    "objective": "objective",
-}
-
-
-def term(name: str) -> str:
-    """A term's name as people say it."""
-    return TERMS.get(name, name.replace("_", " "))
-
-
-def number(value: float) -> str:
-    """About three digits: 1,234, 39.5, 5.38, 0.31, 0.042."""
-    if not math.isfinite(value):
-        return "not finite"
-    size = abs(value)
-    digits = next((d for bound, d in ((100, 0), (10, 1), (0.1, 2)) if size >= bound), None)
-    text = f"{size:,.{digits}f}" if digits is not None else f"{float(f'{size:.2g}'):.6g}"
-    return f"−{text}" if value < 0 else text
-
-
-def percent(share: float) -> str:
-    """A share in [0, 1]; with a decimal where it is near an end, whole only where it is exact."""
-    if share in (0, 1):
-        return f"{share:.0%}"
-    if 0.01 <= share < 0.99:
-        return f"{share:.0%}"
-    return f"{min(max(share, 0.001), 0.999):.1%}"
-
-
-def count(n: int, noun: str, plural: str = "") -> str:
-    """'1 run', '2 runs', '4,050 images'."""
-    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
-
-
-def spelled(n: int) -> str:
-    """Small numbers as words, as at the beginning of a sentence."""
-    return SMALL[n] if n < len(SMALL) else f"{n:,}"
-
-
-SMALL = (
-    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-    "twelve",
-)  # fmt: skip
-
-
-def curly(text: str) -> str:
-    """With an apostrophe as books print it, and N(0, I) never broken over two lines."""
-    return re.sub(r"(?<=\w)'", "’", text).replace("N(0, ", "N(0,\N{NO-BREAK SPACE}")
+DASH = "–"
+Numbers = Mapping[str, str | Mapping[str, str]]
+"""What a number is -> the number, or one for each family by its title."""
 
 
 def joined(parts: Iterable[str]) -> str:
@@ -87,198 +32,36 @@ def joined(parts: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def curly(text: str) -> str:
+    """With an apostrophe as books print it, and N(0, I) never broken over two lines."""
+    return re.sub(r"(?<=\w)'", "’", text).replace("N(0, ", "N(0,\N{NO-BREAK SPACE}")
+
+
 def sentence(text: str) -> str:
     """With a capital letter and a full stop."""
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text[-1:] in ".:?!" else ".")
 
 
-def each(values: Mapping[str, float], show: str = "number") -> str:
-    """'12.5 for the AE and 29.9 for the VAE', in their order; the number alone where it is one."""
-    shown = {name: SHOW[show](value) for name, value in values.items()}
-    if len(shown) == 1:
-        return next(iter(shown.values()))
-    return joined(f"{text} for the {name}" for name, text in shown.items())
-
-
-SHOW = {"number": number, "percent": percent, "whole": lambda value: f"{value:,.0f}"}
-
-
-def change(cause: str, quantity: str, before: float, after: float) -> str:
-    """'The KL term raises the squared error from 5.38 to 17.3'; no claim under one per cent."""
-    old, new = number(before), number(after)
-    if old == new:
-        return f"{cause} leaves the {quantity} at {new}"
-    if abs(after - before) < 0.01 * abs(before):  # too little to make a claim of
-        return f"{cause} hardly changes the {quantity}: {old} before, {new} after"
-    return f"{cause} {'raises' if after > before else 'lowers'} the {quantity} from {old} to {new}"
-
-
-def course(quantity: str, steps: Mapping[int, float], unit: str) -> str:
-    """'its squared error falls from 36.8 at 2 dimensions to 12.5 at 20'; also says a turn."""
-    (first, old), *_, (last, new) = steps.items()
-    if number(old) == number(new):
-        text = f"{quantity} is {number(new)} at {first} {unit} and at {last}"
-    else:
-        verb = "rises" if new > old else "falls"
-        text = f"{quantity} {verb} from {number(old)} at {first} {unit} to {number(new)} at {last}"
-    best = min(steps, key=lambda at: steps[at])
-    if best in (first, last) or number(steps[best]) in (number(old), number(new)):
-        return text
-    return f"{text}, with its lowest value, {number(steps[best])}, at {best}"
-
-
-def choice(
-    name: str, scores: Mapping[int, float], spread: float | None = None, unit: str = "dimensions"
-) -> str:
-    """Why a code size was chosen: scores are mean validation objectives by size.
-
-    spread: the largest sample standard deviation over seeds of the two best, where there is one.
-    """
-    best, *others = sorted(scores, key=lambda size: scores[size])
-    if not others:
-        return f"{name}: {best} is the only code size that was trained."
-    lead = scores[others[0]] - scores[best]
-    text = f"{name}: {best} {unit}. Its validation objective, {number(scores[best])}, is "
-    if number(scores[best]) == number(scores[others[0]]):
-        return text + f"to these digits that of {others[0]} too: not a clear win."
-    text += f"the lowest, {number(lead)} below that of the next, {others[0]}"
-    if spread is not None and lead < spread:
-        return text + f": less than the spread over seeds, {number(spread)}, so not a clear win."
-    return text + "."
-
-
-def weighted(weights: Mapping[str, float | str]) -> str:
-    """'squared error + 0.5 × KL term': an objective in words, without what it only reports.
-
-    A weight that training sets itself comes as a sentence part and stays one.
-    """
-    parts = []
-    for name, weight in weights.items():
-        if isinstance(weight, str):
-            parts.append(f"{term(name)} (weight {weight})")
-        elif weight:
-            size = f"{weight:.3g}".replace("-", "−")
-            parts.append(term(name) if weight == 1 else f"{size} × {term(name)}")
-    return " + ".join(parts)
-
-
-def extremes(errors: Mapping[str, float]) -> str:
-    """'hardest 8 (41.2), easiest 1 (9.87)'; nothing to tell apart where they look equal."""
-    hard, easy = (f(errors, key=lambda name: errors[name]) for f in (max, min))
-    if number(errors[hard]) == number(errors[easy]):
-        return f"all classes alike ({number(errors[easy])})"
-    return f"hardest {hard} ({number(errors[hard])}), easiest {easy} ({number(errors[easy])})"
-
-
-def gap(train: float, other: float, split: str) -> str:
-    """How a split stands to train: '12.2 on validation against 9.1 on train, 3.06 more'."""
-    text = f"{number(other)} on {split} against {number(train)} on train"
-    if number(train) == number(other):
-        return text
-    more = "more" if other > train else "less"
-    return f"{text}, {number(abs(other - train))} {more}"
-
-
-def further(values: Mapping[str, float], reference: float) -> str:
-    """Whose samples lie further from real images than other real images do, and whose do not."""
-    far = [name for name, value in values.items() if value > reference]
-    if len(values) == 1 or not far or len(far) == len(values):
-        who = "they" if len(values) == 1 else "all" if far else "none"
-        return f"{who} {'do not ' * (len(values) == 1 and not far)}lie further from real images"
-    near = [name for name in values if name not in far]
-    return (
-        f"samples of the {joined(far)} lie further from real images than other real images do, "
-        f"those of the {joined(near)} do not"
-    )
-
-
-def round_trip(dense: float, sparse: float) -> str:
-    """How far codes of two windows, A dense and B sparse, come back, in widths of the window."""
-    a, b = number(dense), number(sparse)
-    text = (
-        f"Decoded and encoded again, a code of A comes back {a} window widths from where it was, "
-        f"one of B {b}"
-    )
-    if a == b:
-        return f"{text}: no difference."
-    return f"{text}: {'further' if sparse > dense else 'nearer'}."
-
-
-def half_way(values: Mapping[int, float]) -> tuple[int, float] | None:
-    """The first epoch at which half of the fall from the first to the best value is done.
-
-    None where nothing fell.
-    """
-    start, best = next(iter(values.values())), min(values.values())
-    if not best < start:
-        return None
-    return next((epoch, value) for epoch, value in values.items() if value <= (start + best) / 2)
-
-
-def normality(distances: Mapping[str, float], critical: float) -> str:
-    """Kolmogorov-Smirnov distances to N(0, 1), averaged over dimensions, and how to read them."""
-    passing = [name for name, value in distances.items() if value < critical]
-    text = (
-        f"The Kolmogorov–Smirnov distance of a dimension to N(0, 1), a mean over dimensions, is "
-        f"{each(distances)} (0 is a perfect fit; {number(critical)} is what 95% of true normal "
-        "samples of this size stay below)"
-    )
-    if len(distances) == 1 or not passing or len(passing) == len(distances):
-        return sentence(text)
-    return sentence(f"{text}: only the {joined(passing)} {_pass(passing)} that test on average")
-
-
-def _pass(names: Sequence[str]) -> str:
-    return "passes" if len(names) == 1 else "pass"
-
-
-def activity(active: int, of: int, total: float) -> str:
-    """'13 of 20 dimensions carry more than 0.01 nats, 6.94 nats together'."""
-    carry = "carries" if active == 1 else "carry"
-    return (
-        f"{active} of {count(of, 'dimension')} {carry} more than 0.01 nats; "
-        f"all together carry {number(total)}"
-    )
-
-
-def duration(seconds: float) -> str:
-    """'34 seconds', '4 minutes', '2.5 hours'."""
-    if seconds < 100:
-        return count(round(seconds), "second")
-    if seconds < 5400:
-        return count(round(seconds / 60), "minute")
-    return f"{seconds / 3600:.1f} hours"
+def short(name: str, most: int = 16) -> str:
+    """A name that fits."""
+    name = " ".join(name.split())
+    return name if len(name) <= most else name[: most - 1].rstrip() + "…"
 
 
 @dataclass(frozen=True)
 class Family:
     """A family of a study.
 
-    sizes: code size -> its runs, one a seed. chosen: the code size that validation chose.
-    error: the name of the term that measures reconstruction. kl_weight: of the plain KL term in
-    the objective at the end of training; 0 where it does not count. spatial: whether a code is a
-    map (channels, height, width), whose channels are then its size.
+    title: of its recipe, with what was varied: "beta-VAE beta=4". sizes: code size -> its runs,
+    one per seed; where a recipe has no option for it, the numbers in a code. chosen: the size that
+    validation chose.
     """
 
     name: str
+    title: str
     sizes: dict[int, list[Run]]
     chosen: int
-    error: str
-    kl_weight: float
-    variational: bool
-    conditional: bool
-    spatial: bool
-
-    @property
-    def unit(self) -> str:
-        """What its code sizes count."""
-        return "channel" if self.spatial else "dimension"
-
-    @property
-    def label(self) -> str:
-        """As papers write it: CVAE."""
-        return title_of(self.name)
 
     @property
     def run(self) -> Run:
@@ -290,38 +73,128 @@ class Family:
         """All of them."""
         return [run for runs in self.sizes.values() for run in runs]
 
-    def mean(self, split: str, term: str, size: int | None = None) -> float:
+    @property
+    def traits(self) -> Traits:
+        """What the model is, as its parts say."""
+        return self.run.traits
+
+    @property
+    def compared(self) -> bool:
+        """Whether codes can be compared with N(0, I): it is the prior, and they are continuous."""
+        return self.traits.standard and not self.traits.discrete
+
+    @property
+    def panel(self) -> str:
+        """The title of its panel: the family, and the code that is shown."""
+        return panel(self, self.run)
+
+    @property
+    def minimised(self) -> list[dict[str, float | str]]:
+        """The terms that count for each player, with their weights at the end of training."""
+        sums = [player.objective.final_weights() for player in self.run.recipe.players]
+        return [{name: weight for name, weight in one.items() if weight} for one in sums]
+
+    @property
+    def kl_weight(self) -> float:
+        """Of the KL to the prior, at the end of training; 0 where it does not count."""
+        objective = self.run.objective
+        return sum(objective.weight(name, 1.0) for name in objective.of_role("divergence"))
+
+    def fact(self, name: str) -> Fact:
+        """What one of its terms is."""
+        facts = {k: v for p in self.run.recipe.players for k, v in p.objective.facts.items()}
+        return facts.get(name, Fact(name.replace("_", " ")))
+
+    def mean(self, split: str, name: str, size: int | None = None) -> float | None:
         """A term on a split, a mean over seeds, at a size (by default the chosen one)."""
-        return mean(self.sizes[self.chosen if size is None else size], split, term)
-
-    def by_size(self, split: str, term: str) -> dict[int, float]:
-        """The same for every size."""
-        return {size: self.mean(split, term, size) for size in self.sizes}
+        runs = self.sizes[self.chosen if size is None else size]
+        values = [run.result[split].get(name) for run in runs]
+        return None if None in values else statistics.mean(values)
 
 
-def mean(runs: Sequence[Run], split: str, term: str) -> float:
-    """A term on a split, a mean over runs."""
-    return statistics.mean(run.result[split][term] for run in runs)
-
-
-def families_of(study: Study) -> list[Family]:
-    """The families of a study, in its order."""
-    return [_family(study, name) for name in study.families]
+@once
+def families(study: Study) -> list[Family]:
+    """The families of a study, in its order; no two have one title."""
+    found = [_family(study, name) for name in study.families]
+    titles = [family.title for family in found]
+    return [
+        f if titles.count(f.title) == 1 else replace(f, title=f"{f.title} ({f.name})")
+        for f in found
+    ]
 
 
 def _family(study: Study, name: str) -> Family:
-    run = study.best(name)
-    objective = run.objective
-    return Family(
-        name=name,
-        sizes=study.families[name],
-        chosen=study.chosen[name],
-        error=run.error,
-        kl_weight=sum(objective.weight(name, 1.0) for name in objective.of_role("divergence")),
-        variational=run.variational,
-        conditional=bool(run.model.context),
-        spatial=len(run.model.latent) > 1,
-    )
+    run, varied = study.best(name), name.partition(" ")[2]
+    title = run.recipe.title or hyphenated(run.config.recipe)
+    own = math.prod(run.model.latent)
+    sizes = {size or own: runs for size, runs in study.families[name].items()}
+    return Family(name, short(f"{title} {varied}", 30), sizes, study.chosen[name] or own)
+
+
+def panel(family: Family, run: Run) -> str:
+    """The title of a panel that shows one run of a family."""
+    return f"{family.title}, {code_of(run.model.latent)}"
+
+
+def code_of(latent: Sequence[int]) -> str:
+    """The shape of a code in words: 'code size 20', or 'code 4×7×7' for a map of codes."""
+    size = "×".join(map(str, latent))
+    return f"code {size}" if len(latent) > 1 else f"code size {size}"
+
+
+def shape(run: Run) -> str:
+    """The shape of a run's code: '20', or '2 × 7 × 7'."""
+    return " × ".join(map(str, run.model.latent))
+
+
+def each(
+    shown: Iterable[Family],
+    measure: Callable[[Family], float | None],
+    show: Callable[[float], str] = number,
+) -> dict[str, str]:
+    """A number of each family that has it, by the family's title."""
+    found = {family.title: measure(family) for family in shown}
+    return {title: show(value) for title, value in found.items() if value is not None}
+
+
+def means(shown: Iterable[Family], split: str, name: str) -> dict[str, str]:
+    """A term of each family that has it, on a split, at the chosen code size."""
+    return each(shown, lambda family: family.mean(split, name))
+
+
+def on_test(study: Study, pick: Callable[[Family], str | None]) -> dict[str, dict[str, str]]:
+    """One term of each family, by its title: a row for each title that occurs."""
+    found: dict[str, dict[str, str]] = {}
+    for family in families(study):
+        name = pick(family)
+        if name:
+            title = family.fact(name).title
+            row = found.setdefault(title[:1].upper() + title[1:], {})
+            row.update(means([family], "test", name))
+    return found
+
+
+def asked(
+    told: Iterable[Family], data: Data, what: str = "conditional_accuracy"
+) -> dict[str, str]:
+    """How often a classifier reads samples as the class asked for, of families that are told one.
+
+    Those are left out of whom that is not known.
+    """
+    found = {family.title: as_asked(family.run, data) for family in told}
+    return {title: percent(one[what].value) for title, one in found.items() if one}
+
+
+def errors(study: Study) -> dict[str, dict[str, str]]:
+    """The reconstruction error of each family, by the term that each has."""
+    return on_test(study, lambda family: family.run.error)
+
+
+def priors(shown: Iterable[Family]) -> Numbers:
+    """The prior of each family, once where it is the same."""
+    found = {family.title: family.traits.prior for family in shown}
+    alike = len(set(found.values())) == 1
+    return {"Prior": next(iter(found.values())) if alike else found}
 
 
 @dataclass(frozen=True)
@@ -333,93 +206,34 @@ class Contrast:
     size: int
 
 
-def kl_contrast(families: Sequence[Family]) -> Contrast | None:
-    """A deterministic family and one that adds a KL term, all else the same."""
-    for before in families:
-        for after in families:
-            added = not before.variational and after.variational and after.kl_weight > 0
-            if added and before.conditional == after.conditional and _else_alike(before, after):
-                return _at_a_common_size(before, after)
-    return None
+def contrasts(study: Study) -> list[Contrast]:
+    """For a KL term that is added, and for a label: the first two families that differ in it."""
+    all_of, found = families(study), []
+    for adds in (_adds_kl, _adds_label):
+        pairs = ((a, b) for a in all_of for b in all_of if adds(a, b) and _else_alike(a, b))
+        for before, after in list(pairs)[:1]:
+            common = before.sizes.keys() & after.sizes.keys()
+            size = after.chosen if after.chosen in common else max(common, default=None)
+            found += [] if size is None else [Contrast(before, after, size)]
+    return found
 
 
-def label_contrast(families: Sequence[Family]) -> Contrast | None:
-    """A family and one that is told the label too, all else the same."""
-    for before in families:
-        for after in families:
-            told = not before.conditional and after.conditional
-            same = before.variational == after.variational and before.kl_weight == after.kl_weight
-            if told and same and _else_alike(before, after):
-                return _at_a_common_size(before, after)
-    return None
+def _adds_kl(a: Family, b: Family) -> bool:
+    """Whether b minimises what a does and a KL to the prior, and nothing else."""
+    terms = a.minimised + [{}] * (len(b.minimised) - len(a.minimised))
+    own = {"divergence"} == {b.fact(name).role for name in b.minimised[0].keys() - terms[0].keys()}
+    rest = terms[1:] == b.minimised[1:] and terms[0].items() <= b.minimised[0].items()
+    return own and rest and a.traits.conditional == b.traits.conditional
+
+
+def _adds_label(a: Family, b: Family) -> bool:
+    """Whether b is told a label that a is not."""
+    return b.traits.conditional and not a.traits.conditional and a.minimised == b.minimised
 
 
 def _else_alike(a: Family, b: Family) -> bool:
-    """Same choices where both have them, same data and settings, same measure of error."""
-    return a.error == b.error and _choices(a, b) == _choices(b, a)
-
-
-def _choices(a: Family, b: Family) -> tuple[Any, ...]:
-    mine, its = a.run.config, b.run.config
-    arguments = {
-        name: value
-        for name, value in mine.arguments.items()
-        if name in its.arguments and name != "latent"
-    }
-    return arguments, mine.data, mine.training
-
-
-def _at_a_common_size(before: Family, after: Family) -> Contrast | None:
-    common = before.sizes.keys() & after.sizes.keys()
-    if not common:
-        return None
-    size = after.chosen if after.chosen in common else max(common)
-    return Contrast(before, after, size)
-
-
-@dataclass(frozen=True)
-class Facts:
-    """A study as the sentences see it."""
-
-    study: Study
-    data: Data
-    families: list[Family]
-    kl: Contrast | None
-    label: Contrast | None
-
-    @classmethod
-    def of(cls, study: Study) -> Facts:
-        families = families_of(study)
-        return cls(study, study.data, families, kl_contrast(families), label_contrast(families))
-
-
-def errors(families: Sequence[Family], split: str = "test") -> str:
-    """'squared error 12.5 for the AE and 29.9 for the VAE', by the term that each family has."""
-    parts = []
-    for name in dict.fromkeys(family.error for family in families):
-        of = {f.label: f.mean(split, name) for f in families if f.error == name}
-        only = len(of) == 1 < len(families)
-        parts.append(f"{term(name)} {each(of)}" + (f" for the {next(iter(of))}" if only else ""))
-    return "; ".join(parts)
-
-
-def sizes(families: Sequence[Family]) -> str:
-    """The chosen sizes: '20 dimensions', or '2 for the AE and 20 for the VAE'."""
-    texts = {family.label: size(family) for family in families}
-    if len(set(texts.values())) == 1:
-        return size(families[0])
-    if any(family.spatial for family in families):
-        return joined(f"{text} for the {label}" for label, text in texts.items())
-    return each({family.label: family.chosen for family in families}, "whole")
-
-
-def size(family: Family) -> str:
-    """The chosen size of one family: '20 dimensions', or 'a map of 2 × 7 × 7 numbers'."""
-    if family.spatial:
-        return f"a map of {shape(family.run)} numbers"
-    return count(family.chosen, "dimension")
-
-
-def shape(run: Run) -> str:
-    """The shape of a run's code: '20', or '2 × 7 × 7'."""
-    return " × ".join(map(str, run.model.latent))
+    """Same choices where both have them, same data and settings."""
+    mine, its = (family.run.config for family in (a, b))
+    shared = (mine.arguments.keys() & its.arguments.keys()) - {"latent"}
+    same = all(mine.arguments[name] == its.arguments[name] for name in shared)
+    return same and (mine.data, mine.training) == (its.data, its.training)

@@ -67,7 +67,7 @@ class Checkpoints:
                 self.damaged.add(path.name)
                 warnings.warn(f"{error}; going back to the checkpoint before it", stacklevel=2)
         if entries:
-            raise UserError(f"every checkpoint in {self.folder} is damaged: train anew")
+            raise UserError(f"every checkpoint in {self.folder} is damaged: train again")
         return None
 
     def remove(self) -> None:
@@ -106,19 +106,17 @@ def flatten(state: Mapping[str, Any], path: str = "") -> tuple[dict[str, Tensor]
         where = f"{path}{key}"
         if isinstance(value, Mapping):
             below = flatten(value, f"{where}/")
-            tensors.update(below[0])
-            rest.update(below[1] or ({f"{where}/": {}} if not value else {}))
-        elif isinstance(value, Tensor):
-            tensors[where] = value
+            tensors |= below[0]
+            rest |= below[1] if value else {f"{where}/": {}}
         else:
-            rest[where] = value
+            (tensors if isinstance(value, Tensor) else rest)[where] = value
     return tensors, rest
 
 
 def unflatten(tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `flatten`; keys come back as strings.
 
-    Raises UserError where a name stands for a value and for a group of values.
+    Raises UserError if a name stands for a value and also for a group of values.
     """
     state: dict[str, Any] = {}
     for path, value in [*tensors.items(), *rest.items()]:
@@ -127,6 +125,6 @@ def unflatten(tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> dict[st
         for parent in parents:
             level = level.setdefault(parent, {})
             if not isinstance(level, dict):
-                raise UserError(f"{path!r:.60} is no name in a state, where {parent!r:.60} is one")
+                raise UserError(f"{parent!r:.60} is a value and a group of a state: train again")
         level[key] = value
     return state

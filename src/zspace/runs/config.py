@@ -33,14 +33,9 @@ RESERVED = (*GROUPS["data"], *GROUPS["training"], *OUTPUT)
 OWN = "recipe."
 """What stands before the name of such an option, where names are flat."""
 
-DEFAULTS: dict[str, Any] = {
-    **GROUPS["data"],
-    **GROUPS["training"],
-    "epochs": 1,  # these three may be None, but are numbers or a path when they are given
-    "size": 1,
-    "data_dir": Path(),
-}
-OPTIONAL = ("epochs", "size", "data_dir")
+OPTIONAL = {"epochs": 1, "size": 1, "data_dir": Path()}
+"""What may be None, but is a number or a path where it is given."""
+DEFAULTS: dict[str, Any] = {**GROUPS["data"], **GROUPS["training"], **OPTIONAL}
 
 
 def fitting(name: str, value: Any, default: Any) -> Any:
@@ -70,7 +65,7 @@ def fitting(name: str, value: Any, default: Any) -> Any:
     wanted = EXPECTED.get(type(default), "a path")
     large = isinstance(value, np.ndarray) and value.size >= 100
     shown = f"an array {value.shape}" if large else f"{value!r:.60}"
-    raise UserError(f"{name} is {shown}: give {wanted}, {default!r} for example")
+    raise UserError(f"{name} is {shown}: give {wanted}, for example {default!r}")
 
 
 EXPECTED = {
@@ -126,12 +121,11 @@ class Config:
             own[name] = flat.pop(name)
         title = f"option of recipe {recipes.hyphenated(recipe)}"
         groups: dict[str, Mapping[str, Any]] = {**GROUPS, "network": choices.network}
-        for name in flat:
-            if not any(name in group for group in groups.values()):
-                raise unknown(title, name, {*choices.own, *set().union(*groups.values())})
-        for name in own:
-            if name not in choices.own:
-                raise unknown(title, name, choices.own)
+        shared = set().union(*groups.values())
+        for given, known in ((flat, shared), (own, set(choices.own))):
+            for name in given:
+                if name not in known:
+                    raise unknown(title, name, known | set(choices.own))
         chosen = {
             group: {n: fitting(n, flat[n], DEFAULTS[n]) for n in flat if n in GROUPS[group]}
             for group in GROUPS
@@ -149,11 +143,6 @@ class Config:
     def arguments(self) -> dict[str, Any]:
         """The keywords with which the recipe is called."""
         return {**self.recipe_options, **self.network}
-
-    @property
-    def clashes(self) -> list[str]:
-        """The recipe's own options that have a reserved name."""
-        return [name for name in self.recipe_options if name in RESERVED]
 
     @property
     def latent(self) -> int | None:
@@ -186,10 +175,8 @@ class Config:
             data["data_dir"] = Path(data["data_dir"]) if data["data_dir"] else None
             name = str(record["recipe"])
             if source and name not in recipes.known():
-                raise UserError(
-                    f"recipe '{name}' is not zspace's own: import its module '{source['module']}' "
-                    f"first (--import {source['module']}.py, or 'import {source['module']}')"
-                )
+                way = f"--import {source['module']}.py, or 'import {source['module']}'"
+                raise UserError(f"recipe '{name}' is not part of zspace: import it first ({way})")
             options = {**record["network"], **data, **record["training"]}
             config = cls.of(name, options, record["recipe_options"])
             if source and config.source != source:
@@ -202,7 +189,8 @@ class Config:
         except UserError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"run.json is not complete: {type(error).__name__} {error}") from None
+            why = f"not complete ({type(error).__name__} {error})"
+            raise UserError(f"the config in run.json is {why}: train again") from None
 
 
 def _complete(

@@ -5,14 +5,13 @@ DIR/runs/<name>/   the run folders
 DIR/table.csv      every term of every run on train, validation and test
 DIR/report.html    all of it on one page
 
-The table of a study: every run, means over seeds, and the chosen code sizes.
-
-What a run kept of its training: codes and reconstructions of test images, epoch by epoch.
+Runs that differ in code size and seed are a family; its size is chosen by the mean validation
+objective over seeds. `over_seeds` gives means and spreads, `write_table` the table, `read_moments`
+the snapshots that a run kept of its training.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import statistics
 import zipfile
@@ -25,9 +24,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from zspace.analysis.numbers import error_text
 from zspace.analysis.projections import principal
 from zspace.analysis.trained import once
 from zspace.data.dataset import SPLITS, Data, to_float
+from zspace.data.kinds import image
 from zspace.runs.record import SNAPSHOTS
 from zspace.runs.run import Run, load
 from zspace.system import files
@@ -47,9 +48,20 @@ class Failed:
 class Study:
     """Finished runs side by side, in the order of the grid; a single run is a study of one.
 
-    path: the folder of the study, or of the run. failed: what is missing, and why. names: the
-    family of each run, its recipe and what was varied beside code size and seed; by default the
-    recipe.
+    Arguments:
+        path: The folder of the study, or of the run.
+        runs: The finished runs; at least one.
+        failed: The runs that failed, and why.
+        names: The family of each run: its recipe, and the options that were varied apart from
+            code size and seed. By default the recipe alone.
+
+    Raises UserError if there is no finished run.
+
+    >>> study = zspace.Study(run.path, [run])
+    >>> study.chosen == {"vae": run.config.latent}
+    True
+    >>> study.best("vae") is run
+    True
     """
 
     def __init__(
@@ -60,7 +72,9 @@ class Study:
         names: Sequence[str] = (),
     ) -> None:
         if not runs:
-            raise UserError(f"study '{path}' has no finished run: nothing can be shown of it")
+            raise UserError(
+                f"study '{path}' has no finished run: train it first with zspace study"
+            )
         self.path, self.runs, self.failed = path, tuple(runs), tuple(failed)
         self.names = tuple(names) or tuple(run.config.recipe.replace("_", "-") for run in runs)
 
@@ -71,7 +85,7 @@ class Study:
 
     @cached_property
     def families(self) -> dict[str, dict[int, list[Run]]]:
-        """Family -> code size -> its runs, one a seed."""
+        """Family -> code size -> its runs, one per seed."""
         families: dict[str, dict[int, list[Run]]] = {}
         for name, run in zip(self.names, self.runs, strict=True):
             sizes = families.setdefault(name, {})
@@ -103,13 +117,11 @@ def open_study(path: str | Path) -> Study:
         return Study(folder, [load(folder)])
     if not (folder / "study.json").is_file():
         raise UserError(
-            f"'{path}' is neither a study nor a run: it holds no study.json or run.json"
+            f"'{path}' is neither a study nor a run: no study.json or run.json is there"
         )
     record = files.read_json(folder / "study.json")
-    if not isinstance(record, dict) or not {"format", "runs"} <= record.keys():
-        raise UserError(f"'{path}' is not a study: its study.json names no format or no runs")
-    if not isinstance(record["format"], int) or not _are_entries(record["runs"]):
-        raise UserError(f"'{path}' is not a study: its study.json does not list runs")
+    if not _is_study(record):
+        raise UserError(f"'{path}' is not a study: study.json has no format or list of runs")
     if record["format"] > STUDY_FORMAT:
         raise UserError(f"study '{path}' was made by a newer zspace: upgrade zspace")
     done = [entry for entry in record["runs"] if entry["status"] == "finished"]
@@ -117,27 +129,29 @@ def open_study(path: str | Path) -> Study:
     try:
         runs = [load(folder / "runs" / entry["name"]) for entry in done]
     except UserError as error:
-        raise UserError(
-            f"{error}; delete the folder of that run and give the command of the study again"
-        ) from None
+        way = "delete the folder of that run and give the command of the study again"
+        raise UserError(f"{error}; {way}") from None
     return Study(folder, runs, failed, [entry["family"] for entry in done])
 
 
-def _are_entries(runs: Any) -> bool:
-    """Whether these are the runs of a study.json."""
+def _is_study(record: Any) -> bool:
+    """Whether this is what a study.json holds."""
     texts = ("name", "family", "status", "reason")
-    return isinstance(runs, list) and all(
-        isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in texts)
-        for entry in runs
+    return (
+        isinstance(record, dict)
+        and isinstance(record.get("format"), int)
+        and isinstance(record.get("runs"), list)
+        and all(isinstance(e, dict) for e in record["runs"])
+        and all(isinstance(e.get(key), str) for e in record["runs"] for key in texts)
     )
 
 
-QUALITY_TITLES = {"ssim": "SSIM", "psnr": "PSNR (dB)"}
-"""What test images' reconstructions are measured by, beside the terms."""
+QUALITY = {name: fact for name, fact in image.QUALITY.items() if name != "mse"}
+"""What test images' reconstructions are measured by, beside the terms, which have an mse."""
 
 
 def rows(study: Study) -> list[dict[str, Any]]:
-    """One dict a run: family, code size, seed, epochs, seconds, every term on every split, SSIM
+    """One dict per run: family, code size, seed, epochs, seconds, every term on every split, SSIM
     and PSNR on test where they were measured.
     """
     return [
@@ -150,11 +164,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
             "seconds": round(run.result["seconds"], 1),
             "parameters": run.record["parameters"],
             **{f"{s}_{name}": v for s in SPLITS for name, v in run.result[s].items()},
-            **{
-                f"test_{name}": v
-                for name, v in test_quality(run).items()
-                if name in QUALITY_TITLES
-            },
+            **{f"test_{name}": v for name, v in test_quality(run).items() if name in QUALITY},
         }
         for family, sizes in study.families.items()
         for latent, runs in sizes.items()
@@ -166,34 +176,24 @@ def write_table(study: Study, path: Path) -> Path:
     """Write the rows as CSV, the failed runs last with their reason."""
     table = rows(study)
     table += [{"family": failed.name, "failed": failed.reason} for failed in study.failed]
-    names = list(dict.fromkeys(name for row in table for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    files.write(path, text.getvalue().encode())
+    files.write_csv(path, table)
     return path
 
 
 def test_quality(run: Run) -> dict[str, float]:
-    """MSE, SSIM and PSNR of all test images; empty for a run of an old version."""
+    """MSE, SSIM and PSNR of all test images; empty if they were not measured."""
     return run.result.get("quality", {}).get("test", {})
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A number over seeds: its mean, and the sample standard deviation where there are several.
-
-    digits: after the point.
-    """
+    """A number over seeds: its mean, and the sample standard deviation where there are several."""
 
     mean: float
     spread: float | None
-    digits: int = 2
 
     def __str__(self) -> str:
-        spread = "" if self.spread is None else f" ± {self.spread:.{self.digits}f}"
-        return f"{self.mean:.{self.digits}f}{spread}"
+        return error_text(self.mean, self.spread)
 
 
 def over_seeds(runs: Sequence[Run], split: str, name: str) -> Cell | None:
@@ -203,21 +203,16 @@ def over_seeds(runs: Sequence[Run], split: str, name: str) -> Cell | None:
 
 def quality_cells(runs: Sequence[Run]) -> dict[str, Cell]:
     """SSIM and PSNR of test images over seeds, those that all runs have."""
-    cells = {
-        name: _cell(
-            [test_quality(run).get(name) for run in runs], digits=3 if name == "ssim" else 2
-        )
-        for name in QUALITY_TITLES
-    }
+    cells = {name: _cell([test_quality(run).get(name) for run in runs]) for name in QUALITY}
     return {name: cell for name, cell in cells.items() if cell is not None}
 
 
-def _cell(values: Sequence[float | None], digits: int = 2) -> Cell | None:
+def _cell(values: Sequence[float | None]) -> Cell | None:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return None
     spread = statistics.stdev(known) if len(known) > 1 else None
-    return Cell(statistics.mean(known), spread, digits)
+    return Cell(statistics.mean(known), spread)
 
 
 @dataclass(frozen=True)

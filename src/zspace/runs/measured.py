@@ -17,13 +17,11 @@ for which neither more nor less is better.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,7 @@ from rich.table import Table
 from zspace._version import __version__
 from zspace.analysis import METRICS, Measure, Scorer
 from zspace.analysis.compare import Cell, best
-from zspace.analysis.numbers import measure_text, print_sections
+from zspace.analysis.numbers import error_text, measure_text, print_sections
 from zspace.data.dataset import Data, Samples
 from zspace.models.recipes import hyphenated as named
 from zspace.runs.record import EVALUATION
@@ -43,6 +41,8 @@ from zspace.system import files
 from zspace.system.errors import NotMeasured, UserError, unknown
 
 EVALUATION_FORMAT = 1
+ELSEWHERE = {"seed", "device", "data_dir"}
+"""Choices in which runs of one group may differ."""
 
 
 def evaluate(
@@ -57,15 +57,24 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a run on its test split, write RUN/evaluation.json, and return what it holds.
 
-    Sections measured before stay in the file as long as the weights and the data are the same;
-    it is written after each section, so that a stop loses only the one at work.
+    Sections measured earlier stay in the file as long as the weights and the data are the same.
+    The file is written after each section, so an interruption loses one section at most.
 
-    iw: draws of the importance-weighted bound. sections: names of metrics; by default all but
-    those that must be asked for. options: further keywords of a section, by its name.
-    data_dir: where files of named sets lie.
-    quiet: False prints a table, and says what was not measured and why.
+    Arguments:
+        run: A run or its folder.
+        iw: Draws per image for the importance-weighted bound on log p(x); published figures use
+            5000, which takes 50 times as long as the default.
+        sections: Names of metrics; by default all except those that must be asked for.
+        options: Further keywords of sections, by the name of the section.
+        data_dir: The folder with files of named data sets.
+        seed: Seed of all random draws.
+        quiet: False prints a table, and what was not measured and why.
 
-    Raises UserError for an unknown section, a folder that is no run, and a wrong option.
+    Raises UserError for an unknown section, a folder that holds no run, and a wrong option.
+
+    >>> record = zspace.evaluate(run.save("a-copy"), sections=["likelihood"], iw=10)
+    >>> record["sections"]["likelihood"]["options"]
+    {'samples': 10}
     """
     usual = [name for name in ordered() if not METRICS[name].asked_for]
     wanted = list(dict.fromkeys(sections)) or usual
@@ -87,7 +96,14 @@ def evaluate(
         )
         files.write_json(path, record)
     if not quiet:
-        show_sections(record, str(run.path), wanted)
+        shown = {**record, "sections": {name: record["sections"][name] for name in wanted}}
+        print_sections(
+            f"{run.path}, {record['data']['images']:,} test images of {record['data']['name']}",
+            measures_of(shown),
+            missing_of(shown),
+            warnings_of(shown),
+            Console(highlight=False),
+        )
     return record
 
 
@@ -134,8 +150,9 @@ def _opened(run: Run, data: Data) -> dict[str, Any]:
         "sections": {},
     }
     old = read(run)
-    same = old is not None and old["data"]["fingerprint"] == data.fingerprint
-    return {**fresh, "sections": old["sections"]} if old is not None and same else fresh
+    if old is not None and old["data"]["fingerprint"] == data.fingerprint:
+        fresh["sections"] = old["sections"]
+    return fresh
 
 
 def read(run: Run) -> dict[str, Any] | None:
@@ -148,7 +165,7 @@ def read(run: Run) -> dict[str, Any] | None:
     path = run.place.named(EVALUATION)
     record = files.parsed(path, run.place.read(EVALUATION))
     if not isinstance(record, dict) or not {"format", "model", "data", "sections"} <= set(record):
-        raise UserError(f"{path} is no evaluation: delete it and give 'zspace evaluate' again")
+        raise UserError(f"{path} is not an evaluation: delete it and use 'zspace evaluate' again")
     if record["format"] > EVALUATION_FORMAT:
         raise UserError(f"{path} was made by a newer zspace: upgrade zspace")
     return record if record["model"] == run.record["files"]["model.safetensors"] else None
@@ -184,22 +201,6 @@ def _ordered(record: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(name, there[name]) for name in ordered() if name in there]
 
 
-def show_sections(record: Mapping[str, Any], title: str, sections: Sequence[str]) -> None:
-    """Print some sections as a table on standard output."""
-    part = {**record, "sections": {name: record["sections"][name] for name in sections}}
-    images = f"{record['data']['images']:,} test images of {record['data']['name']}"
-    print_sections(
-        f"{title}, {images}",
-        measures_of(part),
-        missing_of(part),
-        warnings_of(part),
-        Console(highlight=False),
-    )
-
-
-ELSEWHERE = {"seed", "device", "data_dir"}
-
-
 @dataclass(frozen=True)
 class Group:
     """Runs that differ in their seed alone, and what each measured: section -> name -> Measure."""
@@ -210,7 +211,7 @@ class Group:
 
 
 def compare(runs: Sequence[str | Path | Run], *, quiet: bool = True) -> list[dict[str, Any]]:
-    """The measures of evaluated runs: a dict each, section, measure, values, best.
+    """The measures of evaluated runs, one dict per measure: section, measure, values, best.
 
     values: group -> mean, spread (sample standard deviation over seeds, None of one run), seeds.
     best: the group that is better by more than the spread, or None. quiet: False prints it.
@@ -219,56 +220,39 @@ def compare(runs: Sequence[str | Path | Run], *, quiet: bool = True) -> list[dic
     measured on different data.
     """
     groups = grouped(runs)
-    found = []
+    seeds = {group.name: len(group.runs) for group in groups}
+    found: list[dict[str, Any]] = []
     for section, name in _names(groups):
-        cells = {group.name: cell(group, section, name) for group in groups}
-        there = {key: one for key, one in cells.items() if one is not None}
-        found.append(
-            {
-                "section": section,
-                "measure": name,
-                "values": {
-                    group.name: {
-                        "mean": one.mean,
-                        "spread": one.spread,
-                        "seeds": len(group.runs),
-                        "text": one.text,
-                    }
-                    for group in groups
-                    if (one := there.get(group.name)) is not None
-                },
-                "best": best(there) if len(there) == len(groups) else None,
-            }
-        )
+        cells = {group.name: one for group in groups if (one := cell(group, section, name))}
+        values = {
+            key: {"mean": one.mean, "spread": one.spread, "seeds": seeds[key], "text": one.text}
+            for key, one in cells.items()
+        }
+        first = best(cells) if len(cells) == len(groups) else None
+        found.append({"section": section, "measure": name, "values": values, "best": first})
     if not quiet:
         show_comparison(groups, found, Console(highlight=False))
     return found
 
 
 def grouped(runs: Sequence[str | Path | Run]) -> list[Group]:
-    """The runs by job, in the order in which they were given."""
+    """The runs by config, in the order in which they were given."""
     opened = [run if isinstance(run, Run) else load(run) for run in runs]
     if len({run.path.resolve() for run in opened}) < max(2, len(opened)):
-        raise UserError(f"{len(opened)} runs were given: compare two or more different ones")
-    records, families = [_record(run) for run in opened], dict[str, list[int]]()
-    prints = {
-        record["data"]["fingerprint"]: run for record, run in zip(records, opened, strict=True)
-    }
-    if len(prints) > 1:
-        one, other = list(prints.values())[:2]
-        raise UserError(
-            f"'{one.path}' and '{other.path}' were measured on different data, whose numbers do "
-            "not compare: give runs of the same data"
-        )
+        raise UserError(f"got {len(opened)} runs: give two or more different ones")
+    records = [_record(run) for run in opened]
+    families: dict[str, list[int]] = {}
+    sources = {record["data"]["fingerprint"]: i for i, record in enumerate(records)}
+    if len(sources) > 1:
+        one, other = (opened[i] for i in list(sources.values())[:2])
+        both = f"'{one.path}' and '{other.path}'"
+        raise UserError(f"{both} were measured on different data: give runs of the same data")
     for i, run in enumerate(opened):
         families.setdefault(json.dumps(_choices(run), sort_keys=True), []).append(i)
     names = _labels([opened[members[0]] for members in families.values()])
+    measured = [measures_of(record) for record in records]
     return [
-        Group(
-            name,
-            tuple(opened[i] for i in members),
-            tuple(measures_of(records[i]) for i in members),
-        )
+        Group(name, tuple(opened[i] for i in members), tuple(measured[i] for i in members))
         for name, members in zip(names, families.values(), strict=True)
     ]
 
@@ -285,13 +269,13 @@ def cell(group: Group, section: str, name: str) -> Cell | None:
         return Cell(known[0].value, None, measure_text(known[0]), about, better)
     values = [one.value for one in known]
     mean, spread = statistics.mean(values), statistics.stdev(values)
-    return Cell(mean, spread, measure_text(Measure(mean, about, error=spread)), about, better)
+    return Cell(mean, spread, error_text(mean, spread), about, better)
 
 
 def show_comparison(
     groups: Sequence[Group], found: Sequence[dict[str, Any]], console: Console
 ) -> None:
-    """Print the table: a column a group, a row a measure, the best in bold with a star."""
+    """Print the table: one column per group, one row per measure, the best in bold with a star."""
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for group in groups:
@@ -309,7 +293,7 @@ def show_comparison(
         table.add_row(f"  {row['measure']}", *marked)
     console.print(table)
     if any(len(group.runs) < 2 for group in groups):
-        note = "± of one run is the error of its own mean; seeds may differ by more: none is best"
+        note = "± of one run is the error of its own mean; seeds may vary more: no best"
     else:
         note = "mean ± standard deviation over seeds; ★ better than all others by more than that"
     console.print(note, style="dim", markup=False)
@@ -318,9 +302,8 @@ def show_comparison(
 def _record(run: Run) -> dict[str, Any]:
     record = read(run)
     if record is None:
-        raise UserError(
-            f"run '{run.path}' has not been evaluated as it is now: 'zspace evaluate {run.path}'"
-        )
+        way = f"use 'zspace evaluate {run.path}'"
+        raise UserError(f"run '{run.path}' has not been evaluated as it is now: {way}")
     return record
 
 
@@ -382,7 +365,7 @@ def score(
     data_dir: Path | None = None,
     quiet: bool = True,
 ) -> Scored:
-    """Write the scores of every image of a data set into a CSV file, a line an image.
+    """Write the scores of every image of a data set into a CSV file, one line per image.
 
     Its columns: split, index (the row within the data), label where there is one, then each score
     and, as <score>_anomaly, 1 where it lies above its threshold. The threshold is the one that
@@ -397,35 +380,28 @@ def score(
     own = run.data(data_dir=data_dir, quiet=quiet)
     scorer = Scorer(run, own, names, quiet=quiet)
     limits = scorer.thresholds(rate)
-    lines: list[dict[str, Any]] = []
-    for split, samples in source.splits.items():
-        lines += _lines(split, samples, source.classes, scorer, limits)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
+    lines = [
+        line
+        for split, samples in source.splits.items()
+        for line in _lines(split, samples, source.classes, scorer, limits)
+    ]
     with files.explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    files.write(out, text.getvalue().encode())
+    files.write_csv(out, lines)
     flagged = {name: sum(line[f"{name}_anomaly"] for line in lines) for name in scorer.names}
     return Scored(out, len(lines), limits, flagged)
 
 
 def _lines(
-    split: str,
-    samples: Samples,
-    classes: Sequence[str],
-    scorer: Scorer,
-    limits: dict[str, float],
-) -> list[dict[str, Any]]:
+    split: str, samples: Samples, classes: Sequence[str], scorer: Scorer, limits: dict[str, float]
+) -> Iterator[dict[str, Any]]:
     """The lines of one split, column -> value."""
     found, y = scorer(samples), samples.labels()
-    lines: list[dict[str, Any]] = []
     for i, row in enumerate(samples.index.tolist()):
-        line: dict[str, Any] = {"split": split, "index": row}
-        if y is not None:
-            line["label"] = classes[int(y[i])]
-        line |= {name: f"{found[name][i]:.6g}" for name in scorer.names}
-        line |= {f"{k}_anomaly": int(found[k][i] > limits[k]) for k in scorer.names}
-        lines.append(line)
-    return lines
+        yield {
+            "split": split,
+            "index": row,
+            **({} if y is None else {"label": classes[int(y[i])]}),
+            **{name: f"{found[name][i]:.6g}" for name in scorer.names},
+            **{f"{k}_anomaly": int(found[k][i] > limits[k]) for k in scorer.names},
+        }

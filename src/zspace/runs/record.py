@@ -1,9 +1,9 @@
 """What a run folder says of itself, read and verified.
 
-run.json            job, data, environment, status, results; carries its own SHA-256
+run.json            config, data, environment, status, results; carries its own SHA-256
 state/run.json      a copy, made when the training begins, in case run.json is damaged
 model.safetensors   the best weights; carries its own SHA-256
-metrics.jsonl       one line an epoch; its SHA-256 is in the run.json of a finished run
+metrics.jsonl       one line per epoch; its SHA-256 is in the run.json of a finished run
 """
 
 from __future__ import annotations
@@ -114,10 +114,8 @@ def unarchived(content: bytes) -> dict[str, bytes]:
                 raise zipfile.BadZipFile
             return {name: archive.read(name) for name in filter(is_part, archive.namelist())}
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError):
-        raise UserError(
-            f"these {len(content):,} bytes are no run, or are damaged: give what run.to_bytes() "
-            "returned"
-        ) from None
+        what = f"these {len(content):,} bytes are not a run, or are damaged"
+        raise UserError(f"{what}: give what run.to_bytes() returned") from None
 
 
 def read_place(place: Place) -> dict[str, Any]:
@@ -133,13 +131,7 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises UserError where the folder is none, holds no run, or a run of a newer format, and where
     run.json is damaged or was changed by hand.
     """
-    copied = _refuse_no_run(path)
-    try:
-        record = _whole(path / RECORD)
-    except UserError as error:
-        way = f"'zspace resume {path}' goes on from a copy" if copied else "train anew"
-        raise UserError(f"{error}: put it back as it was, or {way}") from None
-    return _understood(path, record)
+    return _read(path, or_copy=False)
 
 
 def read_either(path: Path) -> dict[str, Any]:
@@ -147,29 +139,27 @@ def read_either(path: Path) -> dict[str, Any]:
 
     Warns where it is the copy. It names no weights and no results: it was made at the beginning.
     """
-    if not _refuse_no_run(path):
-        return read_record(path)
-    try:
-        record = _whole(path / RECORD)
-    except UserError as error:
-        try:
-            record = _whole(path / COPY)
-        except UserError as again:
-            raise UserError(f"{error}; {again}: train anew") from None
-        warnings.warn(f"{error}; going on from the copy in {path / COPY}", stacklevel=2)
-    return _understood(path, record)
+    return _read(path, or_copy=True)
 
 
-def _refuse_no_run(path: Path) -> bool:
-    """Whether there is a copy of run.json. Raises UserError where there is neither."""
+def _read(path: Path, or_copy: bool) -> dict[str, Any]:
     if not path.is_dir():
-        raise UserError(
-            f"run folder '{path}' does not exist: give a folder that zspace train made"
-        )
+        raise UserError(f"run folder '{path}' does not exist: give one that zspace train made")
     copied = (path / COPY).is_file()
     if not copied and not (path / RECORD).is_file():
         raise UserError(f"'{path}' is not a run: it holds no run.json (zspace train makes one)")
-    return copied
+    try:
+        record = _whole(path / RECORD)
+    except UserError as error:
+        if not (copied and or_copy):
+            way = f"continue from a copy with 'zspace resume {path}'" if copied else "train again"
+            raise UserError(f"{error}: put it back as it was, or {way}") from None
+        try:
+            record = _whole(path / COPY)
+        except UserError as again:
+            raise UserError(f"{error}; {again}: train again") from None
+        warnings.warn(f"{error}; continuing from the copy in {path / COPY}", stacklevel=3)
+    return _understood(path, record)
 
 
 def _whole(file: Path, content: bytes | None = None) -> dict[str, Any]:
@@ -180,12 +170,10 @@ def _whole(file: Path, content: bytes | None = None) -> dict[str, Any]:
 
 def _understood(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(record.get("format"), int):
-        raise UserError(f"'{path}' is not a run: its run.json names no format")
+        raise UserError(f"'{path}' is not a run: its run.json has no format")
     if record["format"] > FORMAT:
-        raise UserError(
-            f"run '{path}' was made by zspace {record.get('zspace')} (format {record['format']}), "
-            f"newer than this one (format {FORMAT}): upgrade zspace"
-        )
+        newer = f"zspace {record.get('zspace')} (newer than this one)"
+        raise UserError(f"run '{path}' was made by {newer}: upgrade zspace")
     missing = [name for name, kind in KEYS.items() if not isinstance(record.get(name), kind)]
     if missing:
         raise UserError(f"'{path}' is not a run: its run.json has no {', '.join(missing)}")
@@ -201,9 +189,7 @@ def read_spec(place: Place, record: dict[str, Any]) -> Spec:
             raise ValueError(shape)
         return Spec(shape, tuple(facts["classes"]), tuple(facts.get("attributes", ())))
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise UserError(
-            f"'{place}' is not a run: its run.json has no shape or classes of the data"
-        ) from None
+        raise UserError(f"'{place}' is not a run: its run.json has no shape or classes") from None
 
 
 def read_weights(place: Place, record: dict[str, Any]) -> dict[str, Tensor]:
@@ -215,9 +201,7 @@ def read_weights(place: Place, record: dict[str, Any]) -> dict[str, Tensor]:
     """
     file, finished = place.named(WEIGHTS), record["status"] == "finished"
     if not finished and WEIGHTS not in place and not record["files"].get(WEIGHTS):
-        raise UserError(
-            f"run '{place}' has no finished epoch yet: continue it with 'zspace resume {place}'"
-        )
+        raise UserError(f"run '{place}' has no finished epoch yet: use 'zspace resume {place}'")
     try:
         content = place.read(WEIGHTS)
         if finished:

@@ -1,7 +1,7 @@
-"""A run folder: what was trained and what came out; load it and use it.
+"""A run folder: what was trained, and the results; load it and use it.
 
-run.json            job, data, environment, status, results, SHA-256 of the other two
-metrics.jsonl       one line an epoch
+run.json            config, data, environment, status, results, SHA-256 of the other two
+metrics.jsonl       one line per epoch
 model.safetensors   the best weights on validation
 state/              what an exact resume needs, until the training has ended
 """
@@ -27,17 +27,9 @@ from zspace.data.loading import is_resized
 from zspace.data.loading import load as load_data
 from zspace.data.spec import Spec
 from zspace.models import recipes
+from zspace.runs import record
 from zspace.runs.config import Config
-from zspace.runs.record import (
-    METRICS,
-    Place,
-    archived,
-    read_metrics,
-    read_place,
-    read_spec,
-    read_weights,
-    unarchived,
-)
+from zspace.runs.record import Place
 from zspace.system import files
 from zspace.system.device import pick_device
 from zspace.system.errors import UserError
@@ -46,33 +38,43 @@ from zspace.system.errors import UserError
 def load(path: str | Path, device: str = "cpu") -> Run:
     """A run from its folder, ready to use.
 
-    Raises UserError where the folder is no run, its weights are missing or damaged, or it was made
-    by a newer version.
+    Arguments:
+        path: The folder that `zspace.train` or `Run.save` made.
+        device: Where the model goes: cpu, cuda, cuda:1, mps, or auto.
+
+    Raises UserError if the folder holds no run, if its weights are missing or damaged, or if a
+    newer version of zspace made it.
+
+    >>> zspace.load(run.path).config.recipe
+    'vae'
     """
     return Run(Place(Path(path)), device)
 
 
 class Run(TrainedModel):
-    """A trained model with its record: what it was trained on and with, and what came out.
+    """A trained model with its record: its data, its options and its results.
 
     Its files are in a folder, or in memory only: those of ``train(out=False)``, of `from_bytes`,
-    and of a run that was unpickled.
+    and of a run that was unpickled. `load` and `zspace.train` return runs.
 
     Arguments:
-        place: Where its files are; `load` and `zspace.train` give runs, too.
-        device: Where the model goes.
-        data: What it was trained on, where that was read already.
+        place: Where its files are.
+        device: Where the model goes: cpu, cuda, cuda:1, mps, or auto.
+        data: The data that it was trained on, if they were read already.
 
-        content = run.to_bytes()
-        run = zspace.Run.from_bytes(content)
-        run.save("runs/a-copy")
+    >>> run.sample(4).shape == (4, *run.spec.shape)
+    True
+    >>> z = run.encode(data.test.images(torch.arange(5)))
+    >>> again = zspace.Run.from_bytes(run.to_bytes())
+    >>> torch.equal(z, again.encode(data.test.images(torch.arange(5))))
+    True
     """
 
     def __init__(self, place: Place, device: str = "cpu", data: Data | None = None) -> None:
         self.place = place
-        self.record = read_place(place)
+        self.record = record.read_place(place)
         self.config = Config.from_json(self.record["config"])
-        spec = read_spec(place, self.record)
+        spec = record.read_spec(place, self.record)
         super().__init__(
             self._rebuild(spec).to(pick_device(device)),
             spec,
@@ -86,9 +88,9 @@ class Run(TrainedModel):
     def from_bytes(cls, content: bytes, device: str = "cpu") -> Run:
         """The run in an archive that `to_bytes` made, in memory.
 
-        Raises UserError where the content is no run, or a bit of it is another one now.
+        Raises UserError if the content is not a run, or if a single bit of it has changed.
         """
-        return cls(Place(content=unarchived(content)), device)
+        return cls(Place(content=record.unarchived(content)), device)
 
     def to_bytes(self) -> bytes:
         """Its files as one archive, from which `from_bytes` makes the same run anywhere.
@@ -96,7 +98,7 @@ class Run(TrainedModel):
         A zip file that is not compressed: run.json, weights, metrics, and what was measured or
         fitted since. Pictures and the states of an unfinished training are left out.
         """
-        return archived(self.place.parts())
+        return record.archived(self.place.parts())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickle holds what `to_bytes` returns, and no code."""
@@ -130,14 +132,11 @@ class Run(TrainedModel):
     def path(self) -> Path:
         """Its folder. Raises UserError where it is in memory only."""
         if self.place.folder is None:
-            raise UserError(
-                "this run is in memory only, and this needs its folder: give it one first, with "
-                "run.save(path)"
-            )
+            raise UserError("this run is in memory only: give it a folder with run.save(path)")
         return self.place.folder
 
     def _rebuild(self, spec: Spec) -> recipes.Recipe:
-        weights = read_weights(self.place, self.record)
+        weights = record.read_weights(self.place, self.record)
         build = recipes.find(self.config.recipe)
         try:
             with contextlib.suppress(NotImplementedError), torch.device("meta"):
@@ -148,10 +147,8 @@ class Run(TrainedModel):
             recipe = build(spec, **self.config.arguments)
             recipe.model.load_state_dict(weights)
         except (RuntimeError, TypeError):  # torch raises both for sizes that no tensor can have
-            raise UserError(
-                f"the weights in '{self.place}' do not fit recipe '{self.config.recipe}' as this "
-                "version of zspace builds it"
-            ) from None
+            unfit = f"the weights in '{self.place}' do not fit recipe '{self.config.recipe}'"
+            raise UserError(f"{unfit} in this version of zspace: train again") from None
         return recipe
 
     def __repr__(self) -> str:
@@ -161,14 +158,15 @@ class Run(TrainedModel):
     def result(self) -> dict[str, Any]:
         """Best epoch, seconds, and every term on train, validation and test."""
         if "result" not in self.record:
-            raise UserError(f"run '{self.place}' has not finished: 'zspace resume {self.place}'")
+            way = f"continue it with 'zspace resume {self.place}'"
+            raise UserError(f"run '{self.place}' has not finished: {way}")
         return self.record["result"]
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
-        """One dict an epoch: terms on train and validation, learning rate, seconds."""
+        """One dict per epoch: terms on train and validation, learning rate, seconds."""
         noted = self.record["files"] if self.record["status"] == "finished" else {}
-        return read_metrics(self.place, noted.get(METRICS))
+        return record.read_metrics(self.place, noted.get(record.METRICS))
 
     @property
     def quality_epochs(self) -> list[dict[str, Any]]:
@@ -178,11 +176,7 @@ class Run(TrainedModel):
         return [line for line in self.metrics if line.get("quality")]
 
     def data(
-        self,
-        source: str | Path | None = None,
-        *,
-        data_dir: Path | None = None,
-        quiet: bool = True,
+        self, source: str | Path | None = None, *, data_dir: Path | None = None, quiet: bool = True
     ) -> Data:
         """The data that the run was trained on (read once), or another source in its shape.
 
@@ -201,10 +195,8 @@ class Run(TrainedModel):
             quiet=quiet,
         )
         if (data.spec.shape[0], channels) == (3, 1):
-            raise UserError(
-                f"data '{data.name}' has images in colour, but this model was trained on grey "
-                "ones: make all of them grey, or train on colour"
-            )
+            unfit = f"data '{data.name}' has colour images, but the model was trained on grey"
+            raise UserError(f"{unfit}: make the images grey, or train on colour images")
         return self._fitting(data)
 
     def share_data(self, data: Data) -> None:
@@ -225,8 +217,8 @@ class Run(TrainedModel):
             )
             if self._data.fingerprint != self.record["data"].get("fingerprint"):
                 warnings.warn(
-                    f"the data of run '{self.place}' has changed since it was trained: what "
-                    "follows is of the data as it is now",
+                    f"the data of run '{self.place}' has changed since it was trained: results "
+                    "are for the data as it is now",
                     stacklevel=3,
                 )
         return self._data
@@ -239,16 +231,14 @@ class Run(TrainedModel):
             )
         if self.model.context and self.spec.attributes:
             if data.attributes != self.spec.attributes:
-                raise UserError(
-                    f"data '{data.name}' does not have the {len(self.spec.attributes)} attributes "
-                    "of this conditional model: give such data"
-                )
+                unfit = f"data '{data.name}' lacks attributes that this conditional model needs"
+                raise UserError(f"{unfit}: give data with {', '.join(self.spec.attributes)}")
             return data
         known = self.spec.classes[: len(data.classes)]
         if self.model.context and (not data.classes or data.classes != known):
             raise UserError(
                 f"data '{data.name}' has the labels {', '.join(data.classes) or '(none)'}, but "
-                f"this conditional model knows {', '.join(self.spec.classes)}: give such data"
+                f"this conditional model needs labels among {', '.join(self.spec.classes)}"
             )
         return data
 

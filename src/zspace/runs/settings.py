@@ -16,12 +16,12 @@ COMPILE = ("off", "on", "auto")
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train. Every field is a flag of `zspace train` and a keyword of `zspace.train`."""
+    """How to train: flags of `zspace train`, and keywords of `zspace.train`."""
 
     epochs: int | None = None
-    """Passes over the training set; by default 650,000 samples' worth, 12 to 60 passes."""
+    """Passes over the training set; by default enough for 650,000 samples, from 12 to 60."""
     batch: int = 128
-    """Samples a step, over all processes together."""
+    """Samples per step, over all processes together."""
     lr: float = 3e-3
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
@@ -29,23 +29,23 @@ class Settings:
     warmup: float = 0.02
     """Fraction of training with a linearly growing learning rate (one-cycle has its own)."""
     betas: tuple[float, float] = (0.8, 0.95)
-    """Decay rates of AdamW's moments; quicker ones than 0.9 and 0.999 suit short trainings."""
+    """Decay rates of AdamW's moments; faster ones than 0.9 and 0.999 suit short trainings."""
     weight_decay: float = 0.01
     """Decoupled weight decay of AdamW."""
     clip: float = 1.0
-    """Largest gradient norm; 0 does not clip."""
+    """Largest gradient norm; 0 turns clipping off."""
     ema: float = 0.999
-    """Decay of an exponential moving average of the weights, 0.999 say; 0 keeps none."""
+    """Decay of an exponential moving average of the weights; 0 keeps none."""
     patience: int = 0
-    """Stop after so many epochs without a better validation objective; 0 never stops early."""
+    """Stop after this many epochs without a better validation objective; 0 never stops early."""
     precision: Precision = "auto"
-    """Number format of matrix products; auto takes bf16 where the machine is faster in it."""
+    """Number format of matrix products; auto takes bf16 where it is faster on this machine."""
     snapshots: int = 0
-    """Moments of training at which to keep codes and reconstructions for an animation."""
+    """How many times to keep codes and reconstructions during training, for an animation."""
     compile: Compile = "off"
-    """Compile the step with torch.compile: off, on, or auto, which finds out whether it pays."""
+    """Compile the step with torch.compile: off, on, or auto, which tests whether it is faster."""
     device: str = "auto"
-    """cpu, cuda, cuda:1, mps; auto takes the first of cuda, mps, cpu that is there."""
+    """cpu, cuda, cuda:1 or mps; auto takes the first of cuda, mps and cpu that is available."""
     seed: int = 0
     """Seed of the initial weights, the order of samples and the draws of codes."""
 
@@ -55,24 +55,19 @@ class Settings:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
-        least = {
-            "batch": 1,
-            "patience": 0,
-            "seed": 0,
-            "snapshots": 0,
-            "clip": 0.0,
-            "weight_decay": 0.0,
-        }
-        for name, bound in least.items():
-            _check_number(name, getattr(self, name), bound)
-        if self.epochs is not None:
-            _check_number("epochs", self.epochs, 1)
+        _check_number("epochs", 1 if self.epochs is None else self.epochs, 1)
+        _check_number("batch", self.batch, 1)
+        for name in ("patience", "seed", "snapshots"):
+            _check_number(name, getattr(self, name), 0)
+        for name in ("clip", "weight_decay"):
+            _check_number(name, getattr(self, name), 0.0)
         if not 0 < self.lr < math.inf:
-            raise UserError(f"lr is {self.lr}: use a finite learning rate above 0, 0.002 say")
+            raise UserError(f"lr is {self.lr}: use a finite number above 0, for example 0.002")
         if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
             raise UserError(f"betas are {self.betas}: give two numbers in [0, 1)")
-        if not (0 <= self.ema < 1 and 0 <= self.warmup < 1):
-            raise UserError(f"ema is {self.ema}, warmup is {self.warmup}: both lie in [0, 1)")
+        for name, value in (("ema", self.ema), ("warmup", self.warmup)):
+            if not 0 <= value < 1:
+                raise UserError(f"{name} is {value}: use a number in [0, 1)")
         return self
 
     def epochs_for(self, samples: int) -> int:

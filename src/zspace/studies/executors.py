@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -32,9 +32,9 @@ from zspace.system.signals import refused
 from zspace.system.storage import CannotReach, Mirror, is_url, mirrored
 from zspace.training import api, stacked
 from zspace.training.progress import Quiet, Reporter
-from zspace.training.trainer import Epoch, Trainer
+from zspace.training.trainer import Trainer
 
-STOPPED = "the study is stopped and saved: give the same command again to go on"
+STOPPED = "the study is stopped and saved: give the same command again to continue it"
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,12 @@ GRACE_SECONDS = 10.0
 
 def found(folder: Path) -> dict[str, Any] | None:
     """What a run's folder says of itself; None where nothing of use was written yet."""
-    if not (folder / RECORD).exists() and not (folder / COPY).exists():
-        return None
-    return read_either(folder)
+    written = (folder / RECORD).exists() or (folder / COPY).exists()
+    return read_either(folder) if written else None
 
 
 def attempt(task: Task, reporter: Reporter) -> Ended:
-    """Train a task, or go on with it. A stop goes through; any other failure is an end."""
+    """Train a task, or continue it. A request to stop passes through; other failures are noted."""
     try:
         for target in task.imports:
             recipes.import_recipes(target)
@@ -125,9 +124,8 @@ class Sending:
     def __init__(self, reporter: Reporter, mirror: Mirror, seconds: float) -> None:
         self.reporter, self.mirror, self.seconds = reporter, mirror, seconds
         self.bars, self.sent_at = reporter.bars, time.monotonic()
-
-    def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
-        self.reporter.start(facts, trainer)
+        self.start, self.epoch = reporter.start, reporter.epoch
+        self.end, self.close = reporter.end, reporter.close
 
     def step(self, trainer: Trainer) -> None:
         self.reporter.step(trainer)
@@ -136,17 +134,8 @@ class Sending:
         try:
             self.mirror.send()
         except CannotReach as error:  # the next copy, or the one at the end, may come through
-            warnings.warn(f"{error} (the training goes on)", stacklevel=2)
+            warnings.warn(f"{error} (the training continues)", stacklevel=2)
         self.sent_at = time.monotonic()
-
-    def epoch(self, epoch: Epoch, trainer: Trainer) -> None:
-        self.reporter.epoch(epoch, trainer)
-
-    def end(self, facts: Mapping[str, Any]) -> None:
-        self.reporter.end(facts)
-
-    def close(self) -> None:
-        self.reporter.close()
 
 
 def one_by_one(tasks: Sequence[Task], reports: Reports) -> Ends:
@@ -162,34 +151,27 @@ def on_stacks(tasks: Sequence[Task], reports: Reports) -> Ends:
     """
     left = list(tasks)
     while left:
-        group = [task for task in left if _joins(task, left[0])] or left[:1]
+        new = [t for t in left if not is_url(t.folder) and found(Path(t.folder)) is None]
+        group = [t for t in new if stacked.alike(t.config, left[0].config)] or left[:1]
         left = [task for task in left if task not in group]
         if len(group) > 1:
             try:
                 yield from _stacked(group, reports)
                 continue
             except stacked.CannotStack as reason:
-                warnings.warn(f"{group[0].name} and its like: {reason}", stacklevel=2)
+                warnings.warn(f"{group[0].name} and its other seeds: {reason}", stacklevel=2)
         yield from one_by_one(group, reports)
 
 
-def _joins(task: Task, first: Task) -> bool:
-    new = not is_url(task.folder) and found(Path(task.folder)) is None
-    return new and stacked.alike(task.config, first.config)
-
-
 def _stacked(group: Sequence[Task], reports: Reports) -> Ends:
-    """Runs in lockstep; the reporter of the first is told for all. CannotStack goes through."""
-    reporters = [reports(group[0].number, group[0].name), *(Quiet() for _ in group[1:])]
-    for task in group:
-        shutil.rmtree(task.folder, ignore_errors=True)  # what a killed attempt left has no record
+    """Stacked runs; the reporter of the first is told for all. CannotStack goes through."""
+    first = group[0]
+    reporters = [reports(first.number, first.name), *(Quiet() for _ in group[1:])]
+    configs, folders = [task.config for task in group], [task.folder for task in group]
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed attempt left has no record
     try:
-        ends = stacked.start(
-            [task.config for task in group],
-            [task.folder for task in group],
-            reporters,
-            group[0].save_every,
-        )
+        ends = stacked.start(configs, folders, reporters, first.save_every)
     except stacked.CannotStack:
         raise
     except Exception as error:  # as in `attempt`
@@ -204,7 +186,7 @@ def _stacked(group: Sequence[Task], reports: Reports) -> Ends:
 def side_by_side(tasks: Sequence[Task], reports: Reports, *, jobs: int, threads: int = 0) -> Ends:
     """In processes of this machine.
 
-    jobs: how many at once, at most one a core. threads: of each; 0 is its share of the cores.
+    jobs: how many at once, at most one per core. threads: of each; 0 is its share of the cores.
     """
     cores = os.cpu_count() or 1
     jobs = max(1, min(jobs, len(tasks), cores))
@@ -222,10 +204,15 @@ def side_by_side(tasks: Sequence[Task], reports: Reports, *, jobs: int, threads:
                     task = left.pop(0)
                     running[pool.submit(alone, task, threads)] = task.number
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), _result(future)
-        except BaseException:
+                    yield running.pop(future), future.result()
+        except BaseException as error:
             for child in set(active_children()) - others:
                 child.terminate()  # it ends its step, saves and stops
+            if isinstance(error, BrokenProcessPool):
+                raise UserError(
+                    "a process of the study was killed, perhaps for lack of memory: to continue, "
+                    "give the same command again, with fewer --jobs"
+                ) from None
             raise
 
 
@@ -244,16 +231,6 @@ def _end_with_parent() -> None:
         while True:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(GRACE_SECONDS)
-
-
-def _result(future: Future[Ended]) -> Ended:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise UserError(
-            "a process of the study was killed, for want of memory perhaps: give the same command "
-            "again to go on, with fewer --jobs"
-        ) from None
 
 
 def alone(task: Task, threads: int) -> Ended:

@@ -23,22 +23,22 @@ from zspace.system.storage import Mirror
 from zspace.training.api import SAVE_SECONDS
 from zspace.training.progress import Reporter
 
-ELSEWHERE = {
-    "latent": "--latent",
-    "seed": "--seeds",
-    "data": "--data",
-    "data_dir": "--data-dir",
-}
+ELSEWHERE = {"latent": "--latent", "seed": "--seeds", "data": "--data", "data_dir": "--data-dir"}
 PRESETS = {"quick": (2, 20), "full": (2, 5, 10, 20, 50, 100)}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Entry:
-    """One run of a grid: its folder's name, its family and its job."""
+    """One run of a grid: its folder's name, its family, and its config.
+
+    status: what became of it: 'finished', 'failed' or 'waiting'. reason: why it failed.
+    """
 
     name: str
     family: str
     config: Config
+    status: str = "waiting"
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,9 @@ class Grid:
         names = dict.fromkeys(recipes.hyphenated(recipe) for recipe in self.recipes)
         entries = [entry for recipe in names for entry in self._family(recipe)]
         if not entries or self.seeds < 1:
-            raise UserError(
-                "this grid has no runs: give at least one recipe, one --latent and one seed"
-            )
+            raise UserError("this grid has no runs: give a recipe, a --latent and 1 seed or more")
         if min(self.latent) < 1:
-            raise UserError(f"latent is {min(self.latent)}: a code needs at least 1 dimension")
+            raise UserError(f"latent is {min(self.latent)}: give code sizes >= 1")
         used = set().union(*(offered(recipe) for recipe in names))
         for name in self.vary:
             if name not in used and name not in GROUPS["training"]:
@@ -73,8 +71,9 @@ class Grid:
 
     def _family(self, recipe: str) -> Iterator[Entry]:
         own = offered(recipe)
-        vary = {n: v for n, v in self.vary.items() if n in own or not self._of_some_recipe(n)}
-        fixed = {n: v for n, v in self.fixed.items() if n in own or not self._of_some_recipe(n)}
+        others = set().union(*map(offered, self.recipes)) - own
+        vary = {name: values for name, values in self.vary.items() if name not in others}
+        fixed = {name: value for name, value in self.fixed.items() if name not in others}
         for values in itertools.product(*(dict.fromkeys(v) for v in vary.values())):
             choice = dict(zip(vary, values, strict=True))
             label = " ".join([recipe, *(f"{k}={v}" for k, v in choice.items())])
@@ -83,9 +82,6 @@ class Grid:
                 name = f"{label.replace(' ', '-').replace('/', '_')}-{latent}-s{seed}"
                 options = {**fixed, **choice, "latent": latent, "seed": seed}
                 yield Entry(name, label, Config.of(recipe, options))
-
-    def _of_some_recipe(self, name: str) -> bool:
-        return any(name in offered(recipe) for recipe in self.recipes)
 
 
 def offered(recipe: str) -> set[str]:
@@ -111,10 +107,8 @@ def parse_choices(texts: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[
         if name in ELSEWHERE:
             raise UserError(f"--set {name} is not possible: use {ELSEWHERE[name]}")
         if len(values) > 1 and name in GROUPS["data"]:
-            raise UserError(
-                f"--set cannot vary {name}, since all runs of a study see the same data: make a "
-                "study of each"
-            )
+            why = "all runs of a study use the same data: make one study for each value"
+            raise UserError(f"--set cannot vary {name}, since {why}")
         if len(values) == 1:
             fixed[name] = values[0]
         else:
@@ -134,23 +128,11 @@ def _values(name: str, right: str) -> list[Any]:
 
 def _is_text(name: str) -> bool:
     """Whether the option of that name, of any recipe, of the data or of training, is a text."""
-    choices = [recipes.choices_of(function) for function in recipes.known().values()]
-    some = [one for choice in choices for one in (choice.own.get(name.removeprefix(OWN)),
-            choice.network.get(name))]  # fmt: skip
-    defaults = [DEFAULTS.get(name), *(option.default for option in some if option)]
+    defaults = [DEFAULTS.get(name)]
+    for choices in map(recipes.choices_of, recipes.known().values()):
+        options = {**choices.network, **{f"{OWN}{n}": p for n, p in choices.own.items()}}
+        defaults += [options[n].default for n in (name, f"{OWN}{name}") if n in options]
     return any(isinstance(default, str) for default in defaults)
-
-
-@dataclass
-class Outcome:
-    """What became of one run: 'finished', 'failed' or 'waiting', and why."""
-
-    entry: Entry
-    status: str = "waiting"
-    reason: str = ""
-
-
-Told = Callable[[int, Outcome], None]
 
 
 def conduct(
@@ -159,80 +141,77 @@ def conduct(
     *,
     executor: Executor = one_by_one,
     reporter: Callable[[int, int, str], Reporter],
-    told: Told,
+    told: Callable[[int, Entry], None],
     mirror: Mirror | None = None,
     save_every: float = SAVE_SECONDS,
-) -> list[Outcome]:
-    """Train every run of the grid that is not done; a failed one is noted and the rest goes on.
+) -> list[Entry]:
+    """Train every run of the grid that is not done; a failed run is noted, and the rest continue.
 
     executor: where runs are trained. reporter: (number, of how many, name) -> who is told of the
-    steps of a run. told: called with the outcome of each run. mirror: of the storage that the
+    steps of a run. told: called with the entry of each run. mirror: of the storage that the
     study is on, with `out` as its local folder. save_every: seconds between checkpoints.
 
     Raises UserError where the folder holds runs of the same name with other settings.
     """
-    outcomes = [Outcome(entry) for entry in grid.entries()]
+    entries = grid.entries()
     with files.explained(out):
         (out / "runs").mkdir(parents=True, exist_ok=True)
-    for outcome in outcomes:
-        _take_stock(outcome, out / "runs" / outcome.entry.name)
-    _note(out, grid, outcomes, mirror)
+    for entry in entries:
+        _take_stock(entry, out / "runs" / entry.name)
+    _note(out, grid, entries, mirror)
     place = mirror.url if mirror else str(out.resolve())
     imports = tuple(recipes.IMPORTED)
     tasks = [
-        Task(i, o.entry.name, o.entry.config, f"{place}/runs/{o.entry.name}", save_every, imports)
-        for i, o in enumerate(outcomes)
-        if o.status != "finished"
+        Task(i, one.name, one.config, f"{place}/runs/{one.name}", save_every, imports)
+        for i, one in enumerate(entries)
+        if one.status != "finished"
     ]
     if not tasks:
-        return outcomes
+        return entries
 
     def reports(i: int, name: str) -> Reporter:
-        return reporter(i + 1, len(outcomes), name)
+        return reporter(i + 1, len(entries), name)
 
     with contextlib.closing(executor(tasks, reports)) as ends:
         for i, ended in ends:
-            outcomes[i].status, outcomes[i].reason = ended
-            _note(out, grid, outcomes, mirror)
-            told(i, outcomes[i])
-    return outcomes
+            entries[i].status, entries[i].reason = ended
+            _note(out, grid, entries, mirror)
+            told(i, entries[i])
+    return entries
 
 
-def _take_stock(outcome: Outcome, folder: Path) -> None:
-    """See what is there already: done, to be gone on with, or another run under the same name."""
+def _take_stock(entry: Entry, folder: Path) -> None:
+    """Mark a run that is finished. Raises UserError for another run under the same name."""
     record = found(folder)
     if record is None:
         return
-    if not _same(outcome.entry.config.to_json(), record["config"]):
-        raise UserError(
-            f"'{folder}' was trained with other settings than asked for now: choose another --out"
-        )
+    if not _same(entry.config.to_json(), record["config"]):
+        raise UserError(f"'{folder}' was trained with other options: choose another --out")
     if record["status"] == "finished":
-        outcome.status = "finished"
+        entry.status = "finished"
 
 
 def _same(asked: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
     """Whether a run is what was asked for; what was left to be decided may be anything."""
     plain = json.loads(json.dumps(asked))
-    for part in ("recipe_options", "network", "data", "training"):
-        for name, value in plain[part].items():
-            if value not in (None, "auto") and found[part].get(name) != value:
-                return False
-    return bool(plain["recipe"] == found["recipe"])
+    return plain["recipe"] == found["recipe"] and all(
+        value in (None, "auto") or found[part].get(name) == value
+        for part in ("recipe_options", "network", "data", "training")
+        for name, value in plain[part].items()
+    )
 
 
 def _earlier(out: Path) -> list[dict[str, Any]]:
-    """The finished runs that the folder's index names: a study grows, and forgets none of them."""
-    if not (out / "study.json").exists():
-        return []
-    record = files.read_json(out / "study.json")
-    return [run for run in record.get("runs", []) if run["status"] == "finished"]
+    """The finished runs that study.json names: a study that grows keeps them all."""
+    path = out / "study.json"
+    runs = files.read_json(path).get("runs", []) if path.exists() else []
+    return [run for run in runs if run["status"] == "finished"]
 
 
-def _note(out: Path, grid: Grid, outcomes: Sequence[Outcome], mirror: Mirror | None) -> None:
+def _note(out: Path, grid: Grid, entries: Sequence[Entry], mirror: Mirror | None) -> None:
     runs = [
-        {"name": o.entry.name, "family": o.entry.family, "status": o.status, "reason": o.reason}
-        for o in outcomes
+        {"name": one.name, "family": one.family, "status": one.status, "reason": one.reason}
+        for one in entries
     ]
     names = {run["name"] for run in runs}
     runs = [run for run in _earlier(out) if run["name"] not in names] + runs

@@ -22,13 +22,12 @@ from zspace.runs.many import open_study, write_table
 from zspace.runs.record import METRICS
 from zspace.studies import ray
 from zspace.studies.executors import STOPPED, Executor, on_stacks, one_by_one, side_by_side
-from zspace.studies.grid import PRESETS, Grid, Outcome, conduct, parse_choices
+from zspace.studies.grid import PRESETS, Entry, Grid, conduct, parse_choices
 from zspace.system.device import pick_device
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted
 from zspace.system.storage import Mirror, is_url, mirrored
 from zspace.training import progress
-from zspace.training.progress import Quiet
 
 SNAPSHOTS = 24
 
@@ -48,20 +47,34 @@ def study(
     out: str | Path | None = None,
     quiet: bool = False,
 ) -> Path | str:
-    """Train what is missing of the study and write its report; returns where the report is.
+    """Train the runs of a study that are missing, write its report, and return where that is.
 
-    jobs: runs at once on this machine; 0 chooses; with more than 1, they are processes of their
-    own; a script must then call this under ``if __name__ == "__main__":``, as multiprocessing
-    asks. threads: of each run; 0 chooses. executor: this machine, this process with the
-    seeds of a model stacked, or a Ray cluster. out: a folder,
-    or the URL of one.
+    Arguments:
+        recipes: Names of recipes; each is a family.
+        data: A known name, a folder of images, or an .npz or .npy file.
+        data_dir: The folder with files of named data sets.
+        latent: Code sizes; by default those of the preset.
+        seeds: Runs of each kind, with seeds 0, 1, ...
+        choices: Other options as text: "epochs=5" for all runs, "beta=0.5,1,4" to try each.
+        preset: quick (2 and 20) or full (2 to 100); by default quick on mnist5k, else full.
+        jobs: Runs at the same time on this machine, each in its own process if more than 1; 0
+            chooses. A script must then call this under ``if __name__ == "__main__":``.
+        threads: CPU threads of each run; 0 chooses.
+        executor: This machine, this process with the seeds of a model stacked, or a Ray cluster.
+        out: A folder, or the URL of one; by default studies/<data>.
+        quiet: Print nothing.
 
     Raises UserError for a grid that makes no sense, before anything is trained.
+
+    >>> digits = run.config.data.data
+    >>> report = zspace.study(
+    ...     ["ae"], data=digits, latent=[2], choices=["epochs=1"], out="small", quiet=True
+    ... )
+    >>> report.name
+    'report.html'
     """
     if jobs < 0 or threads < 0:
-        raise UserError(
-            f"jobs is {jobs}, threads is {threads}: give numbers from 1, or 0 for auto"
-        )
+        raise UserError(f"jobs is {jobs}, threads is {threads}: use numbers >= 1, or 0 for auto")
     fixed, vary = parse_choices(choices)
     grid = Grid(
         recipes=tuple(recipes),
@@ -71,8 +84,8 @@ def study(
         vary=vary,
     )
     out = out or Path("studies") / Path(data.removeprefix("hf:")).stem
-    console = progress.Stderr(quiet=quiet, soft_wrap=True)
-    work = _executor(executor, jobs or _suitable_jobs(), threads)
+    console = progress.stderr(quiet=quiet, soft_wrap=True)
+    work = _executor(executor, jobs, threads)
     if is_url(out):
         return _on_storage(grid, str(out), work, console)
     DataOptions(data=data).refuse_inside(Path(out))
@@ -99,17 +112,15 @@ def _written(folder: Path, console: Console) -> Path:
     return write_report(study, folder / "report.html", console)
 
 
-def _suitable_jobs() -> int:
-    """One a core, at most 4: small models train faster side by side than on many threads."""
-    return 1 if pick_device("auto").type != "cpu" else min(4, os.cpu_count() or 1)
-
-
 def _executor(name: str, jobs: int, threads: int) -> Executor:
+    """For 0 jobs, one per core, at most 4: small models train faster so than on many threads."""
     if name == "ray":
         ray.installed()
         return partial(ray.on_ray, threads=threads)
     if name == "stacked":
         return on_stacks
+    if not jobs:
+        jobs = 1 if pick_device("auto").type != "cpu" else min(4, os.cpu_count() or 1)
     if jobs == 1 and not threads:
         return one_by_one
     return partial(side_by_side, jobs=jobs, threads=threads)
@@ -122,27 +133,27 @@ def _train(
     console.print(f"{total} runs -> {mirror.url if mirror else folder}", markup=False)
     here = executor in (one_by_one, on_stacks)  # then each run says itself how far it is
 
-    def told(i: int, outcome: Outcome) -> None:
-        name = f"[{i + 1}/{total}] {outcome.entry.name}"
-        if outcome.status == "failed":
-            console.print(f"{name}  failed: {outcome.reason}", markup=False)
-        elif not here:
-            console.print(f"{name}  done after {time.monotonic() - start:.0f} s", markup=False)
+    def told(i: int, entry: Entry) -> None:
+        name = f"[{i + 1}/{total}] {entry.name}"
+        failed = entry.status == "failed"
+        if failed or not here:
+            done = f"done after {time.monotonic() - start:.0f} s"
+            console.print(name, "", f"failed: {entry.reason}" if failed else done, markup=False)
 
     with _watched(folder, total, None if here or mirror else console):
         try:
-            outcomes = conduct(
+            entries = conduct(
                 grid,
                 folder,
                 executor=executor,
-                reporter=(lambda *_: Quiet()) if console.quiet else progress.row_reporter,
+                reporter=(lambda *_: progress.Quiet()) if console.quiet else progress.row_reporter,
                 told=told,
                 mirror=mirror,
             )
         except KeyboardInterrupt as stop:
             raise Interrupted(STOPPED, getattr(stop, "number", signal.SIGINT)) from None
-    if all(outcome.status == "failed" for outcome in outcomes):
-        raise UserError(f"all {total} runs failed, the first because: {outcomes[0].reason}")
+    if all(entry.status == "failed" for entry in entries):
+        raise UserError(f"all {total} runs failed, the first because: {entries[0].reason}")
 
 
 @contextlib.contextmanager

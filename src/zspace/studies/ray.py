@@ -3,8 +3,8 @@
 Reference: Moritz et al. Ray: a distributed framework for emerging AI applications. 2018, arXiv
 1712.05889.
 
-A task whose worker or machine is lost is tried again, elsewhere perhaps, and goes on from the last
-checkpoint in its folder. A run that fails by itself is not tried again: it has ended.
+A task whose worker or machine is lost is tried again, perhaps elsewhere, and continues from the
+last checkpoint in its folder. A run that fails by itself is not tried again: it has ended.
 """
 
 from __future__ import annotations
@@ -62,9 +62,7 @@ def installed() -> ModuleType:
     try:
         import ray
     except ImportError:
-        raise UserError(
-            "--executor ray needs an extra package: pip install 'zspace[cluster]'"
-        ) from None
+        raise UserError("--executor ray needs Ray: pip install 'zspace[cluster]'") from None
     return ray
 
 
@@ -115,10 +113,7 @@ def _submitted(ray: Any, task: Task, threads: int) -> Any:
             stacklevel=2,
         )
     remote = ray.remote(
-        num_cpus=threads,
-        num_gpus=needs["GPU"],
-        max_retries=RETRIES,
-        retry_exceptions=[Stopped],
+        num_cpus=threads, num_gpus=needs["GPU"], max_retries=RETRIES, retry_exceptions=[Stopped]
     )(_attempted)
     return remote.remote(task, threads)
 

@@ -10,14 +10,18 @@ from rich.console import Console
 from rich.progress import Progress
 
 
+def _progress(quiet: bool) -> Progress:
+    silent = quiet or not sys.stderr.isatty()
+    return Progress(console=Console(stderr=True), transient=True, disable=silent)
+
+
 @contextmanager
 def bar(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
     """A bar for ``total`` steps; gives the function that says how many were made.
 
     It is silent when quiet, and when stderr is no terminal (a log, a test, a batch job).
     """
-    silent = quiet or not sys.stderr.isatty()
-    with Progress(console=Console(stderr=True), transient=True, disable=silent) as progress:
+    with _progress(quiet) as progress:
         task = progress.add_task(what, total=total)
         yield lambda steps: progress.update(task, advance=steps)
 
@@ -51,6 +55,5 @@ class DownloadBar:
 
 @contextmanager
 def download_bar(what: str, quiet: bool) -> Iterator[DownloadBar]:
-    silent = quiet or not sys.stderr.isatty()
-    with Progress(console=Console(stderr=True), transient=True, disable=silent) as progress:
+    with _progress(quiet) as progress:
         yield DownloadBar(progress, what)

@@ -24,26 +24,21 @@ def pick_device(name: str) -> torch.device:
     With several ranks each takes the GPU of its number on its machine, whichever is named.
     """
     alone = distributed.size() == 1
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available() and alone,
-    }
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available() and alone}
     if name == "auto":
         name = next((kind for kind, ok in there.items() if ok), "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(
-            f"device '{name}' is unknown: use auto, cpu, cuda, cuda:1 or mps"
-        ) from None
+        raise UserError(f"device '{name}' is unknown: use auto, cpu, cuda, cuda:1, mps") from None
     if not there.get(device.type, device.type == "cpu"):
         raise UserError(f"device '{name}' is not available on this machine: use --device cpu")
     if device.type == "cuda" and not alone:
         device = torch.device("cuda", distributed.local())
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
-            f"device '{device}' is not one of the {torch.cuda.device_count()} here: name another, "
-            "start as many processes as there are GPUs, or use --device cpu"
+            f"device '{device}' does not exist: there are {torch.cuda.device_count()} GPUs here: "
+            "name another, start no more processes than GPUs, or use --device cpu"
         )
     return device
 

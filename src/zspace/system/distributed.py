@@ -88,14 +88,9 @@ def join() -> None:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with _connected():
         dist.init_process_group(backend, timeout=TIMEOUT)
-    atexit.register(_leave)
+    atexit.register(lambda: dist.destroy_process_group() if _joined() else None)
     if not first():
         warnings.simplefilter("ignore")
-
-
-def _leave() -> None:
-    if _joined():
-        dist.destroy_process_group()
 
 
 def leave_at_once(code: int) -> NoReturn:
@@ -117,8 +112,8 @@ def _connected() -> Iterator[None]:
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0].rpartition("] ")[2].partition(". ")[0]
         raise RankLost(
-            "another process of this training has ended or cannot be reached: see what it said, "
-            f"then go on with 'zspace resume', if something was saved ({reason})"
+            "another process of this training has ended or cannot be reached: read its message, "
+            f"then continue with 'zspace resume' if something was saved ({reason})"
         ) from None
 
 
@@ -135,14 +130,9 @@ def mean(tensors: Sequence[Tensor], share: float, first: Sequence[Tensor] = ()) 
         flat = torch.cat([flat, *(_bytes(t).float().mul_(rank() == 0) for t in first)])
     with _connected():
         dist.all_reduce(flat)
-    sizes = [*(t.numel() for t in tensors), *(t.numel() * t.element_size() for t in first)]
-    parts = flat.split(sizes)
-    means = [part.view(t.shape) for part, t in zip(parts, tensors, strict=False)]
-    raw = [part.to(torch.uint8) for part in parts[len(tensors) :]]
-    return [
-        *means,
-        *(part.view(t.dtype).view(t.shape) for part, t in zip(raw, first, strict=True)),
-    ]
+    parts = iter(flat.split([*(t.numel() for t in tensors), *(t.nbytes for t in first)]))
+    means = [next(parts).view(t.shape) for t in tensors]
+    return [*means, *(next(parts).to(torch.uint8).view(t.dtype).view(t.shape) for t in first)]
 
 
 def _bytes(tensor: Tensor) -> Tensor:
@@ -217,7 +207,7 @@ def together() -> Iterator[None]:
 def in_turn(work: Callable[[], T]) -> T:
     """What `work` makes: on the first rank of each machine, then, with its files, on the rest.
 
-    A download, or a network that is trained once and kept, is so made once a machine.
+    So a download, or a network that is trained once and kept, is made once per machine.
     Raises UserError on all ranks where it does on one.
     """
     if size() == 1:
@@ -238,7 +228,7 @@ def check_same(what: str, value: str) -> None:
     with together():
         if value != wanted:
             raise UserError(
-                f"rank {rank()} has another {what} than rank 0 ({value:.80} and {wanted:.80}): "
+                f"rank {rank()} has a different {what} from rank 0 ({value:.80}, {wanted:.80}): "
                 "give all machines the same command and the same files"
             )
 

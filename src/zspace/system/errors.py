@@ -1,4 +1,4 @@
-"""What the user is told when something given is wrong (floor 0)."""
+"""What the user is told when something given is wrong."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ class UserError(ValueError):
     """Something the user gave is wrong: the message says what, what was received, what to do.
 
     The command line prints it as one sentence and exits with 2.
+
+    >>> zspace.train("vea")
+    Traceback (most recent call last):
+    ...
+    zspace.system.errors.UserError: recipe 'vea' is unknown: did you mean 'vae'? choose from: ...
     """
 
 

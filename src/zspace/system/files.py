@@ -11,12 +11,14 @@ A lock on a folder, which the system releases when its holder dies.
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,16 @@ def write_json(path: Path, value: Any) -> str:
     return write(path, (json.dumps(value, indent=2, allow_nan=True) + "\n").encode())
 
 
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Like `write`, for a table: a dict per row. Its columns are all names that some row has."""
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write(path, text.getvalue().encode())
+
+
 def read(path: Path) -> bytes:
     """The content of a file. Raises UserError where the system does not give it."""
     try:
@@ -147,7 +159,7 @@ def read_tensors(path: Path, sha256: str) -> tuple[dict[str, Tensor], str]:
 def verify(path: Path, content: bytes, sha256: str) -> None:
     """Raises UserError where the content is not the one of this SHA-256."""
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise UserError(f"{path} is damaged: its SHA-256 is not the one noted when it was written")
+        raise UserError(f"{path} is damaged or was changed by hand: its SHA-256 does not match")
 
 
 def packed(tensors: Mapping[str, Tensor], note: str = "") -> bytes:
@@ -161,7 +173,7 @@ def unpacked(path: Path, content: bytes) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(content)
     except SafetensorError as error:
-        raise UserError(f"{path} is no safetensors file: {error}") from None
+        raise UserError(f"{path} is not a safetensors file: {error}") from None
 
 
 def note_of(path: Path, content: bytes) -> str:
@@ -230,9 +242,7 @@ def unsealed(path: Path, content: bytes, value: Any) -> dict[str, Any]:
     """
     digest = str(value.get(SEAL)) if isinstance(value, dict) else ""
     if not digest or digest != _digest(content, digest.encode(errors="replace")):
-        raise UserError(
-            f"{path} is damaged, or was changed by hand: it does not have the SHA-256 noted in it"
-        )
+        raise UserError(f"{path} is damaged or was changed by hand: its SHA-256 does not match")
     return {name: item for name, item in value.items() if name != SEAL}
 
 
@@ -273,19 +283,15 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
     with explained(path):
         path.parent.mkdir(exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644) if fcntl else None
+    if handle is None:
+        yield
+        return
     try:
-        if handle is not None:
-            _take_lock(handle, refusal)
+        with contextlib.suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(refusal) from None
         yield
     finally:
-        if handle is not None:
-            os.close(handle)
-
-
-def _take_lock(handle: int, refusal: str) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(refusal) from None
-    except OSError:
-        return  # a file system without locks
+        os.close(handle)

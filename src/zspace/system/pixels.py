@@ -60,22 +60,16 @@ def save_png(path: Path, picture: np.ndarray, least: int = 0) -> None:
     Raises UserError for another suffix, channels other than 1 or 3, and a place not writable.
     """
     if path.suffix.lower() != ".png":
-        raise UserError(f"cannot write '{path}': pictures are PNG files, so end it in .png")
+        raise UserError(f"cannot write '{path}': pictures are PNG files: use FILE.png")
     if picture.shape[2] not in (1, 3):
-        raise UserError(
-            f"images of {picture.shape[2]} channels have no PNG: write an .npz instead"
-        )
+        raise UserError(f"a PNG cannot hold {picture.shape[2]} channels: write an .npz instead")
     content = io.BytesIO()
     enlarged(picture, least).save(content, "PNG", optimize=True)
     files.write(path, content.getvalue())
 
 
 def gif(
-    frames: Sequence[Image.Image],
-    milliseconds: int,
-    *,
-    hold: int = 1,
-    colours: Sequence[int] = (),
+    frames: Sequence[Image.Image], milliseconds: int, *, hold: int = 1, colours: Sequence[int] = ()
 ) -> bytes:
     """Frames as an endless GIF, each shown for so many milliseconds.
 

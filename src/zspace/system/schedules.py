@@ -1,4 +1,4 @@
-""" """
+"""Schedules: weights of terms and learning rates as functions of training progress in [0, 1]."""
 
 from __future__ import annotations
 

@@ -8,12 +8,13 @@ stays ignored. A closed pipe stops the output, not the training.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 STOPS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -21,10 +22,10 @@ STOPS = tuple(
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user asked to stop; the message says what is saved and how to go on.
+    """The user asked to stop; the message says what is saved and how to continue.
 
-    No error, so that code that goes on after an error stops, too. The command exits with 128 plus
-    the number of the signal.
+    Not an error, so that code that continues after errors stops too. The command exits with 128
+    plus the number of the signal.
     """
 
     def __init__(self, message: str, number: int = signal.SIGINT) -> None:
@@ -77,7 +78,39 @@ def _caught_by(act: Callable[[int], None]) -> Iterator[None]:
             signal.signal(s, handler)
 
 
+GONE = (errno.EPIPE, errno.EIO)
+"""What the system says where the reader of a pipe, or a terminal, has gone away."""
+
+
 def deafen(stream: TextIO) -> None:
     """Let what is still written to a closed pipe go nowhere."""
     with contextlib.suppress(OSError, ValueError):  # a stream without a file is none of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class Unheard:
+    """A stream for `print` or a console, silent where its reader has gone away."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._silenced():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._silenced():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _silenced(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            deafen(self._stream)

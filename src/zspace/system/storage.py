@@ -91,9 +91,8 @@ class Mirror:
             yield
         except Exception as error:  # every kind of storage has errors of its own
             why = (str(error) or type(error).__name__).splitlines()[0]
-            raise CannotReach(
-                f"cannot {doing} {self.url}: {why}: check the URL and who may {doing} there"
-            ) from None
+            check = f"check the URL, and that you may {doing} there"
+            raise CannotReach(f"cannot {doing} {self.url}: {why}: {check}") from None
 
 
 @contextlib.contextmanager
@@ -118,11 +117,9 @@ def _opened(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError:
-        raise UserError(
-            f"{url} is on a storage, which needs an extra package: pip install 'zspace[cluster]'"
-        ) from None
+        raise UserError(f"{url} needs fsspec: pip install 'zspace[cluster]'") from None
     try:
         storage, root = fsspec.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise UserError(f"{url} cannot be opened: {error}") from None
+        raise UserError(f"cannot open {url}: {error}: check the URL") from None
     return storage, root.rstrip("/")

@@ -176,7 +176,7 @@ def _resumable(folder: Path) -> dict[str, Any]:
 
 
 def _take_up(build: Build, checkpoints: Checkpoints) -> list[dict[str, Any]]:
-    """Bring the session to where its newest checkpoint is; the epochs until then."""
+    """Bring the training to where its newest checkpoint is; returns the epochs until then."""
     state = checkpoints.load()
     if state is None:
         return []

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -21,23 +21,18 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from zspace.analysis.numbers import terms_text
 from zspace.models.recipes import hyphenated
 from zspace.runs.config import OWN, RESERVED
-from zspace.system.signals import deafen
+from zspace.system.signals import Unheard
 from zspace.training.trainer import Epoch, Trainer
 
 LINE_SECONDS = 10.0
 
 
-class Stderr(Console):
-    """Standard error. Where its reader has gone away, nothing more is written."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(stderr=True, highlight=False, **options)
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        deafen(sys.stderr)
+def stderr(**options: Any) -> Console:
+    """Standard error, on which a training goes on speaking where nobody listens any more."""
+    return Console(file=cast(IO[str], Unheard(sys.stderr)), highlight=False, **options)
 
 
 class Reporter(Protocol):
@@ -74,7 +69,7 @@ class Quiet:
 
 
 class JsonLines(Quiet):
-    """One JSON object a line on standard output: the start, every epoch, the end."""
+    """One JSON object per line on standard output: the start, every epoch, the end."""
 
     def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
         self._line({"event": "start", **facts})
@@ -86,25 +81,14 @@ class JsonLines(Quiet):
         self._line({"event": "end", **facts})
 
     def _line(self, facts: Mapping[str, Any]) -> None:
-        try:
-            print(json.dumps(facts), flush=True)
-        except BrokenPipeError:
-            deafen(sys.stdout)
-
-
-def terms_text(terms: Mapping[str, float]) -> str:
-    """Terms as a person reads them; the objective is left out where it is the only term."""
-    parts = [f"{name} {value:.2f}" for name, value in terms.items() if name != "objective"]
-    if len(parts) > 1:
-        parts.append(f"objective {terms['objective']:.2f}")
-    return "  ".join(parts)
+        print(json.dumps(facts), file=cast(IO[str], Unheard(sys.stdout)), flush=True)
 
 
 class Lines(Quiet):
     """Plain lines, for output that is no terminal: an epoch at most every ten seconds."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Stderr(soft_wrap=True)
+        self.console = console or stderr(soft_wrap=True)
         self.last = 0.0
 
     def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
@@ -126,12 +110,12 @@ class Lines(Quiet):
 
 
 class Bar(Lines):
-    """A progress bar: epoch, validation terms, images a second, time left."""
+    """A progress bar: epoch, validation terms, images per second, time left."""
 
     bars = True
 
     def __init__(self) -> None:
-        super().__init__(Stderr())
+        super().__init__(stderr())
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=16),

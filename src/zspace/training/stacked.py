@@ -1,9 +1,9 @@
-"""Trainings that differ in their seed alone, taken in lockstep on stacked parameters.
+"""Trainings that differ in their seed alone, step by step together on stacked parameters.
 
 M models of one recipe have parameters of the same shapes. Stacked, (M, ...), they go through one
 pass under ``torch.func.vmap``; the loss is the sum of the M objectives, so that the gradient in
-lane m is that of model m alone; one AdamW moves all. Small networks so give a device M times as
-much to do for as many launches as one of them needs.
+lane m is that of model m alone; one AdamW moves all. So M small networks take as many launches on
+a device as one of them.
 
 Each run keeps a `Trainer` of its own, whose weights, averages and moments are views of the stacks:
 it validates, keeps its best epoch, saves and is resumed as if it were trained by itself. Initial
@@ -34,7 +34,6 @@ from zspace.data.batches import Batches, mix
 from zspace.data.spec import Batch
 from zspace.models.flow import Pass
 from zspace.models.objective import Objective
-from zspace.models.recipes import Player
 from zspace.runs.config import Config
 from zspace.runs.record import Place
 from zspace.runs.run import Run
@@ -103,7 +102,9 @@ def prepared(configs: Sequence[Config], *, quiet: bool = False) -> list[Build]:
     Raises CannotStack where these cannot be trained together, and UserError as `Build.prepare`.
     """
     if distributed.size() > 1 or not all(alike(configs[0], config) for config in configs):
-        raise CannotStack("trainings go together in one process, and differ in --seed alone")
+        raise CannotStack(
+            "runs can be stacked in one process only, and must differ in --seed alone"
+        )
     _refuse(why_alone(configs[0]))
     first = Build.prepare(configs[0], quiet=quiet)
     players = first.trainer.players
@@ -181,7 +182,7 @@ class Stack(Trainer):
                 own.data = lane
         super().__init__(
             model,
-            (Player(model, first.players[0].objective),),
+            (replace(first.players[0], module=model),),
             Joint([trainer.train for trainer in trainers if isinstance(trainer.train, Batches)]),
             first.validation,
             first.settings,
@@ -201,6 +202,9 @@ class Stack(Trainer):
                 batch = next(iter(self.train.epoch(0)))
                 ((loss, _),) = self.losses([self.players[0].objective], batch, 0.0)
                 loss.backward()
+                own = [p for trainer in self.trainers for p in trainer.model.parameters()]
+                if any(p.grad is not None for p in own):
+                    raise NotImplementedError("a term reads the weights of one model")
         except Exception as error:  # of many kinds: a layer without a rule, a branch on a value
             reason = (str(error).splitlines() or [""])[0][:200]
             raise CannotStack(
@@ -252,7 +256,7 @@ def _tensors(model: nn.Module) -> list[Tensor]:
 
 
 class Group:
-    """Trainings in lockstep, each into its own folder."""
+    """Trainings that take their steps together, each into its own folder."""
 
     def __init__(self, stack: Stack, recorders: Sequence[Recorder]) -> None:
         self.stack, self.recorders = stack, recorders

@@ -6,7 +6,7 @@ Nothing is read back from the device within an epoch: terms gather there and are
 (and after every 1,000 steps of a longer one, so that a loss that is not finite is found in time).
 
 Where several ranks train (see `zspace.system.distributed`) each reads its rows of a batch;
-gradients and terms become those of the whole batch in one message a step, so that all ranks take
+gradients and terms become those of the whole batch in one message per step, so that all ranks take
 the same step, read the same terms and decide the same.
 """
 
@@ -49,9 +49,9 @@ class NonFinite(UserError):
 
 @dataclass
 class Meter:
-    """Rows of terms, one a batch, weighted by the size of the batch.
+    """Rows of terms, one per batch, weighted by the size of the batch.
 
-    first_step: batches that were counted before. what: how a row is called when it is bad.
+    first_step: batches that were counted before. what: what a row is called in an error.
     """
 
     first_step: int = 0
@@ -161,7 +161,8 @@ class Trainer:
         losses: How a step computes its losses, by default one pass of the model under autocast.
         clip: How gradients are clipped to a norm, by default `torch.nn.utils.clip_grad_norm_`.
 
-    Raises UserError for an unknown `best`, and for patience in a game without one.
+    Raises UserError for an unknown `best`, for patience in a game without one, and where the first
+    player has several steps.
 
         trainer = Trainer(model, recipe.players, train, validation, settings)
         for epoch in trainer.epochs():
@@ -186,7 +187,7 @@ class Trainer:
         assert settings.precision != "auto"
         self.model, self.players, self.settings = model, players, settings
         self.criterion = best or ("objective" if len(players) == 1 else "")
-        self._check_criterion()
+        self._check()
         self.watched = watched or {}
         rivals = [player.module for player in players[1:]]
         self.others = [*rivals, *fixed]
@@ -210,7 +211,12 @@ class Trainer:
         shared = [model, *rivals] if distributed.size() > 1 else []
         self._buffers = [place for module in shared for place in buffers(module).values()]
 
-    def _check_criterion(self) -> None:
+    def _check(self) -> None:
+        if self.players[0].steps > 1:
+            raise UserError(
+                f"steps of the first player is {self.players[0].steps}, but its step is what the "
+                "others are counted by: leave it at 1"
+            )
         terms = [*self.players[0].objective.weights, "objective"]
         if self.criterion and self.criterion not in terms:
             raise unknown("validation term that chooses the best epoch", self.criterion, terms)

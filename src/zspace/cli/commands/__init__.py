@@ -1,10 +1,12 @@
-"""The commands, a function each: its signature makes the flags, its docstring the help.
+"""The commands, one function each: its signature makes the flags, its docstring the help.
 
 Heavy imports wait until a command runs.
 """
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,20 +17,11 @@ from zspace.cli.commands.training import repeat, resume, train
 from zspace.cli.commands.using import data, embed, recipes, reconstruct, sample
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    "train": train,
-    "resume": resume,
-    "repeat": repeat,
-    "sample": sample,
-    "reconstruct": reconstruct,
-    "embed": embed,
-    "study": study,
-    "report": report,
-    "figure": figure,
-    "evaluate": evaluate,
-    "score": score,
-    "compare": compare,
-    "explore": explore,
-    "export": export,
-    "data": data,
-    "recipes": recipes,
+    command.__name__: command
+    for command in (
+        *(train, resume, repeat, sample, reconstruct, embed, study, report, figure),
+        *(evaluate, score, compare, explore, export, data, recipes),
+    )
 }
+for _command in COMMANDS.values():  # tyro would keep the line breaks within an argument's help
+    _command.__doc__ = re.sub(r"\n {8,}", " ", inspect.cleandoc(_command.__doc__ or ""))

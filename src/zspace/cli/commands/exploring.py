@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from zspace.cli.arguments import Out, RunPath
+from zspace.cli import DataDir, Out, RunPath
 
 
 def explore(
@@ -18,18 +18,16 @@ def explore(
     port: int = 8123,
     open: bool = True,
     token: str | None = None,
-    data_dir: Path | None = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """Open a page on which a latent space is explored by moving through it.
+    """Explore the latent space of a run on a page in the browser.
 
     Args:
-        run: The folder of a run.
-        second: Another one, to be seen beside it.
-        host: The address to listen on; one that others can reach needs a token.
-        port: Of the page; 0 takes a free one.
+        second: The folder of a second run, shown beside the first.
+        host: The address to listen on; one that other machines can reach needs --token.
+        port: The port of the page; 0 takes a free one.
         open: Do not open the page in a browser.
-        token: A secret that lets people in; by default one that works once is made and printed.
-        data_dir: Where files of named data sets lie.
+        token: A secret that visitors must know; by default a new one is printed, which works once.
     """
     from zspace import explorer
 
@@ -41,14 +39,12 @@ def explore(
 
 
 def export(
-    run: RunPath, *, to: Literal["page"] = "page", data_dir: Path | None = None, out: Out
+    run: RunPath, *, to: Literal["page"] = "page", data_dir: DataDir = None, out: Out
 ) -> None:
-    """Write the explorer of a run as a folder that any web host serves.
+    """Write the explorer of a run as a folder that any web host can serve.
 
     Args:
-        run: The folder of a run.
         to: What to write: page, a static page that decodes in the browser.
-        data_dir: Where files of named data sets lie.
         out: A new folder.
     """
     from zspace.explorer.export import write_page

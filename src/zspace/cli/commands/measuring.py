@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
-from zspace.cli.arguments import Out, RunPath
+from zspace.cli import DataDir, OtherData, Out, RunPath
 
 
 def evaluate(
@@ -17,45 +17,41 @@ def evaluate(
     sampler: Literal["auto", "prior", "gmm", "flow", "kde"] = "auto",
     anomaly: str | None = None,
     sections: tuple[str, ...] = (),
-    data_dir: Path | None = None,
+    data_dir: DataDir = None,
     seed: int = 0,
     quiet: bool = False,
 ) -> None:
-    """Measure a run on its test images; the numbers are kept in RUN/evaluation.json.
+    """Measure a run on its test images and write the numbers to RUN/evaluation.json.
 
     Args:
-        run: The folder of a run.
-        iw: Draws of the importance-weighted bound on log p(x); published figures take 5000.
-        sampler: Where codes of generated images come from: the prior, or a density fitted on
-            codes of training images; auto is the prior where there is a q(z|x), else gmm.
-        anomaly: Other data, a name or a path, whose images should stand out.
-        sections: What to measure, of likelihood, latents, representation, generation, novelty,
-            inception, disentanglement, anomaly and metrics of one's own; by default all that
-            applies, but not inception.
-        data_dir: Where files of named data sets lie.
-        seed: Seed of all draws.
+        iw: Draws per image for the importance-weighted bound on log p(x); published figures use
+            5000.
+        sampler: Where the codes of generated images come from: the prior, or a density fitted to
+            the codes of training images (gmm, flow, kde); auto is the prior for a variational
+            model and gmm for any other.
+        anomaly: Another data set, by name or path, whose images should stand out.
+        sections: What to measure: likelihood, latents, representation, generation, novelty,
+            inception, disentanglement, anomaly, and metrics of your own; by default all that
+            apply, except inception.
+        seed: Seed of all random draws.
         quiet: Print no table.
     """
-    from zspace.runs.measured import evaluate
+    from zspace.runs import measured
 
-    drawing = ("generation", "novelty", "inception")
-    made = {section: {"sampler": sampler} for section in drawing}
-    evaluate(
-        run,
-        iw=iw,
-        sections=sections,
-        options={**made, **({"anomaly": {"against": anomaly}} if anomaly else {})},
-        data_dir=data_dir,
-        seed=seed,
-        quiet=quiet,
+    options: dict[str, dict[str, str]]
+    options = {name: {"sampler": sampler} for name in ("generation", "novelty", "inception")}
+    if anomaly:
+        options["anomaly"] = {"against": anomaly}
+    measured.evaluate(
+        run, iw=iw, sections=sections, options=options, data_dir=data_dir, seed=seed, quiet=quiet
     )
 
 
-def compare(runs: Positional[tuple[Path, ...]]) -> None:
+def compare(runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN ...")]) -> None:
     """Show the measures of evaluated runs side by side, as means over seeds.
 
     Args:
-        runs: Folders of runs; those that differ in their seed alone become one column.
+        runs: Folders of runs; runs that differ only in their seed share one column.
     """
     from zspace.runs import measured
 
@@ -65,29 +61,26 @@ def compare(runs: Positional[tuple[Path, ...]]) -> None:
 def score(
     run: RunPath,
     *,
-    data: str | None = None,
-    data_dir: Path | None = None,
+    data: OtherData = None,
+    data_dir: DataDir = None,
     scores: tuple[str, ...] = (),
     rate: float = 0.05,
     heat: Path | None = None,
     out: Out,
     quiet: bool = False,
 ) -> None:
-    """Write how little the model expected each image of a data set: a line an image.
+    """Write a table with anomaly scores of every image of a data set, one row per image.
 
     Args:
-        run: The folder of a run.
-        data: A name or a path; by default the run's own data.
-        data_dir: Where files of named data sets lie.
-        scores: Of error, elbo, iw, typicality, regret and mahalanobis; by default all that the
-            model has.
-        rate: Share of the run's validation images that may count as anomalies: it sets the
+        scores: Some of error, elbo, iw, typicality, regret and mahalanobis; by default all that
+            the model has.
+        rate: Share of the run's validation images that may count as anomalies; it sets the
             threshold of each score.
-        heat: FILE.png for a picture of the images with the highest error, and where in them
-            it lies.
-        out: FILE.csv, with split, index, label, scores, and for each whether the image is an
-            anomaly.
-        quiet: No progress bar.
+        heat: FILE.png for a picture of the images with the highest error, and of where in them
+            the error lies.
+        out: FILE.csv, with split, index, label, the scores, and whether each marks the image as
+            an anomaly.
+        quiet: Show no progress bar.
     """
     from zspace.runs.measured import score as write_scores
     from zspace.runs.run import load

@@ -1,16 +1,12 @@
-"""Use a trained model: samples, reconstructions, codes.
-
-What there is: data sets, recipes.
-"""
+"""Use a trained model: samples, reconstructions, codes; list data sets and recipes."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
-from zspace.cli.arguments import Count, Out, OutOrDefault, RunPath
+from zspace.cli import Count, DataDir, OtherData, Out, OutOrDefault, RunPath
 
 
 def sample(
@@ -21,14 +17,12 @@ def sample(
     seed: int = 0,
     out: OutOrDefault = None,
 ) -> None:
-    """Decode draws of the prior into new images.
+    """Draw codes from the prior and decode them into new images.
 
     Args:
-        run: The folder of a run.
-        n: How many.
-        label: A class, by name or number, for a conditional model, or attributes that hold, by
-            name (Smiling,Male); without it they take turns.
-        seed: Seed of the draws.
+        label: For a conditional model: a class by name or number, or the attributes that hold, by
+            name (Smiling,Male); by default the conditions take turns.
+        seed: Seed of the random draws.
         out: FILE.png for one sheet, FILE.npz for arrays x and y, or a folder for PNG files;
             by default samples.png in the folder of the run.
     """
@@ -42,18 +36,14 @@ def sample(
 def reconstruct(
     run: RunPath,
     *,
-    data: str | None = None,
-    data_dir: Path | None = None,
+    data: OtherData = None,
+    data_dir: DataDir = None,
     n: Count = 10,
     out: OutOrDefault = None,
 ) -> None:
-    """Show test images above what the model makes of them.
+    """Show test images, and below each of them its reconstruction.
 
     Args:
-        run: The folder of a run.
-        data: Other images, a name or a path; by default the run's own test set.
-        data_dir: Where files of named data sets lie.
-        n: How many.
         out: FILE.png; by default reconstructions.png in the folder of the run.
     """
     from zspace.cli import output
@@ -63,17 +53,12 @@ def reconstruct(
     print(output.reconstruct(load(run), data=data, data_dir=data_dir, n=n, out=out))
 
 
-def embed(
-    run: RunPath, *, data: str | None = None, data_dir: Path | None = None, out: Out
-) -> None:
+def embed(run: RunPath, *, data: OtherData = None, data_dir: DataDir = None, out: Out) -> None:
     """Write the codes of all images of a data set.
 
     Args:
-        run: The folder of a run.
-        data: A name or a path; by default the run's own data.
-        data_dir: Where files of named data sets lie.
-        out: FILE.npz, with z (N, latent), y (N) where there are labels (N, A: attributes), split
-            (N), index (N).
+        out: FILE.npz, with z (N, latent), split (N), index (N), and y where there are labels (N)
+            or attributes (N, A).
     """
     from zspace.cli import output
     from zspace.runs.run import load
@@ -83,16 +68,15 @@ def embed(
 
 def data(
     action: Positional[Literal["list", "info"]] = "list",
-    name: Positional[str] = "",
+    name: Annotated[Positional[str], arg(metavar="[NAME]")] = "",
     *,
-    data_dir: Path | None = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """List the data sets known by name, or tell what one is.
+    """List the named data sets, or describe one of them.
 
     Args:
-        action: list: all names. info NAME: sizes, classes, source, licence, files.
+        action: list shows all names; info NAME shows sizes, classes, source, licence and files.
         name: A name from `zspace data list`.
-        data_dir: Where files of named data sets lie.
     """
     from zspace.cli import output
 
@@ -103,7 +87,7 @@ def data(
 
 
 def recipes() -> None:
-    """List the recipes, each with its sentence and reference."""
+    """List the recipes, each with a sentence and its reference."""
     from zspace.cli import output
 
     output.list_recipes()

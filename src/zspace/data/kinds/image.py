@@ -1,9 +1,6 @@
-"""What the user hands to a model: images and labels as tensors, or a sentence on what is wrong.
+"""Images (N, C, H, W) in [0, 1]: how they are taken in, and how near a reconstruction comes.
 
-How near decoded images come to the images they stand for: squared error, SSIM and PSNR.
-
-All three are numbers of one image x and its reconstruction y, (C, H, W) with values in [0, 1], so
-that the data range L is 1.0:
+Numbers of one image x and its reconstruction y, (C, H, W), whose data range L is 1.0:
 
     mse    mean over pixels and channels of (x - y)^2; 0 is equal
     ssim   structural similarity, in [-1, 1]; 1 is equal
@@ -22,6 +19,7 @@ import torch
 from torch import Tensor
 
 from zspace.data.dataset import to_float
+from zspace.data.spec import Fact
 from zspace.system.errors import UserError
 
 
@@ -71,6 +69,12 @@ def by(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
 
 
+QUALITY = {
+    "mse": Fact("MSE"),
+    "ssim": Fact("SSIM", better="high"),
+    "psnr": Fact("PSNR", "dB", "high"),
+}
+"""What `image_quality` measures."""
 WINDOW = 11
 """The side of SSIM's window in pixels; smaller images have no SSIM."""
 CAP = 100.0

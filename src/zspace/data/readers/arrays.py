@@ -1,14 +1,12 @@
-"""The .npy format, in a file of its own or as a member of an .npz.
-
-A header is a claim: it is read by itself and held against the bytes that are there, before
-anything is allocated.
-
-Arrays in files: .npz and .npy, never with pickled objects.
+"""Arrays in files: .npz and .npy, never with pickled objects.
 
 Images x are (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3, in uint8 (0..255) or in floats
 in [0, 1]; labels y are (N,) integers from 0. An .npz holds x, y and, if it has them, x_test,
 y_test (or x_train, y_train, x_test, y_test, as Keras names them), or one array of any name. An
 .npy holds x; one that does not fit the memory budget stays on disk, memory-mapped.
+
+An .npz is a zip of .npy files. Each of these begins with a header, which is only a claim: it is
+read by itself and held against the bytes that are there, before anything is allocated.
 """
 
 from __future__ import annotations
@@ -33,7 +31,10 @@ from zspace.system.errors import UserError
 
 MOST_HEADER = 1 << 14
 MOST_MEMBERS = 1000
-_PIECE = 1 << 20
+MOST_CLASSES = 10_000
+LARGE = 1 << 28
+"""Members of more bytes are unpacked once before they are kept."""
+_PIECE, _CHUNK = 1 << 20, 1 << 24
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -110,13 +111,6 @@ def member_pieces(
         file.read(about.start)
         while content := file.read(step):
             yield np.frombuffer(content, about.dtype)
-
-
-MOST_CLASSES = 10_000
-LARGE = 1 << 28
-"""Members of more bytes are unpacked once before they are kept."""
-
-_CHUNK = 1 << 24
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One image file to an array: every mode that Pillow reads becomes 8-bit grey or RGB.
+"""Image files to arrays (C, H, W) uint8: every mode that Pillow reads becomes 8-bit grey or RGB.
 
 Transparency is laid over white, EXIF orientation is applied, 16-bit grey is scaled to 8, and an
 animation gives its first frame. A crop P keeps the centre P x P at most. After it, a size S
@@ -8,9 +8,8 @@ A header is a claim, held against limits before a pixel is decoded. An image tak
 a pixel while it is decoded, so that one at the limit stays below 512 MB; all threads together have
 no more than `MOST_PIXELS` in work.
 
-One pass over many image files: threads do the work, and results come in order.
-
-Pillow's decoders let other threads run, so threads are enough; processes would copy the pixels.
+`each` passes over many files with threads, in order: Pillow's decoders let other threads run, and
+processes would copy the pixels.
 """
 
 from __future__ import annotations
@@ -43,6 +42,9 @@ MOST_BYTES = 1 << 28
 MOST_SCANS = 200
 """Passes of a progressive JPEG, each of which costs as much as the whole image; usual are 10."""
 
+_TASK, _AHEAD = 64, 4
+_WAITING = 1 << 27
+"""Bytes of results that may wait for the reader, all threads together."""
 _BAND = 1 << 20
 _SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _GREY = frozenset({"1", "L", "LA", "La"}) | _SIXTEEN_BIT
@@ -257,12 +259,6 @@ def _over_white(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", picture.size, "white")
         flat.paste(Image.alpha_composite(white, picture).convert("RGB"), (0, top))
     return flat
-
-
-_TASK = 64
-_AHEAD = 4
-_WAITING = 1 << 27
-"""Bytes of results that may wait for the reader, all threads together."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""IDX, the file format of MNIST and its siblings, plain or gzipped.
+"""MNIST and its siblings, EMNIST among them, in IDX files, plain or gzipped.
 
     0 0 8 n | n sizes, 4 bytes each, big endian | unsigned bytes, the last axis fastest
 
-A header is a claim: nothing is allocated from it. The bytes that are there are read, never more
-than the claim by one, and then compared with it; a large claim before anything is kept.
-
-EMNIST: IDX files whose images are transposed, all sets of them in one zip.
+Images are (N, H, W) uint8, labels (N,) uint8. A header is a claim: nothing is allocated from it.
+The bytes that are there are read, never more than the claim by one, and then compared with it; a
+large claim before anything is kept. EMNIST's images are transposed, and all its sets lie in one
+zip.
 
 Reference: Cohen, Afshar, Tapson, van Schaik. EMNIST: an extension of MNIST to handwritten letters.
 2017, arXiv 1702.05373.
@@ -42,6 +42,8 @@ NAMES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+EMNIST_ARCHIVE = "gzip.zip"
+_EMNIST_PARTS = ("train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1")
 
 
 def find(folder: Path, names: Sequence[str] = NAMES) -> Found | None:
@@ -171,10 +173,6 @@ def _check_length(there: int, path: Path, shape: tuple[int, ...]) -> None:
             f"'{path}' claims {claim:,} bytes, sizes {shape}, but holds "
             f"{f'{there:,}' if there < claim else 'more'}; fetch it again"
         )
-
-
-EMNIST_ARCHIVE = "gzip.zip"
-_EMNIST_PARTS = ("train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1")
 
 
 class Emnist(NamedTuple):

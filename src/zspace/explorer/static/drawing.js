@@ -33,7 +33,7 @@ class Drawing {
     this.#listen();
     const square = (label) => make("canvas", { class: "mid empty", role: "img", "aria-label": label });
     this.seen = square("What the model sees");
-    this.backs = this.app.runs.map((run) => square(`What ${run.info.name} makes of it`));
+    this.backs = this.app.runs.map((run) => square(`Reconstruction by ${run.info.name}`));
     this.scale = gauge("like most", "unlike any");
     this.scale.set(0, "");
     const near = make("div", { class: "thumbs" });
@@ -138,7 +138,7 @@ class Drawing {
   #show({ percentile }) {
     this.results.hidden = false;
     this.scale.set(percentile,
-      `${this.app.runs.length > 1 ? this.app.run.info.name : "The model"} redraws it worse than ${percent(percentile)} of the test images.`);
+      `${this.app.runs.length > 1 ? this.app.run.info.name : "The model"} reconstructs it worse than ${percent(percentile)} of the test images.`);
   }
 
   /** The drawing on the maps, and its neighbours. */

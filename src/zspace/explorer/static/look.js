@@ -6,8 +6,8 @@ import { copy, row } from "./pictures.js";
 
 const NEAR = 8;
 const SHOWN = 24;
-const TILES = "This page holds ready-made decodings of one plane. With zspace explore the model itself "
-  + "decodes, and there are sliders, paths and drawing.";
+const TILES = "This page holds ready-made decodings of one plane. With zspace explore, the model itself "
+  + "decodes, and you get sliders, paths and drawing.";
 
 export function lookPanel(app, holder) {
   const [held, all] = circled(app);

@@ -222,7 +222,7 @@ function actions(app, panels) {
     link();
     try {
       await navigator.clipboard.writeText(location.href);
-      toast("Link copied: it opens this very view.");
+      toast("Link copied: it opens this view.");
     } catch {
       toast("The address bar holds the link to this view.");
     }

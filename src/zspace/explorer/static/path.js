@@ -62,7 +62,7 @@ class Path {
       make("div", { class: "row" }, this.play, this.slide),
       this.film,
       make("div", { class: "row" }, button("Two other images", () => this.#random(), { id: "other" }), this.gif),
-      make("p", { class: "note", text: "Point at a place of the map, or select a test image, and set it as A or B." }),
+      make("p", { class: "note", text: "Point at a place on the map, or select a test image, then set it as A or B." }),
     ];
   }
 

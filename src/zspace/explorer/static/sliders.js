@@ -38,8 +38,8 @@ export function slidersPanel(app, holder) {
     }));
     list.replaceChildren(...rows.map(({ element }) => element));
     note.textContent = [
-      info.kl ? "Ordered by KL: how many nats each dimension tells." : "Ordered by how much each varies.",
-      active.size < info.dims ? `${active.size} of ${info.dims} tell anything.` : "",
+      info.kl ? "Ordered by KL: how many nats each dimension carries." : "Ordered by how much each varies.",
+      active.size < info.dims ? `${active.size} of ${info.dims} dimensions are active.` : "",
       wanted.length === MOST && info.dims > MOST ? `The first ${MOST} are shown.` : "",
     ].join(" ");
     if (held.code) rows.forEach((row) => row.set(held.code));

@@ -7,7 +7,7 @@ const SLICE = 12; // ms of work between two frames
 
 async function load(name, Kind = null) {
   const answer = await fetch(`export/${name}`);
-  if (!answer.ok) throw new Error(`The file export/${name} is missing beside this page.`);
+  if (!answer.ok) throw new Error(`The file export/${name} is missing next to this page.`);
   return Kind ? new Kind(await answer.arrayBuffer()) : answer.json();
 }
 

@@ -37,7 +37,7 @@ class Training {
     this.sheets = this.which.map((k) => this.#sheet(this.app.runs[k]));
     return [
       this.title, make("div", { class: "row" }, this.play, this.slide),
-      make("p", { class: "note", text: "The map shows where test images lay at this epoch. Below, some of them and what the model made of them." }),
+      make("p", { class: "note", text: "The map shows where test images lay at this epoch. Below are some of them with their reconstructions." }),
       ...this.sheets.map(({ element }) => element),
     ];
   }

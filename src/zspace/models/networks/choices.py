@@ -1,13 +1,14 @@
-"""Which networks: the choices that every recipe offers beside its own.
+"""Which networks: the options that every recipe offers beside its own.
 
-A recipe takes them as ``**net`` and `assemble` builds an encoder and a decoder of them; so the
-network is a choice of its own, and a new one is a class and an entry of `NETS`.
+A recipe takes them as ``**net``, and `assemble` builds an encoder and a decoder from them. So the
+network is a choice of its own; a new one is a class and an entry of `NETS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from torch import nn
@@ -21,7 +22,7 @@ from zspace.system.errors import UserError, unknown
 
 @dataclass(frozen=True)
 class Choice:
-    """Marks an option whose values are the names in a registry, as that is when it is asked.
+    """Marks an option whose values are the names in a registry, read anew each time.
 
     Arguments:
         known: Gives the registry.
@@ -30,19 +31,24 @@ class Choice:
     known: Callable[[], Mapping[str, Any]]
 
 
-NET, ACTIVATION, UP = (
-    Choice(lambda: NETS), Choice(lambda: ACTIVATIONS), Choice(lambda: UPSAMPLINGS)
-)  # fmt: skip
-
-
 @dataclass(frozen=True)
 class NetOptions:
-    """The networks of encoder and decoder, which mirror each other."""
+    """The networks of encoder and decoder, which mirror each other.
+
+    Each option belongs to some networks only; `check` refuses one that the chosen network does
+    not read. The annotations say what each option means, and `--help` prints them.
+
+    >>> NetOptions(net="conv", channels=(16, 32)).check().blocks
+    1
+    >>> NetOptions(blocks=2).check()
+    Traceback (most recent call last):
+    zspace.system.errors.UserError: blocks is 2, but --net mlp has no such choice: ...
+    """
 
     net: Annotated[
         str,
-        NET,
-        Doc("Networks: fully connected, residual convolutions, or these with attention."),
+        Choice(lambda: NETS),
+        Doc("Networks: fully connected, residual convolutions, or convolutions with attention."),
     ] = "mlp"
     hidden: Annotated[
         tuple[int, ...],
@@ -50,39 +56,35 @@ class NetOptions:
     ] = (784, 784)
     activation: Annotated[
         str,
-        ACTIVATION,
-        Doc("mlp: the nonlinearity between layers; the other networks have SiLU."),
+        Choice(lambda: ACTIVATIONS),
+        Doc("mlp: the nonlinearity between layers; the other networks use SiLU."),
     ] = "gelu"
     channels: Annotated[
         tuple[int, ...],
-        Doc("conv, unet: channels at each resolution, each half as large as the one before."),
+        Doc("conv, unet: channels at each resolution; a resolution is half the one before."),
     ] = (32, 64, 128)
     blocks: Annotated[int, Doc("conv, unet: residual blocks at each resolution.")] = 1
     up: Annotated[
         str,
-        UP,
-        Doc("conv, unet: repeat pixels and convolve, or convolve transposed."),
+        Choice(lambda: UPSAMPLINGS),
+        Doc("conv, unet: upsampling by repeated pixels and a convolution, or a transposed one."),
     ] = "nearest"
-    heads: Annotated[int, Doc("unet: heads of the attention.")] = 4
+    heads: Annotated[int, Doc("unet: attention heads, which divide the last of the channels.")] = 4
     code: Annotated[
         Literal["flat", "spatial"],
-        Doc("conv, unet: a flat code, or a map of as many channels at the last resolution."),
+        Doc("conv, unet: a flat code, or a map with that many channels at the last resolution."),
     ] = "flat"
 
     def check(self) -> NetOptions:
         """These options. Raises UserError where one makes no sense, or does not suit the net."""
-        known: dict[str, Iterable[str]] = {
-            "net": NETS,
-            "up": UPSAMPLINGS,
-            "activation": ACTIVATIONS,
-            "code": ("flat", "spatial"),
-        }
+        known: dict[str, Iterable[str]] = {"net": NETS, "up": UPSAMPLINGS}
+        known |= {"activation": ACTIVATIONS, "code": ("flat", "spatial")}
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise unknown(name, getattr(self, name), values)
         if self.blocks < 1 or any(width < 1 for width in self.channels):
             raise UserError(
-                f"blocks is {self.blocks}, channels are {self.channels}: give whole numbers >= 1"
+                f"blocks is {self.blocks} and channels is {self.channels}: give whole numbers >= 1"
             )
         for field in fields(self):
             value, reads = getattr(self, field.name), ("net", *NETS[self.net].reads)
@@ -96,20 +98,15 @@ class NetOptions:
 
 
 @dataclass(frozen=True)
-class Networks:
-    """An encoder to `features` numbers, a decoder from codes of shape `latent`."""
-
-    encoder: nn.Module
-    decoder: nn.Module
-    latent: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class NetworkSpec:
     """What the networks must fit.
 
-    shape: of a sample. features: what the bottleneck wants of the encoder. latent: dimensions (or
-    channels) of a code. outputs: the shape that the likelihood wants. context: columns of c.
+    Arguments:
+        shape: Of one sample.
+        features: How many numbers per sample the bottleneck wants from the encoder.
+        latent: Dimensions (or channels) of a code.
+        outputs: The shape that the likelihood wants from the decoder.
+        context: Columns of c; 0 for none.
     """
 
     shape: Sequence[int]
@@ -119,11 +116,13 @@ class NetworkSpec:
     context: int = 0
 
 
+Networks = tuple[nn.Module, nn.Module, tuple[int, ...]]
+"""An encoder, a decoder, and the shape of the codes between them."""
 Build = Callable[[NetOptions, NetworkSpec], Networks]
 
 
 def build_networks(options: NetOptions, wanted: NetworkSpec) -> Networks:
-    """An encoder and a decoder.
+    """An encoder, a decoder, and the shape of the codes between them.
 
     Raises UserError for options that do not suit each other or the samples.
     """
@@ -131,30 +130,24 @@ def build_networks(options: NetOptions, wanted: NetworkSpec) -> Networks:
 
 
 def _mlp(options: NetOptions, wanted: NetworkSpec) -> Networks:
-    hidden = options.hidden
-    both: dict[str, Any] = {
-        "context": wanted.context,
-        "activation": ACTIVATIONS[options.activation],
-    }
-    encoder = MLP(wanted.shape, (wanted.features,), hidden=hidden, **both)
-    decoder = MLP((wanted.latent,), wanted.outputs, hidden=hidden[::-1], **both)
-    return Networks(encoder, decoder, (wanted.latent,))
+    mlp = partial(MLP, context=wanted.context, activation=ACTIVATIONS[options.activation])
+    encoder = mlp(wanted.shape, (wanted.features,), hidden=options.hidden)
+    decoder = mlp((wanted.latent,), wanted.outputs, hidden=options.hidden[::-1])
+    return encoder, decoder, (wanted.latent,)
 
 
 def _images(encoder: type[nn.Module], decoder: type[nn.Module], *more: str) -> Build:
-    """Networks that keep images as maps; more: names of options that only these read."""
+    """How networks of maps are built; `more` names further options that they read."""
 
     def build(options: NetOptions, wanted: NetworkSpec) -> Networks:
         size = resolutions(wanted.shape, len(options.channels))[-1]
-        spatial, latent = options.code == "spatial", wanted.latent
-        both: dict[str, Any] = {
-            name: getattr(options, name) for name in ("channels", "blocks", *more)
-        }
+        spatial = options.code == "spatial"
+        both = {name: getattr(options, name) for name in ("channels", "blocks", *more)}
         both |= {"spatial": spatial, "context": wanted.context}
-        return Networks(
+        return (
             encoder(wanted.shape, wanted.features, **both),
-            decoder(latent, wanted.outputs, up=options.up, **both),
-            (latent, *size) if spatial else (latent,),
+            decoder(wanted.latent, wanted.outputs, up=options.up, **both),
+            (wanted.latent, *size) if spatial else (wanted.latent,),
         )
 
     return build
@@ -162,7 +155,7 @@ def _images(encoder: type[nn.Module], decoder: type[nn.Module], *more: str) -> B
 
 @dataclass(frozen=True)
 class Net:
-    """How a kind of network is built, and which options it reads."""
+    """How a kind of network is built, and which of the `NetOptions` it reads."""
 
     build: Build
     reads: tuple[str, ...]
@@ -175,4 +168,4 @@ NETS: dict[str, Net] = {
         _images(UNetEncoder, UNetDecoder, "heads"), ("channels", "blocks", "up", "code", "heads")
     ),
 }
-"""Every kind of network by its name; one more is one more entry."""
+"""Every kind of network by its name; a new one is one more entry."""

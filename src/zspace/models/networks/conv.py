@@ -5,8 +5,8 @@ Resolutions are halves, rounded up: 28 x 28, 14 x 14, 7 x 7. A decoder goes back
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any, TypeVar
 
@@ -24,7 +24,11 @@ M = TypeVar("M", bound=nn.Module)
 def resolutions(shape: Sequence[int], levels: int) -> list[Size]:
     """The height and width at each level, the image's own first.
 
-    Raises UserError for what is no image (C, H, W), or one too small to be halved so often.
+    Raises UserError for samples that are not images (C, H, W), and for images too small to be
+    halved that often.
+
+    >>> resolutions((1, 28, 28), 3)
+    [(28, 28), (14, 14), (7, 7)]
     """
     if levels < 1:
         raise UserError("channels is empty: give a width for each resolution, 32 64 128 for three")
@@ -42,12 +46,14 @@ def resolutions(shape: Sequence[int], levels: int) -> list[Size]:
     return [(-(-height // 2**i), -(-width // 2**i)) for i in range(levels)]
 
 
-class Branch(nn.Module, ABC):
-    """A residual branch, which begins at 0."""
+class Branch(nn.Module):
+    """A residual branch ``x + last(...)``, which begins at 0."""
 
-    @abstractmethod
+    last: nn.Conv2d | nn.Linear
+
     def start(self) -> None:
         """Make the last layer's weights 0."""
+        nn.init.zeros_(self.last.weight)
 
 
 def started(net: nn.Module) -> None:
@@ -62,30 +68,30 @@ class Residual(Branch):
     """``x + f(x)``: twice SiLU and a 3 x 3 convolution; f starts at 0, so no norm is needed.
 
     Not ReLU: without a norm, whole layers of it died within an epoch at the default rate.
+
     References: He, Zhang, Ren, Sun. Identity mappings in deep residual networks. 2016, arXiv
     1603.05027; Zhang, Dauphin, Ma. Fixup initialization. 2019, arXiv 1901.09321.
 
-    channels: of x (B, channels, H, W), which it keeps.
+    Arguments:
+        channels: Of x (B, channels, H, W), which it keeps.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def start(self) -> None:
-        nn.init.zeros_(self.second.weight)
+        self.last = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.silu(self.first(F.silu(x)), inplace=True))
+        return x + self.last(F.silu(self.first(F.silu(x)), inplace=True))
 
 
 class Unit(nn.Module):
-    """x (B, C, H, W) over the root of its mean square, a sample: what reads it stays in scale.
+    """Divides each sample of x (B, C, H, W) by the root of its mean square.
 
-    Without it the first steps, which all say "darker", drive a decoder into black images for good:
-    the sigmoid's gradient vanishes there. Reference: Zhang, Sennrich. Root mean square layer
-    normalization. 2019, arXiv 1910.07467.
+    Without it the first steps, which all make images darker, drive a decoder into black images
+    for good: the sigmoid's gradient vanishes there.
+
+    Reference: Zhang, Sennrich. Root mean square layer normalization. 2019, arXiv 1910.07467.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -93,7 +99,7 @@ class Unit(nn.Module):
 
 
 class Nearest(nn.Module):
-    """Upsampling by repeating pixels, then a 3 x 3 convolution: no checkerboard.
+    """Upsampling by repeating pixels, then a 3 x 3 convolution, which leaves no checkerboard.
 
     Reference: Odena, Dumoulin, Olah. Deconvolution and checkerboard artifacts. Distill 2016, doi
     10.23915/distill.00003.
@@ -108,19 +114,36 @@ class Nearest(nn.Module):
         return self.conv(F.interpolate(x, self.size))
 
 
-class Transposed(nn.Module):
-    """Upsampling by a transposed convolution, which learns how."""
+class Transposed(nn.ConvTranspose2d):
+    """Upsampling by a 3 x 3 transposed convolution with stride 2, all of it learned."""
 
     def __init__(self, inputs: int, outputs: int, size: Size) -> None:
-        super().__init__()
         odd = (1 - size[0] % 2, 1 - size[1] % 2)
-        self.conv = nn.ConvTranspose2d(inputs, outputs, 3, 2, padding=1, output_padding=odd)
+        super().__init__(inputs, outputs, 3, 2, padding=1, output_padding=odd)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+
+class Halved(nn.Sequential):
+    """The maximum over 2 x 2 pixels, then a 1 x 1 convolution; size is that of the output."""
+
+    def __init__(self, inputs: int, outputs: int, size: Size) -> None:
+        super().__init__(nn.MaxPool2d(2, ceil_mode=True), nn.Conv2d(inputs, outputs, 1))
 
 
 UPSAMPLINGS = {"nearest": Nearest, "transposed": Transposed}
+
+
+def stages(
+    block: Callable[[int], nn.Module],
+    blocks: int,
+    change: Callable[[int, int, Size], nn.Module],
+    widths: Sequence[int],
+    sizes: Sequence[Size],
+) -> list[nn.Module]:
+    """Blocks at each width and size, with a change of resolution between two of them."""
+    made = [block(widths[0]) for _ in range(blocks)]
+    for (before, width), size in zip(pairwise(widths), sizes[1:], strict=True):
+        made += [change(before, width, size), *(block(width) for _ in range(blocks))]
+    return made
 
 
 def to_features(channels: int, features: int, size: Size, *, spatial: bool) -> nn.Module:
@@ -154,9 +177,16 @@ class Shift(nn.Module):
 class ConvEncoder(nn.Module):
     """Residual blocks and max pooling.
 
-    shape: (C, H, W) of an image. features: of the output. channels: a width for each resolution.
-    blocks: residual blocks at each. spatial: the output is (B, features, h, w) at the last
-    resolution, else (B, features). context: columns of c.
+    Arguments:
+        shape: (C, H, W) of an image.
+        features: Of the output.
+        channels: A width for each resolution.
+        blocks: Residual blocks at each resolution.
+        spatial: Whether the output is a map (B, features, h, w) at the last resolution.
+        context: Columns of c; 0 for none.
+
+    >>> ConvEncoder((1, 28, 28), 4, channels=(8, 16))(torch.rand(5, 1, 28, 28)).shape
+    torch.Size([5, 4])
     """
 
     def __init__(
@@ -173,11 +203,7 @@ class ConvEncoder(nn.Module):
         sizes = resolutions(shape, len(channels))
         self.stem = nn.Conv2d(shape[0], channels[0], 3, padding=1)
         self.shift = Shift(context, channels[0])
-        body: list[nn.Module] = []
-        for before, width in zip((channels[0], *channels), channels, strict=False):
-            if body:
-                body += [nn.MaxPool2d(2, ceil_mode=True), nn.Conv2d(before, width, 1)]
-            body += [Residual(width) for _ in range(blocks)]
+        body = stages(Residual, blocks, Halved, channels, sizes)
         self.body = nn.Sequential(*body, Unit(), nn.SiLU(inplace=True))
         self.head = to_features(channels[-1], features, sizes[-1], spatial=spatial)
         started(self)
@@ -191,8 +217,14 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """Residual blocks and upsampling, the encoder's mirror image.
 
-    latent: dimensions (or channels) of a code. shape: (C, H, W) of the output. up: "nearest" or
-    "transposed". The others are those of `ConvEncoder`.
+    Arguments:
+        latent: Dimensions (or channels) of a code.
+        shape: (C, H, W) of the output.
+        up: A key of `UPSAMPLINGS`.
+        channels, blocks, spatial, context: As for `ConvEncoder`.
+
+    >>> ConvDecoder(4, (1, 28, 28), channels=(8, 16))(torch.rand(5, 4)).shape
+    torch.Size([5, 1, 28, 28])
     """
 
     def __init__(
@@ -210,11 +242,7 @@ class ConvDecoder(nn.Module):
         sizes, widths = resolutions(shape, len(channels)), channels[::-1]
         self.stem = from_code(latent, widths[0], sizes[-1], spatial=spatial)
         self.shift = Shift(context, widths[0])
-        body: list[nn.Module] = []
-        for before, width, size in zip((0, *widths), widths, sizes[::-1], strict=False):
-            if body:
-                body += [UPSAMPLINGS[up](before, width, size)]
-            body += [Residual(width) for _ in range(blocks)]
+        body = stages(Residual, blocks, UPSAMPLINGS[up], widths, sizes[::-1])
         last = nn.Conv2d(widths[-1], shape[0], 3, padding=1)
         self.body = nn.Sequential(*body, Unit(), nn.SiLU(inplace=True), last)
         started(self)
@@ -226,7 +254,7 @@ class ConvDecoder(nn.Module):
 
 
 def channels_last(module: M) -> M:
-    """The module with its convolutions' weights laid out so, and with them what they compute."""
+    """The module with its convolutions' weights in that layout, which their outputs then have."""
     options: Any = {"memory_format": torch.channels_last}  # torch's overloads forget it
     return module.to(**options)
 

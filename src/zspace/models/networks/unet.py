@@ -1,7 +1,9 @@
 """U-Net-like networks: residual blocks of GroupNorm, SiLU and convolution, and attention.
 
-Skip connections stay inside blocks: nothing crosses the bottleneck, or the decoder could not
-sample. References: Ho, Jain, Abbeel. Denoising diffusion probabilistic models. 2020, arXiv
+Skip connections stay inside blocks: if anything crossed the bottleneck, the decoder could not make
+samples from codes alone.
+
+References: Ho, Jain, Abbeel. Denoising diffusion probabilistic models. 2020, arXiv
 2006.11239 (the blocks); Rombach et al. High-resolution image synthesis with latent diffusion
 models. 2021, arXiv 2112.10752 (the autoencoder, and a context read by cross-attention).
 """
@@ -15,14 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zspace.models.networks.conv import (
-    UPSAMPLINGS,
-    Branch,
-    from_code,
-    resolutions,
-    started,
-    to_features,
-)
+from zspace.models.networks import conv
 from zspace.system.errors import UserError
 
 
@@ -31,33 +26,37 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
-class Block(Branch):
-    """``skip(x) + f(x)``: twice GroupNorm, SiLU and a 3 x 3 convolution; f starts at 0.
+def _strided(inputs: int, outputs: int, size: conv.Size) -> nn.Module:
+    return nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
 
-    inputs, outputs: channels; where they differ, the skip is a 1 x 1 convolution.
+
+class Block(conv.Branch):
+    """``x + f(x)``: twice GroupNorm, SiLU and a 3 x 3 convolution; f starts at 0.
+
+    Arguments:
+        channels: Of x (B, channels, H, W), which it keeps.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm1, self.norm2 = _norm(inputs), _norm(outputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
-
-    def start(self) -> None:
-        nn.init.zeros_(self.conv2.weight)
+        self.norm1, self.norm2 = _norm(channels), _norm(channels)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.last = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x), inplace=True))
-        return self.skip(x) + self.conv2(F.silu(self.norm2(h), inplace=True))
+        h = self.conv(F.silu(self.norm1(x), inplace=True))
+        return x + self.last(F.silu(self.norm2(h), inplace=True))
 
 
-class Attention(Branch):
+class Attention(conv.Branch):
     """``x + f(x)``: positions of x look at each other, or at the tokens of a context.
 
     Reference: Vaswani et al. Attention is all you need. 2017, arXiv 1706.03762.
 
-    channels: of x and of tokens; heads must divide them. Raises UserError where they do not.
+    Arguments:
+        channels: Of x and of tokens.
+        heads: Must divide the channels; UserError where they do not.
+        crossed: Whether x looks at tokens.
     """
 
     def __init__(self, channels: int, heads: int, *, crossed: bool = False) -> None:
@@ -68,12 +67,9 @@ class Attention(Branch):
                 "divide the last of --channels"
             )
         self.heads, self.norm = heads, _norm(channels)
-        self.query, self.out = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        self.query, self.last = nn.Linear(channels, channels), nn.Linear(channels, channels)
         self.key_value = nn.Linear(channels, 2 * channels)
         self.crossed = crossed
-
-    def start(self) -> None:
-        nn.init.zeros_(self.out.weight)
 
     def forward(self, x: Tensor, tokens: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), tokens (B, T, C) if crossed -> (B, C, H, W)."""
@@ -82,7 +78,7 @@ class Attention(Branch):
         parts = [self.query(own), *self.key_value(seen).chunk(2, dim=2)]
         q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
         found = _attended(q, k, v).transpose(1, 2).flatten(2)
-        return x + self.out(found).transpose(1, 2).unflatten(2, x.shape[2:])
+        return x + self.last(found).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
 def _attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -94,7 +90,7 @@ def _attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class Tokens(nn.Module):
-    """A context c (B, T) as tokens (B, T, channels): one a column, moved by its value."""
+    """A context c (B, T) as tokens (B, T, channels): one per column, moved by its value."""
 
     def __init__(self, context: int, channels: int) -> None:
         super().__init__()
@@ -110,7 +106,7 @@ class Middle(nn.Module):
 
     def __init__(self, channels: int, heads: int, context: int) -> None:
         super().__init__()
-        self.before, self.after = Block(channels, channels), Block(channels, channels)
+        self.before, self.after = Block(channels), Block(channels)
         self.among = Attention(channels, heads)
         self.tokens = Tokens(context, channels) if context else None
         self.across = Attention(channels, heads, crossed=True) if context else None
@@ -123,11 +119,14 @@ class Middle(nn.Module):
 
 
 class UNetEncoder(nn.Module):
-    """Down blocks, each resolution after the first reached by a stride of 2, and a middle.
+    """Down blocks, with a stride of 2 between resolutions, and a middle.
 
-    shape: (C, H, W) of an image. features: of the output. channels: a width for each resolution.
-    blocks: residual blocks at each. heads: of the attention. spatial: the output is
-    (B, features, h, w) at the last resolution, else (B, features). context: columns of c.
+    Arguments:
+        heads: Of the attention; they must divide the last of the channels.
+        shape, features, channels, blocks, spatial, context: As for `conv.ConvEncoder`.
+
+    >>> UNetEncoder((1, 28, 28), 4, channels=(8, 16))(torch.rand(5, 1, 28, 28)).shape
+    torch.Size([5, 4, 14, 14])
     """
 
     def __init__(
@@ -142,18 +141,14 @@ class UNetEncoder(nn.Module):
         context: int = 0,
     ) -> None:
         super().__init__()
-        sizes = resolutions(shape, len(channels))
+        sizes = conv.resolutions(shape, len(channels))
         self.stem = nn.Conv2d(shape[0], channels[0], 3, padding=1)
-        down: list[nn.Module] = []
-        for before, width in zip((channels[0], *channels), channels, strict=False):
-            if down:
-                down += [nn.Conv2d(before, width, 3, stride=2, padding=1)]
-            down += [Block(width, width) for _ in range(blocks)]
-        self.down, last = nn.Sequential(*down), channels[-1]
+        self.down = nn.Sequential(*conv.stages(Block, blocks, _strided, channels, sizes))
+        last = channels[-1]
         self.middle = Middle(last, heads, context)
         self.norm = _norm(last)
-        self.head = to_features(last, features, sizes[-1], spatial=spatial)
-        started(self)
+        self.head = conv.to_features(last, features, sizes[-1], spatial=spatial)
+        conv.started(self)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), c (B, context) or None -> (B, features) or (B, features, h, w)."""
@@ -164,8 +159,9 @@ class UNetEncoder(nn.Module):
 class UNetDecoder(nn.Module):
     """A middle and up blocks, the encoder's mirror image.
 
-    latent: dimensions (or channels) of a code. shape: (C, H, W) of the output. up: "nearest" or
-    "transposed". The others are those of `UNetEncoder`.
+    Arguments:
+        heads: As for `UNetEncoder`.
+        latent, shape, channels, blocks, up, spatial, context: As for `conv.ConvDecoder`.
     """
 
     def __init__(
@@ -181,18 +177,14 @@ class UNetDecoder(nn.Module):
         context: int = 0,
     ) -> None:
         super().__init__()
-        sizes, widths = resolutions(shape, len(channels)), channels[::-1]
-        self.stem = from_code(latent, widths[0], sizes[-1], spatial=spatial)
+        sizes, widths = conv.resolutions(shape, len(channels)), channels[::-1]
+        self.stem = conv.from_code(latent, widths[0], sizes[-1], spatial=spatial)
         self.middle = Middle(widths[0], heads, context)
-        body: list[nn.Module] = []
-        for before, width, size in zip((0, *widths), widths, sizes[::-1], strict=False):
-            if body:
-                body += [UPSAMPLINGS[up](before, width, size)]
-            body += [Block(width, width) for _ in range(blocks)]
-        self.up = nn.Sequential(*body)
+        change = conv.UPSAMPLINGS[up]
+        self.up = nn.Sequential(*conv.stages(Block, blocks, change, widths, sizes[::-1]))
         self.norm = _norm(widths[-1])
         self.last = nn.Conv2d(widths[-1], shape[0], 3, padding=1)
-        started(self)
+        conv.started(self)
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """z (B, latent) or (B, latent, h, w), c (B, context) or None -> (B, *shape)."""

@@ -55,8 +55,9 @@ class VGG16Features(nn.Module):
 
     Weights are buffers that no state_dict holds, so that checkpoints do not carry 59 MB of them.
 
-    network: tensors by torchvision's names, ``features.0.weight`` (64, 3, 3, 3) and so on.
-    linear: tensors by LPIPS' names, ``lin0.model.1.weight`` (1, 64, 1, 1) and so on.
+    Arguments:
+        network: Tensors by torchvision's names, ``features.0.weight`` (64, 3, 3, 3) and so on.
+        linear: Tensors by LPIPS' names, ``lin0.model.1.weight`` (1, 64, 1, 1) and so on.
     """
 
     shift: Tensor
@@ -74,12 +75,12 @@ class VGG16Features(nn.Module):
 
     @classmethod
     def pretrained(cls, data_dir: Path | None = None, *, quiet: bool = False) -> VGG16Features:
-        """With the published weights, fetched where they are not at hand.
+        """With the published weights; those missing are downloaded once (VGG16: 528 MB).
 
-        Raises UserError where they cannot be had, or are not what was published.
+        Raises UserError where they cannot be fetched, or are not what was published.
         """
-        network, linear = fetch_weights(data_dir, quiet=quiet)
-        return cls(_read(network, NETWORK), _read(linear, LINEAR))
+        paths = {f: _find(f, data_dir) or _download(f, quiet) for f in (NETWORK, LINEAR)}
+        return cls(*(_read(path, file) for file, path in paths.items()))
 
     def _keep(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value.detach().float(), persistent=False)
@@ -87,7 +88,7 @@ class VGG16Features(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """x (B, 3, H, W), scaled as VGG16 was trained -> maps after relu1_2, 2_2, 3_3, 4_3, 5_3.
 
-        They have 64, 128, 256, 512, 512 channels, and each is half as large as the one before.
+        They have 64, 128, 256, 512 and 512 channels; each is half as large as the one before.
         """
         maps: list[Tensor] = []
         for stage, layer, _ in _layers():
@@ -102,12 +103,12 @@ class VGG16Features(nn.Module):
     def features(self, x: Tensor) -> list[Tensor]:
         """The maps of images x (B, 1 or 3, H, W) in [0, 1].
 
-        Grey images are repeated over three channels. Those with a side below 32 pixels are
+        Grey images are repeated over three channels. Images with a side below 32 pixels are
         enlarged bilinearly until it has 32. Raises UserError for other numbers of channels.
         """
         if x.shape[1] not in (1, 3):
             raise UserError(
-                f"VGG16 sees images of 1 or 3 channels, but these have {x.shape[1]}: use "
+                f"VGG16 reads images of 1 or 3 channels, but these have {x.shape[1]}: use "
                 "--perceptual judge or none"
             )
         short = min(x.shape[2:])
@@ -135,20 +136,12 @@ def _layers() -> Iterator[tuple[int, int, int]]:
 def find_weights(data_dir: Path | None = None) -> tuple[Path, Path] | None:
     """The files of VGG16 and of LPIPS on this machine, or None; no network is used.
 
-    They are looked for in ``data_dir`` or ZSPACE_DATA and its sub-folder weights, in the cache of
-    torch.hub and in ours; torchmetrics brings those of LPIPS. Their content is checked when read.
+    They are looked for in ``data_dir`` or ZSPACE_DATA, in its sub-folder weights, in the cache of
+    torch.hub and in that of zspace; those of LPIPS come with torchmetrics. What they contain is
+    checked when they are read.
     """
     network, linear = _find(NETWORK, data_dir), _find(LINEAR, data_dir)
     return (network, linear) if network and linear else None
-
-
-def fetch_weights(data_dir: Path | None = None, *, quiet: bool = False) -> tuple[Path, Path]:
-    """Like `find_weights`, but downloads what is missing (VGG16: 528 MB) into our cache, once.
-
-    Raises UserError where that fails, with what to do.
-    """
-    network = _find(NETWORK, data_dir) or _download(NETWORK, quiet)
-    return network, _find(LINEAR, data_dir) or _download(LINEAR, quiet)
 
 
 def _cache() -> Path:
@@ -187,6 +180,6 @@ def _read(path: Path, file: Published) -> dict[str, Tensor]:
     if found != file.sha256:
         raise UserError(
             f"'{path}' is not the published {file.name}: its SHA-256 begins with {found[:8]}, not "
-            f"{file.sha256[:8]}; delete it to have it fetched again, or use --perceptual judge"
+            f"{file.sha256[:8]}; delete it, and it is fetched again, or use --perceptual judge"
         )
     return torch.load(path, map_location="cpu", weights_only=True)

@@ -26,21 +26,21 @@ from zspace.system.schedules import Schedule, cyclical, warmup
 
 Anneal = Annotated[
     Literal["none", "warmup", "cyclical"],
-    Doc("How beta grows: not at all, over the first fifth of training, in four cycles."),
+    Doc("How beta grows: not at all, over the first fifth of training, or in four cycles."),
 ]
 
 
 @recipe
 def ae(
-    data: Spec,
-    latent: Size = 20,
-    likelihood: LikelihoodName = "squared-error",
-    **net: Any,
+    data: Spec, latent: Size = 20, likelihood: LikelihoodName = "squared-error", **net: Any
 ) -> Recipe:
     """Autoencoder: a deterministic, linear code layer and a reconstruction error.
 
     Reference: Hinton, Salakhutdinov. Reducing the dimensionality of data with neural networks.
     Science 313, 2006, doi 10.1126/science.1127647.
+
+    >>> ae(Spec((1, 8, 8)), hidden=(16,)).players[0].objective.weights
+    {'mse': 1.0}
     """
     model = assemble(data, Point(latent), likelihood=likelihood, net=net)
     return one_player(model, weights={}, title="AE")
@@ -57,6 +57,9 @@ def vae(
     """Variational autoencoder: a Gaussian code, reconstruction error plus KL to N(0, I).
 
     Reference: Kingma, Welling. Auto-encoding variational Bayes. 2013, arXiv 1312.6114.
+
+    >>> vae(Spec((1, 8, 8)), hidden=(16,), likelihood="bernoulli").players[0].objective.weights
+    {'bce': 1.0, 'kl': 1.0}
     """
     model = assemble(data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net)
     return one_player(model, kl, weights={"kl": 1.0}, title="VAE")
@@ -70,23 +73,21 @@ def cvae(
     prior: PriorName = "standard",
     **net: Any,
 ) -> Recipe:
-    """Conditional VAE: the label, one-hot, joins x in the encoder and z in the decoder.
+    """Conditional VAE: encoder and decoder are also given the label, one-hot.
 
     Reference: Sohn, Lee, Yan. Learning structured output representation using deep conditional
     generative models. NeurIPS 2015.
+
+    >>> cvae(Spec((1, 8, 8), classes=("cat", "dog")), hidden=(16,)).model.context
+    2
     """
     if not data.context:
         raise UserError(
-            "cvae needs a label for each sample, but the data has none: give a folder with one "
-            "sub-folder a class, or an .npz with x and y, or use recipe 'vae'"
+            "cvae needs a label for each sample, but these data have none: give a folder with one "
+            "sub-folder per class, or an .npz with x and y, or use recipe 'vae'"
         )
     model = assemble(
-        data,
-        Gaussian(latent),
-        prior=prior,
-        likelihood=likelihood,
-        net=net,
-        context=data.context,
+        data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net, context=data.context
     )
     return one_player(model, kl, weights={"kl": 1.0}, title="CVAE")
 
@@ -106,13 +107,16 @@ def beta_vae(
     prior: PriorName = "standard",
     beta: Annotated[float, Doc("Weight of the KL.")] = 4.0,
     anneal: Anneal = "none",
-    free_bits: Annotated[float, Doc("Nats a code dimension that cost nothing; 0: none.")] = 0.0,
+    free_bits: Annotated[float, Doc("Nats per code dimension that cost nothing.")] = 0.0,
     **net: Any,
 ) -> Recipe:
     """Beta-VAE: the VAE with a weight on the KL, which may be annealed or have free bits.
 
     Reference: Higgins et al. beta-VAE: learning basic visual concepts with a constrained
     variational framework. ICLR 2017.
+
+    >>> beta_vae(Spec((1, 8, 8)), hidden=(16,), free_bits=0.1).players[0].objective.weights
+    {'mse': 1.0, 'kl': 0.0, 'kl_free_bits': 4.0}
     """
     if anneal not in ANNEALS:
         raise unknown("anneal", anneal, ANNEALS)
@@ -135,10 +139,13 @@ def tcvae(
     beta: Annotated[float, Doc("Weight of the total correlation.")] = 6.0,
     **net: Any,
 ) -> Recipe:
-    """Beta-TCVAE: the KL in parts, a weight on the one that says how dimensions depend.
+    """Beta-TCVAE: the KL in three parts, with a weight on the dependence between code dimensions.
 
     Reference: Chen, Li, Grosse, Duvenaud. Isolating sources of disentanglement in variational
     autoencoders. 2018, arXiv 1802.04942.
+
+    >>> tcvae(Spec((1, 8, 8)), hidden=(16,)).players[0].objective.minimised()["total_correlation"]
+    6.0
     """
     if not 0 <= beta < math.inf:
         raise UserError(f"beta is {beta}: use a finite weight >= 0")
@@ -153,21 +160,20 @@ def iwae(
     latent: Size = 20,
     likelihood: LikelihoodName = "squared-error",
     prior: PriorName = "standard",
-    samples: Annotated[int, Doc("K, draws of the code for each image.")] = 5,
+    samples: Annotated[int, Doc("K, draws of the code for each sample.")] = 5,
     **net: Any,
 ) -> Recipe:
     """Importance-weighted autoencoder: the VAE's parts under a tighter bound of K draws.
 
     Reference: Burda, Grosse, Salakhutdinov. Importance weighted autoencoders. 2015, arXiv
     1509.00519.
+
+    >>> objective = iwae(Spec((1, 8, 8)), hidden=(16,), samples=7).players[0].objective
+    >>> objective.samples, objective.minimised()
+    (7, {'iwae': 1.0})
     """
     model = assemble(data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net)
+    weights = {"iwae": 1.0, "kl": 0.0}
     return one_player(
-        model,
-        bound,
-        kl,
-        weights={"iwae": 1.0, "kl": 0.0},
-        title="IWAE",
-        reconstruction=0.0,
-        samples=samples,
+        model, bound, kl, weights=weights, title="IWAE", reconstruction=0.0, samples=samples
     )

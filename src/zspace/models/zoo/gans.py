@@ -12,16 +12,8 @@ from zspace.models.adversarial import DiscriminatorLoss, GeneratorLoss, PatchDis
 from zspace.models.bottlenecks import Gaussian
 from zspace.models.flow import Term
 from zspace.models.objective import Adaptive, Objective
-from zspace.models.perceptual import FEATURE_NETWORKS, Perceptual, choose_features
-from zspace.models.recipes import (
-    LikelihoodName,
-    Player,
-    PriorName,
-    Recipe,
-    Size,
-    assemble,
-    recipe,
-)
+from zspace.models.perceptual import FEATURE_NETWORKS, FeatureNetwork, Perceptual, choose_features
+from zspace.models.recipes import LikelihoodName, Player, PriorName, Recipe, Size, assemble, recipe
 from zspace.models.terms import kl
 from zspace.system.schedules import Schedule, starts_at
 
@@ -36,28 +28,34 @@ def vaegan(
     perceptual: Annotated[
         Literal["auto", "judge", "vgg16", "none"],
         Doc(
-            "Features in which images are compared: those of VGG16, or of a judge trained on the "
-            "run's own labels; auto takes VGG16 where its weights are at hand."
+            "Features by which images are compared: those of VGG16, or of a judge, a classifier "
+            "trained on these data; auto takes VGG16 if its weights are on this machine."
         ),
     ] = "auto",
-    perceptual_weight: Annotated[float, Doc("Against the squared error of one pixel.")] = 0.1,
+    perceptual_weight: Annotated[
+        float, Doc("Weight of the perceptual term per number in x.")
+    ] = 0.1,
     adversarial: Annotated[
         Literal["hinge", "least-squares"], Doc("Loss of the discriminator.")
     ] = "hinge",
-    adversarial_weight: Annotated[float, Doc("Against all other terms; adaptive.")] = 0.5,
+    adversarial_weight: Annotated[float, Doc("Weight of the adversarial term, adaptive.")] = 0.5,
     discriminator_start: Annotated[
-        float, Doc("Part of training after which the discriminator learns.")
+        float, Doc("Fraction of training after which the discriminator learns.")
     ] = 0.1,
     adversarial_start: Annotated[
-        float, Doc("Part of training after which its opinion counts.")
+        float, Doc("Fraction of training after which the model learns from it.")
     ] = 0.2,
     **net: Any,
 ) -> Recipe:
-    """VAE-GAN: a VAE whose reconstructions must also pass for real, judged patch by patch.
+    """VAE-GAN: a VAE whose reconstructions must also look real to a discriminator of patches.
 
     References: Larsen, Sonderby, Larochelle, Winther. Autoencoding beyond pixels using a learned
     similarity metric. 2015, arXiv 1512.09300; Esser, Rombach, Ommer. Taming transformers for
     high-resolution image synthesis. 2020, arXiv 2012.09841.
+
+    >>> made = vaegan(Spec((1, 28, 28)), perceptual="none")
+    >>> [player.objective.minimised() for player in made.players]
+    [{'mse': 1.0, 'kl': 1.0, 'generator_loss': 0.5}, {'discriminator_loss': 1.0}]
     """
     model = assemble(data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net)
     discriminator, features = PatchDiscriminator(data.shape), choose_features(perceptual, data)
@@ -68,7 +66,7 @@ def vaegan(
         "kl": beta,
         "generator_loss": starts_at(adversarial_start, adversarial_weight),
     }
-    networks = [FEATURE_NETWORKS[features]()] if features != "none" else []
+    networks = [FeatureNetwork(FEATURE_NETWORKS[features])] if features != "none" else []
     for network in networks:
         terms.append(Perceptual(network))
         weights["perceptual"] = perceptual_weight * math.prod(data.shape)

@@ -1,1 +1,5 @@
-"""Figures: from arrays to matplotlib. Nothing here computes a result; nothing else draws."""
+"""Figures of a study, a file for each subject; importing this registers all of them."""
+
+from zspace.report.figures import charts, code_maps, decoded, pictures
+
+__all__ = ["charts", "code_maps", "decoded", "pictures"]

@@ -1,53 +1,33 @@
-"""The plainest figures: curves of one run, points of a plane, and what a training leaves."""
+"""Figures of training: curves of every term and of quality, and an animation of the codes.
+
+Also the parts that other charts are made of.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
-from zspace.analysis import latents, reconstruction
-from zspace.report.figures.style import (
-    COLOURS,
-    LEGEND,
-    MARKERS,
-    SMALL,
-    axis_names,
-    class_colours,
-    class_legend,
-    code_of,
-    figure,
-    image_grid,
-    panels,
-    save,
-    style_axes,
-    title_of,
-)
-from zspace.runs.run import Run
+from zspace.analysis.numbers import number
+from zspace.data.kinds.image import QUALITY
+from zspace.data.spec import Fact
+from zspace.report.facts import Family, Numbers, families, means, panel
+from zspace.report.figures import needs, style
+from zspace.report.figures.registry import figure
+from zspace.runs import many
+from zspace.runs.many import Moments, Study
 
-SPLITS = ("train", "validation")
-TERMS = {
-    "mse": "squared error (mse)",
-    "bce": "cross-entropy (bce)",
-    "nll": "-log p(x|z) (nll)",
-    "kl": "KL to the prior (kl)",
-    "iwae": "K-sample bound (iwae)",
-    "perceptual": "perceptual distance (perceptual)",
-    "generator_loss": "adversarial term (generator_loss)",
-    "generator_loss_weight": "weight of generator_loss",
-    "discriminator_loss": "discriminator's loss (discriminator_loss)",
-    "objective": "objective (weighted sum)",
-}
-
-
-def term_title(name: str) -> str:
-    """A term in words, and by its name in tables."""
-    return TERMS.get(name, name)
+MANY, ACROSS = 12, 4
+LINES: Any = {"validation": ("-", 1.8), "train": ("--", 1.0)}
+"""How the lines of a split look."""
 
 
 def term_names(metrics: Sequence[dict[str, Any]]) -> list[str]:
@@ -55,14 +35,22 @@ def term_names(metrics: Sequence[dict[str, Any]]) -> list[str]:
     return list({**metrics[-1]["validation"], **metrics[-1]["train"]})
 
 
-def run_title(run: Run) -> str:
-    """A run by its recipe and code size."""
-    return f"{title_of(run.config.recipe.replace('_', '-'))}, {code_of(run.model.latent)}"
+def term_title(name: str, fact: Fact) -> str:
+    """A term in words, and by its name in tables where that is another."""
+    return fact.title if fact.title == name else f"{fact.title} ({name})"
+
+
+def quality_title(name: str) -> str:
+    """A measure, its unit, and which way is better."""
+    fact = QUALITY.get(name, Fact(name, better="neither"))
+    unit = f" in {fact.unit}" if fact.unit else ""
+    better = {"low": ", lower is better", "high": ", higher is better", "neither": ""}
+    return f"{fact.title}{unit}{better[fact.better]}"
 
 
 def epochs_axis(axes: Axes) -> None:
     """Whole epochs along the x axis."""
-    axis_names(axes, "epoch")
+    style.axis_names(axes, "epoch")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
 
 
@@ -81,23 +69,29 @@ def after_the_first(axes: Axes, values: Sequence[float]) -> None:
         axes.set_ylim(min(values) - margin, max(values) + margin)
 
 
-def curves(metrics: Sequence[dict[str, Any]], title: str) -> Figure:
-    """A panel for each term: its mean on train and validation against the epoch."""
-    names = [name for name in term_names(metrics) if name != "objective"]
-    fig, grid = panels(len(names), title, "sum over an image, mean over images", ratio=0.8)
-    epochs = [line["number"] for line in metrics]
-    marker = "o" if len(epochs) == 1 else ""
-    for axes, name in zip(grid, names, strict=True):
-        for split, colour in zip(SPLITS, (COLOURS[0], COLOURS[6]), strict=True):
-            values = [line[split].get(name, np.nan) for line in metrics]
-            if not np.isnan(values).all():
-                axes.plot(epochs, values, color=colour, label=split, marker=marker)
-        style_axes(axes, term_title(name))
-        later = [line[split] for line in metrics[settled(len(metrics)) :] for split in SPLITS]
-        after_the_first(axes, [terms[name] for terms in later if name in terms])
-        epochs_axis(axes)
-        axes.legend(frameon=False, fontsize=SMALL)
-    return fig
+def draw_lines(
+    axes: Axes, lines: Sequence[dict[str, Any]], name: str, colour: Any, key: str = ""
+) -> list[float]:
+    """A number of each epoch, validation solid and train dashed; returns those of settled epochs.
+
+    key: where a line of the metrics holds the splits, if not at its top.
+    """
+    epochs, later = [line["number"] for line in lines], []
+    for split, (dash, width) in LINES.items():
+        y = [(line[key] if key else line)[split].get(name, np.nan) for line in lines]
+        marker = "o" if len(epochs) == 1 else ""
+        axes.plot(epochs, y, dash, color=colour, linewidth=width, marker=marker)
+        later += [value for value in y[settled(len(y)) :] if not np.isnan(value)]
+    return later
+
+
+def lines_legend(at: Figure | Axes, names: Mapping[Any, str], colours: Mapping[Any, Any]) -> None:
+    """A legend of the two kinds of lines, and of colours by name."""
+    handles = [
+        Line2D([], [], color=style.INK, linewidth=w, linestyle=s) for s, w in LINES.values()
+    ]
+    handles += [Line2D([], [], color=colours[key], linewidth=3) for key in names]
+    style.side_legend(at, handles, [*LINES, *names.values()])
 
 
 def points(axes: Axes, at: np.ndarray, y: np.ndarray | None, classes: int) -> None:
@@ -105,12 +99,12 @@ def points(axes: Axes, at: np.ndarray, y: np.ndarray | None, classes: int) -> No
     size = float(np.clip(14_000 / max(1, len(at)), 2.5, 14))
     look: dict[str, Any] = {"s": size, "alpha": 0.75, "linewidths": 0, "rasterized": True}
     if y is None:
-        axes.scatter(at[:, 0], at[:, 1], color=COLOURS[0], **look)
+        axes.scatter(at[:, 0], at[:, 1], color=style.COLOURS[0], **look)
         return
-    second = (y >= 10) & (classes <= LEGEND)
-    for marker, chosen in zip(MARKERS, (~second, second), strict=True):
+    second = (y >= 10) & (classes <= style.LEGEND)
+    for marker, chosen in zip(style.MARKERS, (~second, second), strict=True):
         if chosen.any():
-            colours = class_colours(y[chosen], classes)
+            colours = style.class_colours(y[chosen], classes)
             axes.scatter(at[chosen, 0], at[chosen, 1], c=colours, marker=marker, **look)
 
 
@@ -139,41 +133,221 @@ def strips(at: np.ndarray, y: np.ndarray | None) -> np.ndarray:
 
 def bare(axes: Axes, at: np.ndarray, title: str = "") -> None:
     """A map of points (N, 2) whose axes mean nothing: no ticks, no spines."""
-    style_axes(axes, title)
+    style.style_axes(axes, title)
     spread(axes, at)
     axes.spines[:].set_visible(False)
     axes.set_xticks([])
     axes.set_yticks([])
 
 
-def scatter(
-    points_at: np.ndarray, y: np.ndarray | None, classes: Sequence[str], title: str
-) -> Figure:
-    """Points (N, 2), coloured by label y (N,) if there is one."""
-    fig = figure(6.4, 5.2, title)
-    axes = fig.subplots()
-    points(axes, points_at, y, len(classes))
-    style_axes(axes)
-    axes.set_aspect("equal", adjustable="datalim")
-    if y is not None:
-        class_legend(fig, classes)
+def terms(study: Study) -> dict[str, list[Family]]:
+    """Term -> the families that have it; the objective where it is more than one term."""
+    found: dict[str, list[Family]] = {}
+    for family in families(study):
+        names = term_names(family.run.metrics)
+        for name in names if len(names) > 2 else names[:1]:
+            found.setdefault(name, []).append(family)
+    return dict(sorted(found.items(), key=lambda item: item[0] == "objective"))
+
+
+def curve_numbers(study: Study) -> Numbers:
+    """The objective of the finished models."""
+    return {
+        f"Objective, {split}": means(families(study), split, "objective")
+        for split in ("train", "validation")
+    }
+
+
+@figure("curves", "Training and validation", "learning", numbers=curve_numbers)
+def curves(study: Study) -> Figure:
+    """Line charts against the epoch, one for each term of each family.
+
+    Each term against the epoch, one colour per code size. Solid lines are validation, thin
+    dashed lines training. A training value is a mean over an epoch in which weights still move; a
+    validation value is measured after it. The numbers below are of the finished models at the
+    chosen code size.
+    """
+    rows, all_of = terms(study), families(study)
+    sizes = sorted({size for family in all_of for size in family.sizes})
+    colours = dict(zip(sizes, style.shades(len(sizes)), strict=True))
+    note = "sum over an image, mean over images; the first epochs may lie outside"
+    places, across = arranged(rows, all_of)
+    width = {1: 6.6, 2: 7.8}.get(across[1], 3.1 * across[1])
+    fig = style.blank(width, 2.6 * across[0] + 0.8, "Training and validation", note)
+    grid = fig.subplots(*across, squeeze=False)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    for name, having in rows.items():
+        later: list[float] = []
+        beside = [grid[places[family.name, name]] for family in having]
+        for family, axes in zip(having, beside, strict=True):
+            axes.set_axis_on()
+            for size, runs in family.sizes.items():
+                for run in runs:
+                    later += draw_lines(axes, run.metrics, name, colours[size])
+            style.style_axes(axes, f"{family.title}: {term_title(name, family.fact(name))}")
+            epochs_axis(axes)
+        for axes in beside[1:]:
+            axes.sharey(beside[0])
+        after_the_first(beside[0], later)
+    size_legend(fig, grid, sizes, colours)
     return fig
 
 
-def overview(run: Run) -> list[Path]:
-    """Draw a run's pictures into its folder: reconstructions, samples, codes, curves."""
-    folder, name = run.path / "figures", run.config.name
-    folder.mkdir(exist_ok=True)
-    data = run.data()
-    pairs, plane = reconstruction.reconstructions(run, data, 12), latents.plane(run, data=data)
-    titles = ["test image", "decoded"]
-    rows, labels = reconstruction.sample_rows(run, 12)
-    drawn = {
-        "reconstructions": image_grid([pairs.x, pairs.decoded], titles, f"{name}: unseen images"),
-        "samples": image_grid(rows, labels, f"{name}: decoded draws of N(0, I)"),
-        "codes": scatter(
-            plane.points, plane.y, run.spec.classes, f"{name}: {plane.axes}, test set"
-        ),
-        "curves": curves(run.metrics, f"{name}: training"),
+Place = tuple[int, int]
+
+
+def arranged(
+    rows: dict[str, list[Family]], all_of: list[Family]
+) -> tuple[dict[tuple[str, str], Place], Place]:
+    """The panel (row, column) of each family's each term, and how many of them there are.
+
+    Few terms are lined up: two or three families side by side, more of them below each other. Of
+    many terms each family has rows of its own, with no gaps.
+    """
+    if len(rows) > ACROSS:
+        places, top = {}, 0
+        for family in all_of:
+            own = [name for name, having in rows.items() if family in having]
+            for i, name in enumerate(own):
+                places[family.name, name] = top + i // ACROSS, i % ACROSS
+            top += -(-len(own) // ACROSS)
+        return places, (top, ACROSS)
+    beside = len(all_of) in (2, 3)
+    places = {
+        (family.name, name): (i, f) if beside else (f, i)
+        for f, family in enumerate(all_of)
+        for i, name in enumerate(rows)
     }
-    return [save(fig, folder / f"{key}.png") for key, fig in drawn.items()]
+    return places, (len(rows), len(all_of)) if beside else (len(all_of), len(rows))
+
+
+def size_legend(fig: Figure, grid: np.ndarray, sizes: list[int], colours: dict[int, Any]) -> None:
+    """What colours and lines mean, in a free panel or else beside; some of many sizes."""
+    places = np.arange(len(sizes))
+    if len(sizes) > MANY:
+        places = np.linspace(0, len(sizes) - 1, 6, dtype=int)
+    few = {sizes[i]: f"code size {sizes[i]}" for i in places}
+    free = [axes for axes in grid.ravel() if not axes.axison]
+    lines_legend(free[0] if free else fig, few, colours)
+
+
+def quality_numbers(study: Study) -> Numbers:
+    """What all test images' reconstructions measure."""
+    cells = {f.title: many.quality_cells(f.sizes[f.chosen]) for f in families(study)}
+    return {
+        f"{fact.title} of all test images": {
+            title: number(of[name].mean) for title, of in cells.items() if name in of
+        }
+        for name, fact in many.QUALITY.items()
+    }
+
+
+@figure("quality", "Quality over training", "quality", needs.quality, quality_numbers)
+def quality(study: Study) -> Figure:
+    """Line charts of the measures of quality against the epoch, one line for each family.
+
+    Solid lines are validation images, thin dashed lines training images: at most 1,000 of
+    each, the same after every epoch. Each is encoded to its mean code and decoded.
+    """
+    shown = [family for family in families(study) if family.run.quality_epochs]
+    lines = [line for family in shown for line in family.run.quality_epochs]
+    names = list(dict.fromkeys(name for line in lines for name in line["quality"]["validation"]))
+    few = len(shown) <= len(style.COLOURS)
+    colours = dict(enumerate(style.COLOURS if few else style.shades(len(shown))))
+    note = "means over at most 1,000 images per split, encoded and decoded without a draw"
+    fig, grid = style.panels(len(names), "Quality of reconstructions", note, ratio=0.85)
+    for axes, name in zip(grid, names, strict=True):
+        for i, family in enumerate(shown):
+            for run in family.sizes[family.chosen]:
+                draw_lines(axes, run.quality_epochs, name, colours[i], "quality")
+        style.style_axes(axes, quality_title(name))
+        epochs_axis(axes)
+    titles = {i: family.panel for i, family in enumerate(shown)}
+    lines_legend(fig, titles if len(shown) > 1 else {}, colours)
+    return fig
+
+
+def half_way(values: Mapping[int, float]) -> int | None:
+    """The first epoch at which half of the fall from the first to the best value is done.
+
+    None where nothing fell.
+    """
+    start, best = next(iter(values.values())), min(values.values())
+    if not best < start:
+        return None
+    return next(epoch for epoch, value in values.items() if value <= (start + best) / 2)
+
+
+def training_numbers(study: Study) -> Numbers:
+    """How far and how fast the validation objective fell."""
+    falls = {
+        f.title: {line["number"]: line["validation"]["objective"] for line in f.run.metrics}
+        for f in families(study)
+    }
+    halves = {title: half_way(values) for title, values in falls.items()}
+    return {
+        "Validation objective after the first epoch": {
+            title: number(next(iter(values.values()))) for title, values in falls.items()
+        },
+        "Its lowest value": {title: number(min(of.values())) for title, of in falls.items()},
+        "Epoch by which it had fallen half of the way": {
+            title: f"{half} of {len(falls[title])}" for title, half in halves.items() if half
+        },
+    }
+
+
+@figure(
+    "training", "While training", "training", needs.snapshots, training_numbers, milliseconds=350
+)
+def training(study: Study) -> list[Image.Image]:
+    """An animation: a scatter of codes, and reconstructions, from epoch to epoch.
+
+    Codes of the same test images, and reconstructions of some of them, as training goes on.
+    Moments lie closer together at the start, where most happens.
+    """
+    films = _films(study)
+    columns, bands = min(3, len(films)), -(-len(films) // 3)
+    note = "above: codes of test images; below: test images and their reconstructions"
+    fig = style.blank(max(3.3 * columns, 4.6), 4.6 * bands + 0.6, "While training", note)
+    grid = fig.subplots(2 * bands, columns, squeeze=False, height_ratios=[2.4, 1] * bands)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    style.class_legend(fig, study.data.classes)
+    frames = []
+    for step in range(max(len(film.epoch) for film in films.values())):
+        for i, (title, film) in enumerate(films.items()):
+            now, band, column = min(step, len(film.epoch) - 1), 2 * (i // 3), i % 3
+            _moment(grid[band, column], film, now, title, len(study.data.classes))
+            _pictures(grid[band + 1, column], film, now)
+        frames.append(style.frame(fig))
+    return frames
+
+
+def _films(study: Study) -> dict[str, Moments]:
+    """The snapshots of each family that has some, by the title of its panel."""
+    films, recorded = {}, needs.recorded(study)
+    for family in families(study):
+        film = many.read_moments(recorded[family.name]) if family.name in recorded else None
+        if film is not None:
+            title = panel(family, recorded[family.name])
+            films[title] = replace(film, points=strips(film.points, film.y))
+    return films
+
+
+def _moment(axes: Axes, film: Moments, step: int, title: str, classes: int) -> None:
+    """Codes at one step; the limits are those of the last one, and of most codes before."""
+    axes.clear()
+    axes.set_axis_on()
+    points(axes, film.points[step], film.y, classes)
+    most = np.quantile(film.points, [0.02, 0.98], axis=1).reshape(-1, 2)
+    spread(axes, film.points[-1], most)
+    style.style_axes(axes, f"{title}: epoch {film.epoch[step]}")
+
+
+def _pictures(axes: Axes, film: Moments, step: int) -> None:
+    """Up to five images, and their reconstructions at one step."""
+    axes.clear()
+    few = np.linspace(0, len(film.x) - 1, min(5, len(film.x))).round().astype(int)
+    axes.imshow(style.pixels(np.stack([film.x, film.reconstructions[step]])[:, few]))
+    axes.set_axis_off()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from zspace.analysis import reconstruction
+from zspace.analysis.measure import Measure
 from zspace.analysis.projections import FEWEST_MAPPED
-from zspace.report.figures.style import code_of, title_of
+from zspace.report.facts import Family, families
 from zspace.runs import many
 from zspace.runs.many import Study
+from zspace.runs.measured import measures_of, read
 from zspace.runs.run import Run
 
 
@@ -27,11 +30,8 @@ def test_images(study: Study) -> str | None:
 
 
 def _enough(n: int, what: str) -> str | None:
-    return (
-        None
-        if n >= FEWEST_MAPPED
-        else f"it needs at least {FEWEST_MAPPED} {what}, but the data have {n}"
-    )
+    text = f"it needs at least {FEWEST_MAPPED} {what}, but the data have {n}"
+    return None if n >= FEWEST_MAPPED else text
 
 
 def two_test_images(study: Study) -> str | None:
@@ -39,41 +39,76 @@ def two_test_images(study: Study) -> str | None:
     return None if len(study.data.test) > 1 else "it needs two test images, but the data have one"
 
 
-def with_two(study: Study, *, conditional: bool, variational: bool) -> Run | None:
-    """The first run with a 2-D code of the kind asked for."""
-    runs = (seeds[0] for sizes in study.families.values() for seeds in sizes.values())
-    for run in runs:
-        if run.model.latent != (2,) or bool(run.model.context) != conditional:
-            continue
-        if run.variational == variational:
-            return run
+def with_errors(study: Study) -> list[Family]:
+    """Families whose reconstruction error is measured image by image."""
+    terms = {f.name: reconstruction.per_sample_terms(f.run, study.data) for f in families(study)}
+    return [f for f in families(study) if f.run.error in terms[f.name]]
+
+
+def class_errors(study: Study) -> str | None:
+    """Labelled images, and an error of each."""
+    if labels(study) or with_errors(study):
+        return labels(study)
+    return "no model has a reconstruction term that is measured image by image"
+
+
+def several_sizes(study: Study) -> str | None:
+    """More than one code size."""
+    if any(len(sizes) > 1 for sizes in study.families.values()):
+        return None
+    return "each family has one code size: 'reconstructions' shows it"
+
+
+def continuous(study: Study) -> str | None:
+    """Codes that have a density."""
+    if all(family.traits.discrete for family in families(study)):
+        return "the codes are of a finite set and have no density"
+    return test_images(study)
+
+
+def standard_prior(study: Study) -> str | None:
+    """Codes to compare with N(0, I)."""
+    if any(family.compared for family in families(study)):
+        return test_images(study)
+    return "it compares codes with N(0, I): no model here has that prior and continuous codes"
+
+
+def plane_of(study: Study, *, conditional: bool = False, placed: bool = True) -> Run | None:
+    """The first run, of each code size, with a 2-D code that is drawn towards N(0, I); or, not
+    placed, of which nothing that is minimised says where it should lie.
+    """
+    for sizes in study.families.values():
+        for run, *_ in sizes.values():
+            traits, flat = run.traits, run.model.latent == (2,) and not run.traits.discrete
+            fits = (traits.conditional, traits.placed) == (conditional, placed)
+            if flat and fits and (traits.standard or not placed):
+                return run
     return None
 
 
 def plain_plane(study: Study) -> str | None:
-    """A VAE with a 2-D code."""
-    if with_two(study, conditional=False, variational=True):
-        return None
-    return "it needs a run with a Gaussian code of size 2 and no labels (recipe vae, --latent 2)"
+    """A VAE, say, with a 2-D code."""
+    text = "it needs a run without labels whose codes of size 2 are drawn towards N(0, I)"
+    return None if plane_of(study) else f"{text} (recipe vae, --latent 2)"
 
 
 def labelled_plane(study: Study) -> str | None:
-    """A conditional VAE with a 2-D code, and labels to go through."""
-    if with_two(study, conditional=True, variational=True):
-        return labels(study)
-    return "it needs a conditional run with a code of size 2 (recipe cvae, --latent 2)"
+    """A conditional VAE, say, with a 2-D code, and labels to go through."""
+    text = "it needs a conditional run whose codes of size 2 are drawn towards N(0, I)"
+    fits = plane_of(study, conditional=True)
+    return labels(study) if fits else f"{text} (recipe cvae, --latent 2)"
 
 
-def point_plane(study: Study) -> str | None:
+def free_plane(study: Study) -> str | None:
     """An autoencoder with a 2-D code, and enough of it."""
-    if with_two(study, conditional=False, variational=False):
-        return test_images(study)
-    return "it needs a run with a deterministic code of size 2 (recipe ae, --latent 2)"
+    text = "it needs a run with a code of size 2 that minimises a reconstruction error alone"
+    fits = plane_of(study, placed=False)
+    return test_images(study) if fits else f"{text} (recipe ae, --latent 2)"
 
 
-def needs_quality(study: Study) -> str | None:
+def quality(study: Study) -> str | None:
     """A run whose reconstructions were measured while it was trained."""
-    if any(study.best(name).quality_epochs for name in study.families):
+    if any(family.run.quality_epochs for family in families(study)):
         return None
     return "no run measured its reconstructions: train again, this version does"
 
@@ -81,21 +116,30 @@ def needs_quality(study: Study) -> str | None:
 def recorded(study: Study) -> dict[str, Run]:
     """Families that kept snapshots of a training: the run shown, at the chosen size if it did."""
     found = {}
-    for name, sizes in study.families.items():
-        runs = [study.best(name), *(run for seeds in sizes.values() for run in seeds)]
-        kept = [run for run in runs if many.read_moments(run) is not None]
+    for family in families(study):
+        kept = [run for run in (family.run, *family.runs) if many.read_moments(run) is not None]
         if kept:
-            found[name] = kept[0]
+            found[family.name] = kept[0]
     return found
 
 
 def snapshots(study: Study) -> str | None:
     """A run that kept them."""
-    if recorded(study):
+    return (
+        None
+        if recorded(study)
+        else "no run kept snapshots of its training: train with --snapshots 20"
+    )
+
+
+def representation(study: Study) -> str | None:
+    """A run of which it was measured what can be read from its codes."""
+    if any(measured(family) for family in families(study)):
         return None
-    return "no run kept snapshots of its training: train with --snapshots 20"
+    return "no representation was measured: 'zspace evaluate RUN --sections representation' does"
 
 
-def panel_title(study: Study, family: str, run: Run | None = None) -> str:
-    """The title of a family's panel: its name and the code size that is shown."""
-    return f"{title_of(family)}, {code_of((run or study.best(family)).model.latent)}"
+def measured(family: Family) -> dict[str, Measure]:
+    """What was measured of a family's representation; empty where that was not."""
+    record = read(family.run)
+    return measures_of(record).get("representation", {}) if record else {}

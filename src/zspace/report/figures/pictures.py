@@ -1,9 +1,4 @@
-"""Figures of the data: what they look like, and a map of them.
-
-Figures of what a model makes: errors, reconstructions, samples.
-
-Figures of what a model did not expect, and where in an image.
-"""
+"""Figures of the data and of what a model makes: errors, reconstructions, samples, surprises."""
 
 from __future__ import annotations
 
@@ -17,201 +12,141 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from zspace.analysis import latents, reconstruction, trained
+from zspace.analysis.generation import COMPARED, prior_novelty
+from zspace.analysis.numbers import number, percent
 from zspace.analysis.reconstruction import Surprises, least_expected
 from zspace.analysis.reconstruction import surprises as surprises_of
-from zspace.report.figures import needs
-from zspace.report.figures.charts import bare, points, run_title, term_title
-from zspace.report.figures.style import (
-    FAINT,
-    INK,
-    LETTER,
-    NORMAL,
-    STILL,
-    STYLE,
-    axis_names,
-    class_legend,
-    code_of,
-    figure,
-    image_grid,
-    panels,
-    save,
-    shades,
-    sheet,
-    short,
-    side_legend,
-    style_axes,
-    tighten,
-    title_of,
-)
+from zspace.analysis.representation import chance_alike, pixels_alike
+from zspace.report import facts
+from zspace.report.facts import Numbers, each, families, short
+from zspace.report.figures import charts, needs, style
+from zspace.report.figures.registry import figure
 from zspace.runs.many import Study
 from zspace.runs.run import Run
-from zspace.system import files
 from zspace.system.errors import UserError
 
 
+def class_counts(study: Study) -> Numbers:
+    """How many training images each class has."""
+    y = study.data.train.labels()
+    if y is None:
+        return {}
+    counts = np.bincount(y.numpy(), minlength=len(study.data.classes))
+    ends = dict.fromkeys((f"{counts.min():,}", f"{counts.max():,}"))
+    return {"Classes": f"{len(counts):,}", "Training images per class": " to ".join(ends)}
+
+
+@figure("data", "A sample of the data", "data", numbers=class_counts)
 def data(study: Study) -> Figure:
-    """Images drawn at random from the training set, a row a class where there are labels."""
+    """A style.sheet of training images, ten in a row.
+
+    Training images drawn at random, class by class where there are labels."""
     classes = study.data.classes
     x, of_row = trained.class_rows(study.data.train, len(classes))
-    names = [classes[k] if not i or of_row[i - 1] != k else "" for i, k in enumerate(of_row)] or [
-        ""
-    ] * len(x)
+    names = [classes[k] if not i or of_row[i - 1] != k else "" for i, k in enumerate(of_row)]
     more = len(classes) - len(set(of_row))
     note = f"{more} further classes are not shown" if more > 0 else ""
-    return image_grid(list(x), names, f"{short(study.data.name)}: training images", note)
+    title = f"{short(study.data.name)}: training images"
+    return style.image_grid(list(x), names or [""] * len(x), title, note)
 
 
+def pixel_neighbours(study: Study) -> Numbers:
+    """How often neighbours among raw images have one label."""
+    same = pixels_alike(study.data)
+    if same is None:
+        return {}
+    return {
+        "Images whose nearest neighbour, by pixels, has their label": percent(same),
+        "By chance": percent(chance_alike(study.data)),
+    }
+
+
+@figure("data-tsne", "A map of the raw images", "data", needs.training_images, pixel_neighbours)
 def data_tsne(study: Study) -> Figure:
-    """The t-SNE map of up to 10,000 raw training images by label."""
+    """A scatter of points, one for each image.
+
+    Each point is a raw image. t-SNE keeps neighbours together; the size of a cluster and the
+    distance between two clusters mean nothing. Labels, where there are any, give the colours only.
+    """
     found = latents.data_map(study.data)
     title = f"{short(study.data.name)}: t-SNE of {len(found.points):,} raw training images"
-    fig = figure(7.6, 6.2, title)
+    fig = style.blank(7.6, 6.2, title)
     axes = fig.subplots()
-    points(axes, found.points, found.y, len(study.data.classes))
-    bare(axes, found.points)
-    if found.y is not None:
-        class_legend(fig, study.data.classes)
+    charts.points(axes, found.points, found.y, len(study.data.classes))
+    charts.bare(axes, found.points)
+    style.class_legend(fig, study.data.classes)
     return fig
 
 
-def errors(study: Study, runs: list[Run]) -> np.ndarray:
-    """The reconstruction error of each class of test images, a mean over runs: (classes,)."""
-    y = study.data.test.labels()
-    assert y is not None
-    classes = len(study.data.classes)
-    of_runs = [
-        reconstruction.per_class(
-            reconstruction.per_sample_terms(run, study.data)[run.error],
-            y.numpy(),
-            classes,
-        )
-        for run in runs
-    ]
-    return np.mean(of_runs, axis=0)
-
-
-def error_per_class(study: Study) -> Figure:
-    """Bars: the error of each class of unseen images, a shade a code size, a panel a family."""
-    families, classes = study.families, [short(name, 12) for name in study.data.classes]
-    sizes = sorted({size for of_family in families.values() for size in of_family})
-    most = max(map(len, families.values()))
-    colours = dict(zip(sizes, shades(len(sizes)), strict=True))
-    note = "mean over test images of the class; the bars of a class are the code sizes, in order"
-    width = float(np.clip(0.16 * len(classes) * most + 2, 7, 10))
-    height = 2.2 * len(families) + 0.9
-    fig = figure(width, height, "Reconstruction error of each class", note)
-    grid = fig.subplots(len(families), 1, squeeze=False, sharey=_alike(study))[:, 0]
-    for axes, (family, of_family) in zip(grid, families.items(), strict=True):
-        values = {size: errors(study, runs) for size, runs in of_family.items()}
-        _bars(axes, values, most, colours)
-        name = study.best(family).error
-        style_axes(axes, title_of(family))
-        axis_names(axes, y=term_title(name))
-        axes.tick_params(axis="x", length=0)
-        axes.set_xticks(range(len(classes)), classes, color=INK)
-    if sum(len(name) + 1 for name in classes) > 9 * width:
-        _turn(grid)
-    handles = [Patch(color=colours[size]) for size in sizes]
-    side_legend(fig, handles, [str(size) for size in sizes], "code size")
-    return fig
-
-
-def _turn(grid: np.ndarray) -> None:
-    """Names that would run into each other stand aslant, below the last panel only."""
-    for axes in grid:
-        axes.tick_params(axis="x", labelbottom=axes is grid[-1])
-    for name in grid[-1].get_xticklabels():
-        name.set(rotation=40, ha="right", rotation_mode="anchor")
-
-
-def _alike(study: Study) -> bool:
-    """Whether all families measure the same error, so that one axis serves them."""
-    return len({study.best(family).error for family in study.families}) == 1
-
-
-def _bars(axes: Axes, values: dict[int, np.ndarray], most: int, colours: dict) -> None:
-    """Groups of bars, a group a class; bars are as wide as those of the family with most sizes."""
-    wide = 0.84 / most
-    for i, (size, of_class) in enumerate(values.items()):
-        middles = np.arange(len(of_class)) + (i - (len(values) - 1) / 2) * wide
-        axes.bar(middles, np.nan_to_num(of_class), 0.92 * wide, color=colours[size])
-    axes.grid(axis="y", color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.margins(x=0.01)
-
-
-def test_error(run: Run) -> str:
+def test_error(family: facts.Family, run: Run) -> str:
     """The error over the whole test set, as it stands beside a row."""
-    name = run.error
-    value = run.result["test"][name]
-    return f"{name} {value:.1f}" if abs(value) >= 10 else f"{name} {value:.2f}"
+    value = run.result["test"].get(run.error)
+    return "" if value is None else f"{family.fact(run.error).title} {number(value)}"
 
 
+@figure("reconstructions", "Unseen images, reconstructed", "reconstructions", numbers=facts.errors)
 def reconstructions(study: Study) -> Figure:
-    """Ten test images, and below them what each family makes of them at its chosen code size."""
-    best = {name: study.best(name) for name in study.families}
-    pairs = {
-        name: reconstruction.reconstructions(run, study.data, 10) for name, run in best.items()
-    }
-    first = next(iter(pairs.values()))
-    rows = [first.x, *(pair.decoded for pair in pairs.values())]
-    sizes = {name: code_of(run.model.latent).removeprefix("code ") for name, run in best.items()}
-    left = ["test image", *(f"{title_of(name)}, {size}" for name, size in sizes.items())]
-    right = ["", *(test_error(run) for run in best.values())]
+    """Rows of images: ten test images, and below them their reconstructions.
+
+    The first row shows test images, which were neither trained on nor used to choose a model;
+    below them is what each model makes of them at its chosen code size. An image is encoded to its
+    mean code and decoded. The error on the right is over all test images; where the code has a
+    distribution, it is drawn from.
+    """
+    shown = families(study)
+    pairs = [reconstruction.reconstructions(f.run, study.data, 10) for f in shown]
+    rows = [pairs[0].x, *(pair.decoded for pair in pairs)]
+    left = ["test image", *(f"{f.title}, {facts.shape(f.run)}" for f in shown)]
+    right = ["", *(test_error(f, f.run) for f in shown)]
     note = "right: the error over the whole test set"
-    return image_grid(rows, left, "Unseen images and their reconstructions", note, right)
+    return style.image_grid(rows, left, "Unseen images and their reconstructions", note, right)
 
 
+@figure("reconstructions-by-size", "The same by code size", "reconstructions", needs.several_sizes)
 def reconstructions_by_size(study: Study) -> Figure:
-    """The same test images; a block a family, a row a code size, the test error beside it."""
-    families = study.families
-    rows = [len(sizes) + 1 for sizes in families.values()]
+    """Rows of reconstructed images, one row per code size.
+
+    The same test images, one row per code size, with the mean error of all test images on the
+    right.
+    """
+    rows = [len(family.sizes) + 1 for family in families(study)]
     tile, note = 0.48, "right: the error over the whole test set"
     height, width = study.data.spec.shape[1:]
     high = tile * sum(rows) * height / width + 0.42 * len(rows) + 0.8
-    fig = figure(tile * 10 + 36 * LETTER, high, "Reconstructions by code size", note)
+    fig = style.blank(tile * 10 + 36 * style.LETTER, high, "Reconstructions by code size", note)
     grid = fig.subplots(len(rows), 1, squeeze=False, height_ratios=rows)[:, 0]
-    for axes, (family, sizes) in zip(grid, families.items(), strict=True):
-        runs = {size: seeds[0] for size, seeds in sizes.items()}
-        pairs = [reconstruction.reconstructions(run, study.data, 10) for run in runs.values()]
+    for axes, family in zip(grid, families(study), strict=True):
+        runs = [seeds[0] for seeds in family.sizes.values()]
+        pairs = [reconstruction.reconstructions(run, study.data, 10) for run in runs]
         x = np.stack([pairs[0].x, *(pair.decoded for pair in pairs)])
-        left = ["test image", *(code_of(run.model.latent) for run in runs.values())]
-        sheet(axes, x, left, ["", *(test_error(run) for run in runs.values())])
-        axes.set_title(title_of(family), loc="left", fontsize=NORMAL, color=INK, fontweight="bold")
+        left = ["test image", *(facts.code_of(run.model.latent) for run in runs)]
+        style.sheet(axes, x, left, ["", *(test_error(family, run) for run in runs)])
+        axes.set_title(
+            family.title, loc="left", fontsize=style.NORMAL, color=style.INK, fontweight="bold"
+        )
     return fig
 
 
-def samples(study: Study) -> Figure:
-    """Decoded draws z ~ N(0, I); for conditional models a row a label, the same z in a column."""
-    best = {name: study.best(name) for name in study.families}
-    told = study.data.classes or study.data.attributes
-    labelled = bool(told) and any(run.model.context for run in best.values())
-    rows = min(10, len(told)) if labelled else 6
-    what = "label" if study.data.classes else "attribute"
-    note = f"a row for each {what}, the same z down each column, where the model takes {what}s"
-    height, width = study.data.spec.shape[1:]
-    fig, grid = panels(
-        len(best), "Decoded draws of N(0, I)", note if labelled else "",
-        ratio=rows / 10 * height / width + 0.08,
-    )  # fmt: skip
-    for axes, (name, run) in zip(grid, best.items(), strict=True):
-        x, names = reconstruction.sample_rows(run, 10, rows=rows)
-        sheet(axes, np.stack(x), [short(label, 12) for label in names] if any(names) else ())
-        axes.set_title(needs.panel_title(study, name), loc="left", fontsize=NORMAL, color=INK)
-    return fig
+def multiples(study: Study) -> Numbers:
+    """How far the highest error stands out."""
+    found = {f.name: least_expected(f.run, study.data) for f in families(study)}
+    highest = each(families(study), lambda f: found[f.name].error[0] / found[f.name].usual)
+    return {"Highest error, in multiples of the mean": highest}
+
+
+@figure("surprises", "Images expected least, and where", "reconstructions", numbers=multiples)
+def surprises(study: Study) -> Figure:
+    """For each family, rows of test images, their reconstructions, and maps of the difference.
+
+    The test images with the highest squared error, their reconstructions, and the distance
+    between the two at each pixel: where the model did not expect what it saw.
+    """
+    found = {f.panel: least_expected(f.run, study.data) for f in families(study)}
+    return heat_maps(found, "Unseen images that were expected least")
 
 
 TILE, HEAD = 0.56, 0.55
 ROWS = ["image", "decoded", "where"]
-
-
-def surprises(study: Study) -> Figure:
-    """The test images with the highest error under each family, with maps of where it lies."""
-    found = {
-        needs.panel_title(study, name): least_expected(study.best(name), study.data)
-        for name in study.families
-    }
-    return heat_maps(found, "Unseen images that were expected least")
 
 
 def heat_maps(found: Mapping[str, Surprises], title: str) -> Figure:
@@ -220,16 +155,18 @@ def heat_maps(found: Mapping[str, Surprises], title: str) -> Figure:
     columns, (height, width) = first.x.shape[0], first.x.shape[-2:]
     high = (3 * TILE * height / width + HEAD) * len(found) + 0.7
     note = "above: the squared error. where: the difference at each pixel, black is none, "
-    fig = figure(TILE * max(columns, 8) + 12 * LETTER, high, title, note + "yellow most")
+    fig = style.blank(
+        TILE * max(columns, 8) + 12 * style.LETTER, high, title, note + "yellow most"
+    )
     grid = fig.subplots(len(found), 1, squeeze=False)[:, 0]
     for axes, (name, one) in zip(grid, found.items(), strict=True):
         colour = (len(one.x), 3, height, width)  # as the maps are, whatever the images are
         images = [_coloured(part, colour) for part in (one.x, one.decoded)]
         digits = 1 if one.error[-1] >= 1 else 3
         top = [f"{error:.{digits}f}" for error in one.error]
-        sheet(axes, np.stack([*images, _heat(one.maps)]), ROWS, top=top)
+        style.sheet(axes, np.stack([*images, _heat(one.maps)]), ROWS, top=top)
         mean = f"{name}; the mean error of {one.images:,} images is {one.usual:.3g}"
-        axes.set_title(mean, loc="left", fontsize=NORMAL, color=INK)
+        axes.set_title(mean, loc="left", fontsize=style.NORMAL, color=style.INK)
     return fig
 
 
@@ -255,13 +192,129 @@ def write_heat(run: Run, data: str | None, data_dir: Path | None, path: Path) ->
     data: a name or a path; None: the run's own. Raises UserError for a suffix that is none of
     .png, .svg, .pdf, before anything is computed.
     """
-    if path.suffix.lower() not in STILL:
-        raise UserError(f"cannot write '{path}': it is a figure, use {' or '.join(STILL)}")
+    if path.suffix.lower() not in style.STILL:
+        raise UserError(f"cannot write '{path}': it is a figure, use {' or '.join(style.STILL)}")
     source = run.data(data, data_dir=data_dir)
     found = surprises_of(run, *source.splits.values())
-    with matplotlib.rc_context(STYLE):
-        drawn = heat_maps({run_title(run): found}, f"{short(source.name)}: images expected least")
-        fig = tighten(drawn)
-    with files.explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    return save(fig, path)
+    with matplotlib.rc_context(style.STYLE):
+        name = families(Study(run.path, [run]))[0].panel
+        fig = style.tighten(
+            heat_maps({name: found}, f"{short(source.name)}: images expected least")
+        )
+    return style.save(fig, path)
+
+
+def class_numbers(study: Study) -> Numbers:
+    """Which classes are hard, and whether they are those that vary most."""
+    shown, variety = needs.with_errors(study), reconstruction.variety(study.data)
+    of = {f.name: reconstruction.class_errors(f.run, f.run.error, study.data) for f in shown}
+    numbers: dict[str, dict[str, str]] = {"Hardest class": {}, "Easiest class": {}}
+    for family in shown:
+        errors = of[family.name]
+        for title, end in zip(numbers, (max, min), strict=True):
+            name = end(errors, key=errors.__getitem__)
+            numbers[title][family.title] = f"{name} ({number(errors[name])})"
+    many = [f for f in shown if len(of[f.name]) > 3]
+    title = "Rank correlation of a class's error with its images' distance to their mean"
+    return {
+        **numbers,
+        title: each(many, lambda f: reconstruction.rank_correlation(of[f.name], variety)),
+    }
+
+
+@figure("error-per-class", "The error of each class", "classes", needs.class_errors, class_numbers)
+def error_per_class(study: Study) -> Figure:
+    """Bar charts of the error of each class, one for each family.
+
+    Reconstruction error of test images, a mean over each class. The bars of a class are the
+    code sizes, in order. The numbers below are for the chosen size.
+    """
+    shown, names = needs.with_errors(study), [short(name, 12) for name in study.data.classes]
+    sizes = sorted({size for family in shown for size in family.sizes})
+    most = max(len(family.sizes) for family in shown)
+    colours = dict(zip(sizes, style.shades(len(sizes)), strict=True))
+    note = "mean over test images of the class; the bars of a class are the code sizes, in order"
+    width = float(np.clip(0.16 * len(names) * most + 2, 7, 10))
+    alike = len({family.run.error for family in shown}) == 1
+    title = "Reconstruction error of each class"
+    fig = style.blank(width, 2.2 * len(shown) + 0.9, title, note)
+    grid = fig.subplots(len(shown), 1, squeeze=False, sharey=alike)[:, 0]
+    for axes, family in zip(grid, shown, strict=True):
+        _bars(axes, [_errors(study, runs) for runs in family.sizes.values()], most,
+              [colours[size] for size in family.sizes])  # fmt: skip
+        style.style_axes(axes, family.title)
+        style.axis_names(axes, y=family.fact(family.run.error).title)
+        axes.tick_params(axis="x", length=0)
+        axes.set_xticks(range(len(names)), names, color=style.INK)
+    if sum(len(name) + 1 for name in names) > 9 * width:
+        _turn(grid)
+    handles = [Patch(color=colours[size]) for size in sizes]
+    style.side_legend(fig, handles, [str(size) for size in sizes], "code size")
+    return fig
+
+
+def _errors(study: Study, runs: list[Run]) -> np.ndarray:
+    """The reconstruction error of each class of test images, a mean over runs: (classes,)."""
+    y = study.data.test.labels()
+    assert y is not None
+    terms = [reconstruction.per_sample_terms(run, study.data)[run.error] for run in runs]
+    classes = len(study.data.classes)
+    return np.mean([reconstruction.per_class(of, y.numpy(), classes) for of in terms], axis=0)
+
+
+def _turn(grid: np.ndarray) -> None:
+    """Names that would run into each other stand aslant, below the last panel only."""
+    for axes in grid:
+        axes.tick_params(axis="x", labelbottom=axes is grid[-1])
+    for name in grid[-1].get_xticklabels():
+        name.set(rotation=40, ha="right", rotation_mode="anchor")
+
+
+def _bars(axes: Axes, values: list[np.ndarray], most: int, colours: list) -> None:
+    """Groups of bars, a group a class; bars are as wide as those of the family with most sizes."""
+    wide = 0.84 / most
+    for i, (of_class, colour) in enumerate(zip(values, colours, strict=True)):
+        middles = np.arange(len(of_class)) + (i - (len(values) - 1) / 2) * wide
+        axes.bar(middles, np.nan_to_num(of_class), 0.92 * wide, color=colour)
+    axes.grid(axis="y", color=style.FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.margins(x=0.01)
+
+
+def sample_numbers(study: Study) -> Numbers:
+    """How near samples come to real images, and whether they are what was asked for."""
+    shown, data = families(study), study.data
+    told = [family for family in shown if family.traits.conditional]
+    return {
+        **facts.priors(shown),
+        f"Median distance of {min(COMPARED, len(data.test)):,} samples to the nearest training "
+        "image, in multiples of that of test images": each(
+            shown, lambda f: prior_novelty(f.run, data)
+        ),
+        "Read by a classifier as the class asked for": facts.asked(told, data),
+        "Test images that it reads correctly": facts.asked(told, data, "judge_accuracy"),
+    }
+
+
+@figure("samples", "Images from the prior alone", "samples", numbers=sample_numbers)
+def samples(study: Study) -> Figure:
+    """Rows of images decoded from random codes.
+
+    No image went in: a code is drawn from the prior and decoded. Where rows are labelled, each
+    asks for one class or attribute, with the same draw down each column.
+    """
+    told = study.data.classes or study.data.attributes
+    labelled = bool(told) and any(family.traits.conditional for family in families(study))
+    rows = min(10, len(told)) if labelled else 6
+    what = "label" if study.data.classes else "attribute"
+    note = f"one row per {what}, the same z down each column, where the model takes {what}s"
+    height, width = study.data.spec.shape[1:]
+    fig, grid = style.panels(
+        len(families(study)), "Decoded draws of the prior", note if labelled else "",
+        ratio=rows / 10 * height / width + 0.08,
+    )  # fmt: skip
+    for axes, family in zip(grid, families(study), strict=True):
+        x, names = reconstruction.sample_rows(family.run, 10, rows=rows)
+        style.sheet(axes, np.stack(x), [short(label, 12) for label in names] if any(names) else ())
+        axes.set_title(family.panel, loc="left", fontsize=style.NORMAL, color=style.INK)
+    return fig

@@ -1,10 +1,24 @@
-"""Every figure by its name: what it is called, what it needs, how it is drawn and written."""
+"""Every figure by its name: what it shows, what it needs, how it is drawn and written.
+
+A figure is one function, registered with all that a page says of it. The first paragraph of its
+docstring says what is seen, for people who do not see it; the others are the caption, fixed
+sentences that are true for whatever is shown:
+
+    @figure("norms", "Norms of the codes", "codes", needs.test_images)
+    def norms(study: Study) -> Figure:
+        \"\"\"Histograms, one for each family.
+
+        How far the codes of test images lie from 0.
+        \"\"\"
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import matplotlib
 import numpy as np
@@ -12,64 +26,101 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from zspace.report.figures import code_maps, decoded, learning, needs, pictures
+from zspace.report.facts import Numbers
 from zspace.report.figures.style import COLOURS, INK, MUTED, STILL, STYLE, save, tighten
 from zspace.runs.many import Study
+from zspace.runs.run import Run
 from zspace.system import files
 from zspace.system.errors import UserError, unknown
 from zspace.system.pixels import gif, to_uint8
 
 Drawn = Figure | list[Image.Image]
 Draw = Callable[[Study], Drawn]
-Needs = Callable[[Study], str | None]
+D = TypeVar("D", bound=Callable[[Study], Figure | list[Image.Image]])
 HOLD = 6
 """How many times as long as the others the last frame of an animation stays."""
 
+PARTS = {
+    "data": ("What it was trained on", "Data"),
+    "models": ("The parts and the maths", "Models"),
+    "results": ("Results", "Results"),
+    "learning": ("Learning", "Learning"),
+    "quality": ("Quality of the reconstructions", "Quality"),
+    "classes": ("Which classes are hard", "Classes"),
+    "reconstructions": ("Reconstructions", "Reconstructions"),
+    "samples": ("Samples", "Samples"),
+    "codes": ("Where the codes lie", "Codes"),
+    "plane": ("A code space, decoded", "Code space"),
+    "paths": ("From code to code", "Paths"),
+    "training": ("Watching it learn", "Training"),
+    "regularised": ("The codes against the prior", "Prior"),
+    "evaluated": ("Measured on test images", "Measured"),
+    "more": ("More figures", "More"),
+    "made": ("How this was made", "How made"),
+}
+"""The parts of the page: a heading, and a shorter one for the contents."""
 
-def nothing(study: Study) -> None:
-    """For a figure that any study has."""
+
+Needs = Callable[[Study], str | None]
+Told = Callable[[Study], Numbers]
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of a study.
-
-    needs: why it cannot be drawn for a study, as a sentence, or None where it can.
-    milliseconds: how long a frame of an animation stays; 0: it stands still.
-    """
+    """A figure of a study, and all that is said of it; see `figure`."""
 
     name: str
     title: str
+    part: str
+    alt: str
+    caption: str
     draw: Draw
-    needs: Needs = nothing
-    milliseconds: int = 0
+    needs: Needs
+    numbers: Told
+    milliseconds: int
 
 
-_ALL = (
-    Drawing("data", "A sample of the data", pictures.data),
-    Drawing("data-tsne", "A map of the raw images", pictures.data_tsne, needs.training_images),
-    Drawing("curves", "Training and validation", learning.curves),
-    Drawing("quality", "How near reconstructions come", learning.quality, needs.needs_quality),
-    Drawing("reconstructions", "Unseen images, reconstructed", pictures.reconstructions),
-    Drawing("reconstructions-by-size", "The same by code size", pictures.reconstructions_by_size),
-    Drawing("error-per-class", "The error of each class", pictures.error_per_class, needs.labels),
-    Drawing("surprises", "Images expected least, and where", pictures.surprises),
-    Drawing("samples", "Images from the prior alone", pictures.samples),
-    Drawing("codes-pca", "Codes of unseen images", code_maps.codes_pca, needs.test_images),
-    Drawing("codes-tsne", "A map of the codes", code_maps.codes_tsne, needs.test_images),
-    Drawing("codes-kde", "Codes against the prior", code_maps.codes_kde, needs.test_images),
-    Drawing("posterior", "The distance to the prior", code_maps.posterior, needs.test_images),
-    Drawing("plane", "A decoded plane", decoded.plane, needs.plain_plane),
-    Drawing("plane-by-label", "A plane a label", decoded.plane_by_label, needs.labelled_plane),
-    Drawing("plane-labels", "Label after label", decoded.plane_labels, needs.labelled_plane, 700),
-    Drawing("holes", "Dense and empty parts of a plane", decoded.holes, needs.point_plane),
-    Drawing("interpolation", "Between two images", decoded.interpolation, needs.two_test_images),
-    Drawing("tweak", "One code, varied", decoded.tweak, needs.test_images),
-    Drawing("few-labels", "What few labels can read", code_maps.few_labels, code_maps.evaluated),
-    Drawing("training", "While training", learning.training, needs.snapshots, 350),
-)
-FIGURES = {drawing.name: drawing for drawing in _ALL}
-"""Every figure by its name, in the order in which a report shows them."""
+FIGURES: dict[str, Drawing] = {}
+"""Every figure by its name, in the order in which a part of the page shows them."""
+
+
+def figure(
+    name: str,
+    title: str,
+    part: str = "more",
+    needs: Needs = lambda study: None,
+    numbers: Told = lambda study: {},
+    milliseconds: int = 0,
+) -> Callable[[D], D]:
+    """Register the function that draws a figure; a page and the command `figure` then have it.
+
+    Arguments:
+        name: By which it is asked for.
+        title: In a few words.
+        part: A key of `PARTS`, the part of the page that it stands in.
+        needs: Says of a study why the figure cannot be drawn, or None where it can.
+        numbers: This study's numbers that belong beside it.
+        milliseconds: How long a frame of an animation stays; 0: it stands still.
+
+    Raises UserError for an unknown part.
+    """
+    if part not in PARTS:
+        raise unknown("part", part, PARTS)
+
+    def register(draw: D) -> D:
+        alt, _, caption = (inspect.getdoc(draw) or "").partition("\n\n")
+        said = " ".join(alt.split()), " ".join(caption.split())
+        FIGURES[name] = Drawing(name, title, part, *said, draw, needs, numbers, milliseconds)
+        return draw
+
+    return register
+
+
+def find(name: str) -> Drawing:
+    """A figure. Raises UserError for an unknown name."""
+    if name not in FIGURES:
+        raise unknown("figure", name, FIGURES)
+    return FIGURES[name]
 
 
 def draw(name: str, study: Study) -> Drawn:
@@ -77,13 +128,12 @@ def draw(name: str, study: Study) -> Drawn:
 
     Raises UserError for an unknown name, and where the study has not what the figure needs.
     """
-    if name not in FIGURES:
-        raise unknown("figure", name, FIGURES)
-    missing = FIGURES[name].needs(study)
+    found = find(name)
+    missing = found.needs(study)
     if missing:
         raise UserError(f"figure '{name}' cannot be drawn: {missing}")
     with matplotlib.rc_context(STYLE):
-        drawn = FIGURES[name].draw(study)
+        drawn = found.draw(study)
         return tighten(drawn) if isinstance(drawn, Figure) else drawn
 
 
@@ -92,20 +142,34 @@ def write(name: str, study: Study, path: Path) -> Path:
 
     Raises UserError as `draw` does, and for another suffix; nothing is drawn then.
     """
-    if name not in FIGURES:
-        raise unknown("figure", name, FIGURES)
-    duration = FIGURES[name].milliseconds
+    duration = find(name).milliseconds
     known = (".gif",) if duration else STILL
     if path.suffix.lower() not in known:
         kind = "is an animation" if duration else "is a figure"
         raise UserError(f"cannot write '{path}': '{name}' {kind}, use {' or '.join(known)}")
     drawn = draw(name, study)
-    with files.explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(drawn, Figure):
         return save(drawn, path)
+    with files.explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, animated(drawn, duration))
     return path
+
+
+OVERVIEW = {
+    "reconstructions": "reconstructions",
+    "samples": "samples",
+    "codes-pca": "codes",
+    "curves": "curves",
+}
+"""The figures that a training leaves in its folder, and their files."""
+
+
+def overview(run: Run) -> list[Path]:
+    """Draw a run's pictures into its folder, those that it has what they need for."""
+    study = Study(run.path, [run])
+    can = [name for name in OVERVIEW if find(name).needs(study) is None]
+    return [write(name, study, run.path / "figures" / f"{OVERVIEW[name]}.png") for name in can]
 
 
 def animated(frames: list[Image.Image], milliseconds: int) -> bytes:

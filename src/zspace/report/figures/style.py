@@ -25,6 +25,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 from PIL import Image
 
+from zspace.report.facts import short
 from zspace.system import files
 from zspace.system.pixels import tile
 
@@ -45,7 +46,7 @@ STYLE: Any = {
 }
 
 
-def figure(width: float, height: float, title: str, note: str = "") -> Figure:
+def blank(width: float, height: float, title: str, note: str = "") -> Figure:
     """An empty figure, sizes in inches, with the house's title and a note below."""
     layout = ConstrainedLayoutEngine(w_pad=PAD, h_pad=PAD)
     fig = Figure(figsize=(width, height), layout=layout, facecolor="white")
@@ -92,7 +93,7 @@ def panels(
     columns = {1: 1, 2: 2, 4: 2}.get(n, 3)
     side = {1: 1.5, 2: 1.25}.get(columns, 1.0) * side
     rows = -(-n // columns)
-    fig = figure(side * columns, side * ratio * rows + (0.8 if note else 0.5), title, note)
+    fig = blank(side * columns, side * ratio * rows + (0.8 if note else 0.5), title, note)
     grid = fig.subplots(rows, columns, squeeze=False, **shared).ravel()
     for axes in grid[n:]:
         axes.set_axis_off()
@@ -119,29 +120,6 @@ def shades(n: int) -> list[Any]:
     return list(matplotlib.colormaps["viridis"](np.linspace(0.82, 0.03, n) if n > 1 else [0.3]))
 
 
-def short(name: str, most: int = 16) -> str:
-    """A name that fits."""
-    name = " ".join(name.split())
-    return name if len(name) <= most else name[: most - 1].rstrip() + "…"
-
-
-def title_of(family: str) -> str:
-    """A family as its papers write it: 'cvae' is CVAE, 'beta-vae beta=4' is beta-VAE beta=4,
-    'vaegan' is VAE-GAN.
-    """
-    recipe, *varied = family.split(" ")
-    if recipe.endswith("aegan"):
-        recipe = f"{recipe.removesuffix('gan')}-GAN"
-    parts = [part.upper() if part.endswith("ae") else part for part in recipe.split("-")]
-    return short(" ".join(["-".join(parts), *varied]), 30)
-
-
-def code_of(latent: Sequence[int]) -> str:
-    """The shape of a code in words: 'code size 20', or 'code 4×7×7' for a map of codes."""
-    size = "×".join(map(str, latent))
-    return f"code {size}" if len(latent) > 1 else f"code size {size}"
-
-
 def class_colours(y: np.ndarray, classes: int) -> np.ndarray:
     """A colour (N, 4) for each label (N,): ten that repeat, or shades for more than 20 classes."""
     if classes > LEGEND:
@@ -150,7 +128,11 @@ def class_colours(y: np.ndarray, classes: int) -> np.ndarray:
 
 
 def class_legend(fig: Figure, classes: Sequence[str]) -> None:
-    """Colours and names of up to 20 classes, right of all panels; a colour bar for more."""
+    """Colours and names of up to 20 classes, right of all panels; a colour bar for more; nothing
+    without classes.
+    """
+    if not classes:
+        return
     if len(classes) > LEGEND:
         norm = matplotlib.colors.Normalize(0, len(classes) - 1)
         scale = matplotlib.cm.ScalarMappable(norm, "viridis")
@@ -180,7 +162,9 @@ def side_legend(
 
 
 def save(fig: Figure, path: Path, dpi: int = 150) -> Path:
-    """Write a figure as PNG, SVG or PDF, by the suffix, whole or not at all."""
+    """Write a figure as PNG, SVG or PDF, by the suffix, whole or not at all, in a folder that is
+    made where there is none.
+    """
     kind = path.suffix[1:].lower()
     kind = kind if kind in ("svg", "pdf") else "png"
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
@@ -189,6 +173,8 @@ def save(fig: Figure, path: Path, dpi: int = 150) -> Path:
         fig.savefig(
             content, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.12, metadata=undated
         )
+    with files.explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, content.getvalue())
     return path
 
@@ -263,7 +249,7 @@ def image_grid(
     )
     high = tile * x.shape[0] * x.shape[-2] / x.shape[-1]
     width = max(tile * x.shape[1] + names + 0.2, LETTER * 1.35 * len(title))
-    fig = figure(width, high + (0.75 if note else 0.45), title, note)
+    fig = blank(width, high + (0.75 if note else 0.45), title, note)
     sheet(fig.subplots(), x, labels if any(labels) else (), right, top)
     return fig
 

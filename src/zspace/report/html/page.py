@@ -1,6 +1,4 @@
-"""Figures as data URIs: PNG with a palette, GIF for animations, each with its text.
-
-The interactive scatter: points of codes, and one sprite of images and reconstructions.
+"""The page: figures as data URIs, the interactive scatter, and the one file they become.
 
 What the script of the page reads:
 
@@ -8,10 +6,8 @@ What the script of the page reads:
                            tile i is image i, tile (f + 1) count + i what family f makes of it
     sprite                 a PNG as data URI
     classes, colours, y    names and colours of labels, the label of each point; empty without
-    families               label, axes, x and y of each point, error of each point, the prior's
-                           circle or null
-
-The page: its parts in the order of the story, and the one file they become.
+    families               label, axes, x and y of each point, error of each point, and the
+                           prior's circle or null
 """
 
 from __future__ import annotations
@@ -33,14 +29,16 @@ from rich.console import Console
 
 from zspace._version import __version__
 from zspace.analysis import latents, projections
+from zspace.analysis.numbers import count
 from zspace.analysis.trained import subset
-from zspace.report.facts import Facts, Family, curly
+from zspace.data.kinds.image import WINDOW
+from zspace.report import facts
+from zspace.report.facts import Family, Numbers, families
 from zspace.report.figures import needs
 from zspace.report.figures.code_maps import CIRCLE
-from zspace.report.figures.registry import FIGURES, animated, draw
+from zspace.report.figures.registry import FIGURES, PARTS, Drawing, animated, draw
 from zspace.report.figures.style import class_colours, save
-from zspace.report.html import prose, tables
-from zspace.report.html.captions import CAPTIONS
+from zspace.report.html import tables
 from zspace.runs.many import Study
 from zspace.system import files
 from zspace.system.errors import UserError
@@ -48,6 +46,9 @@ from zspace.system.pixels import tile, to_uint8
 
 DPI, SHOWN = 150, 104
 """Dots an inch of the file, and of the page: sharp on fine screens too."""
+BROAD = 700
+TITLE = 0.3
+"""Inches that a figure's title took."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,8 @@ class Picture:
     src: a data URI. still: the last frame of an animation, for who wants no motion, else "".
     """
 
-    name: str
-    title: str
-    caption: str
+    drawing: Drawing
+    numbers: Numbers
     src: str
     width: int
     height: int
@@ -73,34 +73,7 @@ class Picture:
     @property
     def alt(self) -> str:
         """What is seen, for who does not see it."""
-        return f"{self.title}. {ALT.get(self.name, '')}".strip()
-
-
-BROAD = 700
-TITLE = 0.3
-"""Inches that a figure's title took."""
-
-ALT = {
-    "data": "A sheet of training images, ten in a row.",
-    "data-tsne": "A scatter of points, one an image, gathered in groups.",
-    "curves": "Line charts against the epoch, one for each term of each family.",
-    "quality": "Line charts of MSE, SSIM and PSNR against the epoch, a line a family.",
-    "error-per-class": "Bar charts of the error of each class, one for each family.",
-    "reconstructions": "Rows of images: ten test images, and below them their reconstructions.",
-    "reconstructions-by-size": "Rows of reconstructed images, one row a code size.",
-    "samples": "Rows of images decoded from random codes.",
-    "codes-pca": "Scatter charts of codes on a plane, one for each family.",
-    "codes-kde": "Density curves of the codes over the bell curve of N(0, 1).",
-    "codes-tsne": "Scatter charts of codes mapped by t-SNE, one for each family.",
-    "plane": "Two square sheets of decoded images that change gradually across each sheet.",
-    "plane-by-label": "A square sheet of decoded images for each label.",
-    "plane-labels": "An animated square sheet of decoded images, one label after another.",
-    "holes": "A scatter of codes with two marked windows, and sheets of what they decode to.",
-    "interpolation": "Rows of images that change from one test image into another.",
-    "tweak": "Square sheets of variants of one image, which is framed in the middle.",
-    "training": "An animation: a scatter of codes, and reconstructions, from epoch to epoch.",
-    "posterior": "Bar charts of how the codes stand to the normal distribution, by dimension.",
-}
+        return f"{self.drawing.title}. {self.drawing.alt}".strip()
 
 
 def uri(content: bytes, kind: str) -> str:
@@ -108,23 +81,15 @@ def uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def missing_figures(facts: Facts) -> list[str]:
-    """Names of figures that cannot be drawn for this study."""
-    return [name for name, drawing in FIGURES.items() if drawing.needs(facts.study) is not None]
-
-
-def picture(name: str, facts: Facts) -> Picture:
+def picture(drawing: Drawing, study: Study) -> Picture:
     """Draw a figure, and say what it shows."""
-    drawing = FIGURES[name]
-    text = CAPTIONS[name](facts) if name in CAPTIONS else ""
-    drawn = draw(name, facts.study)
+    drawn, numbers = draw(drawing.name, study), drawing.numbers(study)
     if not isinstance(drawn, list):
         image = _painted(drawn)
         width, height = (side * SHOWN // DPI for side in image.size)
-        return Picture(name, drawing.title, text, uri(png(image), "image/png"), width, height)
+        return Picture(drawing, numbers, uri(png(image), "image/png"), width, height)
     film, still = animated(drawn, drawing.milliseconds), uri(png(drawn[-1]), "image/png")
-    size = drawn[0].size
-    return Picture(name, drawing.title, text, uri(film, "image/gif"), *size, still=still)
+    return Picture(drawing, numbers, uri(film, "image/gif"), *drawn[0].size, still=still)
 
 
 def _painted(fig: Any) -> Image.Image:
@@ -149,19 +114,19 @@ MOST_VALUES = 7_000_000
 LARGEST = 32
 
 
-def explorer(facts: Facts) -> dict[str, Any] | None:
+def explorer(study: Study) -> dict[str, Any] | None:
     """All that the script needs; None where there are too few test images."""
-    if needs.test_images(facts.study) is not None:
+    if needs.test_images(study) is not None:
         return None
-    x = facts.data.test.images(torch.arange(1)).numpy()
-    each = thumbnails(x).size * (len(facts.families) + 1)
-    few = subset(facts.data.test, max(10, min(MOST_POINTS, MOST_VALUES // each)))
+    x = study.data.test.images(torch.arange(1)).numpy()
+    each = thumbnails(x).size * (len(families(study)) + 1)
+    few = subset(study.data.test, max(10, min(MOST_POINTS, MOST_VALUES // each)))
     x, y, c = few.images().numpy(), few.labels(), few.conditions()
     shown, clouds = [thumbnails(x)], []
-    for family in facts.families:
-        made = family.run.reconstruct(x, c if family.conditional else None)
+    for family in families(study):
+        made = family.run.reconstruct(x, c if family.traits.conditional else None)
         shown.append(thumbnails(made))
-        clouds.append(cloud(facts, family, x, c, made))
+        clouds.append(cloud(study, family, x, c, made))
     tiles = np.concatenate(shown)
     columns = max(1, 2000 // tiles.shape[-1])
     return {
@@ -169,33 +134,33 @@ def explorer(facts: Facts) -> dict[str, Any] | None:
         "columns": columns,
         "count": len(x),
         "sprite": uri(sprite(tiles, columns), "image/png"),
-        "classes": list(facts.data.classes),
-        "colours": class_hex(len(facts.data.classes)),
+        "classes": list(study.data.classes),
+        "colours": class_hex(len(study.data.classes)),
         "y": [] if y is None else y.tolist(),
         "families": clouds,
     }
 
 
 def cloud(
-    facts: Facts, family: Family, x: np.ndarray, c: torch.Tensor | None, made: np.ndarray
+    study: Study, family: Family, x: np.ndarray, c: torch.Tensor | None, made: np.ndarray
 ) -> dict[str, Any]:
     """Where a family puts the images, on the plane of its figure, and how well it keeps them."""
-    z = family.run.encode(x, c if family.conditional else None).reshape(len(x), -1)
-    plane = latents.plane(family.run, data=facts.data)
+    z = family.run.encode(x, c if family.traits.conditional else None).reshape(len(x), -1)
+    plane = latents.plane(family.run, data=study.data)
     if z.shape[1] == 1:
         z = np.c_[z, np.random.RandomState(0).uniform(-0.35, 0.35, len(z))]
     elif z.shape[1] > 2:
-        z = projections.principal(latents.codes(family.run, facts.data).z, 2).project(z)
+        z = projections.principal(latents.codes(family.run, study.data).z, 2).project(z)
     error = np.square(x - made).reshape(len(x), -1).sum(1)
     return {
-        "label": family.label,
-        "size": family.chosen,
+        "label": family.title,
+        "code": facts.code_of(family.run.model.latent),
         "axes": plane.axes,
         "x": rounded(z[:, 0]),
         "y": rounded(z[:, 1]),
         "error": rounded(error, 1),
         "origin": [float(round(value, 3)) for value in plane.origin],
-        "circle": CIRCLE,
+        "circle": CIRCLE if family.compared and plane.axes != latents.LINE else None,
     }
 
 
@@ -239,56 +204,17 @@ def sprite(tiles: np.ndarray, columns: int) -> bytes:
     return content.getvalue()
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part of the page: its anchor, its heading, a shorter one for the contents, its figures."""
-
-    name: str
-    title: str
-    short: str
-    figures: tuple[str, ...] = ()
-    fixed: bool = False
-
-
-PARTS = (
-    Part("data", "What it was trained on", "Data", ("data", "data-tsne")),
-    Part("models", "The parts, and the maths", "Models", fixed=True),
-    Part("results", "What came out", "Results", fixed=True),
-    Part("learning", "Learning", "Learning", ("curves",)),
-    Part("quality", "How near the images come back", "Quality", ("quality",)),
-    Part("classes", "Which classes are hard", "Classes", ("error-per-class",)),
-    Part(
-        "reconstructions",
-        "In and out again",
-        "Reconstructions",
-        ("reconstructions", "reconstructions-by-size", "surprises"),
-    ),
-    Part("samples", "Images from nothing but a draw", "Samples", ("samples",)),
-    Part(
-        "codes",
-        "Where the codes lie",
-        "Codes",
-        ("codes-pca", "codes-kde", "codes-tsne"),
-    ),
-    Part(
-        "plane",
-        "A code space, decoded",
-        "Code space",
-        ("plane", "plane-by-label", "plane-labels", "holes"),
-    ),
-    Part("paths", "Ways through it", "Ways", ("interpolation", "tweak")),
-    Part("training", "Watching it learn", "Training", ("training",)),
-    Part("regularised", "What regularised means, measured", "Regularised", ("posterior",)),
-    Part("evaluated", "Measured on test images", "Measured", ("few-labels",), fixed=True),
-    Part("made", "How this was made", "How made", fixed=True),
-)
+FIXED = ("models", "results", "evaluated", "made")
+"""Parts that have more than figures."""
 
 
 @dataclass
 class Shown:
     """A part with its figures drawn and numbered."""
 
-    part: Part
+    name: str
+    title: str
+    short: str
     pictures: list[tuple[int, Picture]] = field(default_factory=list)
 
 
@@ -303,34 +229,30 @@ def write_report(study: Study, path: Path, console: Console | None = None) -> Pa
     console = console or Console(quiet=True)
     with files.explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    facts = Facts.of(study)
-    numbers = tables.evaluated(facts)
-    parts = [one for one in _drawn(facts, console) if numbers or one.part.name != "evaluated"]
+    lacking = {one.name: one.needs(study) for one in FIGURES.values()}
+    missing = {name: reason for name, reason in lacking.items() if reason is not None}
+    numbers = tables.evaluated(study)
+    parts = _drawn(study, missing, console)
+    parts = [one for one in parts if numbers or one.name != "evaluated"]
     console.print("  interactive codes", markup=False)
-    page = _render(facts, parts, explorer(facts), numbers)
-    files.write(path, page.encode())
+    files.write(path, _render(study, parts, missing, numbers).encode())
     return path
 
 
-def _drawn(facts: Facts, console: Console) -> list[Shown]:
+def _drawn(study: Study, missing: dict[str, str], console: Console) -> list[Shown]:
     """Every part that has something to show, with its figures."""
-    names = [n for part in PARTS for n in part.figures if n in FIGURES]
-    names = [name for name in names if FIGURES[name].needs(facts.study) is None]
-    if all(len(family.sizes) == 1 for family in facts.families):
-        names.remove("reconstructions-by-size")  # would show again what stands above it
-    shown = [Shown(part) for part in PARTS]
-    for i, name in enumerate(names, 1):
-        console.print(f"  figure {i}/{len(names)}  {name}", markup=False)
-        home = next(one for one in shown if name in one.part.figures)
-        home.pictures.append((i, picture(name, facts)))
-    return [one for one in shown if one.pictures or one.part.fixed]
+    can = [one for one in FIGURES.values() if one.name not in missing]
+    shown, number = [Shown(name, *titles) for name, titles in PARTS.items()], 0
+    for part in shown:
+        for drawing in (one for one in can if one.part == part.name):
+            number += 1
+            console.print(f"  figure {number}/{len(can)}  {drawing.name}", markup=False)
+            part.pictures.append((number, picture(drawing, study)))
+    return [one for one in shown if one.pictures or one.name in FIXED]
 
 
 def _render(
-    facts: Facts,
-    parts: list[Shown],
-    scatter: dict[str, Any] | None,
-    numbers: tables.Evaluated | None,
+    study: Study, parts: list[Shown], missing: dict[str, str], numbers: tables.Evaluated | None
 ) -> str:
     environment = Environment(
         loader=PackageLoader("zspace.report", "templates"),
@@ -339,19 +261,20 @@ def _render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["curly"] = curly
+    environment.filters |= {"curly": facts.curly, "sentence": facts.sentence}
+    environment.tests["text"] = lambda value: isinstance(value, str)
     style, script = (_source(environment, f"report.{kind}") for kind in ("css", "js"))
     return environment.get_template("report.html").render(
-        facts=facts,
-        families=facts.families,
+        study=study,
+        families=families(study),
         parts=parts,
-        prose=prose,
-        intros=prose,
-        wanted=prose.maths_wanted(facts),
         tables=tables,
-        scatter=scatter,
+        count=count,
+        wanted=tables.maths(study),
+        scatter=explorer(study),
         evaluated=numbers,
-        missing=missing_figures(facts),
+        missing=missing,
+        window=WINDOW,
         version=__version__,
         style=Markup(style),
         script=Markup(script),

@@ -1,38 +1,237 @@
-"""The tables of the page, as rows of text.
+"""What the page tells in words and tables: findings, terms, results, settings, commands, measures.
 
-What `zspace evaluate` measured, as a part of the page: nothing where no run was evaluated.
+A table is rows of text under heads; sentences stand in the templates.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zspace.analysis.numbers import rows
+from zspace.analysis import latents
+from zspace.analysis.generation import prior_novelty
+from zspace.analysis.numbers import count, duration, number, rows
+from zspace.data.dataset import SPLITS
 from zspace.models import recipes
+from zspace.models.bottlenecks import Gaussian
+from zspace.models.likelihoods import Bernoulli, Likelihood, SquaredError
+from zspace.models.terms import iwae
 from zspace.report import facts
-from zspace.report.facts import Facts, Family, count, sentence, shape, term
+from zspace.report.facts import DASH, Family, Numbers, families, shape
+from zspace.report.figures import needs
 from zspace.runs.config import GROUPS, OWN, RESERVED, Config
-from zspace.runs.many import QUALITY_TITLES, over_seeds, quality_cells, test_quality
+from zspace.runs.many import QUALITY, Study, over_seeds, quality_cells, test_quality
 from zspace.runs.measured import measures_of, missing_of, read, warnings_of
 from zspace.system import files
 
-DASH = "–"
-SPLITS = ("validation", "test", "train")
-"""Validation first: it is what chooses."""
+
+def title(study: Study) -> str:
+    """'AE, VAE and CVAE on mnist5k'."""
+    return f"{facts.joined(family.title for family in families(study))} on {study.data.name}"
+
+
+def several_seeds(study: Study) -> bool:
+    """Whether numbers are means over seeds."""
+    return any(len(runs) > 1 for family in families(study) for runs in family.sizes.values())
+
+
+def data_facts(study: Study) -> Numbers:
+    """What the data are."""
+    data, shape = study.data, study.data.spec.shape
+    kind = {1: "grey", 3: "colour"}.get(shape[0], f"{shape[0]}-channel")
+    listed = data.classes if len(data.classes) <= 20 else ()
+    told = data.attributes if len(data.attributes) <= 20 else ()
+    many = [count(len(data.attributes), "attribute")] if data.attributes else []
+    return {
+        "Training images": f"{len(data.train):,}",
+        "Validation images": f"{len(data.validation):,}",
+        "Test images": f"{len(data.test):,}",
+        "An image": f"{kind}, {shape[-2]} × {shape[-1]} pixels, values from 0 to 1",
+        "Labels": ", ".join(listed) or (f"{len(data.classes):,}" if data.classes else ""),
+        "Attributes": ", ".join([*many, *told]),
+        "Unreadable files, left out": f"{data.skipped:,}" if data.skipped else "",
+    }
+
+
+def findings(study: Study) -> list[tuple[str, str, list[str]]]:
+    """What came out, at the chosen code sizes: what, the part that shows it, a cell per family."""
+    shown, data = families(study), study.data
+    enough = needs.test_images(study) is None
+    of = {f.title: latents.posterior_summary(f.run, data) for f in shown if f.compared and enough}
+    kl = facts.on_test(study, lambda f: next(iter(f.run.objective.of_role("divergence")), None))
+    told = [family for family in shown if family.traits.conditional]
+    far = facts.each(shown, lambda f: prior_novelty(f.run, data))
+    asked = facts.asked(told, data)
+    used = {t: f"{one.active} of {len(one.mean)}" for t, one in of.items() if one.kl is not None}
+    away = {title: number(float(one.ks.mean())) for title, one in of.items()}
+    rows: list[tuple[str, str, dict[str, str]]] = [
+        ("Code size", "results", {family.title: shape(family.run) for family in shown}),
+        *((title, "results", values) for title, values in {**facts.errors(study), **kl}.items()),
+        ("Distance of samples to training images, in multiples of test images'", "samples", far),
+        ("Samples read by a classifier as the class asked for", "samples", asked),
+        ("Code dimensions in use", "regularised", used),
+        ("Distance of a code dimension to N(0, 1), from 0 to 1", "regularised", away),
+    ]
+    return [
+        (what, part, [values.get(family.title, DASH) for family in shown])
+        for what, part, values in rows
+        if values
+    ]
+
+
+def changes(study: Study) -> Numbers:
+    """What a KL term changes, and what a label does: families that differ in nothing else."""
+    found = {}
+    for one in facts.contrasts(study):
+        same = one.before.minimised == one.after.minimised
+        for name in (one.before.run.error, *(["objective"] if same else [])):
+            old, new = (f.mean("test", name, one.size) for f in (one.before, one.after))
+            what = f"{one.before.title} → {one.after.title}, {one.before.fact(name).title}"
+            code = facts.code_of(one.after.sizes[one.size][0].model.latent)
+            if old is not None and new is not None:
+                found[f"{what} on test, {code}"] = f"{number(old)} → {number(new)}"
+    return found
+
+
+def about(study: Study) -> list[tuple[str, str, list[str], str]]:
+    """Each family: its title, its recipe's sentence, what each player minimises, its reference."""
+    made = []
+    for family in families(study):
+        text, _, reference = recipes.about(family.run.config.recipe).partition("\n\n")
+        sums = [weighted(family, weights) for weights in family.minimised]
+        made.append((family.title, " ".join(text.split()), sums, " ".join(reference.split())))
+    return made
+
+
+def weighted(family: Family, weights: Mapping[str, float | str]) -> str:
+    """'squared error + 0.5 × KL to the prior': the terms of a sum and their weights."""
+    parts = []
+    for name, weight in weights.items():
+        what = family.fact(name).title
+        if isinstance(weight, str):  # training sets it
+            parts.append(f"{what} (weight {weight})")
+        else:
+            parts.append(what if weight == 1 else f"{with_minus(f'{weight:.3g}')} × {what}")
+    return " + ".join(parts)
+
+
+def steps(study: Study) -> list[tuple[str, str]]:
+    """What an image goes through, with sizes where all families agree."""
+    shown = families(study)
+    arguments = [family.run.config.arguments for family in shown]
+    widths = {layers(one) for one in arguments}
+    likelihoods = {str(one.get("likelihood", "")).replace("-", " ") for one in arguments}
+    names = list(next(iter(widths))) if len(widths) == 1 else []
+    kinds = {one.get("net", "mlp") for one in arguments} - {"mlp"}
+    kind = f"{next(iter(kinds))} " if names and kinds else ""
+    priors = [family.traits.prior for family in shown]
+    codes = dict.fromkeys(shape(runs[0]) for f in shown for runs in f.sizes.values())
+    return [
+        ("image x", " × ".join(map(str, study.data.spec.shape))),
+        ("encoder", kind + " → ".join(names) or "network"),
+        ("code z", f"{facts.joined(codes)}; prior {facts.joined(dict.fromkeys(priors))}"),
+        ("decoder", kind + " → ".join(reversed(names)) or "network"),
+        ("p(x|z)", " or ".join(sorted(likelihoods - {""})) or "likelihood"),
+    ]
+
+
+def layers(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """The widths of an encoder's layers, or its channels."""
+    maps = arguments.get("net", "mlp") != "mlp"
+    return tuple(map(str, arguments.get("channels" if maps else "hidden", ())))
+
+
+def maths(study: Study) -> set[str]:
+    """Which formulas belong on the page: those of the models that are there."""
+    return {name for family in families(study) for name in _maths_of(family)}
+
+
+def _maths_of(family: Family) -> set[str]:
+    model, objective, traits = family.run.model, family.run.objective, family.traits
+    likelihood: Likelihood | None = getattr(model, "likelihood", None)
+    scored = likelihood is not None and likelihood.term in objective.terms
+    squared = scored and isinstance(likelihood, SquaredError)
+    importance = iwae in objective.terms
+    kl = bool(objective.of_role("divergence"))
+    elbo = traits.variational and kl and not importance
+    gaussian = isinstance(getattr(model, "bottleneck", None), Gaussian)
+    told = {
+        "autoencoder": squared and not (traits.variational or traits.placed or traits.discrete),
+        "elbo": elbo,
+        "conditional": elbo and traits.conditional,
+        "weight": elbo and family.kl_weight not in (0, 1),
+        "importance": importance,
+        "closed": gaussian and traits.standard and kl,
+        "gaussian": gaussian,
+        "squared": squared,
+        "bernoulli": scored and isinstance(likelihood, Bernoulli),
+    }
+    return {name for name, there in told.items() if there}
+
+
+def kl_weights(study: Study) -> Numbers:
+    """Weights of the KL where they are not 1."""
+    other = [family for family in families(study) if "weight" in _maths_of(family)]
+    return {"Weight of the KL": facts.each(other, lambda family: family.kl_weight)}
+
+
+def constant(study: Study) -> tuple[str, str]:
+    """Values of an image, D, and D / 2 log pi."""
+    dims = math.prod(study.data.spec.shape)
+    return f"{dims:,}", number(dims / 2 * math.log(math.pi))
+
+
+def terms_of(study: Study) -> list[str]:
+    """Every term that occurs, errors first and the objective last, if it is more than one term."""
+    shown = families(study)
+    results = [run.result[split] for family in shown for run in family.runs for split in SPLITS]
+    names = dict.fromkeys(name for values in results for name in values if name != "objective")
+    known = [family.run.error for family in shown if family.run.error in names]
+    terms = list(dict.fromkeys([*known, *names]))
+    return terms if len(terms) == 1 else [*terms, "objective"]
+
+
+def quality_names(study: Study) -> list[str]:
+    """Which of SSIM and PSNR some run has."""
+    return [name for name in QUALITY if any(name in test_quality(run) for run in study.runs)]
+
+
+BETTER = {"low": "lower", "high": "higher", "neither": DASH}
+
+
+def glossary(study: Study) -> list[tuple[str, ...]]:
+    """Each column of the results: its name, what it is, its unit, what is better, and per what."""
+    found = []
+    for name in terms_of(study):
+        of = [f.fact(name) for f in families(study) if name in f.run.result["train"]]
+        fact = of[0] if of else families(study)[0].fact(name)
+        found.append((name, "what is minimised" if name == "objective" else fact.title, fact))
+    for name in quality_names(study):
+        found.append((QUALITY[name].title, "of reconstructions, without a draw", QUALITY[name]))
+    per = {"sample": "mean over images", "batch": "estimate from a batch"}
+    return [
+        (name, what, fact.unit or DASH, BETTER[fact.better], per[fact.per])
+        for name, what, fact in found
+    ]
+
+
+def quality_title(name: str) -> str:
+    """'PSNR (dB)'."""
+    fact = QUALITY[name]
+    return f"{fact.title} ({fact.unit})" if fact.unit else fact.title
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table of results: a family at one code size."""
+    """One line of the table of results: a family at one code size; a cell for each term of each
+    split, and for each measure of quality.
+    """
 
-    family: str
-    first: bool
-    rows: int
     size: str
     chosen: bool
     cells: list[str]
@@ -41,60 +240,23 @@ class Row:
     seconds: str
 
 
-@dataclass(frozen=True)
-class Results:
-    """The table of results: splits over terms, a row for each family and code size.
-
-    measures: titles of further columns, of test images; empty where no run has them.
-    """
-
-    terms: list[tuple[str, str]]
-    splits: tuple[str, ...]
-    measures: list[str]
-    rows: list[Row]
+def results(study: Study) -> dict[str, list[Row]]:
+    """The table of results, family by family."""
+    return {f.title: [_row(study, f, size) for size in f.sizes] for f in families(study)}
 
 
-def terms_of(facts: Facts) -> list[str]:
-    """Every term that occurs, the objective last; not where it is always the only other's twin."""
-    names = dict.fromkeys(name for family in facts.families for name in family.run.result["test"])
-    names.pop("objective", None)
-    errors = dict.fromkeys(family.error for family in facts.families)
-    terms = [*errors, *(name for name in names if name not in errors)]
-    return [*terms, *(["objective"] if len(terms) > 1 else [])]
-
-
-def results(facts: Facts) -> Results:
-    """The table of results."""
-    names, titled = terms_of(facts), quality_names(facts)
-    return Results(
-        [(name, term(name)) for name in names],
-        SPLITS,
-        [QUALITY_TITLES[name] for name in titled],
-        [row for family in facts.families for row in _rows(family, names, titled)],
+def _row(study: Study, family: Family, size: int) -> Row:
+    runs, titled = family.sizes[size], quality_names(study)
+    cells = [over_seeds(runs, split, name) for split in SPLITS for name in terms_of(study)]
+    quality = quality_cells(runs)
+    return Row(
+        shape(runs[0]),
+        size == family.chosen and len(family.sizes) > 1,
+        [DASH if cell is None else with_minus(str(cell)) for cell in cells],
+        [with_minus(str(quality.get(name, DASH))) for name in titled],
+        ", ".join(f"{run.result['best_epoch']}/{run.result['epochs']}" for run in runs),
+        f"{statistics.mean(run.result['seconds'] for run in runs):,.0f}",
     )
-
-
-def quality_names(facts: Facts) -> list[str]:
-    """Which of SSIM and PSNR some run has."""
-    runs = [run for family in facts.families for run in family.runs]
-    return [name for name in QUALITY_TITLES if any(name in test_quality(run) for run in runs)]
-
-
-def _rows(family: Family, names: list[str], titled: list[str]) -> Iterable[Row]:
-    for i, (size, runs) in enumerate(family.sizes.items()):
-        cells = [over_seeds(runs, split, name) for split in SPLITS for name in names]
-        quality = quality_cells(runs)
-        yield Row(
-            family=family.label,
-            first=i == 0,
-            rows=len(family.sizes),
-            size=shape(runs[0]),
-            chosen=size == family.chosen and len(family.sizes) > 1,
-            cells=[DASH if cell is None else with_minus(str(cell)) for cell in cells],
-            measures=[with_minus(str(quality.get(name, DASH))) for name in titled],
-            epochs=", ".join(f"{r.result['best_epoch']}/{r.result['epochs']}" for r in runs),
-            seconds=f"{statistics.mean(run.result['seconds'] for run in runs):,.0f}",
-        )
 
 
 def with_minus(text: str) -> str:
@@ -102,41 +264,59 @@ def with_minus(text: str) -> str:
     return text.replace("-", "−")
 
 
-def every_run(facts: Facts) -> tuple[list[str], list[list[str]]]:
+def choices(study: Study) -> list[list[str]]:
+    """Families of several code sizes: the chosen one and the next, and the spread over seeds."""
+    found = []
+    for family in families(study):
+        cells = [
+            (cell, shape(runs[0]))
+            for runs in family.sizes.values()
+            if (cell := over_seeds(runs, "validation", "objective")) is not None
+        ]
+        best = sorted(cells, key=lambda pair: pair[0].mean)[:2]
+        if len(best) == 2:
+            (one, other), sizes = zip(*best, strict=True)
+            spreads = [cell.spread for cell in (one, other) if cell.spread is not None]
+            lead = number(other.mean - one.mean)
+            row = [family.title, sizes[0], number(one.mean), sizes[1], lead]
+            spread = [number(max(spreads)) if spreads else DASH]
+            found.append(row + (spread if several_seeds(study) else []))
+    return found
+
+
+def every_run(study: Study) -> tuple[list[str], list[list[str]]]:
     """Heads and rows: each run by itself, with every term on every split."""
-    names, titled = terms_of(facts), quality_names(facts)
+    names, titled = terms_of(study), quality_names(study)
     heads = ["family", "size", "seed", "parameters", "best epoch", "seconds"]
     heads += [f"{split} {name}" for split in SPLITS for name in names]
-    heads += [f"test {QUALITY_TITLES[name]}" for name in titled]
-    rows = []
-    for family in facts.families:
-        for run in family.runs:
-            values = [run.result[split].get(name) for split in SPLITS for name in names]
-            values += [test_quality(run).get(name) for name in titled]
-            rows.append(
-                [
-                    family.label,
-                    shape(run),
-                    str(run.config.training.seed),
-                    f"{run.record['parameters']:,}",
-                    f"{run.result['best_epoch']} of {run.result['epochs']}",
-                    f"{run.result['seconds']:,.1f}",
-                    *(DASH if value is None else with_minus(f"{value:.3f}") for value in values),
-                ]
-            )
-    return heads, rows
+    heads += [f"test {quality_title(name)}" for name in titled]
+    made = []
+    for family, run in ((f, run) for f in families(study) for run in f.runs):
+        values = [run.result[split].get(name) for split in SPLITS for name in names]
+        values += [test_quality(run).get(name) for name in titled]
+        first = [family.title, shape(run), str(run.config.training.seed)]
+        first += [f"{run.record['parameters']:,}"]
+        first += [f"{run.result['best_epoch']} of {run.result['epochs']}"]
+        first += [f"{run.result['seconds']:,.1f}"]
+        made.append(first + [DASH if v is None else with_minus(f"{v:.3f}") for v in values])
+    return heads, made
 
 
-def settings(facts: Facts) -> list[tuple[str, str]]:
+def settings(study: Study) -> list[tuple[str, str]]:
     """What all runs share of their settings, and what differs from run to run."""
-    jobs = [run.config.to_json() for run in facts.study.runs]
-    found = []
+    jobs = [run.config.to_json() for run in study.runs]
+    seconds = sum(run.result["seconds"] for run in study.runs)
+    threads = {run.record["environment"].get("threads") for run in study.runs} - {None, 0}
+    found = [
+        ("time of all trainings", duration(seconds)),
+        ("CPU threads of a run", ", ".join(map(str, sorted(threads)))),
+    ]
     for group in ("data", "recipe_options", "network", "training"):
         for name in dict.fromkeys(name for config in jobs for name in config[group]):
             having = [config[group] for config in jobs if name in config[group]]
             values = dict.fromkeys(setting_text(choices[name]) for choices in having)
             found.append((name.replace("_", " "), "; ".join(values)))
-    return found
+    return [(name, text) for name, text in found if text]
 
 
 def setting_text(value: Any) -> str:
@@ -150,9 +330,9 @@ def setting_text(value: Any) -> str:
     return str(value)
 
 
-def environment(facts: Facts) -> list[tuple[str, str]]:
+def environment(study: Study) -> list[tuple[str, str]]:
     """Versions and machine, and the data by its fingerprint."""
-    run = facts.study.runs[0]
+    run = study.runs[0]
     found = {"zspace": run.record["zspace"], **run.record["environment"]}
     rows = [(name, setting_text(value)) for name, value in found.items()]
     data = run.record["data"]
@@ -161,23 +341,23 @@ def environment(facts: Facts) -> list[tuple[str, str]]:
     return [*rows, ("data, SHA-256", data["fingerprint"])]
 
 
-def commands(facts: Facts) -> list[tuple[str, str]]:
+def commands(study: Study) -> list[tuple[str, str]]:
     """What to type to get it again: what for, and the command."""
-    path = facts.study.path
+    path = study.path
     if (path / "run.json").is_file():
         return [
             (
                 "Train the same again, from this folder",
                 f"zspace repeat {quoted(path)} --out again",
             ),
-            ("Without the folder", train_command(facts.study.runs[0].config)),
+            ("Without the folder", train_command(study.runs[0].config)),
             ("This page", f"zspace report {quoted(path)}"),
         ]
     made = []
     if (path / "study.json").is_file():
         grid = files.read_json(path / "study.json")["grid"]
         made.append(("The whole study", study_command(grid, quoted(path))))
-    config = facts.families[0].run.config
+    config = families(study)[0].run.config
     made.append(("One of its runs", train_command(config)))
     return [*made, ("This page", f"zspace report {quoted(path)}")]
 
@@ -249,75 +429,48 @@ def flag_value(name: str, value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class MeasureRow:
-    """A measure: its name, a cell a family, its unit and its definition."""
-
-    name: str
-    cells: list[str]
-    unit: str
-    about: str
-
-
-@dataclass(frozen=True)
-class MeasureSection:
-    """A section: its name and its measures."""
-
-    name: str
-    rows: list[MeasureRow]
-
-
-@dataclass(frozen=True)
 class Evaluated:
     """All that was measured of the families' chosen runs, first seed.
 
-    heads: those families. notes: what was not measured and why, and warnings.
+    heads: those families. sections: by name, rows of a measure, a cell for each family, and what
+    it is. notes: what was not measured and why, and warnings.
     """
 
     heads: list[str]
-    sections: list[MeasureSection]
+    sections: dict[str, list[tuple[str, list[str], str]]]
     notes: list[str]
 
 
-def evaluated(facts: Facts) -> Evaluated | None:
+def evaluated(study: Study) -> Evaluated | None:
     """The part's content; None where none of the families' runs has an evaluation."""
-    found = {family.label: read(family.run) for family in facts.families}
-    records = {label: record for label, record in found.items() if record is not None}
+    found = {family.title: read(family.run) for family in families(study)}
+    records = {title: record for title, record in found.items() if record is not None}
     if not records:
         return None
-    told = {
-        label: {name: rows(one) for name, one in measures_of(record).items()}
-        for label, record in records.items()
-    }
-    names = dict.fromkeys(name for sections in told.values() for name in sections)
-    sections = [_section(name, [of.get(name, []) for of in told.values()]) for name in names]
+    told = [
+        {name: rows(one) for name, one in measures_of(record).items()}
+        for record in records.values()
+    ]
+    names = dict.fromkeys(name for sections in told for name in sections)
     notes = []
-    for label, record in records.items():
+    for title, record in records.items():
         for name, reason in missing_of(record).items():
-            notes.append(f"{label}: {name} was not measured. {sentence(reason)}")
-        notes += [f"{label}: {sentence(text)}" for text in warnings_of(record)]
+            notes.append(f"{title}: {name} was not measured. {facts.sentence(reason)}")
+        notes += [f"{title}: {facts.sentence(text)}" for text in warnings_of(record)]
+    sections = {name: _section([of.get(name, []) for of in told]) for name in names}
     return Evaluated(list(records), sections, notes)
 
 
-def _section(name: str, columns: list[list[tuple[str, str, str, str]]]) -> MeasureSection:
+def _section(
+    columns: list[list[tuple[str, str, str, str]]],
+) -> list[tuple[str, list[str], str]]:
     by_name = [{row[0]: row for row in column} for column in columns]
     found = []
-    for title in dict.fromkeys(row[0] for column in columns for row in column):
-        there = [column.get(title) for column in by_name]
+    for name in dict.fromkeys(row[0] for column in columns for row in column):
+        there = [column.get(name) for column in by_name]
         known = [row for row in there if row is not None]
-        abouts = dict.fromkeys(row[3] for row in known)
+        unit, definitions = known[0][2], dict.fromkeys(row[3] for row in known)
+        title = name.replace("_", " ") + (f", {unit}" if unit else "")
         cells = [DASH if row is None else row[1] for row in there]
-        about = facts.sentence("; or ".join(abouts))
-        found.append(MeasureRow(title.replace("_", " "), cells, known[0][2], about))
-    return MeasureSection(name, found)
-
-
-def on_evaluated(facts: Facts) -> str:
-    """The sentences above the table."""
-    told = [family for family in facts.families if read(family.run) is not None]
-    several = any(len(family.runs) > 1 for family in told)
-    return (
-        f"Measured on {count(len(facts.data.test), 'test image')}"
-        f"{', with the first seed of each family' if several else ''}. ± is the standard error "
-        "of a mean over images, brackets are a 95% interval; neither tells how much another seed "
-        "would change."
-    )
+        found.append((title, cells, facts.sentence("; or ".join(definitions))))
+    return found

@@ -60,7 +60,7 @@
     const limits = (v, o) => {
       const sorted = Float64Array.from(v).sort();
       const q = (p) => sorted[Math.round(p * (sorted.length - 1))];
-      return [Math.min(q(0.002), o - circle), Math.max(q(0.998), o + circle)];
+      return circle ? [Math.min(q(0.002), o - circle), Math.max(q(0.998), o + circle)] : [q(0.002), q(0.998)];
     };
     const [x0, x1] = limits(x, origin[0]);
     const [y0, y1] = limits(y, origin[1]);
@@ -71,7 +71,7 @@
     const put = (a, b) => [side / 2 + (a - mx) * sx, side / 2 - (b - my) * sy];
     const keep = (v) => Math.min(side - 5, Math.max(5, v));
     places = x.map((v, i) => put(v, y[i]).map(keep));
-    return { plane, middle: put(origin[0], origin[1]), radius: circle * sx };
+    return { middle: put(origin[0], origin[1]), radius: circle ? circle * sx : 0 };
   };
 
   const dot = (i, radius) => {
@@ -93,7 +93,7 @@
     if (!side) return;
     cloud.width = cloud.height = Math.round(side * scale);
     pen.setTransform(scale, 0, 0, scale, 0, 0);
-    const { plane, middle, radius } = place();
+    const { middle, radius } = place();
     const size = Math.min(5, Math.max(2.4, side / 170));
     for (const chosen of [false, true]) {
       for (let i = 0; i < data.count; i++) {
@@ -105,7 +105,7 @@
       }
     }
     pen.globalAlpha = 1;
-    if (plane) {
+    if (radius) {
       pen.strokeStyle = "#22252b";
       pen.lineWidth = 1.2;
       pen.beginPath();
@@ -185,9 +185,9 @@
     for (const button of document.querySelectorAll("[data-family]")) {
       button.setAttribute("aria-pressed", String(Number(button.dataset.family) === f));
     }
-    const { axes, size, label } = data.families[f];
-    const circle = axes === "the code dimension" ? "" : " Circle: 86% of N(0, I) lie within.";
-    byId("axes").textContent = `${data.count.toLocaleString("en-GB")} test images, ${label} with code size ${size}: ${axes}.${circle}`;
+    const { axes, code, label, circle } = data.families[f];
+    const prior = circle ? " Circle: 86% of N(0, I) lie within." : "";
+    byId("axes").textContent = `${data.count.toLocaleString("en-GB")} test images, ${label}, ${code}: ${axes}.${prior}`;
     draw();
     look(at);
   };
