@@ -1,9 +1,9 @@
-"""Train a conditional VAE and write sevens that nobody wrote.
+"""Train a conditional VAE and generate images of sevens.
 
     python examples/first_cvae.py
 
 Takes about half a minute on two cores. Expect `sevens.png`, five rows of ten sevens in different
-hands, and a squared error of about 20 with a KL of about 7 on the test images.
+handwritings, and a squared error of about 20 with a KL of about 7 on the test images.
 """
 
 from __future__ import annotations
