@@ -70,11 +70,11 @@ FORMS = {
     "PNG cut": ("png", saved("PNG")[:-30], "cannot be read"),
     "PNG without pixels": ("png", png(5, 4), "cannot be read"),
     "PNG 0 x 0": ("png", png(0, 0), "cannot be read"),
-    "empty": ("png", b"", "no image in PNG"),
-    "SVG": ("png", SVG, "no image in PNG"),
-    "PostScript": ("png", EPS, "no image in PNG"),
-    "PPM": ("png", saved("PPM"), "no image in PNG"),
-    "text": ("jpg", b"hello", "no image in PNG"),
+    "empty": ("png", b"", "not an image in PNG"),
+    "SVG": ("png", SVG, "not an image in PNG"),
+    "PostScript": ("png", EPS, "not an image in PNG"),
+    "PPM": ("png", saved("PPM"), "not an image in PNG"),
+    "text": ("jpg", b"hello", "not an image in PNG"),
     "JPEG cut": ("jpg", saved("JPEG")[:300], "cannot be read"),
     "JPEG of 1,000 scans": ("jpg", scans(), "JPEG of 1[0-9]{3} scans"),
     "GIF of 65535 x 65535": ("gif", BIG_GIF, "decompression bomb"),
@@ -132,13 +132,13 @@ def _(folder):
 # ---- names and kinds of file
 
 
-@hostile("pipe", "no file, but a pipe or a device")
+@hostile("pipe", "not a file but a pipe or a device")
 def _(folder):
     os.mkfifo(folder / "a.npy")
     return folder / "a.npy"
 
 
-@hostile("device", "no file, but a pipe or a device")
+@hostile("device", "not a file but a pipe or a device")
 def _(folder):
     (folder / "a.npz").symlink_to("/dev/zero")
     return folder / "a.npz"

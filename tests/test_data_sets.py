@@ -254,8 +254,8 @@ def test_celeba_must_be_fetched_by_hand(tmp_path):
             r"line \d+ of .* 3 times 1 or -1",
         ),
         (celeba.ATTRIBUTES, lambda t: "24\n", "lists no attributes"),
-        (celeba.PARTITION, lambda t: t.replace(" 0", " 3", 1), "line 1 of .* with 0, 1 or 2"),
-        (celeba.PARTITION, lambda t: t + "x.jpg 0\n", "line 25 of .* is no image of"),
+        (celeba.PARTITION, lambda t: t.replace(" 0", " 3", 1), "line 1 of .* and 0, 1 or 2"),
+        (celeba.PARTITION, lambda t: t + "x.jpg 0\n", "line 25 of .* is not an image of"),
         (celeba.PARTITION, lambda t: t.replace(" 0", " 1"), "no image for training"),
     ],
 )
