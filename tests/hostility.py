@@ -73,7 +73,7 @@ IDX = {
     "2^31 labels": ("y", ubyte(2**31), "2147483648 labels"),
     "cut header": ("x", ubyte(20, 4, 5)[:9], "ends within its header"),
     "empty": ("x", b"", "starts with nothing"),
-    "floats": ("x", ubyte(20, 4, 5, kind=13) + X.tobytes(), "no IDX file of unsigned bytes"),
+    "floats": ("x", ubyte(20, 4, 5, kind=13) + X.tobytes(), "not an IDX file of unsigned bytes"),
     "gzip cut": ("x", gzip.compress(ubyte(20, 4, 5) + X.tobytes())[:-20], "cannot be read as IDX"),
     "gzip bomb": ("x", zeros(ubyte(20, 4, 5), 64 * MB), "claims 400 bytes.*holds more"),
     "no images": ("x", ubyte(0, 4, 5), "0 images|has .* samples"),

@@ -150,7 +150,7 @@ def _(folder):
     return folder / "a.npy"
 
 
-@hostile("link to itself", "do not exist|cannot be read")
+@hostile("link to itself", "no such file|cannot be read")
 def _(folder):
     (folder / "a.npy").symlink_to("a.npy")
     return folder / "a.npy"
@@ -162,8 +162,8 @@ def _(folder):
     return "cifar10", {"data_dir": folder}
 
 
-hostile("no name", "neither a known name")(lambda folder: "")
-hostile("name with a zero", "neither a known|do not exist")(lambda folder: "a\0b")
-hostile("name of 5,000 letters", "cannot be read|neither")(lambda folder: "x" * 5000)
-hostile("user that is unknown", "do not exist")(lambda folder: "~nobody-of-that-name/x")
+hostile("no name", "no such file or data set")(lambda folder: "")
+hostile("name with a zero", "no such file")(lambda folder: "a\0b")
+hostile("name of 5,000 letters", "cannot be read|no such file")(lambda folder: "x" * 5000)
+hostile("user that is unknown", "no such file")(lambda folder: "~nobody-of-that-name/x")
 hostile("side of 10^9", "1 to 4,096")(lambda folder: (pictures(folder), {"size": 10**9}))

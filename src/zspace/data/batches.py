@@ -215,7 +215,7 @@ class Batches:
     True
     >>> first, again = next(batches.epoch(3)), next(batches.epoch(3))
     >>> first.x.shape[1:], torch.equal(first.x, again.x), torch.equal(first.c, again.c)
-    (torch.Size([1, 8, 8]), True, True)
+    (torch.Size([1, 14, 14]), True, True)
     """
 
     def __init__(

@@ -81,7 +81,7 @@ class Batch:
     >>> batches = zspace.data.Batches(data.train, batch=16, device=cpu, seed=0, classes=10)
     >>> batch = next(batches.epoch(0))
     >>> batch.x.shape, batch.c.shape
-    (torch.Size([16, 1, 8, 8]), torch.Size([16, 10]))
+    (torch.Size([16, 1, 14, 14]), torch.Size([16, 10]))
     """
 
     x: Tensor

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from zspace.data.dataset import SPLITS, Data
-from zspace.data.readers.fetch import Found
+from zspace.data.readers.fetch import Found, together
 from zspace.data.readers.folder import gather
 from zspace.data.readers.images import Files, ReadOptions
 from zspace.system.errors import UserError
@@ -43,9 +43,8 @@ _NUMBERS = {split: str(number) for number, split in enumerate(SPLITS)}
 
 def find(folder: Path) -> Found | None:
     """The folder of images and the two lists; None unless all are there."""
-    there = (folder / IMAGES).is_dir()
-    there = there and all((folder / name).is_file() for name in (ATTRIBUTES, PARTITION))
-    return (folder / IMAGES, folder / ATTRIBUTES, folder / PARTITION) if there else None
+    lists = together(folder, (ATTRIBUTES, PARTITION))
+    return (folder / IMAGES, *lists) if lists and (folder / IMAGES).is_dir() else None
 
 
 def load(name: str, files: Found, options: ReadOptions, about: str) -> Data:

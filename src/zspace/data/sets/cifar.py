@@ -1,4 +1,7 @@
-"""CIFAR-10 in its binary version: records of one label byte and 3 x 32 x 32 bytes.
+"""CIFAR-10 in its binary version: records of one label byte and 3 x 32 x 32 bytes of pixels.
+
+Train is five files, data_batch_1.bin to data_batch_5.bin, and test is one, test_batch.bin, with
+10,000 records each. They are read unpacked or from the archive.
 
 Reference: Krizhevsky. Learning multiple layers of features from tiny images. 2009.
 """
@@ -14,13 +17,14 @@ import numpy as np
 import torch
 
 from zspace.data.dataset import Part
-from zspace.data.readers.fetch import Found
+from zspace.data.readers.fetch import Found, together
 from zspace.system.errors import UserError
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 FOLDER = "cifar-10-batches-bin"
 TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 TEST = "test_batch.bin"
+NAMES = (*TRAIN, TEST)
 SHAPE = (3, 32, 32)
 _RECORD = 1 + 3 * 32 * 32
 _MOST = 10_000 * _RECORD
@@ -29,24 +33,25 @@ _MOST_UNPACKED = 1 << 28
 
 def find(folder: Path) -> Found | None:
     """The six files of the set, unpacked, else the archive; None where there is neither."""
-    for place in (folder / FOLDER, folder):
-        files = tuple(place / name for name in (*TRAIN, TEST))
-        if all(path.is_file() for path in files):
-            return files
-    return (folder / ARCHIVE,) if (folder / ARCHIVE).is_file() else None
+    unpacked = together(folder / FOLDER, NAMES) or together(folder, NAMES)
+    return unpacked or together(folder, [ARCHIVE])
 
 
 def read_set(files: Found, classes: int) -> tuple[Part, Part]:
-    """Train and test (N, 3, 32, 32) with labels.
+    """Train and test (N, 3, 32, 32) uint8 with labels.
 
-    Raises UserError for a file that cannot be read, is no whole number of records, or holds a
-    label beyond the classes.
+    Arguments:
+        files: What `find` gave, the six files or the archive.
+        classes: Labels lie below it.
+
+    Raises UserError for a file that cannot be read, does not hold whole records, or holds a label
+    beyond the classes.
     """
     contents = _packed(files[0]) if len(files) == 1 else [_content(path) for path in files]
     folder = files[0] if len(files) == 1 else files[0].parent
     records = [
         _records(content, f"{folder}/{name}", classes)
-        for content, name in zip(contents, (*TRAIN, TEST), strict=True)
+        for content, name in zip(contents, NAMES, strict=True)
     ]
     return _part(np.concatenate(records[:-1])), _part(records[-1])
 
@@ -69,14 +74,14 @@ def _packed(archive: Path) -> list[bytes]:
         with tarfile.open(fileobj=BytesIO(content)) as tar:
             for member in tar:
                 file = tar.extractfile(member) if member.isfile() else None
-                if file is not None and Path(member.name).name in (*TRAIN, TEST):
+                if file is not None and Path(member.name).name in NAMES:
                     found[Path(member.name).name] = file.read(_MOST + 1)
     except Exception as error:  # damaged archives make tarfile raise almost anything
         raise UserError(f"'{archive}' cannot be read: {error}; fetch it again") from error
-    missing = [name for name in (*TRAIN, TEST) if name not in found]
+    missing = [name for name in NAMES if name not in found]
     if missing:
         raise UserError(f"'{archive}' holds no {missing[0]}; fetch it again")
-    return [found[name] for name in (*TRAIN, TEST)]
+    return [found[name] for name in NAMES]
 
 
 def _records(content: bytes, name: str, classes: int) -> np.ndarray:
