@@ -106,7 +106,9 @@ def test_what_does_not_exist_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(UserError, match=r"^data set 'hf:nobody/nothing' cannot be loaded: .*hf:NAME"):
+        with pytest.raises(
+            UserError, match=r"^data set 'hf:nobody/nothing' cannot be loaded: .*hf:NAME"
+        ):
             load("hf:nobody/nothing")
 
 

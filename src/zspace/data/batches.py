@@ -23,7 +23,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, Protocol
+from typing import Literal
 from weakref import WeakValueDictionary
 
 import torch
@@ -69,13 +69,6 @@ def _moved(x: Tensor, side: int) -> Tensor:
 Binarize = Literal["none", "static", "dynamic"]
 BINARY_SEED = 20240301
 _CHUNK = 4096
-
-
-class Store(Protocol):
-    """Where the images of a batch come from."""
-
-    def stream(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
-        """For each batch of rows (B,): its images (B, C, H, W), as stored, on the device."""
 
 
 class Resident:
@@ -300,7 +293,9 @@ def mix(*numbers: int) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
-def _store(samples: Samples, device: torch.device, binarize: Binarize, workers: int) -> Store:
+def _store(
+    samples: Samples, device: torch.device, binarize: Binarize, workers: int
+) -> Resident | Streamed:
     if isinstance(samples.x, Tensor):
         return resident(samples.x, device, binary=binarize == "static")
     if binarize == "static":

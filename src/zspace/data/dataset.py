@@ -50,11 +50,6 @@ class Lazy(Protocol):
 Storage = Tensor | Lazy
 
 
-def take(x: Storage, rows: Tensor) -> Tensor:
-    """The images (B, C, H, W) of rows (B,), in the type in which they are stored."""
-    return x.index_select(0, rows) if isinstance(x, Tensor) else x.read(rows)
-
-
 def to_float(x: Tensor) -> Tensor:
     """Pixels as float32 in [0, 1]: uint8 is divided by 255, floats pass without a copy.
 
@@ -93,7 +88,8 @@ class Samples:
 
     def images(self, i: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W), float32 in [0, 1], of positions ``i`` (B,); None: of all."""
-        return to_float(take(self.x, self._rows(i)))
+        rows, x = self._rows(i), self.x
+        return to_float(x.index_select(0, rows) if isinstance(x, Tensor) else x.read(rows))
 
     def labels(self, i: Tensor | None = None) -> Tensor | None:
         """Labels (B,) int64 of positions ``i`` (B,), or None where there are none."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -239,10 +238,8 @@ def _where(known: Known, data_dir: Path | None) -> str | None:
     """The folder that the set would be read from; None: it would be downloaded."""
     if known.remote is None:
         return "inside the package"
-    found = fetch.local(known.remote, data_dir)
-    if found is not None:
-        return str(found[0].parent)
-    return str(known.remote.cache) if fetch.cached(known.remote) else None
+    found = fetch.local(known.remote, data_dir) or known.remote.find(known.remote.cache)
+    return str(found[0].parent) if found else None
 
 
 def _load_known(name: str, data_dir: Path | None, options: ReadOptions) -> Data:
@@ -266,10 +263,7 @@ def _load_known(name: str, data_dir: Path | None, options: ReadOptions) -> Data:
 
 
 def _packaged() -> Part:
-    with (
-        files("zspace.data").joinpath("assets/mnist5k.npz").open("rb") as file,
-        np.load(file, allow_pickle=False) as archive,
-    ):
+    with np.load(Path(__file__).with_name("assets") / "mnist5k.npz") as archive:
         x, y = archive["x"], archive["y"]
     return Part(torch.from_numpy(x).unsqueeze(1), torch.from_numpy(y.astype(np.int64)))
 

@@ -47,11 +47,6 @@ class Header(NamedTuple):
     dtype: np.dtype
     start: int
 
-    @property
-    def nbytes(self) -> int:
-        """What the values take."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
 
 def npy_header(file: IO[bytes], size: int) -> Header:
     """The header of an .npy, read from its start.
@@ -77,7 +72,8 @@ def npy_header(file: IO[bytes], size: int) -> Header:
     found = Header(tuple(map(int, shape)), dtype, start)
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
-    if min(found.shape, default=0) < 0 or start + found.nbytes != size:
+    claim = start + math.prod(found.shape) * dtype.itemsize
+    if min(found.shape, default=0) < 0 or claim != size:
         raise ValueError(f"its header claims {dtype} {found.shape}, but {size:,} bytes are there")
     return found
 

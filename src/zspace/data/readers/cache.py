@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pooch
@@ -37,20 +37,13 @@ _PART = ".part"
 _ABANDONED = 3600.0  # seconds
 
 Shape = tuple[int, int, int]
-Decode = Callable[[Source], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """What a cache holds: the files and the images of each split, and the errors of the others."""
 
     splits: dict[str, tuple[Files, Mapped]]
     bad: list[str]
-
-    @property
-    def nbytes(self) -> int:
-        """What all images would take in memory."""
-        return sum(math.prod(images.shape) for _, images in self.splits.values())
 
 
 @dataclass(frozen=True)
@@ -105,7 +98,7 @@ class Cache:
             raise UserError(kept.bad[0])
         return kept
 
-    def make(self, shape: Shape, decode: Decode) -> Kept:
+    def make(self, shape: Shape, decode: Callable[[Source], np.ndarray]) -> Kept:
         """Decode every image into the cache.
 
         It is filled beside its place and renamed, so that two processes may do this at once.
@@ -132,12 +125,12 @@ class Cache:
                 shutil.rmtree(part, ignore_errors=True)
             return self._kept(facts)
 
-    def _fill(self, part: Path, shape: Shape, decode: Decode) -> dict[str, Any]:
+    def _fill(
+        self, part: Path, shape: Shape, decode: Callable[[Source], np.ndarray]
+    ) -> dict[str, Any]:
         """Write the images of every split; returns what facts.json says of them."""
-        bad: list[str] = []
-        left_out: dict[str, list[int]] = {}
+        bad: dict[str, dict[int, str]] = {split: {} for split in self.splits}
         for split, files in self.splits.items():
-            left_out[split] = []
             with (part / f"{split}.npy").open("wb") as file:
                 _header(file, (len(files), *shape))
                 found = stream(
@@ -145,43 +138,41 @@ class Cache:
                 )
                 for i, image in enumerate(found):
                     if isinstance(image, UserError):
-                        bad.append(str(image))
-                        left_out[split].append(i)
+                        bad[split][i] = str(image)
                     else:
                         file.write(image.tobytes())
-                _header(file, (len(files) - len(left_out[split]), *shape))
+                _header(file, (len(files) - len(bad[split]), *shape))
                 file.flush()
                 os.fsync(file.fileno())
-        return {"shape": shape, "left_out": left_out, "bad": bad}
+        # Pairs, because the keys of JSON objects are text.
+        return {"shape": shape, "bad": {split: [*one.items()] for split, one in bad.items()}}
 
     def _kept(self, facts: Mapping[str, Any]) -> Kept:
-        splits = {}
+        splits, bad = {}, list[str]()
         for split, files in self.splits.items():
-            left_out = set(facts["left_out"][split])
+            left_out = dict(facts["bad"][split])
+            bad += left_out.values()
             rows = [i for i in range(len(files)) if i not in left_out]
             path, shape = self.folder / f"{split}.npy", (len(rows), *facts["shape"])
             splits[split] = files.keep(rows), Mapped(path.absolute(), shape)
-        return Kept(splits, facts["bad"])
+        return Kept(splits, bad)
 
     @contextlib.contextmanager
     def _explained(self, shape: Shape) -> Iterator[None]:
         """Turn what the disk refuses into a UserError; too little room is found first."""
         wanted = math.prod(shape) * sum(map(len, self.splits.values()))
         where = Path(pooch.os_cache("zspace"))
-        remedy = "make room there, or choose a smaller --size"
         try:
             there = next(path for path in (where, *where.parents) if path.exists())
             free = shutil.disk_usage(there).free
             if free < wanted:
-                raise UserError(
-                    f"the decoded images of '{self.root}' take {wanted / 1e9:.3g} GB, but the "
-                    f"cache folder '{where}' has {free / 1e9:.3g} GB free: {remedy}"
-                )
+                raise OSError(f"it has {free / 1e9:.3g} GB free")
             yield
         except OSError as error:
             raise UserError(
-                f"the decoded images of '{self.root}', {wanted / 1e9:.3g} GB, cannot be kept in "
-                f"'{where}': {error.strerror or error}; {remedy}"
+                f"the decoded images of '{self.root}' take {wanted / 1e9:.3g} GB and cannot be kept "
+                f"in '{where}': {error.strerror or error}; make room there, or choose a smaller "
+                "--size"
             ) from error
 
 

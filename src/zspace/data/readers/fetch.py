@@ -51,6 +51,15 @@ class Remote:
         return Path(pooch.os_cache("zspace")) / self.folders[0]
 
 
+def damaged(path: Path | str, why: str) -> UserError:
+    """The error for a file that is not as it was published.
+
+    >>> print(damaged("train.gz", "holds no pixels"))
+    'train.gz' holds no pixels; fetch it again
+    """
+    return UserError(f"'{path}' {why}; fetch it again")
+
+
 def together(folder: Path, names: Sequence[str]) -> Found | None:
     """The files of those names in a folder; None unless all are there, and none is a pipe."""
     paths = tuple(folder / name for name in names)
@@ -87,18 +96,13 @@ def local(remote: Remote, data_dir: Path | None) -> Found | None:
     return next((files for files in map(remote.find, folders) if files is not None), None)
 
 
-def cached(remote: Remote) -> bool:
-    """Whether all files have been downloaded before."""
-    return remote.find(remote.cache) is not None
-
-
 def download(remote: Remote, quiet: bool) -> Found:
     """The files in the cache folder, downloaded where missing or damaged.
 
     Raises UserError that names what was tried once every mirror has failed twice, and one that
     says what to fetch where nothing can be downloaded.
     """
-    if not remote.mirrors and not cached(remote):
+    if not remote.mirrors and not remote.find(remote.cache):
         name = remote.folders[0]
         raise UserError(
             f"data set '{name}' must be fetched by hand: get {remote.by_hand}, unpack them into a "
@@ -124,7 +128,10 @@ def _retrieve(remote: Remote, name: str, md5: str, quiet: bool) -> None:
         time.sleep(PAUSE * again)
         for mirror in remote.mirrors:
             try:
-                return _try(mirror + name, f"md5:{md5}", remote.cache, quiet)
+                with download_bar(name, quiet) as progress:
+                    get = pooch.HTTPDownloader(progress, chunk_size=_CHUNK, timeout=TIMEOUT)
+                    pooch.retrieve(mirror + name, f"md5:{md5}", name, remote.cache, downloader=get)
+                return
             except (OSError, ValueError) as error:  # requests' errors are OSErrors
                 # The gist: the text may run over many lines and nested causes.
                 checksum = "hash" in str(error)
@@ -136,10 +143,3 @@ def _retrieve(remote: Remote, name: str, md5: str, quiet: bool) -> None:
         f"{tried}; get the files in another way and give their folder with --data-dir, or use "
         "mnist5k, which needs no network"
     )
-
-
-def _try(url: str, known_hash: str, folder: Path, quiet: bool) -> None:
-    name = url.rsplit("/", 1)[-1]
-    with download_bar(name, quiet) as progress:
-        downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=_CHUNK, timeout=TIMEOUT)
-        pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader)

@@ -28,7 +28,7 @@ import torch
 from zspace.data.dataset import Data, Part, Storage, assemble
 from zspace.data.readers import images
 from zspace.data.readers.cache import Cache, Shape
-from zspace.data.readers.images import SUFFIXES, Files, ReadOptions, Source, each
+from zspace.data.readers.images import Files, ReadOptions, Source, each
 from zspace.system.errors import UserError
 
 ARCHIVES = frozenset({".tar", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
@@ -62,7 +62,7 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _image_paths(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
+    return [path for path in paths if path.suffix.lower() in images.SUFFIXES and path.is_file()]
 
 
 def _files_in(folder: Path) -> Files:
@@ -80,7 +80,7 @@ def _files_in(folder: Path) -> Files:
     if not pairs:
         archive = next((path.name for path in visible if path.suffix.lower() in ARCHIVES), None)
         remedy = f"unpack '{archive}' first" if archive else "give the folder that holds them"
-        kinds = ", ".join(sorted(SUFFIXES))
+        kinds = ", ".join(sorted(images.SUFFIXES))
         raise UserError(f"folder '{folder}' holds no images ({kinds}); {remedy}")
     return Files(tuple(path for path, _ in pairs), tuple(name for _, name in pairs))
 
@@ -167,12 +167,8 @@ def gather(
     number = {name: i for i, name in enumerate(classes)}
     parts: dict[str, Part] = {}
     for split, (files, x) in stored.items():
-        labels = (
-            None if files.names is None else np.array([number[n] for n in files.names], np.int64)
-        )
-        y, held = (
-            None if told is None else torch.from_numpy(told) for told in (labels, files.attributes)
-        )
+        y = None if files.names is None else torch.tensor([number[n] for n in files.names]).long()
+        held = None if files.attributes is None else torch.from_numpy(files.attributes)
         parts[split] = Part(x, y, held)
     return assemble(name, **parts, classes=classes, skipped=len(bad), **facts)
 
@@ -185,7 +181,8 @@ def _stored(
     splits = {split: files.absolute() for split, files in splits.items()}
     cache = Cache(root, splits, options)
     kept = cache.find()
-    if kept is None or kept.nbytes <= options.memory:
+    held = 0 if kept is None else sum(math.prod(x.shape) for _, x in kept.splits.values())
+    if kept is None or held <= options.memory:
         readable, shape, bad = _survey(splits, options)
         if math.prod(shape) * sum(map(len, readable.values())) <= options.memory:
             return _decoded(readable, shape, options, bad), bad

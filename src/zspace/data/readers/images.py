@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Protocol, TypeVar
+from typing import IO, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -74,8 +74,7 @@ class Blob(Protocol):
 Source = Path | Blob
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """What a file's header says: height and width as displayed, and whether it is grey."""
 
     height: int
@@ -125,7 +124,12 @@ def strict() -> Iterator[None]:
 
 def look(source: Source) -> Look:
     """Read the header alone. Raises UserError naming the file if it is not an image."""
-    return _guarded(source, _look)
+    with _image(source) as image:
+        width, height = image.size
+        # The method of the base class: PNG's decodes the whole image to look for data behind it.
+        if Image.Image.getexif(image).get(_ORIENTATION) in _TURNED:
+            width, height = height, width
+        return Look(height, width, _is_grey(image))
 
 
 def decode(source: Source, channels: int, size: int | None, crop: int | None = None) -> np.ndarray:
@@ -139,14 +143,28 @@ def decode(source: Source, channels: int, size: int | None, crop: int | None = N
 
     Raises UserError naming the file if it is damaged, not an image, or too large to decode.
     """
-    return _guarded(source, lambda image: _decode(image, channels, size, crop))
+    with _image(source) as image, _budget.taken(_units(image)):
+        flat = _eight_bit(image) if image.mode in _SIXTEEN_BIT else _over_white(image)
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        flat = flat if turn is None else flat.transpose(turn)
+        mode = "L" if channels == 1 else "RGB"
+        flat = flat if flat.mode == mode else flat.convert(mode)
+        if crop is not None:
+            flat = _centre(flat, crop)
+        if size is not None and flat.size != (size, size):
+            flat = ImageOps.fit(flat, (size, size), Image.Resampling.LANCZOS)
+        array = np.array(flat)
+    # Copied into this order: numpy would otherwise stack images to a batch with channels last.
+    return array[None] if channels == 1 else np.ascontiguousarray(np.moveaxis(array, 2, 0))
 
 
-def _guarded(source: Source, work: Callable[[Image.Image], T]) -> T:
+@contextmanager
+def _image(source: Source) -> Iterator[Image.Image]:
+    """The image, its header read and checked; whatever goes wrong within becomes a UserError."""
     try:
         with opened(source) as file, Image.open(file, formats=FORMATS) as image:
             _check_claims(image, file)
-            return work(image)
+            yield image
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         why = " ".join(str(error).split())[:300] or type(error).__name__
         if isinstance(error, Image.UnidentifiedImageError):
@@ -196,35 +214,11 @@ def _units(image: Image.Image) -> int:
     return pixels * 3 // 2 if image.format == "WEBP" else pixels
 
 
-def _look(image: Image.Image) -> Look:
-    width, height = image.size
-    # The method of the base class, since PNG's decodes the whole image to look for data behind it.
-    if Image.Image.getexif(image).get(_ORIENTATION) in _TURNED:
-        width, height = height, width
-    return Look(height, width, _is_grey(image))
-
-
 def _is_grey(image: Image.Image) -> bool:
     if image.mode != "P":
         return image.mode in _GREY
     palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     return bool((palette == palette[:, :1]).all())
-
-
-def _decode(image: Image.Image, channels: int, size: int | None, crop: int | None) -> np.ndarray:
-    with _budget.taken(_units(image)):
-        flat = _eight_bit(image) if image.mode in _SIXTEEN_BIT else _over_white(image)
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-        flat = flat if turn is None else flat.transpose(turn)
-        mode = "L" if channels == 1 else "RGB"
-        flat = flat if flat.mode == mode else flat.convert(mode)
-        if crop is not None:
-            flat = _centre(flat, crop)
-        if size is not None and flat.size != (size, size):
-            flat = ImageOps.fit(flat, (size, size), Image.Resampling.LANCZOS)
-        array = np.array(flat)
-    # Copied into this order: numpy would otherwise stack images to a batch with channels last.
-    return array[None] if channels == 1 else np.ascontiguousarray(np.moveaxis(array, 2, 0))
 
 
 def _centre(image: Image.Image, side: int) -> Image.Image:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from zspace.data.dataset import Part
 from zspace.data.readers.fetch import Found, Remote
-from zspace.data.sets import celeba, cifar, mnist, shapes, svhn
+from zspace.data.sets import celeba, mnist, photos, shapes
 from zspace.data.sets.mnist import EMNIST_ARCHIVE, Emnist
 
 _DIGITS = tuple(string.digits)
@@ -188,11 +188,11 @@ KNOWN = {
         remote=Remote(
             folders=("cifar10", "cifar-10", "CIFAR10"),
             mirrors=("https://www.cs.toronto.edu/~kriz/",),
-            md5={cifar.ARCHIVE: "c32a1d4ab5d03f1284b67883e8d87530"},
-            find=cifar.find,
+            md5={photos.CIFAR_ARCHIVE: "c32a1d4ab5d03f1284b67883e8d87530"},
+            find=photos.find_cifar,
         ),
-        read=cifar.read_set,
-        shape=cifar.SHAPE,
+        read=photos.read_cifar,
+        shape=photos.SHAPE,
     ),
     "svhn": Known(
         about="SVHN, 99,289 digits of house numbers, Netzer, Wang, Coates, Bissacco, Wu and Ng",
@@ -203,13 +203,13 @@ KNOWN = {
             folders=("svhn", "SVHN"),
             mirrors=("http://ufldl.stanford.edu/housenumbers/",),
             md5={
-                svhn.NAMES[0]: "e26dedcc434d2e4c54c9b2d4a06d8373",
-                svhn.NAMES[1]: "eb5a983be6a315427106f1b164d9cef3",
+                photos.SVHN_NAMES[0]: "e26dedcc434d2e4c54c9b2d4a06d8373",
+                photos.SVHN_NAMES[1]: "eb5a983be6a315427106f1b164d9cef3",
             },
-            find=svhn.find,
+            find=photos.find_svhn,
         ),
-        read=svhn.read_set,
-        shape=(3, 32, 32),
+        read=photos.read_svhn,
+        shape=photos.SHAPE,
     ),
     "celeba": Known(
         about="CelebA, 202,599 aligned faces with 40 attributes, Liu, Luo, Wang and Tang",

@@ -18,10 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from zspace.data.dataset import SPLITS, Data
-from zspace.data.readers.fetch import Found, together
+from zspace.data.readers.fetch import Found, damaged, together
 from zspace.data.readers.folder import gather
 from zspace.data.readers.images import Files, ReadOptions
-from zspace.system.errors import UserError
 
 IMAGES = "img_align_celeba"
 ATTRIBUTES = "list_attr_celeba.txt"
@@ -74,13 +73,11 @@ def _attributes(path: Path) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     for number, line in enumerate(lines[2:], 3):
         image, *values = line.split()
         if len(values) != len(names) or not set(values) <= {"1", "-1"}:
-            raise UserError(
-                f"line {number} of '{path}' is not a file name and {len(names)} times 1 or -1; "
-                "fetch it again"
-            )
+            wanted = f"a file name and {len(names)} times 1 or -1"
+            raise damaged(path, f"has a line {number} that is not {wanted}")
         rows[image] = np.array([value == "1" for value in values], np.uint8)
     if not names or not rows:
-        raise UserError(f"'{path}' lists no attributes of images; fetch it again")
+        raise damaged(path, "lists no attributes of images")
     return names, rows
 
 
@@ -90,10 +87,8 @@ def _splits(folder: Path, path: Path, rows: dict[str, np.ndarray]) -> dict[str, 
     for number, line in enumerate(_lines(path), 1):
         image, *split = line.split()
         if len(split) != 1 or split[0] not in listed or image not in rows:
-            raise UserError(
-                f"line {number} of '{path}' is not an image of '{ATTRIBUTES}' and 0, 1 or 2; "
-                "fetch both again"
-            )
+            wanted = f"an image of '{ATTRIBUTES}' and 0, 1 or 2"
+            raise damaged(path, f"has a line {number} that is not {wanted}")
         listed[split[0]].append(image)
     found = {
         split: Files(
@@ -104,7 +99,7 @@ def _splits(folder: Path, path: Path, rows: dict[str, np.ndarray]) -> dict[str, 
         if listed[number]
     }
     if "train" not in found:
-        raise UserError(f"'{path}' has no image for training; fetch it again")
+        raise damaged(path, "has no image for training")
     return found
 
 
@@ -114,4 +109,4 @@ def _lines(path: Path) -> list[str]:
             raise ValueError("it is too large")
         return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
     except ValueError as error:
-        raise UserError(f"'{path}' is not a list of images; fetch it again") from error
+        raise damaged(path, "is not a list of images") from error

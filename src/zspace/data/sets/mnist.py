@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from zspace.data.dataset import Part
-from zspace.data.readers.fetch import Found, together
+from zspace.data.readers.fetch import Found, damaged, together
 from zspace.system.errors import UserError
 
 UBYTE = 0x08
@@ -36,6 +36,7 @@ MOST_BYTES = 1 << 32
 LARGE = 1 << 27
 """Files that claim more bytes are counted once before anything is kept."""
 _PIECE = 1 << 20
+_ENDS = ("", ".gz")
 
 NAMES = (
     "train-images-idx3-ubyte",
@@ -52,16 +53,12 @@ def find(folder: Path, names: Sequence[str] = NAMES) -> Found | None:
         folder: Where to look.
         names: Train images, train labels, test images, test labels; the default is MNIST's.
     """
-    found = [_find(folder, name) for name in names]
-    there = tuple(path for path in found if path is not None)
-    return there if len(there) == len(found) else None
-
-
-def _find(folder: Path, name: str) -> Path | None:
-    # "-idx3" is also met as ".idx3": some unpackers and re-uploads rename so.
-    stems = (name, name.replace("-idx", ".idx"))
-    candidates = [folder / f"{stem}{end}" for stem in stems for end in ("", ".gz")]
-    return next((path for path in candidates if path.is_file()), None)
+    found = []
+    for name in names:
+        # "-idx3" is also met as ".idx3": some unpackers and re-uploads rename so.
+        forms = (f"{stem}{end}" for stem in (name, name.replace("-idx", ".idx")) for end in _ENDS)
+        found += [path for form in forms if (path := folder / form).is_file()][:1]
+    return tuple(found) if len(found) == len(names) else None
 
 
 def pair(images: Path, labels: Path, classes: int) -> Part:
@@ -88,20 +85,15 @@ def joined(x: np.ndarray, y: np.ndarray, images: Path, labels: Path, classes: in
     """
     _check_counts(len(x), len(y), images, labels)
     if x.size == 0:
-        raise UserError(f"'{images}' holds no pixels, sizes {x.shape}; fetch it again")
+        raise damaged(images, f"holds no pixels, sizes {x.shape}")
     if y.max() >= classes:
-        raise UserError(
-            f"'{labels}' holds the label {y.max()}, but there are {classes} classes; fetch it "
-            "again"
-        )
+        raise damaged(labels, f"holds the label {y.max()}, but there are {classes} classes")
     return Part(torch.from_numpy(x).unsqueeze(1), torch.from_numpy(y.astype(np.int64)))
 
 
 def _check_counts(n: int, labelled: int, images: Path, labels: Path) -> None:
     if n != labelled:
-        raise UserError(
-            f"'{images}' holds {n} images but '{labels}' {labelled} labels; fetch both again"
-        )
+        raise damaged(images, f"holds {n} images but '{labels}' {labelled} labels")
 
 
 def shape(path: Path, *, axes: int) -> tuple[int, ...]:
@@ -138,29 +130,24 @@ def _content(file: IO[bytes], path: Path) -> Iterator[Any]:
         file.seek(0)
         yield gzip.GzipFile(fileobj=file) if gzipped else file
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"'{path}' cannot be read as IDX: {error}; fetch it again") from error
+        raise damaged(path, f"cannot be read as IDX: {error}") from error
 
 
 def _header(file: IO[bytes], path: Path, axes: int) -> tuple[int, ...]:
     magic = file.read(4)
     if magic != bytes((0, 0, UBYTE, axes)):
-        raise UserError(
-            f"'{path}' is not an IDX file of unsigned bytes with {axes} axes: it starts with "
-            f"{magic.hex(' ') or 'nothing'} instead of 00 00 08 0{axes}; fetch it again"
-        )
+        start = f"it starts with {magic.hex(' ') or 'nothing'} instead of 00 00 08 0{axes}"
+        raise damaged(path, f"is not an IDX file of unsigned bytes with {axes} axes: {start}")
     sizes = file.read(4 * axes)
     if len(sizes) < 4 * axes:
-        raise UserError(f"'{path}' ends within its header; fetch it again")
+        raise damaged(path, "ends within its header")
     return struct.unpack(f">{axes}I", sizes)
 
 
 def _body(file: IO[bytes], path: Path, shape: tuple[int, ...]) -> np.ndarray:
     claim = math.prod(shape)
     if claim > MOST_BYTES:
-        raise UserError(
-            f"'{path}' claims {claim:,} bytes, sizes {shape}: its header is damaged; fetch it "
-            "again"
-        )
+        raise damaged(path, f"claims {claim:,} bytes, sizes {shape}: its header is damaged")
     if claim > LARGE:
         start = file.tell()
         _check_length(sum(map(len, _pieces(file, claim))), path, shape)
@@ -183,10 +170,8 @@ def _pieces(file: IO[bytes], claim: int) -> Iterator[bytes]:
 def _check_length(there: int, path: Path, shape: tuple[int, ...]) -> None:
     claim = math.prod(shape)
     if there != claim:
-        raise UserError(
-            f"'{path}' claims {claim:,} bytes, sizes {shape}, but holds "
-            f"{f'{there:,}' if there < claim else 'more'}; fetch it again"
-        )
+        holds = f"{there:,}" if there < claim else "more"
+        raise damaged(path, f"claims {claim:,} bytes, sizes {shape}, but holds {holds}")
 
 
 EMNIST_ARCHIVE = "gzip.zip"
@@ -231,7 +216,7 @@ class Emnist(NamedTuple):
             x, y = arrays[i : i + 2]
             images, labels = files[i : i + 2]
             if y.size and y.min() < self.first:
-                raise UserError(f"'{labels}' holds the label {y.min()}; fetch it again")
+                raise damaged(labels, f"holds the label {y.min()}")
             upright = np.ascontiguousarray(x.transpose(0, 2, 1))
             parts.append(joined(upright, y - self.first, images, labels, classes))
         return parts[0], parts[1]
@@ -249,7 +234,7 @@ def _packed(archive: Path, names: tuple[str, ...]) -> list[np.ndarray]:
             return arrays
     except UserError:
         raise
-    except KeyError as error:
-        raise UserError(f"'{archive}' holds no {error.args[0]}; fetch it again") from error
     except Exception as error:  # damaged archives make zipfile raise almost anything
-        raise UserError(f"'{archive}' cannot be read: {error}; fetch it again") from error
+        missing = isinstance(error, KeyError)
+        why = f"holds no {error.args[0]}" if missing else f"cannot be read: {error}"
+        raise damaged(archive, why) from error
