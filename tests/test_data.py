@@ -147,7 +147,7 @@ def test_archives_and_other_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": 0}, "--size is 0: give the side"),
+        ({"size": 0}, "--size is 0: give a side of 1 to 4,096"),
         ({"size": 32}, "--size 32 is for folders of images; 'mnist5k' is 28 x 28"),
         ({"channels": 2}, "channels is 2: give 1"),
         ({"channels": 3}, "'mnist5k' has 1 channels, but 3"),

@@ -190,7 +190,7 @@ def test_splits_that_share_a_storage_share_its_copy_on_the_device():
     ("given", "options", "message"),
     [
         (None, {"batch": 0}, "batch is 0: give at least 1 sample"),
-        (None, {"classes": 2}, "labels go up to 2, but there are 2 classes"),
+        (None, {"classes": 2}, "labels go up to 2, but the model has 2 classes"),
         (Samples(pixels(), None, torch.arange(N)), {"classes": 2}, "needs labels"),
         (samples(OnDisk(pixels())), {"binarize": "static"}, "use dynamic"),
     ],

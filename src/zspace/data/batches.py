@@ -299,8 +299,5 @@ def _store(
     if isinstance(samples.x, Tensor):
         return resident(samples.x, device, binary=binarize == "static")
     if binarize == "static":
-        raise UserError(
-            "static binarisation keeps one draw of every image in memory, but this data set is "
-            "read from disk; use dynamic"
-        )
+        raise UserError("static binarisation needs images in memory, not on disk; use dynamic")
     return Streamed(samples.x, device, workers)

@@ -68,18 +68,13 @@ def lookup(
     if samples.attributes is not None:
         there = samples.attributes.to(device)
         if there.shape[1] != context:
-            raise UserError(
-                f"the model reads {context} attributes, but this data set has {there.shape[1]}; "
-                "give data with the attributes that it was trained on"
-            )
+            has = f"this data set has {there.shape[1]}"
+            raise UserError(f"the model reads {context} attributes, but {has}: give other data")
         return lambda rows: there.index_select(0, rows).to(torch.float32)
     if samples.y is None:
-        raise UserError("this model needs labels, but the data set has none; give one with labels")
+        raise UserError("this model needs labels, but the data have none; give data with labels")
     if (most := int(samples.y.max())) >= context:
-        raise UserError(
-            f"labels go up to {most}, but there are {context} classes, 0 to {context - 1}; "
-            "give data with the classes of the model"
-        )
+        raise UserError(f"labels go up to {most}, but the model has {context} classes, from 0")
     # A look-up rather than torch's one_hot, whose range check waits for the device.
     eye, y = torch.eye(context, device=device), samples.y.to(device)
     return lambda rows: eye.index_select(0, y.index_select(0, rows))

@@ -292,10 +292,7 @@ def without(data: Data, name: str) -> Data:
     if not name:
         return data
     if not data.classes:
-        raise UserError(
-            f"class '{name}' cannot be held out: data set '{data.name}' has no labels; "
-            "give one with labels, or hold out no class"
-        )
+        raise UserError(f"no class can be held out: data set '{data.name}' has no labels")
     if name not in data.classes:
         raise unknown("class to hold out", name, data.classes)
     label = data.classes.index(name)

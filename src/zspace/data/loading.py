@@ -133,9 +133,7 @@ def load(
     True
     """
     if size is not None and not 1 <= size <= MOST_SIDE:
-        raise UserError(
-            f"--size is {size}: give the side of an image in pixels, 1 to {MOST_SIDE:,}"
-        )
+        raise UserError(f"--size is {size}: give a side of 1 to {MOST_SIDE:,} pixels")
     if channels not in (None, 1, 3):
         raise UserError(f"channels is {channels}: give 1 (grey) or 3 (RGB)")
     budget = _budget() if memory is None else memory

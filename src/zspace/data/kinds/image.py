@@ -42,9 +42,7 @@ def as_tensor(x: Any, what: str) -> Tensor:
     except ValueError:
         raise UserError(f"{what} are rows of unequal length: give an array of numbers") from None
     if array.dtype.kind not in "iufb":
-        raise UserError(
-            f"{what} are {type(x).__name__} of {array.dtype}: give an array of numbers"
-        )
+        raise UserError(f"{what} are of type {array.dtype}: give an array of numbers")
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
 
 
@@ -79,9 +77,7 @@ def as_images(x: Any, shape: tuple[int, ...]) -> Tensor:
         raise UserError("images hold NaN or infinite values: give floats in [0, 1]")
     low, high = images.min().item(), images.max().item()
     if not (low >= 0 and high <= 1):
-        raise UserError(
-            f"image values lie in [{low:.4g}, {high:.4g}], not in [0, 1]: divide by 255?"
-        )
+        raise UserError(f"images lie in [{low:.4g}, {high:.4g}], not in [0, 1]: divide by 255?")
     return images.float()
 
 

@@ -173,9 +173,7 @@ def load_npz(path: Path, memory: float) -> Data:
         size = sum(found[name].file_size for pair in wanted for name in pair if name in found)
         check_memory(path, size, memory)
         if len({y in found for _, y in wanted}) > 1:
-            raise UserError(
-                f"'{path.name}' has labels for one split only; give y and y_test, or none"
-            )
+            raise UserError(f"'{path.name}' has labels for one split only; give both or neither")
         parts = _Parts(archive, found, path)
         check(path.stem, [parts.form(x) for x, _ in wanted])
         read = [parts.read(x, y) for x, y in wanted]

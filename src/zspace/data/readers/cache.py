@@ -37,6 +37,7 @@ _PART = ".part"
 _ABANDONED = 3600.0  # seconds
 
 Shape = tuple[int, int, int]
+Decode = Callable[[Source], np.ndarray]
 
 
 class Kept(NamedTuple):
@@ -64,7 +65,7 @@ class Cache:
     def folder(self) -> Path:
         """Where it lies, whether it is there or not."""
         options = (self.options.size, self.options.channels, self.options.crop)
-        what = repr((FORMAT, str(self.root.absolute()), options))
+        what = repr((FORMAT, str(self.root), options))
         key = hashlib.sha256(what.encode()).hexdigest()
         return Path(pooch.os_cache("zspace")) / "images" / f"{self.root.name}-{key[:16]}"
 
@@ -98,7 +99,7 @@ class Cache:
             raise UserError(kept.bad[0])
         return kept
 
-    def make(self, shape: Shape, decode: Callable[[Source], np.ndarray]) -> Kept:
+    def make(self, shape: Shape, decode: Decode) -> Kept:
         """Decode every image into the cache.
 
         It is filled beside its place and renamed, so that two processes may do this at once.
@@ -170,9 +171,8 @@ class Cache:
             yield
         except OSError as error:
             raise UserError(
-                f"the decoded images of '{self.root}' take {wanted / 1e9:.3g} GB and cannot be kept "
-                f"in '{where}': {error.strerror or error}; make room there, or choose a smaller "
-                "--size"
+                f"the decoded images of '{self.root}' take {wanted / 1e9:.3g} GB and cannot be "
+                f"kept in '{where}': {error.strerror or error}; make room, or reduce --size"
             ) from error
 
 

@@ -78,7 +78,7 @@ def data_root(data_dir: Path | None) -> Path | None:
     if not root.is_dir():
         origin = "--data-dir" if data_dir else "ZSPACE_DATA"
         raise UserError(f"{origin} '{root}' is not a folder; give the folder that holds the data")
-    return root
+    return root.absolute()  # a worker, or a caller that changes folder, still finds the files
 
 
 def local(remote: Remote, data_dir: Path | None) -> Found | None:

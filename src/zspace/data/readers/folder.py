@@ -117,10 +117,7 @@ def _check_classes(root: Path, splits: dict[str, Files]) -> None:
                 "out alike"
             )
         for name in sorted(set(files.names or ()) - set(known or ())):
-            raise UserError(
-                f"class '{name}' of '{root}' is in {split} but not in train; add images of it to "
-                "train, or remove it"
-            )
+            raise UserError(f"class '{name}' of '{root}' is in {split} but not in train; add it")
 
 
 def load_folder(root: Path, options: ReadOptions) -> Data:
@@ -131,6 +128,8 @@ def load_folder(root: Path, options: ReadOptions) -> Data:
 
     Raises UserError naming the file or files at fault.
     """
+    # Absolute, so that a worker, or a caller that changes folder, still finds the files.
+    root = root.absolute()
     name, splits = root.resolve().name, find_files(root)
     classes = tuple(sorted(set(splits["train"].names or ())))
     about = f"The folder of images {name}."
@@ -151,7 +150,7 @@ def gather(
     With ``skip_bad``, unreadable files are left out, counted in `Data.skipped` and warned of once.
 
     Arguments:
-        root: Where the files lie, or what else names them.
+        root: Where the files lie, or what else names them; absolute, as the files are.
         splits: "train" and, where there are some, "validation" and "test".
         options: How the images are read.
         name: Of the data set.
@@ -160,7 +159,7 @@ def gather(
 
     Raises UserError naming the file or files at fault.
     """
-    stored, bad = _stored(root.absolute(), splits, options)
+    stored, bad = _stored(root, splits, options)
     if bad:
         text = f"{len(bad)} unreadable files of '{root}' are left out; the first: {bad[0]}"
         warnings.warn(text, UserWarning, stacklevel=4)
@@ -177,8 +176,6 @@ def _stored(
     root: Path, splits: Mapping[str, Files], options: ReadOptions
 ) -> tuple[Mapping[str, tuple[Files, Storage]], list[str]]:
     """The images of each split with the files that could be read, and the errors of the others."""
-    # Absolute, so that a worker, or a caller that changes folder, still finds them.
-    splits = {split: files.absolute() for split, files in splits.items()}
     cache = Cache(root, splits, options)
     kept = cache.find()
     held = 0 if kept is None else sum(math.prod(x.shape) for _, x in kept.splits.values())

@@ -74,14 +74,11 @@ def load_hub(given: str, options: ReadOptions) -> Data:
     it has no column of images or no split to train on.
     """
     name = given.removeprefix(PREFIX)
-    tables = _tables(name, options.quiet)
+    tables = _tables(given, options.quiet)
     features = tables["train"].features
     images, labels = _column(features, "Image"), _column(features, "ClassLabel")
     if images is None:
-        raise UserError(
-            f"data set '{given}' has no column of images, but {', '.join(features)}; give "
-            "another set"
-        )
+        raise UserError(f"'{given}' has no images but {', '.join(features)}; give another set")
     classes = tuple(features[labels].names) if labels else ()
     splits = {
         split: files
@@ -99,16 +96,15 @@ def load_hub(given: str, options: ReadOptions) -> Data:
     )
 
 
-def _tables(name: str, quiet: bool) -> dict[str, Any]:
+def _tables(given: str, quiet: bool) -> dict[str, Any]:
     """The tables of "train" and, where there are some, of "validation" and "test"."""
     try:
         datasets: Any = import_module("datasets")  # an extra, slow to import and without types
     except ImportError:
-        raise UserError(
-            f"data set '{PREFIX}{name}' needs the library datasets: pip install \"zspace[hf]\""
-        ) from None
+        raise UserError(f"'{given}' needs datasets: pip install \"zspace[hf]\"") from None
     if quiet or not sys.stderr.isatty():
         datasets.disable_progress_bars()
+    name = given.removeprefix(PREFIX)
     path = Path(name).expanduser()
     source, config = (str(path), "") if path.exists() else name.partition(":")[::2]
     try:
@@ -116,7 +112,7 @@ def _tables(name: str, quiet: bool) -> dict[str, Any]:
     except Exception as error:  # the hub, the network and the formats raise almost anything
         why = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"data set '{PREFIX}{name}' cannot be loaded: {why:.300}; give hf:NAME, "
+            f"data set '{given}' cannot be loaded: {why:.300}; give hf:NAME, "
             "hf:NAME:CONFIG or hf:FOLDER"
         ) from error
     if len(found) == 1:
@@ -124,10 +120,7 @@ def _tables(name: str, quiet: bool) -> dict[str, Any]:
     known = {split: SPLIT_NAMES.get(split.lower()) for split in found}
     tables = {name: found[split] for split, name in known.items() if name}
     if "train" not in tables:
-        raise UserError(
-            f"data set '{PREFIX}{name}' has the splits {', '.join(found)}, but none called train; "
-            "give another set"
-        )
+        raise UserError(f"'{given}' has no split train but {', '.join(found)}; give another set")
     return tables
 
 

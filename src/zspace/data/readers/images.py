@@ -40,7 +40,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 MOST_PIXELS = 40_000_000
 MOST_BYTES = 1 << 28
 MOST_SCANS = 200
-"""Of a progressive JPEG, each of which costs as much as the whole image; 10 are usual."""
+"""Passes of a progressive JPEG, each as costly as the whole image; 10 are usual."""
 
 _BAND = 1 << 20
 _SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -375,11 +375,6 @@ class Files:
 
     def __len__(self) -> int:
         return len(self.paths)
-
-    def absolute(self) -> Files:
-        """The same files, even after the current folder has changed."""
-        paths = tuple(p.absolute() if isinstance(p, Path) else p for p in self.paths)
-        return Files(paths, self.names, self.attributes)
 
     def keep(self, positions: Sequence[int]) -> Files:
         """The files at those positions, with their classes and attributes."""

@@ -40,7 +40,7 @@ class Known:
     licence: str
     classes: tuple[str, ...]
     sizes: tuple[int, int, int]
-    remote: Remote | None
+    remote: Remote | None = None
     read: Callable[[Found, int], tuple[Part, Part]] | None = mnist.read_set
     shape: tuple[int, int, int] = (1, 28, 28)
     attributes: tuple[str, ...] = ()
@@ -94,7 +94,6 @@ KNOWN = {
         licence="CC BY-SA 3.0",
         classes=_DIGITS,
         sizes=(4_050, 450, 500),
-        remote=None,
     ),
     "shapes": Known(
         about="Shapes, 17,280 white squares, ellipses and hearts of known scale, rotation and "
@@ -102,7 +101,6 @@ KNOWN = {
         licence="Apache-2.0",
         classes=shapes.CLASSES,
         sizes=(13_997, 1_555, 1_728),
-        remote=None,
         read=None,
         shape=(1, shapes.SIDE, shapes.SIDE),
         factors=shapes.FACTORS,

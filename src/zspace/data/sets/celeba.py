@@ -90,14 +90,11 @@ def _splits(folder: Path, path: Path, rows: dict[str, np.ndarray]) -> dict[str, 
             wanted = f"an image of '{ATTRIBUTES}' and 0, 1 or 2"
             raise damaged(path, f"has a line {number} that is not {wanted}")
         listed[split[0]].append(image)
-    found = {
-        split: Files(
-            tuple(folder / image for image in listed[number]),
-            attributes=np.stack([rows[image] for image in listed[number]]),
-        )
-        for split, number in _NUMBERS.items()
-        if listed[number]
-    }
+    found = {}
+    for name, code in _NUMBERS.items():
+        if images := listed[code]:
+            paths = tuple(folder / image for image in images)
+            found[name] = Files(paths, attributes=np.stack([rows[image] for image in images]))
     if "train" not in found:
         raise damaged(path, "has no image for training")
     return found
