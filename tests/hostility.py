@@ -73,10 +73,10 @@ IDX = {
     "2^31 labels": ("y", ubyte(2**31), "2147483648 labels"),
     "cut header": ("x", ubyte(20, 4, 5)[:9], "ends within its header"),
     "empty": ("x", b"", "starts with nothing"),
-    "floats": ("x", ubyte(20, 4, 5, kind=13) + X.tobytes(), "no IDX file of unsigned bytes"),
+    "floats": ("x", ubyte(20, 4, 5, kind=13) + X.tobytes(), "not an IDX file of unsigned bytes"),
     "gzip cut": ("x", gzip.compress(ubyte(20, 4, 5) + X.tobytes())[:-20], "cannot be read as IDX"),
     "gzip bomb": ("x", zeros(ubyte(20, 4, 5), 64 * MB), "claims 400 bytes.*holds more"),
-    "no images": ("x", ubyte(0, 4, 5), "0 images|hold 20 samples|hold .* samples"),
+    "no images": ("x", ubyte(0, 4, 5), "0 images|has .* samples"),
     "no width": ("x", ubyte(20, 4, 0), "no pixels|differ in shape"),
     "labels short": ("y", ubyte(19) + bytes(19), "20 images but .* 19 labels"),
 }

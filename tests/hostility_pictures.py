@@ -70,11 +70,11 @@ FORMS = {
     "PNG cut": ("png", saved("PNG")[:-30], "cannot be read"),
     "PNG without pixels": ("png", png(5, 4), "cannot be read"),
     "PNG 0 x 0": ("png", png(0, 0), "cannot be read"),
-    "empty": ("png", b"", "no image in PNG"),
-    "SVG": ("png", SVG, "no image in PNG"),
-    "PostScript": ("png", EPS, "no image in PNG"),
-    "PPM": ("png", saved("PPM"), "no image in PNG"),
-    "text": ("jpg", b"hello", "no image in PNG"),
+    "empty": ("png", b"", "not an image in PNG"),
+    "SVG": ("png", SVG, "not an image in PNG"),
+    "PostScript": ("png", EPS, "not an image in PNG"),
+    "PPM": ("png", saved("PPM"), "not an image in PNG"),
+    "text": ("jpg", b"hello", "not an image in PNG"),
     "JPEG cut": ("jpg", saved("JPEG")[:300], "cannot be read"),
     "JPEG of 1,000 scans": ("jpg", scans(), "JPEG of 1[0-9]{3} scans"),
     "GIF of 65535 x 65535": ("gif", BIG_GIF, "decompression bomb"),
@@ -132,13 +132,13 @@ def _(folder):
 # ---- names and kinds of file
 
 
-@hostile("pipe", "no file, but a pipe or a device")
+@hostile("pipe", "not a file but a pipe or a device")
 def _(folder):
     os.mkfifo(folder / "a.npy")
     return folder / "a.npy"
 
 
-@hostile("device", "no file, but a pipe or a device")
+@hostile("device", "not a file but a pipe or a device")
 def _(folder):
     (folder / "a.npz").symlink_to("/dev/zero")
     return folder / "a.npz"
@@ -150,7 +150,7 @@ def _(folder):
     return folder / "a.npy"
 
 
-@hostile("link to itself", "do not exist|cannot be read")
+@hostile("link to itself", "no such file|cannot be read")
 def _(folder):
     (folder / "a.npy").symlink_to("a.npy")
     return folder / "a.npy"
@@ -162,8 +162,8 @@ def _(folder):
     return "cifar10", {"data_dir": folder}
 
 
-hostile("no name", "neither a known name")(lambda folder: "")
-hostile("name with a zero", "neither a known|do not exist")(lambda folder: "a\0b")
-hostile("name of 5,000 letters", "cannot be read|neither")(lambda folder: "x" * 5000)
-hostile("user that is unknown", "do not exist")(lambda folder: "~nobody-of-that-name/x")
+hostile("no name", "no such file or data set")(lambda folder: "")
+hostile("name with a zero", "no such file")(lambda folder: "a\0b")
+hostile("name of 5,000 letters", "cannot be read|no such file")(lambda folder: "x" * 5000)
+hostile("user that is unknown", "no such file")(lambda folder: "~nobody-of-that-name/x")
 hostile("side of 10^9", "1 to 4,096")(lambda folder: (pictures(folder), {"size": 10**9}))

@@ -184,7 +184,7 @@ UNFINISHED: dict[str, tuple[Change, str]] = {
     "finished, they say": (record("status", "finished"), "has finished"),
     "other data": (record("data/fingerprint", WRONG), "has changed since"),
     "fingerprint number": (record("data/fingerprint", 7), "has changed since"),
-    "no data": (record("config/data/data", "/nowhere/x.npz"), "do not exist"),
+    "no data": (record("config/data/data", "/nowhere/x.npz"), "no such file or data set"),
 }  # fmt: skip
 
 

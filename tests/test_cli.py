@@ -421,7 +421,7 @@ def empty_folder(place: Path, pictures: Path) -> tuple[Path, str]:
 
 def not_data(place: Path, pictures: Path) -> tuple[Path, str]:
     (place / "notes.txt").write_text("hello")
-    return place / "notes.txt", "not data"
+    return place / "notes.txt", "not a data set"
 
 
 def no_zip(place: Path, pictures: Path) -> tuple[Path, str]:
@@ -431,8 +431,8 @@ def no_zip(place: Path, pictures: Path) -> tuple[Path, str]:
 
 X = np.zeros((20, 6, 6), np.float32)
 BAD_DATA: dict[str, Callable[[Path, Path], tuple[Path, str]]] = {
-    "missing folder": lambda p, _: (p / "none", "not exist"),
-    "missing file": lambda p, _: (p / "none.npz", "not exist"),
+    "missing folder": lambda p, _: (p / "none", "no such file"),
+    "missing file": lambda p, _: (p / "none.npz", "no such file"),
     "empty folder": empty_folder,
     "corrupt picture": corrupt_picture,
     "truncated picture": truncated_picture,

@@ -125,10 +125,10 @@ def test_too_few_samples_and_unequal_shapes_are_refused():
     [
         ("mnits", "did you mean 'mnist'"),
         ("Fashion-Mnist", "did you mean 'fashion-mnist'"),
-        ("zzzz", "'zzzz' is neither a known name nor an existing path; give a folder"),
-        ("./cats", r"'\./cats' do not exist; give a folder.*fashion-mnist, kmnist, mnist"),
-        ("cats.npz", "'cats.npz' do not exist"),
-        ("", "neither a known name"),
+        ("zzzz", "no such file or data set: 'zzzz'; give a folder"),
+        ("./cats", r"'\./cats'; give a folder.*fashion-mnist, kmnist, mnist"),
+        ("cats.npz", "no such file or data set: 'cats.npz'"),
+        ("", "no such file or data set: ''"),
     ],
 )
 def test_what_does_not_exist_is_named_with_a_remedy(name, message, tmp_path, monkeypatch):
@@ -138,7 +138,7 @@ def test_what_does_not_exist_is_named_with_a_remedy(name, message, tmp_path, mon
 
 
 def test_archives_and_other_files_are_refused(tmp_path):
-    for name, message in (("a.zip", "unpack it first"), ("a.txt", "is not data")):
+    for name, message in (("a.zip", "unpack it first"), ("a.txt", "is not a data set")):
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(UserError, match=message):
             load(str(tmp_path / name))
@@ -147,9 +147,9 @@ def test_archives_and_other_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": 0}, "--size is the side"),
+        ({"size": 0}, "--size is 0: give a side of 1 to 4,096"),
         ({"size": 32}, "--size 32 is for folders of images; 'mnist5k' is 28 x 28"),
-        ({"channels": 2}, "channels must be 1"),
+        ({"channels": 2}, "channels is 2: give 1"),
         ({"channels": 3}, "'mnist5k' has 1 channels, but 3"),
     ],
 )

@@ -104,7 +104,10 @@ def test_a_row_for_each_image():
     [
         ("Smilling", "attribute 'Smilling' is unknown: did you mean 'Smiling'"),
         (["Male", "x"], "attribute 'x' is unknown: choose from: Male, Smiling, Young"),
-        (3, "attributes 3 cannot be read: give their names, 'Male,Smiling' say, or 0 and 1"),
+        (
+            3,
+            "attributes 3 cannot be read: give their names, for example 'Male,Smiling'",
+        ),
         ([0, 1], "or 0 and 1 for each of the 3"),
         ([0, 1, 2], "cannot be read"),
         (np.zeros((2, 2, 3)), "cannot be read"),

@@ -189,8 +189,8 @@ def test_splits_that_share_a_storage_share_its_copy_on_the_device():
 @pytest.mark.parametrize(
     ("given", "options", "message"),
     [
-        (None, {"batch": 0}, "at least 1 sample, but batch is 0"),
-        (None, {"classes": 2}, "labels go up to 2, but there are 2 classes"),
+        (None, {"batch": 0}, "batch is 0: give at least 1 sample"),
+        (None, {"classes": 2}, "labels go up to 2, but the model has 2 classes"),
         (Samples(pixels(), None, torch.arange(N)), {"classes": 2}, "needs labels"),
         (samples(OnDisk(pixels())), {"binarize": "static"}, "use dynamic"),
     ],

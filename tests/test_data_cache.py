@@ -217,7 +217,7 @@ def test_what_is_broken_off_leaves_nothing_behind(photos, kept):
 def test_a_full_disk_is_one_sentence(photos, kept, monkeypatch):
     usage = shutil.disk_usage(photos)
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(UserError, match=r"take 4\.61e-06 GB, but .* has 1e-06 GB free: make room"):
+    with pytest.raises(UserError, match=r"take 4\.61e-06 GB and .* has 1e-06 GB free; make room"):
         lazy(photos)
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(kept.parent.parent))

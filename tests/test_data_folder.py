@@ -140,7 +140,7 @@ def damaged(folder):
 def test_a_damaged_image_stops_or_is_skipped(tmp_path, memory):
     folder = damaged(tmp_path)
     with pytest.raises(
-        UserError, match=r"07b\.png' cannot be read: it is no image in PNG.*--skip-bad"
+        UserError, match=r"07b\.png' cannot be read: it is not an image in PNG.*--skip-bad"
     ):
         load(folder, memory=memory)
     with pytest.warns(UserWarning, match="2 unreadable files") as caught:
@@ -221,7 +221,7 @@ def test_empty_and_muddled_folders_are_refused(tmp_path):
 
 
 def test_too_few_images_are_refused(tmp_path):
-    with pytest.raises(UserError, match="hold 9 samples"):
+    with pytest.raises(UserError, match="has 9 samples"):
         load(str(fill(tmp_path, n=9)))
 
 

@@ -81,9 +81,9 @@ def test_a_test_split_whose_labels_are_withheld_is_not_used(tmp_path):
 
 def test_sets_without_images_or_training_split_are_refused(tmp_path):
     rows = datasets.Dataset.from_dict({"text": ["a"] * 20})
-    with pytest.raises(UserError, match="have no column of images, but text"):
+    with pytest.raises(UserError, match="has no images but text"):
         load(write(tmp_path / "text", train=rows))
-    with pytest.raises(UserError, match=r"have the splits .*none called train"):
+    with pytest.raises(UserError, match=r"has no split train but "):
         load(write(tmp_path / "two", validation=table(12)[0], test=table(12)[0]))
 
 
@@ -98,7 +98,7 @@ def test_unequal_sizes_and_damage_are_named_by_row(tmp_path):
     features = datasets.Features({"picture": datasets.Image()})
     bad = [{"bytes": b"no image", "path": None}] * 12
     rows = datasets.Dataset.from_dict({"picture": bad}, features=features)
-    with pytest.raises(UserError, match=r"image 'train\[0\]' cannot be read: it is no image"):
+    with pytest.raises(UserError, match=r"image 'train\[0\]' cannot be read: it is not an image"):
         load(write(tmp_path / "bad", train=rows))
 
 
@@ -106,7 +106,9 @@ def test_what_does_not_exist_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(UserError, match=r"^data 'hf:nobody/nothing' cannot be had: .*hf:NAME"):
+        with pytest.raises(
+            UserError, match=r"^data set 'hf:nobody/nothing' cannot be loaded: .*hf:NAME"
+        ):
             load("hf:nobody/nothing")
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from zspace.data.loading import describe, load, sources
-from zspace.data.sets import celeba, cifar, mnist, svhn
+from zspace.data.sets import celeba, mnist, photos
 from zspace.data.sets.catalogue import KNOWN
 from zspace.system.errors import UserError
 
@@ -35,11 +35,11 @@ def records(n, first=0):
 
 def cifar_folder(root, spoil=None):
     """An unpacked CIFAR-10 of 5 x 4 and 6 images; the arrays in order."""
-    folder = root / cifar.FOLDER
+    folder = root / photos.CIFAR_FOLDER
     folder.mkdir(parents=True)
     arrays = []
-    for i, name in enumerate((*cifar.TRAIN, cifar.TEST)):
-        content, x, y = records(6 if name == cifar.TEST else 4, first=i)
+    for i, name in enumerate(photos.CIFAR_NAMES):
+        content, x, y = records(6 if name == photos.CIFAR_TEST else 4, first=i)
         (folder / name).write_bytes(spoil(content) if spoil and i == 2 else content)
         arrays.append((x, y))
     (folder / "batches.meta.txt").write_text("\n".join(KNOWN["cifar10"].classes))
@@ -51,9 +51,9 @@ def cifar_folder(root, spoil=None):
 def test_cifar10(tmp_path, packed, below):
     arrays = cifar_folder(tmp_path / below)
     if packed:
-        with tarfile.open(tmp_path / below / cifar.ARCHIVE, "w:gz") as tar:
-            tar.add(tmp_path / below / cifar.FOLDER, cifar.FOLDER)
-        for path in (tmp_path / below / cifar.FOLDER).iterdir():
+        with tarfile.open(tmp_path / below / photos.CIFAR_ARCHIVE, "w:gz") as tar:
+            tar.add(tmp_path / below / photos.CIFAR_FOLDER, photos.CIFAR_FOLDER)
+        for path in (tmp_path / below / photos.CIFAR_FOLDER).iterdir():
             path.unlink()
     data = load("cifar10", data_dir=tmp_path)
     assert data.spec.shape == (3, 32, 32)
@@ -82,9 +82,9 @@ def test_damaged_cifar10(tmp_path, spoil, message):
 
 
 def test_a_damaged_archive_of_cifar10(tmp_path):
-    archive = tmp_path / cifar.ARCHIVE
+    archive = tmp_path / photos.CIFAR_ARCHIVE
     with tarfile.open(archive, "w:gz") as tar:
-        info = tarfile.TarInfo(f"{cifar.FOLDER}/data_batch_1.bin")
+        info = tarfile.TarInfo(f"{photos.CIFAR_FOLDER}/data_batch_1.bin")
         info.size = 3073
         tar.addfile(info, io.BytesIO(bytes(3073)))
     with pytest.raises(UserError, match=r"holds no data_batch_2\.bin; fetch it again"):
@@ -97,7 +97,7 @@ def test_a_damaged_archive_of_cifar10(tmp_path):
 
 def house_numbers(folder, **changes):
     arrays = []
-    for name, n in zip(svhn.NAMES, (20, 10), strict=True):
+    for name, n in zip(photos.SVHN_NAMES, (20, 10), strict=True):
         x = RNG.integers(0, 256, (32, 32, 3, n), dtype=np.uint8)
         y = (np.arange(n) % 10 + 1).astype(np.uint8)[:, None]
         savemat(folder / name, {"X": x, "y": y} | changes)
@@ -131,11 +131,11 @@ def test_damaged_svhn(tmp_path, changes, message):
 
 
 def test_files_that_are_no_svhn(tmp_path):
-    for name in svhn.NAMES:
+    for name in photos.SVHN_NAMES:
         savemat(tmp_path / name, {"X": np.zeros(3)})
     with pytest.raises(UserError, match="MATLAB file: it holds no 'y'; fetch it again"):
         load("svhn", data_dir=tmp_path)
-    (tmp_path / svhn.NAMES[0]).write_bytes(b"no matlab file")
+    (tmp_path / photos.SVHN_NAMES[0]).write_bytes(b"no matlab file")
     with pytest.raises(UserError, match="cannot be read as a MATLAB file"):
         load("svhn", data_dir=tmp_path)
 
@@ -251,11 +251,15 @@ def test_celeba_must_be_fetched_by_hand(tmp_path):
         (
             celeba.ATTRIBUTES,
             lambda t: t.replace(" -1", " 0", 1),
-            r"line \d+ of .* 3 times 1 or -1",
+            r"a line \d+ that is not .* 3 times 1 or -1",
         ),
         (celeba.ATTRIBUTES, lambda t: "24\n", "lists no attributes"),
-        (celeba.PARTITION, lambda t: t.replace(" 0", " 3", 1), "line 1 of .* with 0, 1 or 2"),
-        (celeba.PARTITION, lambda t: t + "x.jpg 0\n", "line 25 of .* is no image of"),
+        (
+            celeba.PARTITION,
+            lambda t: t.replace(" 0", " 3", 1),
+            "a line 1 that is not .* and 0, 1 or 2",
+        ),
+        (celeba.PARTITION, lambda t: t + "x.jpg 0\n", "a line 25 that is not an image of"),
         (celeba.PARTITION, lambda t: t.replace(" 0", " 1"), "no image for training"),
     ],
 )
@@ -283,7 +287,7 @@ def test_the_catalogue_says_what_is_what():
     facts = describe("celeba")
     assert (facts["shape"], facts["mirrors"], facts["classes"]) == ([3, 64, 64], [], [])
     assert "CelebA.html" in facts["by hand"][0]
-    assert describe("cifar10")["md5"] == {cifar.ARCHIVE: "c32a1d4ab5d03f1284b67883e8d87530"}
+    assert describe("cifar10")["md5"] == {photos.CIFAR_ARCHIVE: "c32a1d4ab5d03f1284b67883e8d87530"}
     assert describe("svhn")["shape"] == [3, 32, 32]
 
 

@@ -249,7 +249,7 @@ def test_changed_data_are_refused(digits, tmp_path):
     with pytest.raises(zspace.UserError, match=r"data of run .* changed"):
         resume(folder)
     data.unlink()
-    with pytest.raises(zspace.UserError, match="do not exist"):
+    with pytest.raises(zspace.UserError, match="no such file or data set"):
         resume(folder)
 
 

@@ -1,6 +1,6 @@
 """Batches of samples on a device, in an order that is a function of (seed, epoch) alone.
 
-A store gives the images of the rows (B,) it is asked for, on the device:
+A store gives the images of the rows it is asked for, on the device:
 
     Resident   the whole storage lies on the device; a batch is one index look-up
     Streamed   rows come from disk through torch's DataLoader, its workers and pinned memory
@@ -8,13 +8,13 @@ A store gives the images of the rows (B,) it is asked for, on the device:
 Both give the same batches. Images stay uint8 until the batch, where they become float32 x
 (B, C, H, W) in [0, 1]; no float copy of the data set is made.
 
-For training only, images may be changed at random into others that are as likely:
+Training images can be changed at random in ways that leave them as likely as they were:
 
-    flip   left and right change places in half of the images
-    crop   an image is moved by up to an eighth of its sides, what leaves it mirrored at the border
+    flip   half of the images are mirrored left to right
+    crop   an image is moved by up to an eighth of its sides; the gap shows it mirrored
 
-Both only choose which pixel comes where, so that a batch takes two look-ups, on its device. The
-draws are from torch's global generator, whose state checkpoints keep.
+Both only choose which pixel comes from where, so that a batch takes two look-ups on its device.
+The draws come from torch's global generator, whose state checkpoints keep.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, Protocol
+from typing import Literal
 from weakref import WeakValueDictionary
 
 import torch
@@ -42,18 +42,23 @@ _CHUNK = 4096
 
 
 def augmented(x: Tensor, how: Augment) -> Tensor:
-    """Images (B, C, H, W) of any type, each changed by draws of its own."""
+    """Images (B, C, H, W) of any type, each changed by draws of its own.
+
+    >>> x = torch.arange(4.0).expand(64, 1, 4, 4)
+    >>> sorted({tuple(row.tolist()) for row in augmented(x, "flip")[:, 0, 0]})
+    [(0.0, 1.0, 2.0, 3.0), (3.0, 2.0, 1.0, 0.0)]
+    """
+    if how == "none":
+        return x
     height, width = x.shape[2:]
+    columns = torch.arange(width, device=x.device).expand(len(x), -1)
     if "crop" in how:
         rows, columns = _moved(x, height), _moved(x, width)
-    else:
-        rows, columns = None, torch.arange(width, device=x.device).expand(len(x), -1)
+        x = x.gather(2, rows[:, None, :, None].expand(x.shape))
     if "flip" in how:
         turned = torch.rand(len(x), 1, device=x.device) < 0.5
         columns = torch.where(turned, columns.flip(1), columns)
-    if rows is not None:
-        x = x.gather(2, rows[:, None, :, None].expand(x.shape))
-    return x if how == "none" else x.gather(3, columns[:, None, None].expand(x.shape))
+    return x.gather(3, columns[:, None, None].expand(x.shape))
 
 
 def _moved(x: Tensor, side: int) -> Tensor:
@@ -64,15 +69,14 @@ def _moved(x: Tensor, side: int) -> Tensor:
     return side - 1 - (side - 1 - at).abs()
 
 
-class Store(Protocol):
-    """Where the images of a batch come from."""
-
-    def stream(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
-        """For each batch of rows (B,): its images (B, C, H, W), as stored, on the device."""
-
-
 class Resident:
-    """A storage (N, C, H, W) that lies on the device as a whole."""
+    """A storage (N, C, H, W) that lies on the device as a whole.
+
+    Arguments:
+        x: In memory, uint8 or float32.
+        device: Where it goes; it is not copied where it lies there already.
+        binary: Whether it is replaced by a fixed draw of 0 and 255 (see `Batches`).
+    """
 
     def __init__(self, x: Tensor, device: torch.device, binary: bool) -> None:
         # The source is kept so that its id, the key in `resident`, is not given to another tensor.
@@ -80,8 +84,8 @@ class Resident:
         self.x = (_binary(x) if binary else x).to(device)
 
     def stream(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
-        for i in rows:
-            yield self.x.index_select(0, i)
+        """Images (B, C, H, W) of each rows (B,), one look-up each."""
+        return (self.x.index_select(0, i) for i in rows)
 
 
 _residents: WeakValueDictionary[tuple[int, torch.device, bool], Resident] = WeakValueDictionary()
@@ -97,38 +101,33 @@ def resident(x: Tensor, device: torch.device, *, binary: bool = False) -> Reside
 
 
 def _binary(x: Tensor) -> Tensor:
-    """One fixed draw of Bernoulli(x) a pixel, 0 or 255 in uint8; the same in every run."""
+    """One fixed draw of Bernoulli(x) for each pixel, 0 or 255 in uint8; the same in every run."""
     generator = torch.Generator().manual_seed(BINARY_SEED)
     draws = torch.empty(x.shape, dtype=torch.uint8)
-    for start in range(0, len(x), _CHUNK):  # in chunks: no float copy of the whole storage
-        p = to_float(x[start : start + _CHUNK])
-        draws[start : start + _CHUNK] = p.bernoulli(generator=generator).mul_(255)
+    # In chunks: no float copy of the whole storage.
+    for p, draw in zip(x.split(_CHUNK), draws.split(_CHUNK), strict=True):
+        draw.copy_(to_float(p).bernoulli(generator=generator).mul_(255))
     return draws
 
 
 class _Rows(Dataset[Tensor]):
-    """A lazy storage as DataLoader wants it: whole batches of rows at a time."""
+    """A lazy storage as DataLoader wants it: an index is a whole batch of rows."""
 
     def __init__(self, x: Lazy) -> None:
         self.x = x
 
-    def __len__(self) -> int:
-        return self.x.shape[0]
-
-    def __getitem__(self, i: int) -> Tensor:
-        return self.__getitems__(torch.tensor([i]))[0]
-
-    def __getitems__(self, rows: Tensor) -> Tensor:
+    def __getitem__(self, rows: Tensor) -> Tensor:
         return self.x.read(rows)
 
 
-def _as_is(batch: Any) -> Any:
-    """The collate function: rows arrive as one tensor already."""
-    return batch
-
-
 def ahead(source: Iterable[Tensor], most: int = 2) -> Iterator[Tensor]:
-    """The same, while a thread reads up to ``most`` items ahead of the one that is worked on."""
+    """The same items, while a thread reads up to ``most`` of them ahead of the one in use.
+
+    The default of 2 hides one slow batch; each one that waits takes the memory of a batch.
+
+    >>> list(ahead(torch.arange(3)))
+    [tensor(0), tensor(1), tensor(2)]
+    """
     items = iter(source)
     with ThreadPoolExecutor(1) as reader:
         waiting = deque(reader.submit(next, items, None) for _ in range(most))
@@ -138,14 +137,19 @@ def ahead(source: Iterable[Tensor], most: int = 2) -> Iterator[Tensor]:
 
 
 class Streamed:
-    """A storage (N, C, H, W) on disk, read by ``workers`` processes (0: by a thread of this one)
-    a little ahead of the training.
+    """A storage on disk, read a little ahead of the training.
+
+    Arguments:
+        x: The storage, (N, C, H, W).
+        device: Where batches go; for CUDA they pass through pinned memory.
+        workers: Processes that read; 0: a thread of this process, enough for memory maps.
     """
 
     def __init__(self, x: Lazy, device: torch.device, workers: int) -> None:
         self.rows, self.device, self.workers = _Rows(x), device, workers
 
     def stream(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Images (B, C, H, W) of each rows (B,). Raises UserError for what cannot be read."""
         failure = ""
         try:
             for x in ahead(self._loader(rows)):
@@ -160,12 +164,11 @@ class Streamed:
             raise UserError(failure)
 
     def _loader(self, rows: Sequence[Tensor]) -> DataLoader[Tensor]:
-        batches: Any = [i.cpu() for i in rows]  # typed as lists of int, but a tensor serves
         return DataLoader(
             self.rows,
-            batch_sampler=batches,
+            sampler=[i.cpu() for i in rows],
+            batch_size=None,  # an index is a batch already
             num_workers=self.workers,
-            collate_fn=_as_is,
             pin_memory=self.device.type == "cuda",
             # Without its own, every iterator would draw a seed from the global generator.
             generator=torch.Generator().manual_seed(0),
@@ -175,22 +178,35 @@ class Streamed:
 class Batches:
     """Batches of samples on a device, epoch after epoch.
 
-    batch: samples a batch; the last, smaller one is kept.
-    seed: with the epoch's number, all that the order depends on.
-    classes: over 0, every batch carries c (B, classes), float32: the one-hot labels, or the
-        attributes where the samples have such.
-    augment: how the images of each batch are changed at random; see `zspace.data.batches`.
-    binarize: "static", one Bernoulli(x) draw an image for good (the same in every run);
-        "dynamic", a fresh draw each time (R. Salakhutdinov, I. Murray, "On the quantitative
-        analysis of deep belief networks", 2008).
-    part: (r, R) gives of every batch the rows r, r + R, ... alone: those of rank r of R. Where a
-        batch has none for it, its first row stands in and counts nothing (see `counts`).
-    shuffle: False keeps the order, and makes the dynamic draws of a batch the same in every
-        epoch and without touching the global generator, so that validation values compare.
-    workers: processes that read a storage on disk.
+    Arguments:
+        samples: Which rows of which storage; one split of `Data`.
+        batch: Samples in each batch; the last batch may be smaller and is kept.
+        device: Where x and c lie.
+        seed: With the number of the epoch, all that the order depends on.
+        classes: Columns of c. Over 0, every batch carries c (B, classes) float32: the attributes
+            where the samples have some, else the one-hot labels.
+        augment: How the images of each batch are changed at random: "flip", "crop", "flip-crop".
+        binarize: Makes each pixel 1 with probability x. "static": one draw for good, the same in
+            every run. "dynamic": a fresh draw each time, so that no draw can be learned by heart.
+        shuffle: False keeps the order. The dynamic draws of a batch are then the same in every
+            epoch and leave the global generator alone, so that validation values compare.
+        workers: Processes that read a storage on disk.
+        part: (r, R) gives of every batch the rows r, r + R, ... only: those of rank r of R. Where
+            a batch has none for it, its first row stands in and counts nothing (see `counts`).
 
     Raises UserError for a batch below 1, for missing or too large labels where classes are
     wanted, and for static binarisation of images that are not in memory.
+
+    Reference: Salakhutdinov, Murray. On the quantitative analysis of deep belief networks. ICML
+    2008 (static binarisation).
+
+    >>> cpu = torch.device("cpu")
+    >>> batches = Batches(data.train, batch=100, device=cpu, seed=0, classes=10)
+    >>> len(batches) == -(-len(data.train) // 100)
+    True
+    >>> first, again = next(batches.epoch(3)), next(batches.epoch(3))
+    >>> first.x.shape[1:], torch.equal(first.x, again.x), torch.equal(first.c, again.c)
+    (torch.Size([1, 14, 14]), True, True)
     """
 
     def __init__(
@@ -208,7 +224,7 @@ class Batches:
         part: tuple[int, int] = (0, 1),
     ) -> None:
         if batch < 1:
-            raise UserError(f"a batch needs at least 1 sample, but batch is {batch}")
+            raise UserError(f"batch is {batch}: give at least 1 sample for each batch")
         self.samples, self.batch, self.device = samples, batch, device
         self.seed, self.shuffle, self.part = seed, shuffle, part
         self._store = _store(samples, device, binarize, workers)
@@ -217,11 +233,14 @@ class Batches:
         self._finish = self._finisher(binarize)
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Batches in each epoch."""
         return -(-len(self.samples) // self.batch)
 
     def counts(self, at: int) -> tuple[int, int]:
-        """How many rows of batch ``at`` count here, and how many it has in all parts together."""
+        """Of batch ``at``: the rows that count here, and the rows of all parts together.
+
+        Their ratio is the weight of this rank in a mean over the ranks.
+        """
         whole = min(self.batch, len(self.samples) - at * self.batch)
         return len(range(self.part[0], whole, self.part[1])), whole
 
@@ -234,7 +253,7 @@ class Batches:
         yield from self.of([self._own(i) for i in whole], start)
 
     def of(self, rows: Sequence[Tensor], start: int = 0) -> Iterator[Batch]:
-        """A batch of each of these rows (B,) of the storage; the first is number ``start``."""
+        """The batch of each of these rows (B,) of the storage; the first has number ``start``."""
         for at, (i, raw) in enumerate(zip(rows, self._store.stream(rows), strict=True), start):
             x = to_float(augmented(raw, self._augment))
             yield Batch(self._finish(x, at), self._context(i))
@@ -251,7 +270,7 @@ class Batches:
         return self.samples.index[torch.randperm(len(self.samples), generator=generator)]
 
     def _finisher(self, binarize: Binarize) -> Callable[[Tensor, int], Tensor]:
-        """What is done to x (B, C, H, W) of batch ``at`` last."""
+        """What is done last to x (B, C, H, W) of batch number ``at``."""
         if binarize != "dynamic":
             return lambda x, at: x
         if self.shuffle:
@@ -261,17 +280,22 @@ class Batches:
 
 
 def mix(*numbers: int) -> int:
-    """A 63-bit seed; hashed, because neighbouring seeds of small generators are correlated."""
+    """A 63-bit seed from numbers, such as the seed of a run and an epoch.
+
+    It is hashed, because neighbouring seeds of small generators give correlated streams.
+
+    >>> mix(0, 1) == mix(0, 1), mix(0, 1) == mix(1, 0), mix(0, 1) < 2**63
+    (True, False, True)
+    """
     text = "/".join(map(str, numbers)).encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
-def _store(samples: Samples, device: torch.device, binarize: Binarize, workers: int) -> Store:
+def _store(
+    samples: Samples, device: torch.device, binarize: Binarize, workers: int
+) -> Resident | Streamed:
     if isinstance(samples.x, Tensor):
         return resident(samples.x, device, binary=binarize == "static")
     if binarize == "static":
-        raise UserError(
-            "static binarisation keeps a fixed draw of every image in memory, but this data set "
-            "is read from disk; use dynamic"
-        )
+        raise UserError("static binarisation needs images in memory, not on disk; use dynamic")
     return Streamed(samples.x, device, workers)

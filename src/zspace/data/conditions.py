@@ -1,7 +1,7 @@
 """What a conditional model is told of each sample: the only place where it becomes a context.
 
 A condition is a label (B,), or which attributes hold, (B, A) of 0 and 1, several at once. A model
-reads it as columns c (B, C) of float32: labels one-hot, attributes as they stand.
+reads it as columns c (B, C) of float32: labels are one-hot, attributes stay as they are.
 
     columns         conditions -> c
     columns_of      samples -> c of some of them
@@ -25,14 +25,25 @@ from zspace.system.errors import UserError, unknown
 
 
 def columns(conditions: Tensor, context: int) -> Tensor:
-    """Labels (B,) or attributes (B, context) as the model's c (B, context), float32."""
+    """Labels (B,) or attributes (B, context) as the model's c (B, context), float32.
+
+    >>> columns(torch.tensor([2, 0]), 3)
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
+    """
     if conditions.dim() == 2:
         return conditions.to(torch.float32)
     return torch.eye(context, device=conditions.device)[conditions]
 
 
 def columns_of(samples: Samples, context: int, i: Tensor | None = None) -> Tensor | None:
-    """c (B, context) of positions ``i`` (None: of all); None for a model that is told nothing."""
+    """c (B, context) of positions ``i`` (None: of all); None for a model that is told nothing.
+
+    >>> columns_of(data.test, 10, torch.arange(4)).argmax(1).equal(data.test.labels()[:4])
+    True
+    >>> columns_of(data.test, 0) is None
+    True
+    """
     told = samples.conditions(i) if context else None
     return None if told is None else columns(told, context)
 
@@ -40,33 +51,42 @@ def columns_of(samples: Samples, context: int, i: Tensor | None = None) -> Tenso
 def lookup(
     samples: Samples, context: int, device: torch.device
 ) -> Callable[[Tensor], Tensor | None]:
-    """From rows of the storage (B,), on the device, to c (B, context) there, without waiting for
-    it; to None where no columns are wanted.
+    """A function from rows of the storage (B,) to c (B, context), all on the device.
 
-    Raises UserError for labels that are missing or too large, and another number of attributes.
+    It never waits for the device, since it is called for every batch. With a context of 0 it gives
+    None.
+
+    Raises UserError for labels that are missing or too large, and for a number of attributes that
+    is not ``context``.
+
+    >>> c = lookup(data.train, 10, torch.device("cpu"))
+    >>> c(data.train.index[:5]).shape
+    torch.Size([5, 10])
     """
     if context == 0:
         return lambda rows: None
     if samples.attributes is not None:
         there = samples.attributes.to(device)
         if there.shape[1] != context:
-            raise UserError(
-                f"the model reads {context} attributes, but this data set has {there.shape[1]}"
-            )
+            has = f"this data set has {there.shape[1]}"
+            raise UserError(f"the model reads {context} attributes, but {has}: give other data")
         return lambda rows: there.index_select(0, rows).to(torch.float32)
     if samples.y is None:
-        raise UserError("a model with classes needs labels, but this data set has none")
-    if int(samples.y.max()) >= context:
-        raise UserError(f"labels go up to {int(samples.y.max())}, but there are {context} classes")
+        raise UserError("this model needs labels, but the data have none; give data with labels")
+    if (most := int(samples.y.max())) >= context:
+        raise UserError(f"labels go up to {most}, but the model has {context} classes, from 0")
     # A look-up rather than torch's one_hot, whose range check waits for the device.
     eye, y = torch.eye(context, device=device), samples.y.to(device)
     return lambda rows: eye.index_select(0, y.index_select(0, rows))
 
 
 def turns(spec: Spec, n: int) -> np.ndarray:
-    """Conditions for n images where nobody asked for any: the classes take turns.
+    """Conditions for n images where the user gave none: the classes take turns.
 
-    Labels (n,); with attributes (n, A), where one attribute alone holds of each image.
+    Labels (n,); with attributes (n, A), where each image has one attribute only.
+
+    >>> turns(Spec((1, 8, 8), classes=("cat", "dog")), 5)
+    array([0, 1, 0, 1, 0])
     """
     turn = np.arange(n) % spec.context
     return np.eye(spec.context, dtype=np.float32)[turn] if spec.attributes else turn
@@ -78,9 +98,17 @@ Label = int | str | Sequence[int] | Sequence[str] | np.ndarray | Tensor
 def as_conditions(given: Label, spec: Spec) -> Tensor:
     """What a user gave, as labels (N,) int64, or as attributes (N, A) float32; N is 1 or n.
 
-    given: numbers or names of classes; where the data have attributes, names of those that hold,
-    as 'Smiling,Male' or a list, or 0 and 1 for each, (A,) or (n, A). Raises UserError for
-    anything else.
+    Arguments:
+        given: Numbers or names of classes. Where the data have attributes: names of those that
+            hold, as "Smiling,Male" or as a list, or 0 and 1 for each of them, (A,) or (n, A).
+        spec: Of the data, with the names of classes and attributes.
+
+    Raises UserError for anything else.
+
+    >>> as_conditions(["dog", "cat"], Spec((1, 8, 8), classes=("cat", "dog")))
+    tensor([1, 0])
+    >>> as_conditions("Young", Spec((3, 64, 64), attributes=("Male", "Young")))
+    tensor([[0., 1.]])
     """
     if spec.attributes:
         return _attributes(given, spec.attributes)
@@ -94,22 +122,18 @@ def _attributes(wanted: Any, names: tuple[str, ...]) -> Tensor:
         wanted = [name.strip() for name in wanted.split(",") if name.strip()]
     values = np.asarray(wanted)
     if values.dtype.kind == "U" or values.size == 0:
-        return _named([str(name) for name in values.reshape(-1)], names)
+        holding = list(map(str, values.reshape(-1)))
+        for name in holding:
+            if name not in names:
+                raise unknown("attribute", name, names)
+        return torch.tensor([[float(name in holding) for name in names]])
     shaped = values.ndim in (1, 2) and values.shape[-1] == len(names)
     if not shaped or values.dtype.kind not in "iufb" or not np.isin(values, (0, 1)).all():
         raise UserError(
-            f"attributes {wanted!r:.60} cannot be read: give their names, "
-            f"'{','.join(names[:2])}' say, or 0 and 1 for each of the {len(names)}"
+            f"attributes {wanted!r:.60} cannot be read: give their names, for example "
+            f"'{','.join(names[:2])}', or 0 and 1 for each of the {len(names)}"
         )
     return torch.from_numpy(values.reshape(-1, len(names)).astype(np.float32))
-
-
-def _named(wanted: list[str], names: tuple[str, ...]) -> Tensor:
-    """The row (1, A) in which those names hold."""
-    for name in wanted:
-        if name not in names:
-            raise unknown("attribute", name, names)
-    return torch.tensor([[float(name in wanted) for name in names]])
 
 
 def _labels(label: Label, classes: tuple[str, ...]) -> Tensor:
@@ -121,7 +145,7 @@ def _labels(label: Label, classes: tuple[str, ...]) -> Tensor:
                 raise UserError(f"label '{name}' is unknown: {known}")
         return torch.tensor([classes.index(name) for name in values])
     if values.dtype.kind not in "iuf" or (values != np.floor(values)).any() or not len(values):
-        raise UserError(f"label {label!r:.60} is no label: {known}")
+        raise UserError(f"label {label!r:.60} is not a number or name of a class: {known}")
     for value in values:
         if not 0 <= value < len(classes):
             raise UserError(f"label {int(value)} is out of range: {known}")

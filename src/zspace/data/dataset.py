@@ -1,12 +1,16 @@
 """What a data set is: storages of images, the samples that index them, and their splits.
 
-A storage keeps N images (N, C, H, W): a uint8 or float32 tensor in memory, or a `Lazy` object that
-reads rows when asked. Samples are rows of a storage, so that splits share it and copy nothing.
+    storage   N images (N, C, H, W): a uint8 or float32 tensor, or `Lazy`, which reads rows of it
+    Part      a storage with its labels or attributes, before it is split
+    Samples   some rows of a storage: splits share it and copy nothing
+    Data      three Samples, train, validation and test, that share no row
 
-Splits are the same for every run: the permutation's seed is a constant, not the run's seed, so
-that runs of different seeds and models are compared on the same validation samples. A set with
-its own test samples gives 10% of the rest to validation; one without gives 10% to test first. A
-class may be held out of training and validation, so that its test images can serve as anomalies.
+A set that comes with test samples gives a tenth of the others to validation. A set without gives
+a tenth to test first, then a tenth of the rest to validation: of 1,000 samples, 810, 90 and 100.
+The permutation has a seed of its own, `SPLIT_SEED`. It does not depend on the seed of a run, so
+runs with different seeds and models are compared on the same samples.
+
+`without` keeps a class out of training, so that its images can serve as anomalies.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,6 +32,7 @@ from zspace.system.errors import UserError, unknown
 SPLITS = ("train", "validation", "test")
 SPLIT_SEED = 20240229
 FEWEST = 10
+"""Samples of the smallest data set; with fewer, a tenth would be less than one sample."""
 _PIECE = 1 << 24
 
 
@@ -39,29 +44,38 @@ class Lazy(Protocol):
         """(N, C, H, W)."""
 
     def read(self, rows: Tensor) -> Tensor:
-        """The images (B, C, H, W) of rows (B,), uint8 or float32 in [0, 1]."""
+        """The images (B, C, H, W) of rows (B,), uint8 in 0..255 or float32 in [0, 1]."""
 
 
 Storage = Tensor | Lazy
 
 
-def take(x: Storage, rows: Tensor) -> Tensor:
-    """The images (B, C, H, W) of rows (B,) as they are stored."""
-    return x.index_select(0, rows) if isinstance(x, Tensor) else x.read(rows)
-
-
 def to_float(x: Tensor) -> Tensor:
-    """Pixels as float32 in [0, 1]; floats pass through, without a copy."""
+    """Pixels as float32 in [0, 1]: uint8 is divided by 255, floats pass without a copy.
+
+    >>> to_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
+    tensor([0.0000, 0.2000, 1.0000])
+    """
     return x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Some rows of a storage.
+    """Some rows of a storage, in a fixed order: position i is row ``index[i]``.
 
-    x: the storage, (N, C, H, W). y: labels (N,) int64 of the whole storage, or None.
-    index: (n,) int64, the rows that these samples are.
-    attributes: (N, A) uint8, 0 or 1, several of which may hold at once; None where there are none.
+    Arguments:
+        x: The storage, (N, C, H, W).
+        y: Labels (N,) int64 of the whole storage, or None.
+        index: (n,) int64, the rows that these samples are.
+        attributes: (N, A) uint8 of the whole storage, 1 where an attribute holds; several may hold
+            of one image. None where there are none.
+
+    >>> x = torch.tensor([0, 51, 102, 255], dtype=torch.uint8).reshape(4, 1, 1, 1)
+    >>> some = Samples(x, torch.tensor([7, 8, 9, 9]), index=torch.tensor([3, 1]))
+    >>> len(some), some.labels().tolist()
+    (2, [9, 8])
+    >>> some.images(torch.tensor([1])).flatten()
+    tensor([0.2000])
     """
 
     x: Storage
@@ -74,15 +88,18 @@ class Samples:
 
     def images(self, i: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W), float32 in [0, 1], of positions ``i`` (B,); None: of all."""
-        return to_float(take(self.x, self._rows(i)))
+        rows, x = self._rows(i), self.x
+        return to_float(x.index_select(0, rows) if isinstance(x, Tensor) else x.read(rows))
 
     def labels(self, i: Tensor | None = None) -> Tensor | None:
         """Labels (B,) int64 of positions ``i`` (B,), or None where there are none."""
         return None if self.y is None else self.y[self._rows(i)]
 
     def conditions(self, i: Tensor | None = None) -> Tensor | None:
-        """What a conditional model is told of positions ``i``: labels (B,) int64, or attributes
-        (B, A) float32; None where there is neither.
+        """What a conditional model is told of positions ``i``.
+
+        Attributes (B, A) float32 where the samples have some, else labels (B,) int64; None where
+        they have neither.
         """
         if self.attributes is None:
             return self.labels(i)
@@ -94,23 +111,34 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set in three splits that share no sample.
+    """A data set in three splits that share no sample; `load` makes one.
 
-    classes: names of the labels 0, 1, ...; empty where there are none.
-    attributes: names of what may hold or not of each sample, several at once; mostly empty.
-    provenance: one sentence that says whose data they are, with the licence where it is known.
-    skipped: how many unreadable files were left out (``skip_bad``).
-    factors: names and numbers of values of the factors that the images were made from, where they
-        are known: row i of the storage is the i-th combination, the last factor turning fastest.
-    held_out: the class that the test split alone has; see `without`.
+    Arguments:
+        name: What it is called in run folders and titles.
+        train: The samples that a model learns from.
+        validation: The samples that choose among epochs and settings.
+        test: The samples that are used for the final numbers only.
+        classes: Names of the labels 0, 1, ...; empty where there are none.
+        provenance: One sentence that says where the data come from, with the licence if known.
+        skipped: How many unreadable files were left out (``skip_bad``).
+        attributes: Names of what may hold of a sample, several at once; usually empty.
+        factors: Names and numbers of values of the factors that the images were made from, if they
+            are known. Row i of the storage is the i-th combination, the last factor fastest.
+        held_out: The class that only the test split has; see `without`.
+
+    >>> few = zspace.data.load("mnist5k", quiet=True)
+    >>> {name: len(samples) for name, samples in few.splits.items()}
+    {'train': 4050, 'validation': 450, 'test': 500}
+    >>> few.spec.shape, few.spec.context
+    ((1, 28, 28), 10)
     """
 
     name: str
     train: Samples
     validation: Samples
     test: Samples
-    classes: tuple[str, ...]
-    provenance: str
+    classes: tuple[str, ...] = ()
+    provenance: str = ""
     skipped: int = 0
     attributes: tuple[str, ...] = ()
     factors: tuple[tuple[str, int], ...] = ()
@@ -118,7 +146,7 @@ class Data:
 
     @property
     def splits(self) -> dict[str, Samples]:
-        """The three by their names, in the order of `SPLITS`."""
+        """The three splits by name, in the order of `SPLITS`."""
         return {name: getattr(self, name) for name in SPLITS}
 
     @property
@@ -130,7 +158,8 @@ class Data:
     def fingerprint(self) -> str:
         """SHA-256 over shapes, pixels, labels, attributes and splits.
 
-        It is the same wherever the images are held, which hangs on the memory that is free.
+        It is the same whether the images are in memory or on disk, which depends on the memory
+        that happens to be free. A run keeps it, to notice that its data have changed.
         """
         digest = hashlib.sha256("\n".join((*self.classes, *self.attributes)).encode())
         splits = list(self.splits.values())
@@ -146,14 +175,13 @@ class Data:
         return digest.hexdigest()
 
 
-def _pixels(x: Storage) -> Iterator[bytes | memoryview]:
+def _pixels(x: Storage) -> Iterator[memoryview]:
     """The pixels in the order of the storage; from disk in pieces of a few megabytes."""
     if isinstance(x, Tensor):
         yield _content(x)
         return
-    step = max(1, _PIECE // math.prod(x.shape[1:]))
-    for start in range(0, x.shape[0], step):
-        yield _content(x.read(torch.arange(start, min(start + step, x.shape[0]))))
+    for rows in torch.arange(x.shape[0]).split(max(1, _PIECE // math.prod(x.shape[1:]))):
+        yield _content(x.read(rows))
 
 
 def _once(things: Iterable) -> list:
@@ -167,20 +195,15 @@ def _content(x: Tensor) -> memoryview:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A storage with its labels or attributes, before it is split."""
+    """A storage x (N, C, H, W) with its labels y (N,) or attributes (N, A), before it is split."""
 
     x: Storage
     y: Tensor | None = None
     attributes: Tensor | None = None
 
     def rows(self, index: Tensor) -> Samples:
+        """Those rows (n,) as samples."""
         return Samples(self.x, self.y, index, self.attributes)
-
-    def all(self) -> Samples:
-        return self.rows(torch.arange(len(self)))
-
-    def __len__(self) -> int:
-        return self.x.shape[0]
 
 
 def assemble(
@@ -189,51 +212,56 @@ def assemble(
     *,
     validation: Part | None = None,
     test: Part | None = None,
-    classes: tuple[str, ...] = (),
-    attributes: tuple[str, ...] = (),
-    provenance: str = "",
-    skipped: int = 0,
+    **facts: Any,
 ) -> Data:
-    """Split ``train`` into what is missing of validation and test, and name the whole.
+    """Data whose missing splits are cut from ``train``.
 
-    Raises UserError for fewer than 10 samples, and for splits whose images differ in shape.
+    Arguments:
+        name: Of the data set.
+        train: The samples for training and for every split that is not given.
+        validation: None: a tenth of ``train``, after test has had its part.
+        test: None: a tenth of ``train``.
+        facts: The other fields of `Data`: classes, provenance, ...
+
+    Raises UserError as `check` does.
+
+    >>> data = assemble("hundred", Part(torch.zeros(100, 1, 2, 2)))
+    >>> [len(samples) for samples in data.splits.values()]
+    [81, 9, 10]
     """
     given = [part for part in (train, validation, test) if part is not None]
     check(name, [tuple(part.x.shape) for part in given])
-    rest = _permutation(len(train))
-    rest, last = _cut(rest, test is None)
-    rest, middle = _cut(rest, validation is None)
-    return Data(
-        name=name,
-        train=train.rows(rest.sort().values),
-        validation=train.rows(middle) if validation is None else validation.all(),
-        test=train.rows(last) if test is None else test.all(),
-        classes=classes,
-        provenance=provenance,
-        skipped=skipped,
-        attributes=attributes,
-    )
-
-
-def _permutation(n: int) -> Tensor:
     # RandomState's stream is frozen by numpy's policy; torch.randperm's and default_rng's are not,
     # and the validation set must not change with a version.
-    return torch.from_numpy(np.random.RandomState(SPLIT_SEED).permutation(n).astype(np.int64))
+    rows = np.random.RandomState(SPLIT_SEED).permutation(train.x.shape[0]).astype(np.int64)
+    rest = torch.from_numpy(rows)
 
+    def split(part: Part | None) -> Samples:
+        """All rows of a part; without one, a tenth of the rows that are left of train."""
+        nonlocal rest
+        if part is not None:
+            return part.rows(torch.arange(part.x.shape[0]))
+        n = max(1, len(rest) // 10)
+        cut, rest = rest[:n], rest[n:]
+        return train.rows(cut.sort().values)  # sorted, because disks read in order
 
-def _cut(rows: Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
-    """A tenth of the rows, at least one, off the front; sorted, because disks read in order."""
-    n = max(1, len(rows) // 10) if wanted else 0
-    return rows[n:], rows[:n].sort().values
+    last, middle = split(test), split(validation)
+    return Data(name, train.rows(rest.sort().values), middle, last, **facts)
 
 
 def check(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
-    """Raise UserError where storages of these shapes (N, C, H, W), train first, are no data."""
+    """Raise UserError where storages cannot be split: too few samples, or images of two shapes.
+
+    Arguments:
+        name: Of the data set, for the sentence.
+        shapes: (N, C, H, W) of each storage that is given, train first. A header is enough to know
+            them, so that this can be asked before any pixel is read.
+    """
     sizes = [shape[0] for shape in shapes]
     # Each split that is not given is cut from train, which must keep a sample itself.
     if sum(sizes) < FEWEST or sizes[0] < 4 - len(sizes) or min(sizes) < 1:
         raise UserError(
-            f"data '{name}' hold {sum(sizes)} samples, {sizes[0]} of them for training; "
+            f"data set '{name}' has {sum(sizes)} samples, {sizes[0]} of them for training; "
             f"give at least {FEWEST}, so that train, validation and test each get one"
         )
     images = {shape[1:] for shape in shapes}
@@ -245,24 +273,33 @@ def check(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
 
 
 def without(data: Data, name: str) -> Data:
-    """The data with no image of a class in training and validation; the test split keeps it.
+    """The data with no image of one class in training and validation; the test split keeps it.
 
-    The labels 0, 1, ... and the names of the classes stay as they are. name: of the class; empty
-    leaves the data alone.
+    The labels 0, 1, ... and the names of the classes stay as they are, so that a conditional model
+    has the same number of columns.
 
-    Raises UserError for a class that the data have not, and where too little would be left.
+    Arguments:
+        data: With labels.
+        name: Of the class; empty leaves the data as they are.
+
+    Raises UserError for a class that the data do not have, and where training or validation would
+    be left empty.
+
+    >>> rest = without(zspace.data.load("mnist5k", quiet=True), "7")
+    >>> [7 in samples.labels() for samples in rest.splits.values()]
+    [False, False, True]
     """
     if not name:
         return data
     if not data.classes:
-        raise UserError(f"class '{name}' cannot be held out: data '{data.name}' have no labels")
+        raise UserError(f"no class can be held out: data set '{data.name}' has no labels")
     if name not in data.classes:
         raise unknown("class to hold out", name, data.classes)
     label = data.classes.index(name)
     train, validation = _others(data.train, label), _others(data.validation, label)
     if not (len(train) and len(validation)):
         raise UserError(
-            f"without class '{name}', data '{data.name}' have {len(train)} training and "
+            f"without class '{name}', data set '{data.name}' has {len(train)} training and "
             f"{len(validation)} validation images: hold out another class"
         )
     return replace(data, train=train, validation=validation, held_out=name)

@@ -1,15 +1,18 @@
-"""Where data come from: `load` for a name or a path, and facts of the sets that have a name.
+"""Where data come from: `load` for a name or a path, and facts of the sets with a name.
 
-`DataOptions` is what a user may choose about them; the command line makes its flags from it.
+`DataOptions` is what a user may choose about data; the command line makes its flags from it.
+
+    name          a set of `zspace.data.sets.catalogue`, local, cached or downloaded
+    hf:NAME       a set of the Hugging Face hub, or a folder in its format
+    folder        image files, or the four IDX files of MNIST's kind
+    .npz .npy     arrays
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from importlib.resources import files
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -17,9 +20,8 @@ import numpy as np
 import torch
 
 from zspace.data.batches import Augment, Binarize
-from zspace.data.dataset import Data, Part, assemble, check, without
-from zspace.data.readers import fetch, hf
-from zspace.data.readers.arrays import load_npy, load_npz
+from zspace.data.dataset import SPLITS, Data, Part, assemble, check, without
+from zspace.data.readers import arrays, fetch, hf
 from zspace.data.readers.folder import ARCHIVES, load_folder
 from zspace.data.readers.images import ReadOptions
 from zspace.data.sets import celeba, mnist
@@ -29,13 +31,17 @@ from zspace.system.errors import UserError, nearest, unknown
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which data, and how they are prepared."""
+    """Which data, and how they are prepared.
+
+    >>> DataOptions("mnist5k", hold_out_class="7").check().binarize
+    'none'
+    """
 
     data: str = "mnist5k"
-    """A known name (see `zspace data list`), hf:NAME, a folder of images, .npz or .npy file."""
+    """A known name (see `zspace data list`), hf:NAME, a folder of images, a .npz or .npy file."""
 
     data_dir: Path | None = None
-    """Folder with local copies of known sets; default: the environment's ZSPACE_DATA."""
+    """Folder with local copies of known sets; default: the environment variable ZSPACE_DATA."""
 
     size: int | None = None
     """Resize and crop images in files (a folder, celeba, hf:NAME) to this many pixels square."""
@@ -44,16 +50,16 @@ class DataOptions:
     """Leave out unreadable images of a folder instead of stopping at the first."""
 
     augment: Augment = "none"
-    """Change training images at random: flip left-right (suits natural images), move (crop)."""
+    """Change training images at random: mirror (flip, for natural images), move (crop)."""
 
     binarize: Binarize = "none"
-    """Make pixels 0 or 1: one draw for good (static) or a fresh one each time (dynamic)."""
+    """Make pixels 0 or 1 at random: one draw for good (static), a new one each time (dynamic)."""
 
     hold_out_class: str = ""
-    """Keep images of this class out of training and validation: they are the test's anomalies."""
+    """Keep this class out of training and validation; its test images are the anomalies."""
 
     def check(self) -> DataOptions:
-        """These options. Raises UserError where one makes no sense."""
+        """These options. Raises UserError for an unknown value of ``augment`` or ``binarize``."""
         for name, known in (("augment", get_args(Augment)), ("binarize", get_args(Binarize))):
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
@@ -74,7 +80,14 @@ MOST_SIDE = 4096
 
 
 class KnownSource(NamedTuple):
-    """A row of `sources`."""
+    """A row of `sources`.
+
+    Arguments:
+        name: What `load` calls it.
+        about: One sentence, with the number of samples.
+        licence: Its name, or what is known of it.
+        local: Whether it can be loaded without network.
+    """
 
     name: str
     about: str
@@ -96,27 +109,33 @@ def load(
     """A data set by its name, or from a folder of images or IDX files, an .npz or an .npy file,
     or, as hf:NAME, from the Hugging Face hub.
 
-    data_dir: where local copies of known sets lie; else ZSPACE_DATA, else they are downloaded.
-    size: for images in files, the side of the square they are resized and cropped to.
-    channels: 1 for grey or 3 for RGB; None leaves it to the images.
-    skip_bad: leave out unreadable images of a folder and warn, rather than stop.
-    hold_out_class: a class whose images only the test split keeps; see `zspace.data.dataset`.
-    memory: bytes that images may take before they stay on disk (files are decoded once, into the
-        user's cache folder); None: half of the free memory.
-    quiet: no progress bars.
+    Splits that the data do not have are cut from train, always in the same way: see
+    `zspace.data.dataset`.
+
+    Arguments:
+        name_or_path: A known name goes before a folder of the same name; write ./NAME for that.
+        data_dir: Where local copies of known sets lie; else ZSPACE_DATA, else they are downloaded
+            to the user's cache folder and checked.
+        size: For images in files, side in pixels of the square they are resized and cropped to.
+        channels: 1 for grey or 3 for RGB; None leaves it to the images.
+        skip_bad: Leave out unreadable images of a folder and warn, rather than stop.
+        hold_out_class: A class of which only the test split keeps images; it can serve as anomaly.
+        memory: Bytes that images may take before they stay on disk, where files are decoded once
+            into the cache folder. None: half of the free memory, which leaves room for a model.
+        quiet: Show no progress bars.
 
     Raises UserError, one sentence, for whatever is wrong with the data or their name.
 
-        >>> data = load("mnist5k")
-        >>> len(data.train), len(data.validation), len(data.test), data.spec.shape
-        (4050, 450, 500, (1, 28, 28))
+    >>> data = load("mnist5k")
+    >>> len(data.train), len(data.validation), len(data.test), data.spec.shape
+    (4050, 450, 500, (1, 28, 28))
+    >>> load("mnist5k").fingerprint == data.fingerprint
+    True
     """
     if size is not None and not 1 <= size <= MOST_SIDE:
-        raise UserError(
-            f"--size is the side of an image in pixels, 1 to {MOST_SIDE:,}, but is {size}"
-        )
+        raise UserError(f"--size is {size}: give a side of 1 to {MOST_SIDE:,} pixels")
     if channels not in (None, 1, 3):
-        raise UserError(f"channels must be 1 (grey) or 3 (RGB), but is {channels}")
+        raise UserError(f"channels is {channels}: give 1 (grey) or 3 (RGB)")
     budget = _budget() if memory is None else memory
     options = ReadOptions(size, channels, skip_bad, budget, quiet)
     path = Path(os.path.expanduser(name_or_path))  # pathlib's raises where a user is unknown
@@ -133,28 +152,47 @@ def load(
 
 
 def is_known(name: str) -> bool:
-    """Whether data of that name are a known set, which goes before a folder of the same name, or
-    one of the hub's.
+    """Whether that is a name rather than a path: of a known set, or of a set of the hub.
+
+    >>> is_known("mnist5k"), is_known("hf:beans"), is_known("./mnist5k")
+    (True, True, False)
     """
     return name in KNOWN or name.startswith(hf.PREFIX)
 
 
 def lasting(name_or_path: str) -> str:
-    """The same name or path so that it means the same from any folder."""
+    """The name, or the absolute path, so that it means the same from any folder.
+
+    >>> lasting("mnist5k"), Path(lasting("cats")).is_absolute()
+    ('mnist5k', True)
+    """
     if name_or_path.startswith(hf.PREFIX):
         return hf.lasting(name_or_path)
     return name_or_path if name_or_path in KNOWN else str(Path(name_or_path).resolve())
 
 
 def is_resized(name_or_path: str) -> bool:
-    """Whether the images of that source can be had at any size."""
+    """Whether the images of that source can be read at any size.
+
+    >>> is_resized("celeba"), is_resized("mnist5k")
+    (True, False)
+    """
     if name_or_path in KNOWN:
         return KNOWN[name_or_path].read is None and KNOWN[name_or_path].made is None
     return name_or_path.startswith(hf.PREFIX) or Path(name_or_path).is_dir()
 
 
 def sources(data_dir: Path | None = None) -> list[KnownSource]:
-    """Every known set: name, one sentence, licence, and whether it can be had without network."""
+    """Every known set: name, one sentence, licence, and whether it needs no network.
+
+    Arguments:
+        data_dir: Where local copies may lie, as in `load`.
+
+    Raises UserError where ``data_dir`` or ZSPACE_DATA is not a folder.
+
+    >>> [row.name for row in sources() if row.local][:2]
+    ['mnist5k', 'shapes']
+    """
     return [
         KnownSource(name, f"{known.about}.", known.licence, _where(known, data_dir) is not None)
         for name, known in KNOWN.items()
@@ -164,10 +202,18 @@ def sources(data_dir: Path | None = None) -> list[KnownSource]:
 def describe(name: str, data_dir: Path | None = None) -> dict[str, Any]:
     """Facts of a known set, without downloading it; its values are plain JSON.
 
-    Raises UserError for an unknown name.
+    Arguments:
+        name: One of those that `sources` lists.
+        data_dir: Where local copies may lie, as in `load`.
+
+    Raises UserError for an unknown name, and where ``data_dir`` or ZSPACE_DATA is not a folder.
+
+    >>> facts = describe("cifar10")
+    >>> facts["shape"], facts["classes"][:3], facts["sizes"]["test"]
+    ([3, 32, 32], ['airplane', 'automobile', 'bird'], 10000)
     """
     if name not in KNOWN:
-        raise UserError(_unknown(name))
+        raise UserError(_missing(name))
     known = KNOWN[name]
     remote = known.remote
     return {
@@ -177,7 +223,7 @@ def describe(name: str, data_dir: Path | None = None) -> dict[str, Any]:
         "shape": list(known.shape),
         "classes": list(known.classes),
         "attributes": list(known.attributes),
-        "sizes": dict(known.sizes),
+        "sizes": dict(zip(SPLITS, known.sizes, strict=True)),
         "local": _where(known, data_dir),
         "cache": str(remote.cache) if remote else None,
         "mirrors": list(remote.mirrors) if remote else [],
@@ -190,31 +236,32 @@ def _where(known: Known, data_dir: Path | None) -> str | None:
     """The folder that the set would be read from; None: it would be downloaded."""
     if known.remote is None:
         return "inside the package"
-    found = fetch.local(known.remote, data_dir)
-    if found is not None:
-        return str(found[0].parent)
-    return str(known.remote.cache) if fetch.cached(known.remote) else None
+    found = fetch.local(known.remote, data_dir) or known.remote.find(known.remote.cache)
+    return str(found[0].parent) if found else None
 
 
 def _load_known(name: str, data_dir: Path | None, options: ReadOptions) -> Data:
     known = KNOWN[name]
     if known.remote is None:
-        part = (known.made or _packaged)()
-        data = assemble(name, part, classes=known.classes, provenance=known.provenance)
-        return _fixed(replace(data, factors=known.factors), options)
-    files = fetch.local(known.remote, data_dir) or fetch.download(known.remote, options.quiet)
-    if known.read is None:
-        return celeba.load(name, files, options, known.provenance)
-    train, test = known.read(files, len(known.classes))
-    data = assemble(name, train, test=test, classes=known.classes, provenance=known.provenance)
+        train, test = (known.made or _packaged)(), None
+    else:
+        files = fetch.local(known.remote, data_dir) or fetch.download(known.remote, options.quiet)
+        if known.read is None:
+            return celeba.load(name, files, options, known.provenance)
+        train, test = known.read(files, len(known.classes))
+    data = assemble(
+        name,
+        train,
+        test=test,
+        classes=known.classes,
+        factors=known.factors,
+        provenance=known.provenance,
+    )
     return _fixed(data, options)
 
 
 def _packaged() -> Part:
-    with (
-        files("zspace.data").joinpath("assets/mnist5k.npz").open("rb") as file,
-        np.load(file, allow_pickle=False) as archive,
-    ):
+    with np.load(Path(__file__).with_name("assets") / "mnist5k.npz") as archive:
         x, y = archive["x"], archive["y"]
     return Part(torch.from_numpy(x).unsqueeze(1), torch.from_numpy(y.astype(np.int64)))
 
@@ -223,48 +270,40 @@ def _own_idx(path: Path, files: fetch.Found, memory: float) -> Data:
     """A folder of the user's with the four IDX files of a set, whatever set it is."""
     name = path.resolve().name
     claims = [mnist.shape(images, axes=3) for images in files[::2]]
-    if (size := sum(map(math.prod, claims))) > memory:
-        raise UserError(
-            f"the IDX files of '{path}' unpack to {size / 1e9:.1f} GB, over the memory budget of "
-            f"{memory / 1e9:.1f} GB; save the images as an .npy, which is read from disk"
-        )
+    arrays.check_memory(path, sum(map(math.prod, claims)), memory)
     check(name, [(n, 1, *sides) for n, *sides in claims])
     train, test = mnist.read_set(files, 256)
-    most = max(int(part.y.max()) for part in (train, test) if part.y is not None)
-    return assemble(
-        name,
-        train,
-        test=test,
-        classes=tuple(map(str, range(most + 1))),
-        provenance=f"The IDX files of the folder {name}.",
-    )
+    return arrays.numbered(name, train, test, provenance=f"The IDX files of the folder {name}.")
 
 
 def _load_path(path: Path, given: str, options: ReadOptions) -> Data:
     if not given or not path.exists():
         raise UserError(_missing(given))
+    suffix = path.suffix.lower()
     if path.is_dir():
         quartet = mnist.find(path)
         if quartet is None:
             return load_folder(path, options)
-        return _fixed(_own_idx(path, quartet, options.memory), options)
-    by_suffix: dict[str, Callable[[Path, float], Data]] = {".npz": load_npz, ".npy": load_npy}
-    reader = by_suffix.get(path.suffix.lower())
-    if not path.is_file():
-        raise UserError(f"'{given}' is no file, but a pipe or a device; {_CHOICE}")
-    if reader is not None:
-        return _fixed(reader(path, options.memory), options)
-    if path.suffix.lower() in ARCHIVES:
+        data = _own_idx(path, quartet, options.memory)
+    elif not path.is_file():
+        raise UserError(f"'{given}' is not a file but a pipe or a device; {_CHOICE}")
+    elif suffix in (".npz", ".npy"):
+        read = arrays.load_npz if suffix == ".npz" else arrays.load_npy
+        data = read(path, options.memory)
+    elif suffix in ARCHIVES:
         raise UserError(f"'{given}' is an archive; unpack it first and give the folder")
-    raise UserError(f"'{given}' is not data; {_CHOICE}")
+    else:
+        raise UserError(f"'{given}' is not a data set; {_CHOICE}")
+    return _fixed(data, options)
 
 
 def _fixed(data: Data, options: ReadOptions) -> Data:
-    """The data as they are, once it is sure that nobody asked for another size."""
+    """The data as they are. Raises UserError where another size or colour is asked for."""
     channels, height, width = data.spec.shape
     if options.size not in (None, height) or options.size not in (None, width):
         raise UserError(
-            f"--size {options.size} is for folders of images; '{data.name}' is {width} x {height}"
+            f"--size {options.size} is for folders of images; '{data.name}' is {width} x "
+            f"{height}: leave --size out"
         )
     if options.channels not in (None, channels):
         raise UserError(
@@ -281,14 +320,9 @@ _CHOICE = (
 
 
 def _missing(given: str) -> str:
-    looks_like_path = any(sign in given for sign in (os.sep, "/", ".", "~"))
-    return f"data '{given}' do not exist; {_CHOICE}" if looks_like_path else _unknown(given)
-
-
-def _unknown(name: str) -> str:
-    near = nearest(name, KNOWN)
+    near = nearest(given, KNOWN)
     hint = f"did you mean '{near}'? Otherwise " if near else ""
-    return f"data '{name}' is neither a known name nor an existing path; {hint}{_CHOICE}"
+    return f"no such file or data set: '{given:.300}'; {hint}{_CHOICE}"
 
 
 def _budget() -> float:

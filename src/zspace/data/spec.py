@@ -20,11 +20,11 @@ class Fact:
     """What a quantity is called and how it is read.
 
     Arguments:
-        title: In words, in lower case but for names: "squared error", "SSIM".
+        title: In words, in lower case except for names: "squared error", "SSIM".
         unit: "nats", "dB", "pixels"; "" for a plain number.
         better: Which way is better, if either is.
         per: "sample" for a mean over samples; "batch" for an estimate from a batch, which depends
-            on the size of the batch.
+            on its size and must be compared at the same size.
         role: What it does in an objective. "reconstruction": how far the output is from x;
             "divergence": KL(q(z|x) || p(z)), which makes a reconstruction in nats a bound on
             -log p(x); "bound": such a bound by itself; "regulariser": anything else.
@@ -42,15 +42,17 @@ class Fact:
 
 @dataclass(frozen=True)
 class Spec:
-    """What a recipe must know of a data set.
+    """What a recipe must know of a data set: enough to build its model without any data.
 
     Arguments:
         shape: Of one sample, without the batch axis; (C, H, W) for images.
-        classes: The names of the labels, one of which each sample has; empty where there are none.
-        attributes: The names of what may hold of a sample, several at once; mostly empty.
+        classes: Names of the labels 0, 1, ...; each sample has one. Empty where there are none.
+        attributes: Names of what may hold of a sample, several at once; usually empty.
 
     >>> Spec((1, 28, 28), classes=("cat", "dog")).context
     2
+    >>> Spec((3, 64, 64), attributes=("Smiling", "Male", "Young")).context
+    3
     """
 
     shape: tuple[int, ...]
@@ -59,13 +61,28 @@ class Spec:
 
     @property
     def context(self) -> int:
-        """Columns of c that a conditional model reads: one-hot labels, or attributes; 0: none."""
+        """Columns of the c (B, C) that a conditional model reads; 0 where there is no condition.
+
+        One for each class (labels are one-hot), else one for each attribute.
+        """
         return len(self.classes) or len(self.attributes)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples on the device: ``x`` (B, *X) floats in [0, 1]; ``c`` (B, C) or None."""
+    """B samples on the device of the model.
+
+    Arguments:
+        x: (B, *X), float32; images are (B, C, H, W) in [0, 1].
+        c: (B, C) float32, what a conditional model is told: one-hot labels, or attributes of 0 and
+            1. None for a model that is told nothing.
+
+    >>> cpu = torch.device("cpu")
+    >>> batches = zspace.data.Batches(data.train, batch=16, device=cpu, seed=0, classes=10)
+    >>> batch = next(batches.epoch(0))
+    >>> batch.x.shape, batch.c.shape
+    (torch.Size([16, 1, 14, 14]), torch.Size([16, 10]))
+    """
 
     x: Tensor
     c: Tensor | None = None

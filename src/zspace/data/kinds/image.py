@@ -1,13 +1,14 @@
-"""Images (N, C, H, W) in [0, 1]: how they are taken in, and how near a reconstruction comes.
+"""Images: how a user's arrays become tensors, and how near a reconstruction is to its image.
 
-Numbers of one image x and its reconstruction y, (C, H, W), whose data range L is 1.0:
+Nearness is measured by three numbers of an image x and its reconstruction y, both (C, H, W) with
+values in [0, 1], so that the data range L is 1:
 
-    mse    mean over pixels and channels of (x - y)^2; 0 is equal
-    ssim   structural similarity, in [-1, 1]; 1 is equal
-    psnr   10 log10(L^2 / mse), in decibels; more is nearer
+    mse    mean over pixels and channels of (x - y)^2; 0 for equal images
+    ssim   structural similarity, in [-1, 1]; 1 for equal images
+    psnr   10 log10(L^2 / mse), in decibels; higher is nearer
 
-They are means over pixels and compare images of different sizes, as the sum `mse` of
-`zspace.models.terms` does not.
+They are means over pixels, so images of different sizes can be compared. The sum `mse` of
+`zspace.models.terms` is not.
 """
 
 from __future__ import annotations
@@ -24,7 +25,17 @@ from zspace.system.errors import UserError
 
 
 def as_tensor(x: Any, what: str) -> Tensor:
-    """Numbers as a tensor of their own. Raises UserError for anything that is not an array."""
+    """Numbers as a tensor that shares no memory with a numpy array.
+
+    Arguments:
+        x: A tensor, an array, or nested lists of numbers.
+        what: What they are, in the plural, for the sentence.
+
+    Raises UserError for rows of unequal length, and for text and objects.
+
+    >>> as_tensor([[0, 1], [2, 3]], "labels").shape
+    torch.Size([2, 2])
+    """
     if isinstance(x, Tensor):
         return x.detach()
     try:
@@ -32,14 +43,23 @@ def as_tensor(x: Any, what: str) -> Tensor:
     except ValueError:
         raise UserError(f"{what} are rows of unequal length: give an array of numbers") from None
     if array.dtype.kind not in "iufb":
-        raise UserError(
-            f"{what} are {type(x).__name__} of {array.dtype}: give an array of numbers"
-        )
+        raise UserError(f"{what} are of type {array.dtype}: give an array of numbers")
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
 
 
 def as_images(x: Any, shape: tuple[int, ...]) -> Tensor:
-    """Images as floats (N, *shape). Raises UserError for a wrong shape, type or range."""
+    """Images as float32 (N, *shape) in [0, 1].
+
+    Arguments:
+        x: (N, C, H, W) or one image (C, H, W); grey ones also as (N, H, W) or (H, W). uint8 in
+            0..255, which is divided by 255, or floats in [0, 1].
+        shape: (C, H, W), what the model reads.
+
+    Raises UserError for another shape, type or range: nothing is scaled by guessing.
+
+    >>> as_images(np.full((28, 28), 255, np.uint8), (1, 28, 28)).shape
+    torch.Size([1, 1, 28, 28])
+    """
     images = as_tensor(x, "images")
     if shape[0] == 1 and tuple(images.shape[-2:]) == shape[1:] and images.dim() in (2, 3):
         images = images.reshape(-1, *shape)
@@ -58,14 +78,16 @@ def as_images(x: Any, shape: tuple[int, ...]) -> Tensor:
         raise UserError("images hold NaN or infinite values: give floats in [0, 1]")
     low, high = images.min().item(), images.max().item()
     if not (low >= 0 and high <= 1):
-        raise UserError(
-            f"image values lie in [{low:.4g}, {high:.4g}], not in [0, 1]: divide by 255?"
-        )
+        raise UserError(f"images lie in [{low:.4g}, {high:.4g}], not in [0, 1]: divide by 255?")
     return images.float()
 
 
 def by(shape: tuple[int, ...]) -> str:
-    """A shape as people write it, 1×28×28."""
+    """A shape as people write it.
+
+    >>> by((1, 28, 28))
+    '1×28×28'
+    """
     return "×".join(map(str, shape))
 
 
@@ -78,14 +100,22 @@ QUALITY = {
 WINDOW = 11
 """The side of SSIM's window in pixels; smaller images have no SSIM."""
 CAP = 100.0
-"""Decibels, the PSNR of a perfect copy and the most that is reported: an mse of 1e-10."""
+"""Decibels: the highest PSNR that is reported, that of a perfect copy. It is an mse of 1e-10."""
 
 
 def image_quality(x: Tensor, y: Tensor) -> dict[str, Tensor]:
     """Measures of each image: name -> (B,).
 
-    x, y: images and what is compared to them, (B, C, H, W) floats in [0, 1]; data range 1.0.
-    `ssim` is left out where a side is below 11 pixels; `psnr` is at most 100 dB.
+    Arguments:
+        x: Images, (B, C, H, W) floats in [0, 1].
+        y: What is compared with them, of the same shape.
+
+    `ssim` is left out where a side is below 11 pixels, the size of its window; `psnr` is at most
+    100 dB, so that means over images stay finite.
+
+    >>> x = torch.zeros(1, 1, 8, 8)
+    >>> image_quality(x, x + 0.1)["psnr"]          # 10 log10(1 / 0.01)
+    tensor([20.])
     """
     mse = (x - y).square().flatten(1).mean(1)
     found = {"mse": mse}
@@ -98,13 +128,20 @@ def image_quality(x: Tensor, y: Tensor) -> dict[str, Tensor]:
 def ssim(x: Tensor, y: Tensor) -> Tensor:
     """Structural similarity of images (B, C, H, W) in [0, 1], sides of 11 pixels or more: (B,).
 
-    torchmetrics' map under a Gaussian window of 11 x 11 pixels and standard deviation 1.5, of
-    which places are averaged whose window lies within the image. torchmetrics itself averages
-    over the mirrored border too, which on digits is equal background and flatters.
+        (2 mx my + c1) (2 sxy + c2) / ((mx^2 + my^2 + c1) (sx^2 + sy^2 + c2))
+
+    with means m and (co)variances s under a Gaussian window of 11 x 11 pixels and standard
+    deviation 1.5, c1 = 0.01^2, c2 = 0.03^2; averaged over the places whose window lies within the
+    image. torchmetrics itself also averages over the mirrored border, which on digits is equal
+    background and makes every model look better.
 
     Reference: Wang, Bovik, Sheikh, Simoncelli. Image quality assessment: from error visibility to
     structural similarity. IEEE Transactions on Image Processing 13, 2004,
     doi 10.1109/TIP.2003.819861.
+
+    >>> x = torch.rand(2, 1, 16, 16)
+    >>> torch.allclose(ssim(x, x), torch.ones(2))
+    True
     """
     from torchmetrics.functional.image import structural_similarity_index_measure  # takes 1 s
 

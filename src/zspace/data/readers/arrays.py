@@ -1,12 +1,14 @@
 """Arrays in files: .npz and .npy, never with pickled objects.
 
-Images x are (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3, in uint8 (0..255) or in floats
-in [0, 1]; labels y are (N,) integers from 0. An .npz holds x, y and, if it has them, x_test,
-y_test (or x_train, y_train, x_test, y_test, as Keras names them), or one array of any name. An
-.npy holds x; one that does not fit the memory budget stays on disk, memory-mapped.
+    .npy   images x; where they do not fit the memory budget, they stay on disk, memory-mapped
+    .npz   x, y and, if it has them, x_test, y_test; or, as Keras names them, x_train, y_train,
+           x_test, y_test; or one array of any name
 
-An .npz is a zip of .npy files. Each of these begins with a header, which is only a claim: it is
-read by itself and held against the bytes that are there, before anything is allocated.
+Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3, in uint8 (0..255) or in floats in
+[0, 1]. Labels are (N,) integers from 0.
+
+A header is a claim: it is read by itself and compared with the bytes that are there, before
+anything is allocated.
 """
 
 from __future__ import annotations
@@ -23,7 +25,6 @@ from typing import IO, NamedTuple
 import numpy as np
 import torch
 from numpy.lib import format as npy
-from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from zspace.data.dataset import Data, Part, assemble, check
@@ -34,7 +35,8 @@ MOST_MEMBERS = 1000
 MOST_CLASSES = 10_000
 LARGE = 1 << 28
 """Members of more bytes are unpacked once before they are kept."""
-_PIECE, _CHUNK = 1 << 20, 1 << 24
+_PIECE = 1 << 20
+_CHUNK = 1 << 24
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -45,16 +47,16 @@ class Header(NamedTuple):
     dtype: np.dtype
     start: int
 
-    @property
-    def nbytes(self) -> int:
-        """What the values take."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
 
 def npy_header(file: IO[bytes], size: int) -> Header:
-    """The header of an .npy of ``size`` bytes, from its start.
+    """The header of an .npy, read from its start.
 
-    Raises ValueError for one that is damaged, claims other than what is there, or holds objects.
+    Arguments:
+        file: The .npy, or a member of an .npz.
+        size: Its length in bytes, which the claims of the header must agree with.
+
+    Raises ValueError for a header that is damaged, claims other bytes than are there, or announces
+    Python objects.
     """
     first = file.read(12)
     major = first[6] if len(first) == 12 and first.startswith(npy.MAGIC_PREFIX) else 0
@@ -70,7 +72,8 @@ def npy_header(file: IO[bytes], size: int) -> Header:
     found = Header(tuple(map(int, shape)), dtype, start)
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
-    if min(found.shape, default=0) < 0 or start + found.nbytes != size:
+    claim = start + math.prod(found.shape) * dtype.itemsize
+    if min(found.shape, default=0) < 0 or claim != size:
         raise ValueError(f"its header claims {dtype} {found.shape}, but {size:,} bytes are there")
     return found
 
@@ -90,13 +93,13 @@ def npz_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def member_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header:
-    """What the header of a member says. Raises ValueError as `header` does."""
+    """What the header of a member says. Raises ValueError as `npy_header` does."""
     with archive.open(member) as file:
         return npy_header(file, member.file_size)
 
 
 def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """The array of a member whose header was found good. Raises for damaged bytes."""
+    """The array of a member whose header was found good; damaged bytes raise almost anything."""
     with archive.open(member) as file:
         return npy.read_array(file, allow_pickle=False)
 
@@ -104,7 +107,10 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray
 def member_pieces(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo
 ) -> Generator[np.ndarray, None, None]:
-    """The values of a member in the order of the file, (n,) at a time; none is kept."""
+    """The values of a member in the order of the file, (n,) at a time.
+
+    About a megabyte is held at once, so that a member that unpacks to too much does no harm.
+    """
     about = member_header(archive, member)
     step = max(1, _PIECE // about.dtype.itemsize) * about.dtype.itemsize
     with archive.open(member) as file:
@@ -115,27 +121,36 @@ def member_pieces(
 
 @dataclass(frozen=True)
 class Mapped:
-    """Images of an .npy file that is read row by row; see `zspace.data.dataset.Lazy`."""
+    """Images (N, C, H, W) of an .npy that is read row by row; see `zspace.data.dataset.Lazy`."""
 
     path: Path
     shape: tuple[int, ...]
 
     def read(self, rows: Tensor) -> Tensor:
+        """The images of rows (B,), uint8 or float32, in memory."""
         # Opened for each batch: a memory map would travel to a worker as a full copy.
-        array = _images(open_memmap(self.path, mode="r"))
-        return _tensor(array[rows.numpy()])
+        images = _images(npy.open_memmap(self.path, mode="r"))[rows.numpy()]
+        return torch.from_numpy(np.ascontiguousarray(images, _dtype(images)))
 
 
 def load_npy(path: Path, memory: float) -> Data:
-    """The images of an .npy file, without labels. Raises UserError for what is no image array."""
+    """The images of an .npy file, without labels.
+
+    Arguments:
+        path: The file. Floats are read once from end to end, to check their range.
+        memory: Bytes that the images may take; larger ones stay on disk.
+
+    Raises UserError for a damaged file and for what is no array of images.
+    """
     what = f"'{path.name}'"
     with _readable(path):
         with path.open("rb") as file:
             about = npy_header(file, path.stat().st_size)
         check(path.stem, [_form(about, what)])
-        array = open_memmap(path, mode="r")
+        array = npy.open_memmap(path, mode="r")
     if array.dtype != np.uint8:
-        _check_range(_slices(array), what)
+        step = max(1, _CHUNK // array[0].size)
+        _check_range((array[at : at + step] for at in range(0, len(array), step)), what)
     images = _images(array)
     fits = images.nbytes <= memory
     x = _tensor(images) if fits else Mapped(path.resolve(), images.shape)
@@ -143,44 +158,64 @@ def load_npy(path: Path, memory: float) -> Data:
 
 
 def load_npz(path: Path, memory: float) -> Data:
-    """The arrays of an .npz file. Raises UserError for what is no labelled set of images."""
+    """The arrays of an .npz file.
+
+    Arguments:
+        path: The file, packed or not.
+        memory: Bytes that it may unpack to: an .npz cannot be memory-mapped, and a small one may
+            unpack to anything.
+
+    Raises UserError for a damaged file and for what is no set of images, labelled or not.
+    """
     with _readable(path), zipfile.ZipFile(path) as archive:
         found = _renamed(npz_members(archive), path)
         wanted = [("x", "y"), *([("x_test", "y_test")] if "x_test" in found else [])]
-        _check_size(
-            path, sum(found[n].file_size for pair in wanted for n in pair if n in found), memory
-        )
+        size = sum(found[name].file_size for pair in wanted for name in pair if name in found)
+        check_memory(path, size, memory)
         if len({y in found for _, y in wanted}) > 1:
-            raise UserError(
-                f"'{path.name}' has labels for one split only; give y and y_test, or none"
-            )
+            raise UserError(f"'{path.name}' has labels for one split only; give both or neither")
         parts = _Parts(archive, found, path)
         check(path.stem, [parts.form(x) for x, _ in wanted])
-        train, *test = [parts.read(x, y) for x, y in wanted]
-    count = max(
-        (int(part.y.max()) + 1 for part in (train, *test) if part.y is not None), default=0
-    )
+        read = [parts.read(x, y) for x, y in wanted]
+    return numbered(path.stem, *read, provenance=f"The array file {path.name}.")
+
+
+def check_memory(path: Path, size: int, memory: float) -> None:
+    """Raise UserError where the images of a file or folder unpack to more than the budget."""
+    if size > memory:
+        raise UserError(
+            f"'{path}' unpacks to {size / 1e9:.1f} GB, over the memory budget of "
+            f"{memory / 1e9:.1f} GB; save x as .npy, which is read from disk"
+        )
+
+
+def numbered(name: str, train: Part, test: Part | None = None, *, provenance: str) -> Data:
+    """Data whose classes have no names but their numbers, up to the largest label.
+
+    >>> part = Part(torch.zeros(20, 1, 4, 4), torch.arange(20) % 3)
+    >>> numbered("mine", part, provenance="Mine.").classes
+    ('0', '1', '2')
+    """
+    labels = [part.y for part in (train, test) if part is not None and part.y is not None]
+    count = max((int(y.max()) + 1 for y in labels), default=0)
     classes = tuple(map(str, range(count)))
-    about = f"The array file {path.name}."
-    return assemble(
-        path.stem, train, test=test[0] if test else None, classes=classes, provenance=about
-    )
+    return assemble(name, train, test=test, classes=classes, provenance=provenance)
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """The splits of an .npz whose members go by the names x, y, x_test and y_test."""
+    """The splits of an .npz whose members are called x, y, x_test and y_test."""
 
     archive: zipfile.ZipFile
     found: Mapping[str, zipfile.ZipInfo]
     path: Path
 
     def form(self, x: str) -> tuple[int, ...]:
-        """The shape (N, C, H, W) of images as their header has it, checked."""
+        """The shape (N, C, H, W) of images, from their header, checked."""
         return _form(member_header(self.archive, self.found[x]), self._what(x))
 
     def read(self, x: str, y: str) -> Part:
-        """The images with their labels, if they have some; the labels first, as they are small."""
+        """The images with their labels, if any. Labels are read first, because they are small."""
         labels = self._labels(y, self.form(x)[0]) if y in self.found else None
         member, what = self.found[x], self._what(x)
         with closing(member_pieces(self.archive, member)) as pieces:
@@ -214,7 +249,7 @@ class _Parts:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turns what numpy and zipfile raise for a damaged file into a UserError that names it."""
+    """Turn what numpy and zipfile raise for a damaged file into a UserError that names it."""
     try:
         yield
     except UserError:
@@ -225,15 +260,6 @@ def _readable(path: Path) -> Iterator[None]:
         if "Python objects" in str(error):
             why = "it holds Python objects, which zspace never loads; save it with a number type"
         raise UserError(f"'{path}' cannot be read: {why}") from error
-
-
-def _check_size(path: Path, size: int, memory: float) -> None:
-    """An .npz cannot be memory-mapped, and a small one may unpack to anything."""
-    if size > memory:
-        raise UserError(
-            f"'{path}' unpacks to {size / 1e9:.1f} GB, over the memory budget of "
-            f"{memory / 1e9:.1f} GB; save x as .npy, which is read from disk"
-        )
 
 
 def _renamed(found: dict[str, zipfile.ZipInfo], path: Path) -> dict[str, zipfile.ZipInfo]:
@@ -257,11 +283,15 @@ def _images(x: np.ndarray) -> np.ndarray:
     return np.moveaxis(x, 3, 1) if last else x
 
 
+def _dtype(images: np.ndarray) -> type[np.number]:
+    """uint8 stays as it is, as does float32; other floats become float32."""
+    return np.uint8 if images.dtype == np.uint8 else np.float32
+
+
 def _tensor(images: np.ndarray) -> Tensor:
-    """uint8 and float32 as they are, other floats as float32; always in memory and contiguous."""
-    dtype = np.uint8 if images.dtype == np.uint8 else np.float32
+    """Always in memory and contiguous."""
     # np.array, not asarray: a read-only or memory-mapped array must not stay behind the tensor.
-    return torch.from_numpy(np.array(images, dtype, order="C"))
+    return torch.from_numpy(np.array(images, _dtype(images), order="C"))
 
 
 def _form(about: Header, what: str) -> tuple[int, ...]:
@@ -277,12 +307,6 @@ def _form(about: Header, what: str) -> tuple[int, ...]:
     if dtype != np.uint8 and dtype.kind != "f":
         raise UserError(f"{what} is of type {dtype}; save uint8 in 0..255 or floats in [0, 1]")
     return form
-
-
-def _slices(x: np.ndarray) -> Iterator[np.ndarray]:
-    """An array along its first axis piece by piece, since it may be larger than the memory."""
-    step = max(1, _CHUNK // x[0].size)
-    return (x[start : start + step] for start in range(0, len(x), step))
 
 
 def _check_range(pieces: Iterable[np.ndarray], what: str) -> None:

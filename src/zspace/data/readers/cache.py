@@ -1,11 +1,11 @@
 """Decoded images on disk: an image folder that does not fit the memory is decoded once.
 
-<cache>/images/<name>-<key>/
-    facts.json                         a digest of what the originals were; shape; who was left out
-    train.npy validation.npy test.npy  (N, C, H, W) uint8, read as memory maps
+    <cache>/images/<name>-<key>/
+        facts.json                         a digest of the originals; shape; the files left out
+        train.npy validation.npy test.npy  (N, C, H, W) uint8, read as memory maps
 
-The key is of the folder's place and of how its images are wanted. The cache is used again only
-where every original has the name, the size and the time that it had; else it is made anew.
+The key is a hash of where the folder lies and of how its images are to be read. The cache is used
+again only if every original still has the same name, size and time; else it is made anew.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pooch
-import torch
 from numpy.lib import format as npy
-from torch import Tensor
 
+from zspace.data.readers.arrays import Mapped
 from zspace.data.readers.images import Files, ReadOptions, Source, stream
 from zspace.system.errors import UserError
 
@@ -41,35 +40,21 @@ Shape = tuple[int, int, int]
 Decode = Callable[[Source], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """Images (N, C, H, W) of one split in the cache; see `zspace.data.dataset.Lazy`."""
+class Kept(NamedTuple):
+    """What a cache holds: the files and the images of each split, and the errors of the others."""
 
-    path: Path
-    shape: tuple[int, ...]
-
-    def read(self, rows: Tensor) -> Tensor:
-        # Opened for each batch: a memory map would travel to a worker as a full copy.
-        return torch.from_numpy(np.load(self.path, mmap_mode="r")[rows.numpy()])
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What a cache holds: the files and the images of each split, and the files left out."""
-
-    splits: dict[str, tuple[Files, Decoded]]
+    splits: dict[str, tuple[Files, Mapped]]
     bad: list[str]
-
-    @property
-    def nbytes(self) -> int:
-        return sum(math.prod(images.shape) for _, images in self.splits.values())
 
 
 @dataclass(frozen=True)
 class Cache:
-    """The place in the cache of the images of one folder, as one wish has them.
+    """The place in the cache for the images of one folder, read with certain options.
 
-    root: the folder, absolute, or whatever else names the data. splits: their files.
+    Arguments:
+        root: The folder, absolute, or whatever else names the data.
+        splits: The files of each split.
+        options: How the images are read; size, channels and crop are part of the key.
     """
 
     root: Path
@@ -78,38 +63,31 @@ class Cache:
 
     @property
     def folder(self) -> Path:
+        """Where it lies, whether it is there or not."""
         options = (self.options.size, self.options.channels, self.options.crop)
-        key = hashlib.sha256(
-            repr((FORMAT, str(self.root.absolute()), options)).encode()
-        ).hexdigest()
+        what = repr((FORMAT, str(self.root), options))
+        key = hashlib.sha256(what.encode()).hexdigest()
         return Path(pooch.os_cache("zspace")) / "images" / f"{self.root.name}-{key[:16]}"
 
     @cached_property
-    def originals(self) -> dict[str, list[tuple[str, int, int]]]:
-        """Name, size in bytes and time of the last change of every original, by split."""
-        start = len(str(self.root)) + 1
-        return {
-            split: [_state(source, start) for source in files.paths]
-            for split, files in self.splits.items()
-        }
-
     def digest(self) -> str:
-        """SHA-256 over those."""
+        """SHA-256 over the split, name, size in bytes and last change of every original."""
+        start = len(str(self.root)) + 1
         lines = (
-            f"{split}/{name}/{size}/{changed}\n"
-            for split, files in self.originals.items()
-            for name, size, changed in files
+            f"{split}/{_state(source, start)}\n"
+            for split, files in self.splits.items()
+            for source in files.paths
         )
         return hashlib.sha256(os.fsencode("".join(lines))).hexdigest()
 
     def find(self) -> Kept | None:
-        """What is there, or None where that is nothing, torn, or of other originals.
+        """What is there; None for nothing, for something damaged, or for other originals.
 
-        Raises UserError where files had been left out and that is no longer wanted.
+        Raises UserError where files were left out before, but ``skip_bad`` is no longer given.
         """
         try:
             facts = json.loads((self.folder / "facts.json").read_text())
-            if facts["format"] != FORMAT or facts["digest"] != self.digest():
+            if facts["format"] != FORMAT or facts["digest"] != self.digest:
                 return None
             kept = self._kept(facts)
             for _, images in kept.splits.values():
@@ -122,7 +100,13 @@ class Cache:
         return kept
 
     def make(self, shape: Shape, decode: Decode) -> Kept:
-        """Decode every image into the cache, (C, H, W) of ``shape`` each.
+        """Decode every image into the cache.
+
+        It is filled beside its place and renamed, so that two processes may do this at once.
+
+        Arguments:
+            shape: (C, H, W) of every image.
+            decode: From a source to its image (C, H, W) uint8.
 
         Raises UserError naming a bad file unless they are skipped, and where the disk is full.
         """
@@ -132,7 +116,7 @@ class Cache:
             _sweep(folder.parent)
             part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=folder.name, suffix=_PART))
             try:
-                facts = {"format": FORMAT, "digest": self.digest()}
+                facts = {"format": FORMAT, "digest": self.digest}
                 facts |= self._fill(part, shape, decode)
                 (part / "facts.json").write_text(json.dumps(facts))
                 if self.find() is None:  # else another process was quicker, and reads its own
@@ -142,12 +126,12 @@ class Cache:
                 shutil.rmtree(part, ignore_errors=True)
             return self._kept(facts)
 
-    def _fill(self, part: Path, shape: Shape, decode: Decode) -> dict[str, Any]:
-        """Write the images of every split; what facts.json says of them."""
-        bad: list[str] = []
-        left_out: dict[str, list[int]] = {}
+    def _fill(
+        self, part: Path, shape: Shape, decode: Callable[[Source], np.ndarray]
+    ) -> dict[str, Any]:
+        """Write the images of every split; returns what facts.json says of them."""
+        bad: dict[str, dict[int, str]] = {split: {} for split in self.splits}
         for split, files in self.splits.items():
-            left_out[split] = []
             with (part / f"{split}.npy").open("wb") as file:
                 _header(file, (len(files), *shape))
                 found = stream(
@@ -155,43 +139,40 @@ class Cache:
                 )
                 for i, image in enumerate(found):
                     if isinstance(image, UserError):
-                        bad.append(str(image))
-                        left_out[split].append(i)
+                        bad[split][i] = str(image)
                     else:
                         file.write(image.tobytes())
-                _header(file, (len(files) - len(left_out[split]), *shape))
+                _header(file, (len(files) - len(bad[split]), *shape))
                 file.flush()
                 os.fsync(file.fileno())
-        return {"shape": shape, "left_out": left_out, "bad": bad}
+        # Pairs, because the keys of JSON objects are text.
+        return {"shape": shape, "bad": {split: [*one.items()] for split, one in bad.items()}}
 
     def _kept(self, facts: Mapping[str, Any]) -> Kept:
-        splits = {}
+        splits, bad = {}, list[str]()
         for split, files in self.splits.items():
-            left_out = set(facts["left_out"][split])
+            left_out = dict(facts["bad"][split])
+            bad += left_out.values()
             rows = [i for i in range(len(files)) if i not in left_out]
             path, shape = self.folder / f"{split}.npy", (len(rows), *facts["shape"])
-            splits[split] = files.keep(rows), Decoded(path.absolute(), shape)
-        return Kept(splits, facts["bad"])
+            splits[split] = files.keep(rows), Mapped(path.absolute(), shape)
+        return Kept(splits, bad)
 
     @contextlib.contextmanager
     def _explained(self, shape: Shape) -> Iterator[None]:
-        """Turns what the disk refuses into a UserError; too little room is seen at once."""
+        """Turn what the disk refuses into a UserError; too little room is found first."""
         wanted = math.prod(shape) * sum(map(len, self.splits.values()))
         where = Path(pooch.os_cache("zspace"))
-        remedy = "make room there, or give a smaller --size"
         try:
             there = next(path for path in (where, *where.parents) if path.exists())
             free = shutil.disk_usage(there).free
             if free < wanted:
-                raise UserError(
-                    f"the decoded images of '{self.root}' take {wanted / 1e9:.3g} GB, but the "
-                    f"cache folder '{where}' has {free / 1e9:.3g} GB free: {remedy}"
-                )
+                raise OSError(f"it has {free / 1e9:.3g} GB free")
             yield
         except OSError as error:
             raise UserError(
-                f"the decoded images of '{self.root}', {wanted / 1e9:.3g} GB, cannot be kept in "
-                f"'{where}': {error.strerror or error}; {remedy}"
+                f"the decoded images of '{self.root}' take {wanted / 1e9:.3g} GB and cannot be "
+                f"kept in '{where}': {error.strerror or error}; make room, or reduce --size"
             ) from error
 
 
@@ -202,24 +183,22 @@ def _header(file: Any, shape: tuple[int, ...]) -> None:
     file.seek(0, os.SEEK_END)
 
 
-def _state(source: Source, start: int) -> tuple[str, int, int]:
+def _state(source: Source, start: int) -> str:
     """Its name, from a position of its path on; its size; its time in nanoseconds, 0 for none."""
     if not isinstance(source, Path):
-        return str(source), source.size, 0
+        return f"{source}/{source.size}/0"
     name = str(source)[start:].replace(os.sep, "/")
     try:
         found = source.stat()
     except OSError:  # a list names it, but it is not there: reading it will say so
-        return name, -1, 0
-    return name, found.st_size, found.st_mtime_ns
+        return f"{name}/-1/0"
+    return f"{name}/{found.st_size}/{found.st_mtime_ns}"
 
 
 def _sweep(folder: Path) -> None:
     """Delete what a crash has left half-written and nobody has written to for an hour."""
     for part in folder.glob(f"*{_PART}"):
         with contextlib.suppress(OSError):
-            if (
-                time.time() - max(path.stat().st_mtime for path in (part, *part.iterdir()))
-                > _ABANDONED
-            ):
+            last = max(path.stat().st_mtime for path in (part, *part.iterdir()))
+            if time.time() - last > _ABANDONED:
                 shutil.rmtree(part)

@@ -1,12 +1,15 @@
-"""Published files: a local copy if there is one, else a download checked by its checksum."""
+"""Published files: a local copy if there is one, else a download checked by its checksum.
+
+A set is looked for in --data-dir or ZSPACE_DATA, then in the user's cache folder; it is downloaded
+only if it is in neither. Every mirror is tried twice, with a pause between the rounds.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,20 +19,24 @@ from zspace.system.bars import download_bar
 from zspace.system.errors import UserError
 
 ROUNDS = 2
-PAUSE = 1.0
-TIMEOUT = 30
+PAUSE = 1.0  # seconds
+TIMEOUT = 30  # seconds
 _CHUNK = 1 << 16
+
+Found = tuple[Path, ...]
+"""The files of a set, in an order that its reader knows."""
 
 
 @dataclass(frozen=True)
 class Remote:
     """A set as it is published.
 
-    folders: what its folder is called on disk; the first is its name, the others habits.
-    mirrors: addresses that end with a slash, the best first; none: it must be fetched by hand.
-    md5: published checksums of its files, by name.
-    find: its files in a folder, or None unless all are there.
-    by_hand: what to fetch, and from where, if there are no mirrors.
+    Arguments:
+        folders: What its folder is called on disk: first its own name, then usual other names.
+        mirrors: Addresses that end with a slash, the best first; none: a person must fetch it.
+        md5: Published checksums of its files, by name.
+        find: From a folder to the files of the set in it, or to None unless all are there.
+        by_hand: What to fetch, and from where, if there are no mirrors.
     """
 
     folders: tuple[str, ...]
@@ -40,14 +47,29 @@ class Remote:
 
     @property
     def cache(self) -> Path:
-        """Where downloads are kept."""
+        """The folder where downloads are kept."""
         return Path(pooch.os_cache("zspace")) / self.folders[0]
+
+
+def damaged(path: Path | str, why: str) -> UserError:
+    """The error for a file that is not as it was published.
+
+    >>> print(damaged("train.gz", "holds no pixels"))
+    'train.gz' holds no pixels; fetch it again
+    """
+    return UserError(f"'{path}' {why}; fetch it again")
+
+
+def together(folder: Path, names: Sequence[str]) -> Found | None:
+    """The files of those names in a folder; None unless all are there, and none is a pipe."""
+    paths = tuple(folder / name for name in names)
+    return paths if all(path.is_file() for path in paths) else None
 
 
 def data_root(data_dir: Path | None) -> Path | None:
     """``data_dir``, else the environment's ZSPACE_DATA, else None.
 
-    Raises UserError where the one that is given does not exist.
+    Raises UserError where the one that is given is not a folder.
     """
     given = data_dir or os.environ.get("ZSPACE_DATA")
     if not given:
@@ -56,14 +78,16 @@ def data_root(data_dir: Path | None) -> Path | None:
     if not root.is_dir():
         origin = "--data-dir" if data_dir else "ZSPACE_DATA"
         raise UserError(f"{origin} '{root}' is not a folder; give the folder that holds the data")
-    return root
+    return root.absolute()  # a worker, or a caller that changes folder, still finds the files
 
 
 def local(remote: Remote, data_dir: Path | None) -> Found | None:
     """The files below ``data_dir`` or ZSPACE_DATA, or None.
 
-    A sub-folder of the set's name comes before the folder itself, whose files might be another
-    set's: MNIST and its siblings all use the same file names.
+    A sub-folder with the name of the set comes before the folder itself, whose files might belong
+    to another set: MNIST and its siblings all use the same file names.
+
+    Raises UserError as `data_root` does.
     """
     root = data_root(data_dir)
     if root is None:
@@ -72,73 +96,50 @@ def local(remote: Remote, data_dir: Path | None) -> Found | None:
     return next((files for files in map(remote.find, folders) if files is not None), None)
 
 
-def cached(remote: Remote) -> bool:
-    """Whether all files have been downloaded before."""
-    return remote.find(remote.cache) is not None
-
-
 def download(remote: Remote, quiet: bool) -> Found:
     """The files in the cache folder, downloaded where missing or damaged.
 
     Raises UserError that names what was tried once every mirror has failed twice, and one that
     says what to fetch where nothing can be downloaded.
     """
-    if not remote.mirrors and not cached(remote):
+    if not remote.mirrors and not remote.find(remote.cache):
         name = remote.folders[0]
         raise UserError(
-            f"data '{name}' cannot be downloaded without a person: get {remote.by_hand}, unpack "
-            f"them into a folder DIR/{name} and give --data-dir DIR"
+            f"data set '{name}' must be fetched by hand: get {remote.by_hand}, unpack them into a "
+            f"folder DIR/{name} and give --data-dir DIR"
         )
-    with _without_log():
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # a line for each download would break the progress bar
+    try:
         for name, md5 in remote.md5.items():
             _retrieve(remote, name, md5, quiet)
+    finally:
+        logger.setLevel(level)
     found = remote.find(remote.cache)
     if found is None:
-        raise UserError(f"'{remote.cache}' has changed while it was read; try again")
+        raise UserError(f"the files in '{remote.cache}' changed while they were read; try again")
     return found
 
 
-def _retrieve(remote: Remote, name: str, md5: str, quiet: bool) -> Path:
+def _retrieve(remote: Remote, name: str, md5: str, quiet: bool) -> None:
     failures: dict[str, str] = {}
     for again in range(ROUNDS):
         time.sleep(PAUSE * again)
         for mirror in remote.mirrors:
             try:
-                return _try(mirror + name, f"md5:{md5}", remote.cache, quiet)
+                with download_bar(name, quiet) as progress:
+                    get = pooch.HTTPDownloader(progress, chunk_size=_CHUNK, timeout=TIMEOUT)
+                    pooch.retrieve(mirror + name, f"md5:{md5}", name, remote.cache, downloader=get)
+                return
             except (OSError, ValueError) as error:  # requests' errors are OSErrors
-                failures[mirror + name] = _short(error)
+                # The gist: the text may run over many lines and nested causes.
+                checksum = "hash" in str(error)
+                why = "wrong checksum" if checksum else f"{type(error).__name__}: {error}"[:160]
+                failures[mirror + name] = why
     tried = "; ".join(f"{url} ({why})" for url, why in failures.items())
     raise UserError(
-        f"'{name}' of {remote.folders[0]} could not be fetched, tried {ROUNDS} times each: "
-        f"{tried}; fetch the files by other means and give their folder with --data-dir, or use "
+        f"'{name}' of {remote.folders[0]} could not be downloaded, tried {ROUNDS} times each: "
+        f"{tried}; get the files in another way and give their folder with --data-dir, or use "
         "mnist5k, which needs no network"
     )
-
-
-def _try(url: str, known_hash: str, folder: Path, quiet: bool) -> Path:
-    name = url.rsplit("/", 1)[-1]
-    with download_bar(name, quiet) as progress:
-        downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=_CHUNK, timeout=TIMEOUT)
-        path = pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=downloader)
-    return Path(path)
-
-
-def _short(error: Exception) -> str:
-    """The gist of an error whose text may run over many lines and nested causes."""
-    return "wrong checksum" if "hash" in str(error) else f"{type(error).__name__}: {error}"[:160]
-
-
-@contextmanager
-def _without_log() -> Iterator[None]:
-    """Pooch logs each download to stderr, which would break the progress bar."""
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-Found = tuple[Path, ...]
-"""The files of a set: here train images, train labels, test images, test labels."""

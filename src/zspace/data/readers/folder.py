@@ -1,4 +1,4 @@
-"""Which files of a folder are samples, of which split and which class.
+"""Which files of a folder are samples, of which split and which class, and their images.
 
     cats/*.png                                     images without labels
     pets/cat/*.jpg  pets/dog/*.jpg                 classes, in the order of their sorted names
@@ -20,15 +20,15 @@ import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from zspace.data.dataset import Data, Part, Storage, assemble
 from zspace.data.readers import images
 from zspace.data.readers.cache import Cache, Shape
-from zspace.data.readers.images import SUFFIXES, Files, ReadOptions, Source, each
+from zspace.data.readers.images import Files, ReadOptions, Source, each
 from zspace.system.errors import UserError
 
 ARCHIVES = frozenset({".tar", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
@@ -57,40 +57,38 @@ def find_files(root: Path) -> dict[str, Files]:
     return splits
 
 
-def classes(train: Files) -> tuple[str, ...]:
-    """The names of the labels 0, 1, ...; empty where there are none."""
-    return () if train.names is None else tuple(sorted(set(train.names)))
-
-
 def _visible(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _image_paths(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
+    return [path for path in paths if path.suffix.lower() in images.SUFFIXES and path.is_file()]
 
 
 def _files_in(folder: Path) -> Files:
-    loose = _image_paths(_visible(folder))
-    groups = {path.name: _below(path) for path in _visible(folder) if _is_group(path)}
-    groups = {name: paths for name, paths in groups.items() if paths}
-    if loose and groups:
+    visible = _visible(folder)
+    loose = _image_paths(visible)
+    groups = {path.name: _below(path) for path in visible if _is_group(path)}
+    pairs = [(path, name) for name, paths in groups.items() for path in paths]
+    if loose and pairs:
         raise UserError(
             f"'{folder}' holds images ('{loose[0].name}') beside class folders "
-            f"('{next(iter(groups))}'); put every image into a class folder, or none"
+            f"('{pairs[0][1]}'); put every image into a class folder, or none"
         )
     if loose:
         return Files(tuple(loose))
-    if not groups:
-        raise UserError(_nothing(folder))
-    pairs = [(path, name) for name, paths in groups.items() for path in paths]
+    if not pairs:
+        archive = next((path.name for path in visible if path.suffix.lower() in ARCHIVES), None)
+        remedy = f"unpack '{archive}' first" if archive else "give the folder that holds them"
+        kinds = ", ".join(sorted(images.SUFFIXES))
+        raise UserError(f"folder '{folder}' holds no images ({kinds}); {remedy}")
     return Files(tuple(path for path, _ in pairs), tuple(name for _, name in pairs))
 
 
 def _is_group(path: Path) -> bool:
-    """Whether it is a class folder. Raises UserError for a link that leads back, and a wild name.
+    """Whether it is a class folder, which a link to a folder elsewhere is, too.
 
-    A link to a folder elsewhere is one; below it, links are not followed.
+    Raises UserError for a link that leads back, and for a name that cannot be shown.
     """
     if not path.is_dir():
         return False
@@ -102,7 +100,7 @@ def _is_group(path: Path) -> bool:
 
 
 def _below(folder: Path) -> list[Path]:
-    """All images of a class folder and the folders in it."""
+    """All images of a class folder and the folders in it; links in it are not followed."""
     found: list[Path] = []
     for here, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -110,80 +108,79 @@ def _below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _nothing(folder: Path) -> str:
-    kinds = ", ".join(sorted(SUFFIXES))
-    archive = next((p.name for p in _visible(folder) if p.suffix.lower() in ARCHIVES), None)
-    remedy = f"; unpack '{archive}' first" if archive else ""
-    return f"folder '{folder}' holds no images ({kinds}){remedy}"
-
-
 def _check_classes(root: Path, splits: dict[str, Files]) -> None:
-    known = set(splits["train"].names or ())
+    known = splits["train"].names
     for split, files in splits.items():
-        if (files.names is None) != (splits["train"].names is None):
+        if (files.names is None) != (known is None):
             raise UserError(
                 f"in '{root}', either train or {split} has class folders, but not both; lay them "
                 "out alike"
             )
-        for name in sorted(set(files.names or ()) - known):
-            raise UserError(f"class '{name}' of '{root}' is in {split} but not in train")
-
-
-Looks = dict[str, list[images.Look]]
+        for name in sorted(set(files.names or ()) - set(known or ())):
+            raise UserError(f"class '{name}' of '{root}' is in {split} but not in train; add it")
 
 
 def load_folder(root: Path, options: ReadOptions) -> Data:
     """The images of a folder.
 
-    Without a size all images must agree in height and width. Colour and grey images together are
-    all made RGB, unless ``channels`` says otherwise. With ``skip_bad``, unreadable files are left
-    out, counted in `Data.skipped` and warned of once.
+    Without a size all images must agree in height and width. Grey and colour images together all
+    become RGB, unless ``channels`` says otherwise.
 
     Raises UserError naming the file or files at fault.
     """
-    splits = find_files(root)
-    parts, bad = gather(root, splits, options, classes(splits["train"]))
-    return assemble(
-        root.resolve().name,
-        parts["train"],
-        validation=parts.get("validation"),
-        test=parts.get("test"),
-        classes=classes(splits["train"]),
-        provenance=f"The folder of images {root.resolve().name}.",
-        skipped=bad,
-    )
+    # Absolute, so that a worker, or a caller that changes folder, still finds the files.
+    root = root.absolute()
+    name, splits = root.resolve().name, find_files(root)
+    classes = tuple(sorted(set(splits["train"].names or ())))
+    about = f"The folder of images {name}."
+    return gather(root, splits, options, name=name, classes=classes, provenance=about)
 
 
 def gather(
-    root: Path, splits: Mapping[str, Files], options: ReadOptions, classes: tuple[str, ...]
-) -> tuple[dict[str, Part], int]:
-    """The images of every split, in memory or on disk, and how many files were left out.
+    root: Path,
+    splits: Mapping[str, Files],
+    options: ReadOptions,
+    *,
+    name: str,
+    classes: tuple[str, ...] = (),
+    **facts: Any,
+) -> Data:
+    """Data with the images of every split, in memory or on disk.
 
-    root: where the files lie, or what else names them. classes: names of the labels 0, 1, ...
-    Raises UserError as `load_folder` does.
+    With ``skip_bad``, unreadable files are left out, counted in `Data.skipped` and warned of once.
+
+    Arguments:
+        root: Where the files lie, or what else names them; absolute, as the files are.
+        splits: "train" and, where there are some, "validation" and "test".
+        options: How the images are read.
+        name: Of the data set.
+        classes: Names of the labels 0, 1, ...
+        facts: Other fields of `Data`.
+
+    Raises UserError naming the file or files at fault.
     """
-    stored, bad = _stored(root.absolute(), splits, options)
+    stored, bad = _stored(root, splits, options)
     if bad:
         text = f"{len(bad)} unreadable files of '{root}' are left out; the first: {bad[0]}"
         warnings.warn(text, UserWarning, stacklevel=4)
-    parts = {
-        split: Part(x, _labels(files, classes), _attributes(files))
-        for split, (files, x) in stored.items()
-    }
-    return parts, len(bad)
+    number = {name: i for i, name in enumerate(classes)}
+    parts: dict[str, Part] = {}
+    for split, (files, x) in stored.items():
+        y = None if files.names is None else torch.tensor([number[n] for n in files.names]).long()
+        held = None if files.attributes is None else torch.from_numpy(files.attributes)
+        parts[split] = Part(x, y, held)
+    return assemble(name, **parts, classes=classes, skipped=len(bad), **facts)
 
 
 def _stored(
     root: Path, splits: Mapping[str, Files], options: ReadOptions
 ) -> tuple[Mapping[str, tuple[Files, Storage]], list[str]]:
     """The images of each split with the files that could be read, and the errors of the others."""
-    # Absolute, so that a worker, or a caller that changes folder, still finds them.
-    splits = {split: files.absolute() for split, files in splits.items()}
     cache = Cache(root, splits, options)
     kept = cache.find()
-    if kept is None or kept.nbytes <= options.memory:
-        readable, looks, bad = _survey(splits, options)
-        shape = _shape(readable, looks, options)
+    held = 0 if kept is None else sum(math.prod(x.shape) for _, x in kept.splits.values())
+    if kept is None or held <= options.memory:
+        readable, shape, bad = _survey(splits, options)
         if math.prod(shape) * sum(map(len, readable.values())) <= options.memory:
             return _decoded(readable, shape, options, bad), bad
         kept = cache.make(shape, partial(_decoded_image, shape=shape, options=options))
@@ -192,33 +189,31 @@ def _stored(
 
 def _survey(
     splits: Mapping[str, Files], options: ReadOptions
-) -> tuple[dict[str, Files], Looks, list[str]]:
-    """The files whose headers can be read, what these say, and the errors of the others."""
-    kept, looks, bad = {}, {}, []
+) -> tuple[dict[str, Files], Shape, list[str]]:
+    """The files whose headers can be read, the shape (C, H, W) in which every image of them will
+    be read, and the errors of the others.
+    """
+    kept: dict[str, Files] = {}
+    looks: list[tuple[Source, images.Look]] = []
+    bad: list[str] = []
     for split, files in splits.items():
-        outcome = each("Looking at", files.paths, lambda i, path: images.look(path), options)
-        kept[split], looks[split] = files.keep(outcome.positions), outcome.results
-        bad += outcome.bad
+        found = each("Looking at", files.paths, lambda i, path: images.look(path), options)
+        kept[split] = files.keep(found[0])
+        looks += zip(kept[split].paths, found[1], strict=True)
+        bad += found[2]
     if not kept["train"]:
         raise UserError(f"no image can be read; the first error: {bad[0]}")
-    return kept, looks, bad
-
-
-def _shape(splits: Mapping[str, Files], looks: Looks, options: ReadOptions) -> Shape:
-    """(C, H, W) of every image of the data set, as it will be read."""
-    paths = [path for files in splits.values() for path in files.paths]
-    every = [look for found in looks.values() for look in found]
-    channels = options.channels or (1 if all(look.grey for look in every) else 3)
+    channels = options.channels or (1 if all(look.grey for _, look in looks) else 3)
     if options.size is not None:
-        return channels, options.size, options.size
-    first = every[0]
-    for path, look in zip(paths, every, strict=True):
+        return kept, (channels, options.size, options.size), bad
+    one, first = looks[0]
+    for path, look in looks:
         if (look.height, look.width) != (first.height, first.width):
             raise UserError(
-                f"images differ in size: '{paths[0]}' is {first.width} x {first.height}, '{path}' "
+                f"images differ in size: '{one}' is {first.width} x {first.height}, '{path}' "
                 f"is {look.width} x {look.height}; give --size to resize and crop them all"
             )
-    return channels, first.height, first.width
+    return kept, (channels, first.height, first.width), bad
 
 
 def _decoded(
@@ -233,31 +228,18 @@ def _decoded(
         def work(i: int, source: Source, array: np.ndarray = array) -> None:
             array[i] = _decoded_image(source, shape, options)
 
-        outcome = each("Decoding", files.paths, work, options)
-        if outcome.bad:
-            x = x[torch.tensor(outcome.positions, dtype=torch.int64)]
-        stored[split] = files.keep(outcome.positions), x
-        bad += outcome.bad
+        good, _, errors = each("Decoding", files.paths, work, options)
+        stored[split] = files.keep(good), x[torch.tensor(good, dtype=torch.int64)] if errors else x
+        bad += errors
     return stored
 
 
 def _decoded_image(source: Source, shape: Shape, options: ReadOptions) -> np.ndarray:
-    """The image (C, H, W), held to the shape that was found when the folder was looked over."""
+    """The image (C, H, W), held to the shape that its header announced."""
     image = images.decode(source, shape[0], options.size, options.crop)
     if image.shape != shape:
         raise UserError(
             f"image '{source}' is {image.shape[2]} x {image.shape[1]} instead of {shape[2]} x "
-            f"{shape[1]}; it has changed, or is turned by data behind the image; give --size"
+            f"{shape[1]}: it has changed, or is turned by data behind the image; give --size"
         )
     return image
-
-
-def _labels(files: Files, classes: tuple[str, ...]) -> Tensor | None:
-    if files.names is None:
-        return None
-    number = {name: i for i, name in enumerate(classes)}
-    return torch.tensor([number[name] for name in files.names], dtype=torch.int64)
-
-
-def _attributes(files: Files) -> Tensor | None:
-    return None if files.attributes is None else torch.from_numpy(files.attributes)

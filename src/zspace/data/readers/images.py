@@ -1,15 +1,15 @@
-"""Image files to arrays (C, H, W) uint8: every mode that Pillow reads becomes 8-bit grey or RGB.
+"""Image files to arrays: every mode that Pillow reads becomes 8-bit grey or RGB.
 
-Transparency is laid over white, EXIF orientation is applied, 16-bit grey is scaled to 8, and an
-animation gives its first frame. A crop P keeps the centre P x P at most. After it, a size S
+Transparency is laid over white, EXIF orientation is applied, 16-bit grey is scaled to 8 bits, and
+an animation gives its first frame. A crop P keeps the centre, at most P x P. After it, a size S
 resizes the shorter side to S (Lanczos, antialiased) and crops the centre S x S.
 
-A header is a claim, held against limits before a pixel is decoded. An image takes about 12 bytes
-a pixel while it is decoded, so that one at the limit stays below 512 MB; all threads together have
-no more than `MOST_PIXELS` in work.
+A header is a claim, held against limits before a pixel is decoded. Decoding takes about 12 bytes
+per pixel, so that an image at the limit stays below 512 MB; all threads together work on no more
+than `MOST_PIXELS` at a time.
 
-`each` passes over many files with threads, in order: Pillow's decoders let other threads run, and
-processes would copy the pixels.
+`stream` is one pass over many files: threads do the work, and results come in order. Pillow's
+decoders let other threads run, so threads are enough; processes would copy the pixels.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Generic, Protocol, TypeVar
+from typing import IO, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -35,12 +35,12 @@ from zspace.system.errors import UserError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
-"""What content may be, whatever the name says: Pillow would hand EPS to an interpreter."""
+"""What the content may be, whatever the name says: Pillow would hand EPS to an interpreter."""
 
 MOST_PIXELS = 40_000_000
 MOST_BYTES = 1 << 28
 MOST_SCANS = 200
-"""Passes of a progressive JPEG, each of which costs as much as the whole image; usual are 10."""
+"""Passes of a progressive JPEG, each as costly as the whole image; 10 are usual."""
 
 _TASK, _AHEAD = 64, 4
 _WAITING = 1 << 27
@@ -64,21 +64,20 @@ T = TypeVar("T")
 
 
 class Blob(Protocol):
-    """An encoded image that is no file of its own; as text, it names itself."""
+    """An encoded image that is not a file of its own; `str` of it is its name in messages."""
 
     def read(self) -> bytes:
         """The bytes of a PNG, a JPEG or another format."""
 
     @property
     def size(self) -> int:
-        """How many they are."""
+        """How many bytes these are."""
 
 
 Source = Path | Blob
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """What a file's header says: height and width as displayed, and whether it is grey."""
 
     height: int
@@ -87,14 +86,19 @@ class Look:
 
 
 class Budget:
-    """Units that threads share; who wants more than are left waits."""
+    """Units that threads share; a thread that wants more than are left waits.
+
+    >>> shared = Budget(10)
+    >>> with shared.taken(10):
+    ...     pass                        # another thread would wait here for even one unit
+    """
 
     def __init__(self, units: int) -> None:
         self._free, self._changed = units, threading.Condition()
 
     @contextmanager
     def taken(self, units: int) -> Iterator[None]:
-        """Within it, so many units are taken; more than there are in all would wait forever."""
+        """Hold so many units within the block. More than there are in all would wait forever."""
         with self._changed:
             self._changed.wait_for(lambda: self._free >= units)
             self._free -= units
@@ -111,9 +115,9 @@ _budget = Budget(MOST_PIXELS)
 
 @contextmanager
 def strict() -> Iterator[None]:
-    """Within it, Pillow's own size limit is an error and its other remarks are silent.
+    """Within the block, Pillow's own size limit is an error and its other warnings are silent.
 
-    To be entered once around all threads: the warning filters belong to the whole process.
+    Enter it once, around all threads: the warning filters belong to the whole process.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -122,88 +126,27 @@ def strict() -> Iterator[None]:
 
 
 def look(source: Source) -> Look:
-    """Read the header. Raises UserError naming the file if it is no image."""
-    return _guarded(source, _look)
+    """Read the header alone. Raises UserError naming the file if it is not an image."""
+    with _image(source) as image:
+        width, height = image.size
+        # The method of the base class: PNG's decodes the whole image to look for data behind it.
+        if Image.Image.getexif(image).get(_ORIENTATION) in _TURNED:
+            width, height = height, width
+        return Look(height, width, _is_grey(image))
 
 
 def decode(source: Source, channels: int, size: int | None, crop: int | None = None) -> np.ndarray:
-    """The image (channels, H, W), uint8. Raises UserError naming the file if it is damaged."""
-    return _guarded(source, lambda image: _decode(image, channels, size, crop))
+    """The image (channels, H, W), uint8.
 
+    Arguments:
+        source: A file, or an encoded image in a table.
+        channels: 1 for grey, 3 for RGB; the image is converted.
+        size: Side of the square that it is resized and cropped to, in pixels; None: as it is.
+        crop: Side of the centre that is kept before that, in pixels; None: all.
 
-def _guarded(source: Source, work: Callable[[Image.Image], T]) -> T:
-    try:
-        with opened(source) as file, Image.open(file, formats=FORMATS) as image:
-            _check_claims(image, file)
-            return work(image)
-    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
-        why = " ".join(str(error).split())[:300] or type(error).__name__
-        if isinstance(error, Image.UnidentifiedImageError):
-            why = "it is no image in PNG, JPEG, BMP, GIF, WebP or TIFF"
-        raise UserError(
-            f"image '{source}' cannot be read: {why}; repair or remove it, or skip such files "
-            "with --skip-bad"
-        ) from error
-
-
-def opened(source: Source) -> IO[bytes]:
-    """An encoded image. Raises ValueError for a pipe, which might never end, and for too much."""
-    if isinstance(source, Path):
-        found = source.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("it is no file, but a folder, a pipe or a device")
-        _check_bytes(found.st_size)
-        return source.open("rb")
-    _check_bytes(source.size)
-    return BytesIO(source.read())
-
-
-def _check_bytes(size: int) -> None:
-    if size > MOST_BYTES:
-        raise ValueError(f"it holds {size:,} bytes, but at most {MOST_BYTES:,} are read")
-
-
-def _check_claims(image: Image.Image, file: IO[bytes]) -> None:
-    """Raises ValueError for a header whose image would take far too much memory or time."""
-    width, height = image.size
-    if _units(image) > MOST_PIXELS:
-        raise ValueError(
-            f"it is {width} x {height}, but at most {MOST_PIXELS:,} pixels are decoded, "
-            "two thirds of that in WebP "
-            "(it may be a decompression bomb): make it smaller"
-        )
-    if image.info.get("progressive"):
-        there = file.tell()
-        file.seek(0)
-        scans = file.read().count(b"\xff\xda")
-        file.seek(there)
-        if scans > MOST_SCANS:
-            raise ValueError(f"it is a JPEG of {scans} scans: save it again")
-
-
-def _units(image: Image.Image) -> int:
-    """Its pixels; in WebP, whose decoder keeps copies of the canvas, as if they were more."""
-    pixels = image.width * image.height
-    return pixels * 3 // 2 if image.format == "WEBP" else pixels
-
-
-def _look(image: Image.Image) -> Look:
-    width, height = image.size
-    # The class's own method, since PNG's decodes the whole image to look for data behind it.
-    if Image.Image.getexif(image).get(_ORIENTATION) in _TURNED:
-        width, height = height, width
-    return Look(height, width, _is_grey(image))
-
-
-def _is_grey(image: Image.Image) -> bool:
-    if image.mode != "P":
-        return image.mode in _GREY
-    palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
-    return bool((palette == palette[:, :1]).all())
-
-
-def _decode(image: Image.Image, channels: int, size: int | None, crop: int | None) -> np.ndarray:
-    with _budget.taken(_units(image)):
+    Raises UserError naming the file if it is damaged, not an image, or too large to decode.
+    """
+    with _image(source) as image, _budget.taken(_units(image)):
         flat = _eight_bit(image) if image.mode in _SIXTEEN_BIT else _over_white(image)
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
         flat = flat if turn is None else flat.transpose(turn)
@@ -216,6 +159,69 @@ def _decode(image: Image.Image, channels: int, size: int | None, crop: int | Non
         array = np.array(flat)
     # Copied into this order: numpy would otherwise stack images to a batch with channels last.
     return array[None] if channels == 1 else np.ascontiguousarray(np.moveaxis(array, 2, 0))
+
+
+@contextmanager
+def _image(source: Source) -> Iterator[Image.Image]:
+    """The image, its header read and checked; whatever goes wrong within becomes a UserError."""
+    try:
+        with opened(source) as file, Image.open(file, formats=FORMATS) as image:
+            _check_claims(image, file)
+            yield image
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        if isinstance(error, Image.UnidentifiedImageError):
+            why = "it is not an image in PNG, JPEG, BMP, GIF, WebP or TIFF"
+        raise UserError(
+            f"image '{source}' cannot be read: {why}; repair or remove it, or skip such files "
+            "with --skip-bad"
+        ) from error
+
+
+def opened(source: Source) -> IO[bytes]:
+    """An encoded image, open. Raises ValueError for a pipe, which might never end, and for more
+    than `MOST_BYTES`.
+    """
+    if isinstance(source, Path):
+        found = source.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is not a file but a folder, a pipe or a device")
+        size = found.st_size
+    else:
+        size = source.size
+    if size > MOST_BYTES:
+        raise ValueError(f"it holds {size:,} bytes, but at most {MOST_BYTES:,} are read")
+    return source.open("rb") if isinstance(source, Path) else BytesIO(source.read())
+
+
+def _check_claims(image: Image.Image, file: IO[bytes]) -> None:
+    """Raises ValueError for a header whose image would take far too much memory or time."""
+    width, height = image.size
+    if _units(image) > MOST_PIXELS:
+        raise ValueError(
+            f"it is {width} x {height}, but at most {MOST_PIXELS:,} pixels are decoded, two "
+            "thirds of that in WebP (it may be a decompression bomb): make it smaller"
+        )
+    if image.info.get("progressive"):
+        there = file.tell()
+        file.seek(0)
+        scans = file.read().count(b"\xff\xda")
+        file.seek(there)
+        if scans > MOST_SCANS:
+            raise ValueError(f"it is a JPEG of {scans} scans, which take too long: save it again")
+
+
+def _units(image: Image.Image) -> int:
+    """Its pixels; in WebP, whose decoder keeps copies of the canvas, as if they were more."""
+    pixels = image.width * image.height
+    return pixels * 3 // 2 if image.format == "WEBP" else pixels
+
+
+def _is_grey(image: Image.Image) -> bool:
+    if image.mode != "P":
+        return image.mode in _GREY
+    palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+    return bool((palette == palette[:, :1]).all())
 
 
 def _centre(image: Image.Image, side: int) -> Image.Image:
@@ -265,8 +271,13 @@ def _over_white(image: Image.Image) -> Image.Image:
 class ReadOptions:
     """How images are to be read.
 
-    size: side of the square they are resized and cropped to. channels: 1 or 3. Both None: as they
-    are. crop: side of the middle part that is kept before. memory: bytes that may be taken.
+    Arguments:
+        size: Side of the square that they are resized and cropped to; None: as they are.
+        channels: 1 or 3; None: grey if all images are grey, else RGB.
+        skip_bad: Leave out unreadable files instead of stopping at the first.
+        memory: Bytes that the images may take in memory; more stay on disk.
+        quiet: Show no progress bars.
+        crop: Side of the centre that is kept before resizing; None: all.
     """
 
     size: int | None = None
@@ -277,27 +288,17 @@ class ReadOptions:
     crop: int | None = None
 
 
-@dataclass(frozen=True)
-class Outcome(Generic[T]):
-    """What came of a pass over files: results of the good ones, errors of the bad ones."""
-
-    positions: list[int]
-    results: list[T]
-    bad: list[str]
-
-
 def each(
     what: str, sources: Sequence[Source], work: Callable[[int, Source], T], options: ReadOptions
-) -> Outcome[T]:
-    """``work`` of each file; the first bad one stops it, or all are noted with ``skip_bad``."""
-    positions, results, bad = [], [], []
-    for i, result in enumerate(stream(what, sources, work, options)):
-        if isinstance(result, UserError):
-            bad.append(str(result))
-        else:
-            positions.append(i)
-            results.append(result)
-    return Outcome(positions, results, bad)
+) -> tuple[list[int], list[T], list[str]]:
+    """``work`` of each file: positions of the good ones, their results, and errors of the bad.
+
+    Raises UserError at the first bad file unless they are skipped.
+    """
+    found = list(enumerate(stream(what, sources, work, options)))
+    good = [(i, result) for i, result in found if not isinstance(result, UserError)]
+    bad = [str(result) for _, result in found if isinstance(result, UserError)]
+    return [i for i, _ in good], [result for _, result in good], bad
 
 
 def stream(
@@ -307,21 +308,30 @@ def stream(
     options: ReadOptions,
     nbytes: int = 0,
 ) -> Iterator[T | UserError]:
-    """The results as they come, in order; no more than a few tasks are worked on ahead.
+    """The results of a pass over files as they come, in order; an error where a file is skipped.
 
-    nbytes: what one result takes; of large ones, fewer wait for the reader.
+    Only a few tasks are worked on ahead of the reader, so that memory stays bounded.
+
+    Arguments:
+        what: Title of the progress bar.
+        sources: The files.
+        work: From position and file to a result; runs in threads.
+        options: Whether bad files are skipped, and whether there is a progress bar.
+        nbytes: What one result takes; of large ones, fewer wait for the reader.
+
+    Raises UserError at the first bad file unless they are skipped.
     """
 
-    def one(i: int) -> T | UserError:
-        try:
-            return work(i, sources[i])
-        except UserError as error:
-            if not options.skip_bad:
-                raise
-            return error
-
     def every(task: range) -> list[T | UserError]:
-        return [one(i) for i in task]
+        found: list[T | UserError] = []
+        for i in task:
+            try:
+                found.append(work(i, sources[i]))
+            except UserError as error:
+                if not options.skip_bad:
+                    raise
+                found.append(error)
+        return found
 
     most = _WAITING // max(1, nbytes)
     step = min(_TASK, max(1, most // 8))
@@ -335,29 +345,25 @@ def stream(
         ThreadPoolExecutor(threads) as pool,
     ):
         try:
-            for task in tasks:
-                waiting.append(pool.submit(every, task))
-                if len(waiting) > ahead:
-                    yield from _first_results(waiting, advance)
-            while waiting:
-                yield from _first_results(waiting, advance)
+            for at in range(len(tasks) + ahead):
+                if at < len(tasks):
+                    waiting.append(pool.submit(every, tasks[at]))
+                if at >= ahead:
+                    results = waiting.popleft().result()
+                    advance(len(results))
+                    yield from results
         finally:  # after an error, or where the reader has had enough
             pool.shutdown(cancel_futures=True)
-
-
-def _first_results(
-    waiting: deque[Future[list[T | UserError]]], advance: Callable[[int], None]
-) -> Iterator[T | UserError]:
-    results = waiting.popleft().result()
-    advance(len(results))
-    yield from results
 
 
 @dataclass(frozen=True)
 class Files:
     """The images of one split.
 
-    names: the class of each, or None without classes. attributes: (n, A) uint8, 0 or 1, or None.
+    Arguments:
+        paths: Where they are, files or rows of a table.
+        names: The class of each; None without classes.
+        attributes: (n, A) uint8, 1 where an attribute holds; None without attributes.
     """
 
     paths: tuple[Source, ...]
@@ -367,12 +373,8 @@ class Files:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def absolute(self) -> Files:
-        """The same files, wherever the current folder goes."""
-        paths = tuple(p.absolute() if isinstance(p, Path) else p for p in self.paths)
-        return Files(paths, self.names, self.attributes)
-
     def keep(self, positions: Sequence[int]) -> Files:
+        """The files at those positions, with their classes and attributes."""
         names = None if self.names is None else tuple(self.names[i] for i in positions)
         attributes = None if self.attributes is None else self.attributes[list(positions)]
         return Files(tuple(self.paths[i] for i in positions), names, attributes)

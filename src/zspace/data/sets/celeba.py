@@ -1,10 +1,10 @@
 """CelebA, aligned faces with 40 attributes, from files that the user has fetched.
 
 img_align_celeba/000001.jpg ...   178 x 218
-list_attr_celeba.txt              the number of images; the names of the attributes; a line each
-                                  of a file name and, for every attribute, 1 or -1
-list_eval_partition.txt           a line each of a file name and 0 (train), 1 (validation) or
-                                  2 (test)
+list_attr_celeba.txt              the number of images; the names of the attributes; then one line
+                                  per image: a file name and, for every attribute, 1 or -1
+list_eval_partition.txt           one line per image: a file name and 0 (train), 1 (validation)
+                                  or 2 (test)
 
 Reference: Liu, Luo, Wang, Tang. Deep learning face attributes in the wild. ICCV 2015, arXiv
 1411.7766.
@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from zspace.data.dataset import SPLITS, Data, assemble
-from zspace.data.readers.fetch import Found
+from zspace.data.dataset import SPLITS, Data
+from zspace.data.readers.fetch import Found, damaged, together
 from zspace.data.readers.folder import gather
 from zspace.data.readers.images import Files, ReadOptions
-from zspace.system.errors import UserError
 
 IMAGES = "img_align_celeba"
 ATTRIBUTES = "list_attr_celeba.txt"
@@ -43,49 +42,42 @@ _NUMBERS = {split: str(number) for number, split in enumerate(SPLITS)}
 
 def find(folder: Path) -> Found | None:
     """The folder of images and the two lists; None unless all are there."""
-    there = (folder / IMAGES).is_dir()
-    there = there and all((folder / name).is_file() for name in (ATTRIBUTES, PARTITION))
-    return (folder / IMAGES, folder / ATTRIBUTES, folder / PARTITION) if there else None
+    lists = together(folder, (ATTRIBUTES, PARTITION))
+    return (folder / IMAGES, *lists) if lists and (folder / IMAGES).is_dir() else None
 
 
 def load(name: str, files: Found, options: ReadOptions, about: str) -> Data:
-    """The centre 140 x 140 of every image, resized to the size wished for, else to 64.
+    """The centre 140 x 140 of every image, which is about the face, resized.
+
+    Arguments:
+        name: Of the data set.
+        files: What `find` gave.
+        options: How images are read; without a size, to 64 x 64, which most papers use.
+        about: The provenance.
 
     Raises UserError where the lists are damaged or disagree, and for unreadable images.
     """
     folder, attributes, partition = files
     names, rows = _attributes(attributes)
     splits = _splits(folder, partition, rows)
-    options = replace(
-        options, size=options.size or SIZE, channels=options.channels or 3, crop=CROP
-    )
-    parts, skipped = gather(folder, splits, options, ())
-    return assemble(
-        name,
-        parts["train"],
-        validation=parts.get("validation"),
-        test=parts.get("test"),
-        attributes=names,
-        provenance=about,
-        skipped=skipped,
-    )
+    size, channels = options.size or SIZE, options.channels or 3
+    options = replace(options, size=size, channels=channels, crop=CROP)
+    return gather(folder, splits, options, name=name, attributes=names, provenance=about)
 
 
 def _attributes(path: Path) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-    """The names of the attributes, and of every image which of them hold, (A,) 0 or 1."""
+    """The names of the attributes, and for every image which of them hold, (A,) of 0 and 1."""
     lines = _lines(path)
     names = tuple(lines[1].split()) if len(lines) > 1 else ()
     rows = {}
     for number, line in enumerate(lines[2:], 3):
         image, *values = line.split()
         if len(values) != len(names) or not set(values) <= {"1", "-1"}:
-            raise UserError(
-                f"line {number} of '{path}' is no file name with {len(names)} times 1 or -1; "
-                "fetch it again"
-            )
+            wanted = f"a file name and {len(names)} times 1 or -1"
+            raise damaged(path, f"has a line {number} that is not {wanted}")
         rows[image] = np.array([value == "1" for value in values], np.uint8)
     if not names or not rows:
-        raise UserError(f"'{path}' lists no attributes of images; fetch it again")
+        raise damaged(path, "lists no attributes of images")
     return names, rows
 
 
@@ -95,21 +87,16 @@ def _splits(folder: Path, path: Path, rows: dict[str, np.ndarray]) -> dict[str, 
     for number, line in enumerate(_lines(path), 1):
         image, *split = line.split()
         if len(split) != 1 or split[0] not in listed or image not in rows:
-            raise UserError(
-                f"line {number} of '{path}' is no image of '{ATTRIBUTES}' with 0, 1 or 2; fetch "
-                "both again"
-            )
+            wanted = f"an image of '{ATTRIBUTES}' and 0, 1 or 2"
+            raise damaged(path, f"has a line {number} that is not {wanted}")
         listed[split[0]].append(image)
-    found = {
-        split: Files(
-            tuple(folder / image for image in listed[number]),
-            attributes=np.stack([rows[image] for image in listed[number]]),
-        )
-        for split, number in _NUMBERS.items()
-        if listed[number]
-    }
+    found = {}
+    for name, code in _NUMBERS.items():
+        if images := listed[code]:
+            paths = tuple(folder / image for image in images)
+            found[name] = Files(paths, attributes=np.stack([rows[image] for image in images]))
     if "train" not in found:
-        raise UserError(f"'{path}' has no image for training; fetch it again")
+        raise damaged(path, "has no image for training")
     return found
 
 
@@ -119,4 +106,4 @@ def _lines(path: Path) -> list[str]:
             raise ValueError("it is too large")
         return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
     except ValueError as error:
-        raise UserError(f"'{path}' is no list of images; fetch it again") from error
+        raise damaged(path, "is not a list of images") from error

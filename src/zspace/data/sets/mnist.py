@@ -1,14 +1,15 @@
-"""MNIST and its siblings, EMNIST among them, in IDX files, plain or gzipped.
+"""MNIST and its siblings: IDX files, plain or gzipped.
 
     0 0 8 n | n sizes, 4 bytes each, big endian | unsigned bytes, the last axis fastest
 
-Images are (N, H, W) uint8, labels (N,) uint8. A header is a claim: nothing is allocated from it.
-The bytes that are there are read, never more than the claim by one, and then compared with it; a
-large claim before anything is kept. EMNIST's images are transposed, and all its sets lie in one
-zip.
+A header is a claim: nothing is allocated from it. The bytes that are there are read, never more
+than one over the claim, and then compared with it; a large claim before anything is kept.
 
-Reference: Cohen, Afshar, Tapson, van Schaik. EMNIST: an extension of MNIST to handwritten letters.
-2017, arXiv 1702.05373.
+EMNIST has IDX files whose images are transposed, all of its sets in one zip.
+
+References: LeCun, Bottou, Bengio, Haffner. Gradient-based learning applied to document
+recognition. Proceedings of the IEEE 86, 1998. Cohen, Afshar, Tapson, van Schaik. EMNIST: an
+extension of MNIST to handwritten letters. 2017, arXiv 1702.05373.
 """
 
 from __future__ import annotations
@@ -18,23 +19,24 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from zspace.data.dataset import Part
-from zspace.data.readers.fetch import Found
+from zspace.data.readers.fetch import Found, damaged, together
 from zspace.system.errors import UserError
 
 UBYTE = 0x08
 MOST_BYTES = 1 << 32
 LARGE = 1 << 27
+"""Files that claim more bytes are counted once before anything is kept."""
 _PIECE = 1 << 20
-
-T = TypeVar("T")
+_ENDS = ("", ".gz")
 
 NAMES = (
     "train-images-idx3-ubyte",
@@ -44,24 +46,26 @@ NAMES = (
 )
 EMNIST_ARCHIVE = "gzip.zip"
 _EMNIST_PARTS = ("train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1")
+_AXES = (3, 1, 3, 1)
 
 
 def find(folder: Path, names: Sequence[str] = NAMES) -> Found | None:
-    """The four files of a set in this folder, gzipped or not; None unless all are there."""
-    found = [_find(folder, name) for name in names]
-    there = tuple(path for path in found if path is not None)
-    return there if len(there) == len(found) else None
+    """The four files of a set in this folder, gzipped or not; None unless all are there.
 
-
-def _find(folder: Path, name: str) -> Path | None:
-    # "-idx3" is also met as ".idx3": some unpackers and re-uploads rename so.
-    stems = (name, name.replace("-idx", ".idx"))
-    candidates = [folder / f"{stem}{end}" for stem in stems for end in ("", ".gz")]
-    return next((path for path in candidates if path.is_file()), None)
+    Arguments:
+        folder: Where to look.
+        names: Train images, train labels, test images, test labels; the default is MNIST's.
+    """
+    found = []
+    for name in names:
+        # "-idx3" is also met as ".idx3": some unpackers and re-uploads rename so.
+        forms = (f"{stem}{end}" for stem in (name, name.replace("-idx", ".idx")) for end in _ENDS)
+        found += [path for form in forms if (path := folder / form).is_file()][:1]
+    return tuple(found) if len(found) == len(names) else None
 
 
 def pair(images: Path, labels: Path, classes: int) -> Part:
-    """A storage (N, 1, H, W) with its labels.
+    """A storage (N, 1, H, W) with its labels, whose headers are compared before they are read.
 
     Raises UserError for unequal numbers, labels beyond the classes, and whatever `read` raises.
     """
@@ -76,25 +80,29 @@ def read_set(files: Found, classes: int) -> tuple[Part, Part]:
 
 
 def joined(x: np.ndarray, y: np.ndarray, images: Path, labels: Path, classes: int) -> Part:
-    """Images (N, H, W) and labels (N,), checked against each other, as a storage (N, 1, H, W)."""
+    """Images (N, H, W) and labels (N,), checked against each other, as a storage (N, 1, H, W).
+
+    The paths are those of the files, for the sentence.
+
+    Raises UserError for unequal numbers, for no pixels, and for labels beyond the classes.
+    """
     _check_counts(len(x), len(y), images, labels)
     if x.size == 0:
-        raise UserError(f"'{images}' holds no pixels: its sizes are {x.shape}")
+        raise damaged(images, f"holds no pixels, sizes {x.shape}")
     if y.max() >= classes:
-        raise UserError(f"'{labels}' holds the label {y.max()}, but there are {classes} classes")
+        raise damaged(labels, f"holds the label {y.max()}, but there are {classes} classes")
     return Part(torch.from_numpy(x).unsqueeze(1), torch.from_numpy(y.astype(np.int64)))
 
 
 def _check_counts(n: int, labelled: int, images: Path, labels: Path) -> None:
     if n != labelled:
-        raise UserError(
-            f"'{images}' holds {n} images but '{labels}' {labelled} labels; fetch both again"
-        )
+        raise damaged(images, f"holds {n} images but '{labels}' {labelled} labels")
 
 
 def shape(path: Path, *, axes: int) -> tuple[int, ...]:
     """The sizes that the header claims; nothing else is read. Raises UserError as `read` does."""
-    return _opened(path, lambda file: _parsed(file, path, lambda c: _header(c, path, axes)))
+    with path.open("rb") as file, _content(file, path) as content:
+        return _header(content, path, axes)
 
 
 def read(path: Path, *, axes: int) -> np.ndarray:
@@ -103,50 +111,46 @@ def read(path: Path, *, axes: int) -> np.ndarray:
     Raises UserError, naming the file, for anything else: a wrong magic number, another type, a
     header that does not match the bytes, a damaged gzip stream.
     """
-    return _opened(path, lambda file: parse(file, path, axes=axes))
-
-
-def _opened(path: Path, work: Callable[[IO[bytes]], T]) -> T:
-    try:
-        with path.open("rb") as file:
-            return work(file)
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be read as IDX: {error}; fetch it again") from error
+    with path.open("rb") as file:
+        return parse(file, path, axes=axes)
 
 
 def parse(file: IO[bytes], path: Path, *, axes: int) -> np.ndarray:
-    """The same from an open file that can be read from its start again, a zip's member say."""
-    return _parsed(file, path, lambda content: _body(content, path, _header(content, path, axes)))
+    """As `read`, from an open file that can be read again from its start, such as a zip's member.
+
+    The path is only for the sentence.
+    """
+    with _content(file, path) as content:
+        return _body(content, path, _header(content, path, axes))
 
 
-def _parsed(file: IO[bytes], path: Path, work: Callable[[Any], T]) -> T:
-    """The work on the content of the file, which may be gzipped."""
-    # By content rather than by suffix: browsers unpack a .gz and keep its name.
-    gzipped = file.read(2) == b"\x1f\x8b"
-    file.seek(0)
+@contextmanager
+def _content(file: IO[bytes], path: Path) -> Iterator[Any]:
+    """The content of a file that may be gzipped; what damage raises becomes a UserError."""
     try:
-        return work(gzip.GzipFile(fileobj=file) if gzipped else file)
+        # By content rather than by suffix: browsers unpack a .gz and keep its name.
+        gzipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        yield gzip.GzipFile(fileobj=file) if gzipped else file
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"'{path}' cannot be read as IDX: {error}; fetch it again") from error
+        raise damaged(path, f"cannot be read as IDX: {error}") from error
 
 
 def _header(file: IO[bytes], path: Path, axes: int) -> tuple[int, ...]:
     magic = file.read(4)
     if magic != bytes((0, 0, UBYTE, axes)):
-        raise UserError(
-            f"'{path}' is no IDX file of unsigned bytes with {axes} axes: it starts with "
-            f"{magic.hex(' ') or 'nothing'} instead of 00 00 08 0{axes}"
-        )
+        start = f"it starts with {magic.hex(' ') or 'nothing'} instead of 00 00 08 0{axes}"
+        raise damaged(path, f"is not an IDX file of unsigned bytes with {axes} axes: {start}")
     sizes = file.read(4 * axes)
     if len(sizes) < 4 * axes:
-        raise UserError(f"'{path}' ends within its header; fetch it again")
+        raise damaged(path, "ends within its header")
     return struct.unpack(f">{axes}I", sizes)
 
 
 def _body(file: IO[bytes], path: Path, shape: tuple[int, ...]) -> np.ndarray:
     claim = math.prod(shape)
     if claim > MOST_BYTES:
-        raise UserError(f"'{path}' claims {claim:,} bytes, sizes {shape}; its header is damaged")
+        raise damaged(path, f"claims {claim:,} bytes, sizes {shape}: its header is damaged")
     if claim > LARGE:
         start = file.tell()
         _check_length(sum(map(len, _pieces(file, claim))), path, shape)
@@ -169,47 +173,51 @@ def _pieces(file: IO[bytes], claim: int) -> Iterator[bytes]:
 def _check_length(there: int, path: Path, shape: tuple[int, ...]) -> None:
     claim = math.prod(shape)
     if there != claim:
-        raise UserError(
-            f"'{path}' claims {claim:,} bytes, sizes {shape}, but holds "
-            f"{f'{there:,}' if there < claim else 'more'}; fetch it again"
-        )
+        holds = f"{there:,}" if there < claim else "more"
+        raise damaged(path, f"claims {claim:,} bytes, sizes {shape}, but holds {holds}")
 
 
 class Emnist(NamedTuple):
-    """One of the sets. split: its name in the files. first: its lowest label."""
+    """One of the sets of EMNIST.
+
+    Arguments:
+        split: Its name in the names of the files: "balanced", "letters", "digits".
+        first: Its lowest label; 1 for letters.
+    """
 
     split: str
     first: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Of the four files, without .gz."""
         return tuple(f"emnist-{self.split}-{part}-ubyte" for part in _EMNIST_PARTS)
 
     def find(self, folder: Path) -> Found | None:
         """The four files, unpacked, else the zip; None where there is neither."""
         unpacked = find(folder, self.names) or find(folder / "gzip", self.names)
-        archive = folder / EMNIST_ARCHIVE
-        return unpacked or ((archive,) if archive.is_file() else None)
+        return unpacked or together(folder, [EMNIST_ARCHIVE])
 
     def read_set(self, files: Found, classes: int) -> tuple[Part, Part]:
         """Train and test (N, 1, 28, 28), upright, with labels from 0.
 
-        Raises UserError for a zip without the files, and whatever `idx.read` raises.
+        Raises UserError for a zip without the files, and whatever `read` raises.
         """
-        arrays = _packed(files[0], self.names) if len(files) == 1 else _unpacked(files)
-        paths = [files[0] / name for name in self.names] if len(files) == 1 else list(files)
+        if len(files) == 1:
+            arrays = _packed(files[0], self.names)
+            files = tuple(files[0] / name for name in self.names)
+        else:
+            arrays = [read(path, axes=axes) for path, axes in zip(files, _AXES, strict=True)]
+
         parts = []
         for i in (0, 2):
-            y = arrays[i + 1]
+            x, y = arrays[i : i + 2]
+            images, labels = files[i : i + 2]
             if y.size and y.min() < self.first:
-                raise UserError(f"'{paths[i + 1]}' holds the label {y.min()}; fetch it again")
-            x = np.ascontiguousarray(arrays[i].transpose(0, 2, 1))
-            parts.append(joined(x, y - self.first, paths[i], paths[i + 1], classes))
+                raise damaged(labels, f"holds the label {y.min()}")
+            upright = np.ascontiguousarray(x.transpose(0, 2, 1))
+            parts.append(joined(upright, y - self.first, images, labels, classes))
         return parts[0], parts[1]
-
-
-def _unpacked(files: Found) -> list[np.ndarray]:
-    return [read(path, axes=axes) for path, axes in zip(files, (3, 1, 3, 1), strict=True)]
 
 
 def _packed(archive: Path, names: tuple[str, ...]) -> list[np.ndarray]:
@@ -218,13 +226,13 @@ def _packed(archive: Path, names: tuple[str, ...]) -> list[np.ndarray]:
         with zipfile.ZipFile(archive) as content:
             members = {Path(name).name: name for name in content.namelist()}
             arrays = []
-            for name, axes in zip(names, (3, 1, 3, 1), strict=True):
+            for name, axes in zip(names, _AXES, strict=True):
                 with content.open(members[f"{name}.gz"]) as file:
                     arrays.append(parse(file, archive / name, axes=axes))
             return arrays
     except UserError:
         raise
-    except KeyError as error:
-        raise UserError(f"'{archive}' holds no {error.args[0]}; fetch it again") from error
     except Exception as error:  # damaged archives make zipfile raise almost anything
-        raise UserError(f"'{archive}' cannot be read: {error}; fetch it again") from error
+        missing = isinstance(error, KeyError)
+        why = f"holds no {error.args[0]}" if missing else f"cannot be read: {error}"
+        raise damaged(archive, why) from error

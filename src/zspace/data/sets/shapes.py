@@ -5,9 +5,11 @@
     rotation  8 angles from 2.8 to 81.6 degrees: a square looks the same after 90
     x, y      12 centres each, from 9.2 to 22.8 pixels, so that no shape is cut off
 
-The images are binary, a pixel is white where its centre is inside, and no two are the same. After
-dSprites: Matthey, Higgins, Hassabis, Lerchner. dSprites: disentanglement testing sprites dataset.
-2017, whose factors these are; that set has 737,280 images of 64 x 64, and squares that repeat.
+The images are binary: a pixel is white where its centre is inside. No two images are the same. The
+factors are those of dSprites, which has 737,280 images of 64 x 64 and squares that repeat.
+
+Reference: Matthey, Higgins, Hassabis, Lerchner. dSprites: disentanglement testing sprites dataset.
+2017.
 """
 
 from __future__ import annotations
@@ -48,7 +50,12 @@ def part() -> Part:
 
 
 def factors_of(data: Data, samples: Samples) -> np.ndarray:
-    """The factors (n, F) of samples of data that have them: integers from 0."""
+    """The factors (n, F) of samples of data that have them: integers from 0.
+
+    >>> shapes = zspace.data.load("shapes", quiet=True)
+    >>> factors_of(shapes, shapes.test).max(0)
+    array([ 2,  4,  7, 11, 11])
+    """
     sizes = [size for _, size in data.factors]
     return np.stack(np.unravel_index(samples.index.numpy(), sizes), axis=1)
 
