@@ -414,7 +414,7 @@ def test_representation_of_the_smallest_data(runs):
     few = torch.cat([data.train.index[y == 0][:2], data.train.index[y == 1][:2]])
     small = replace(data, train=replace(data.train, index=few))
     assert set(label_probes(run, small)) >= {"neighbours", "probe", "nmi"}
-    with pytest.raises(NotMeasured, match="one label alone"):
+    with pytest.raises(NotMeasured, match="only one label"):
         label_probes(run, replace(data, train=replace(data.train, index=few[:2])))
 
 

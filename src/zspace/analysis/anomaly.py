@@ -61,7 +61,7 @@ def detection(
     numbers = _counted(np.asarray(ordinary), np.asarray(anomalous))
     values = numbers(np.ones(n), np.ones(m)).tolist()
     ends = bootstrap(numbers, n, m, draws=draws, seed=seed).T.tolist()
-    area = f"area under the ROC curve {what}; 0.5 is chance, less is the wrong way round"
+    area = f"area under the ROC curve {what}; 0.5 is chance; below it, anomalies score lower"
     precision = f"average precision {what}; chance is {m / (n + m):.3f}"
     rate = f"share of ordinary images above the threshold that finds 95% of anomalies, {what}"
     about = {"auroc": area, "auprc": precision, "fpr95": rate}  # in the order of the numbers
@@ -175,7 +175,7 @@ class Scorer:
         trained: The model, usually a run.
         data: The data that it was trained on.
         names: Of `zspace.analysis.anomaly.SCORES`; by default all that the model has. A
-            deterministic code has `error` and `mahalanobis` alone, as the others need q(z|x).
+            deterministic code has only `error` and `mahalanobis`, as the others need q(z|x).
         quiet: Whether no progress bar is shown.
 
     Attributes: `names`, the scores in a fixed order; `validation`, their values (N,) for the

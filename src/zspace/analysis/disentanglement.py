@@ -146,7 +146,7 @@ def dci(z: np.ndarray, v: np.ndarray, seed: int = 0) -> tuple[float, float, floa
 
 
 def factor_vae(z: np.ndarray, v: np.ndarray, seed: int = 0) -> float:
-    """The share of right votes for which factor was held fixed.
+    """The share of correct votes for which factor was held fixed.
 
     A vote: 64 samples that agree in one factor are drawn; the dimension whose variance, over that
     of all samples, is least votes for it. A majority table of 5,000 votes is scored on as many
@@ -178,16 +178,16 @@ def factor_vae(z: np.ndarray, v: np.ndarray, seed: int = 0) -> float:
 
 ABOUT = {
     "mig": "mutual information gap, means of q(z|x) in 20 bins",
-    "sap": "gap in balanced accuracy of thresholds on one dimension",
-    "dci_disentanglement": "whether a dimension serves one factor alone, by a forest's use of it",
-    "dci_completeness": "whether one dimension alone serves a factor, by a forest's use of it",
-    "dci_informativeness": "accuracy of forests that predict the factors, a mean",
-    "factor_vae": "share of right votes for the factor held fixed",
+    "sap": "gap in balanced accuracy between thresholds on the best dimension and on the next",
+    "dci_disentanglement": "whether a dimension serves only one factor, by a forest's use of it",
+    "dci_completeness": "whether only one dimension serves a factor, by a forest's use of it",
+    "dci_informativeness": "mean accuracy of forests that predict the factors",
+    "factor_vae": "share of correct votes for the factor held fixed",
 }
 
 
 def _gap(scores: list[float]) -> float:
-    """The best less the next; the best itself where there is one dimension alone."""
+    """The best less the next; the best itself where there is only one dimension."""
     best, *rest = sorted(scores, reverse=True)
     return best - (rest[0] if rest else 0.0)
 

@@ -234,7 +234,7 @@ def _right(
     if _told_a_class(trained):
         about = "share of made images in which the judge sees the class that was asked for"
         found["conditional_accuracy"] = mean(votes == asked, about, better="high")
-    about = "share of test images that the judge labels rightly"
+    about = "share of test images that the judge labels correctly"
     return {**found, "judge_accuracy": Measure(judge.accuracy["test"], about)}
 
 
@@ -350,7 +350,7 @@ def made_images(
 ) -> np.ndarray:
     """n images (n, C, H, W): means of p(x|z) at codes drawn from a sampler.
 
-    asked: labels (n,), told to a conditional model alone; without them its classes or attributes
+    asked: labels (n,), told only to a conditional model; without them its classes or attributes
     take turns.
 
     >>> made_images(run, data, 2, None).shape == (2, *data.spec.shape)
@@ -396,7 +396,7 @@ def _neighbours(found: dict[str, np.ndarray]) -> dict[str, Measure]:
     about = {
         "precision": f"share of made images in some real image's {ball}",
         "recall": f"share of real images in some made image's {ball}",
-        "density": f"real balls around a made image, over {NEIGHBOURS}; 1 is usual",
+        "density": f"real balls around a made image, over {NEIGHBOURS}; about 1 for equal sets",
         "coverage": f"share of real images with a made image in their {ball}",
     }
     better: dict[str, Better] = {**dict.fromkeys(about, "high"), "density": "neither"}

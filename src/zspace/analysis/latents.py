@@ -274,7 +274,7 @@ def code_statistics(
     size = math.prod(trained.model.latent)
     some = subset(data.test, int(min(MOST, math.sqrt(WORK / size))), seed)
     if len(some) < 2:
-        raise NotMeasured("there is 1 test image, so codes have no spread: give data with more")
+        raise NotMeasured("there is only 1 test image, so codes have no spread: give more")
     z, *gaussian = _drawn_parts(trained, some)
     summary = posterior_summary(trained, data)
     units = f"dimensions of {size} in which means of q(z|x) have a variance above {ACTIVE}"

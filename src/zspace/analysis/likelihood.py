@@ -53,7 +53,7 @@ def likelihood_bounds(
     >>> likelihood_bounds(run, data)  # `run` was trained with the squared error
     Traceback (most recent call last):
     ...
-    zspace.system.errors.NotMeasured: squared error is no normalised likelihood, ...
+    zspace.system.errors.NotMeasured: squared error is not a normalised likelihood, ...
     """
     if samples < 1:
         raise UserError(f"the importance-weighted bound has {samples} samples: use at least 1")
@@ -95,8 +95,9 @@ def target(trained: TrainedModel, samples: Samples) -> tuple[str, bool]:
         )
     if isinstance(base, QuadraticEnergy):
         raise NotMeasured(
-            "squared error is no normalised likelihood, and its sum with the KL bounds no log "
-            "p(x): train with --likelihood gaussian, logistic-mixture, or bernoulli on binary data"
+            "squared error is not a normalised likelihood, so its sum with the KL does not bound "
+            "log p(x): train with --likelihood gaussian or logistic-mixture, or with bernoulli on "
+            "binary data"
         )
     if isinstance(base, LogisticMixture):
         return f"of {base.levels} levels", True
@@ -105,10 +106,10 @@ def target(trained: TrainedModel, samples: Samples) -> tuple[str, bool]:
     if trained.binarize != "none":
         return f"{BINARISED[trained.binarize]} binarised", True
     if all(over(trained, samples, lambda batch: bool(((batch.x == 0) | (batch.x == 1)).all()))):
-        return "binary as it comes", True
+        return "already binary", True
     raise NotMeasured(
-        "binary cross-entropy on grey values is no normalised likelihood: train with --binarize "
-        "static or dynamic, or with --likelihood continuous-bernoulli"
+        "binary cross-entropy on grey values is not a normalised likelihood: train with "
+        "--binarize static or dynamic, or with --likelihood continuous-bernoulli"
     )
 
 
@@ -170,4 +171,4 @@ def _bits(name: str, nats: Measure, shape: tuple[int, ...]) -> Measure:
     error = None if nats.error is None else bits_per_dimension(nats.error, shape)
     value = bits_per_dimension(-nats.value, shape)
     about = f"-{name} / ({math.prod(shape):,} log 2), {nats.about.rpartition(', ')[2]}"
-    return Measure(value, about, "bits a dimension", error, better="low")
+    return Measure(value, about, "bits per dimension", error, better="low")

@@ -25,7 +25,7 @@ class Measure:
     Arguments:
         value: The number itself.
         about: Its definition, a sentence.
-        unit: "nats", "bits a dimension" and so on; "" for a plain number.
+        unit: "nats", "bits per dimension" and so on; "" for a plain number.
         error: The standard error of the mean where the value is one, else None.
         interval: The ends of a 95% interval where one was made, by the bootstrap for example.
         better: Which values are better, of two models measured on the same data: "high", "low",

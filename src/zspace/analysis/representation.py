@@ -70,7 +70,7 @@ def label_probes(
     y, y_test = (np.asarray(labels(split)) for split in splits)
     if len(set(y)) < 2:
         raise NotMeasured(
-            f"{why} the training images of '{data.name}' have one label alone: give data with "
+            f"{why} the training images of '{data.name}' have only one label: give data with "
             "two classes or more"
         )
     spaces = _spaces(trained, splits)

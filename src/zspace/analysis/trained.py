@@ -216,9 +216,10 @@ class TrainedModel:
                 )
             return None
         if label is None:
+            what = "attributes" if self.spec.attributes else "class"
             raise UserError(
-                f"recipe '{self.name}' is conditional, but no label was given: give the class "
-                "or the attributes of each image"
+                f"recipe '{self.name}' is conditional, but no label was given: give the {what} of "
+                "each image"
             )
         told = as_conditions(label, self.spec)
         if len(told) not in (1, n):
