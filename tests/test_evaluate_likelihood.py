@@ -195,8 +195,8 @@ def test_the_bound_is_seeded_and_leaves_the_global_state(binary):
 
 def test_what_is_no_likelihood_is_not_measured(binary, runs):
     for run, why in (
-        (binary["none"], "grey values is no normalised likelihood"),
-        (runs["vae"], "squared error is no normalised likelihood"),
+        (binary["none"], "grey values is not a normalised likelihood"),
+        (runs["vae"], "squared error is not a normalised likelihood"),
         (runs["ae"], "deterministic"),
     ):
         with pytest.raises(NotMeasured, match=why):
@@ -209,7 +209,7 @@ def test_images_that_are_binary_need_no_binarisation(binary, tmp_path):
     x = (np.random.RandomState(0).rand(40, 14, 14) > 0.5).astype(np.uint8) * 255
     np.savez(tmp_path / "x.npz", x=x, allow_pickle=False)
     found = likelihood.likelihood_bounds(binary["none"], binary["none"].data(tmp_path / "x.npz"))
-    assert "binary as it comes" in found["elbo"].about
+    assert "already binary" in found["elbo"].about
     assert found["elbo_bits"].value > 0
 
 

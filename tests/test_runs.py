@@ -229,7 +229,7 @@ REFUSED_LABELS: dict[str, tuple[Any, str]] = {
     "too few": ([1, 2], "2 labels.*10 images"),
     "none": ([], "label|empty"),
     "fractions": (np.full(10, 1.5), "label|whole|integer"),
-    "missing": (None, "conditional: give the label"),
+    "missing": (None, "conditional, but no label was given: give the class"),
 }
 
 

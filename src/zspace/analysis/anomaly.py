@@ -22,15 +22,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
-from zspace.analysis.measure import BOOTSTRAP_DRAWS, Better, Measure, bootstrap, metric
-from zspace.analysis.trained import TrainedModel, over, subset
+from zspace.analysis.latents import encoded
+from zspace.analysis.measure import BOOTSTRAP_DRAWS, Measure, bootstrap, metric
+from zspace.analysis.trained import TrainedModel, each, split, subset
 from zspace.data.dataset import Data, Samples
 from zspace.data.spec import Batch
 from zspace.models.flow import Latent, Model
@@ -38,7 +38,6 @@ from zspace.models.terms import iwae, kl, nll
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured, UserError, unknown
 
-Pair = tuple[float, float]
 SCORES = {
     "error": "squared error between the image and the decoded mean code, summed over pixels",
     "elbo": "negative ELBO, -log p(x|z) + KL, a mean over 16 draws, in nats (up to the constant "
@@ -63,34 +62,44 @@ MOST, RATE = 2_000, 0.05
 """Images of either side in `detection_scores`; the share of false alarms that sets thresholds."""
 
 
-@dataclass(frozen=True)
-class Detection:
-    """auroc: the area under the ROC curve, the chance that an anomaly scores above an ordinary
-    sample, ties counting half. auprc: average precision, the mean precision over the recalls that
-    are reached; chance gives the share of anomalies. fpr95: the share of ordinary samples above
-    the highest threshold that finds at least 95% of the anomalies.
-
-    Each has its 95% bootstrap interval, (low, high).
-    """
-
-    auroc: float
-    auprc: float
-    fpr95: float
-    intervals: dict[str, Pair]
-
-
 def detection(
-    ordinary: np.ndarray, anomalous: np.ndarray, *, draws: int = BOOTSTRAP_DRAWS, seed: int = 0
-) -> Detection:
-    """Of scores (N,) of ordinary samples and (M,) of anomalies, which should be the higher."""
-    numbers = _counted(np.asarray(ordinary), np.asarray(anomalous))
+    ordinary: np.ndarray,
+    anomalous: np.ndarray,
+    *,
+    what: str = "",
+    draws: int = BOOTSTRAP_DRAWS,
+    seed: int = 0,
+) -> dict[str, Measure]:
+    """How well a score tells anomalies from ordinary samples, each with its 95% interval.
+
+    auroc: the area under the ROC curve, the chance that an anomaly scores above an ordinary
+    sample, ties counting half. auprc: average precision, the mean precision over the recalls that
+    are reached; chance gives the share of anomalies. fpr95: the share of ordinary samples at or
+    above the highest threshold that finds at least 95% of the anomalies.
+
+    Arguments:
+        ordinary: Scores (N,) of ordinary samples.
+        anomalous: Scores (M,) of anomalies, which should be the higher.
+        what: Which score, of which images: ends each definition.
+        draws: Of the bootstrap, which draws both groups anew, each on its own.
+        seed: Of the bootstrap.
+
+    >>> found = detection(np.array([1.0, 2.0, 3.0]), np.array([3.0, 4.0]), draws=10)
+    >>> round(found["auroc"].value, 3)  # one tie in six pairs
+    0.917
+    """
     n, m = len(ordinary), len(anomalous)
-    values = numbers(np.ones(n), np.ones(m))
-    ends = bootstrap(numbers, n, m, draws=draws, seed=seed).T
-    names = ("auroc", "auprc", "fpr95")  # as numbers gives them
-    intervals = {k: (float(low), float(high)) for k, (low, high) in zip(names, ends, strict=True)}
-    auroc, auprc, fpr95 = map(float, values)
-    return Detection(auroc, auprc, fpr95, intervals)
+    numbers = _counted(np.asarray(ordinary), np.asarray(anomalous))
+    values = numbers(np.ones(n), np.ones(m)).tolist()
+    ends = bootstrap(numbers, n, m, draws=draws, seed=seed).T.tolist()
+    area = f"area under the ROC curve {what}; 0.5 is chance; below it, anomalies score lower"
+    precision = f"average precision {what}; chance is {m / (n + m):.3f}"
+    rate = f"share of ordinary images above the threshold that finds 95% of anomalies, {what}"
+    about = {"auroc": area, "auprc": precision, "fpr95": rate}  # in the order of the numbers
+    return {
+        k: Measure(x, about[k], interval=(low, high), better="low" if k == "fpr95" else "high")
+        for k, x, (low, high) in zip(about, values, ends, strict=True)
+    }
 
 
 def _counted(
@@ -124,9 +133,12 @@ def has_regret(levels: tuple[Latent, ...]) -> bool:
 def regret(model: Model, batch: Batch, steps: int = REGRET_STEPS) -> Tensor:
     """``max_q ELBO(x; q) - ELBO(x; q(z|x))`` in nats, (B,), by `steps` of Adam on each q.
 
-    Both bounds are means over the same 16 draws of noise, others than those of the steps; so a
-    gain below the noise may come out negative.
-    The model's weights and their gradients stay as they are.
+    Both bounds are means over the same 16 draws of noise, and the steps use others; so a gain
+    smaller than the noise may come out negative. The model's weights and their gradients stay as
+    they are. The reference is that of this module.
+
+    >>> regret(run.model, Batch(data.test.images()[:4]), steps=2).shape
+    torch.Size([4])
     """
     level = model(batch.x, batch.c).latents[0]
     assert level.q is not None
@@ -144,8 +156,8 @@ def regret(model: Model, batch: Batch, steps: int = REGRET_STEPS) -> Tensor:
             gradients = torch.autograd.grad(loss, parts)  # not of the weights
             for part, gradient in zip(parts, gradients, strict=True):
                 part.grad = gradient
-            rate = REGRET_RATE * (1 - step / steps)  # else q keeps trembling
-            optimizer.param_groups[0]["lr"] = rate
+            left = 1 - step / steps  # with a constant rate q keeps trembling
+            optimizer.param_groups[0]["lr"] = REGRET_RATE * left
             optimizer.step()
     return _regret_bound(model, batch, level.p, mean, log_scale, noise) - before
 
@@ -163,12 +175,25 @@ def _regret_bound(
 
 
 class Scorer:
-    """Scores of images under a run's model, from what its own data say is ordinary.
+    """Scores of images under a model, high where they are unlike the data it was trained on.
 
-    names: the scores that are made; by default all that the model has. A deterministic code has
-    `error` and `mahalanobis` alone. validation: the scores of at most 10,000 validation images.
+    What is ordinary is learned from at most 10,000 training images (the codes, for `mahalanobis`)
+    and as many validation images (the mean ELBO, for `typicality`, and the thresholds). Raises
+    UserError for a name that is unknown, or that the model does not have.
 
-    Raises UserError for a name that is unknown, or that the model has not.
+    Arguments:
+        trained: The model, usually a run.
+        data: The data that it was trained on.
+        names: Of `zspace.analysis.anomaly.SCORES`; by default all that the model has. A
+            deterministic code has only `error` and `mahalanobis`, as the others need q(z|x).
+        quiet: Whether no progress bar is shown.
+
+    Attributes: `names`, the scores in a fixed order; `validation`, their values (N,) for the
+    validation images.
+
+    >>> scorer = Scorer(run, data, ["error"])
+    >>> scorer(data.test)["error"].shape == (len(data.test),)
+    True
     """
 
     def __init__(
@@ -176,26 +201,29 @@ class Scorer:
     ) -> None:
         self.trained, self.quiet = trained, quiet
         self.names = _chosen(trained, names)
-        self._ordinary = self._fit(data) if "mahalanobis" in self.names else None
-        self._usual = 0.0
+        if "mahalanobis" in self.names:
+            from sklearn.covariance import LedoitWolf  # slow to import
+
+            z = encoded(trained, subset(data.train, SCORE_MOST))
+            self._ordinary = LedoitWolf().fit(z.astype(np.float64))
         found = self._measure(subset(data.validation, SCORE_MOST))
-        if "typicality" in self.names:
-            self._usual = float(found["typicality"].mean())
-            found["typicality"] = np.abs(found["typicality"] - self._usual)
-        self.validation = found
+        self._usual = float(found["typicality"].mean()) if "typicality" in found else 0.0
+        self.validation = self._centred(found)
 
     def __call__(self, samples: Samples) -> dict[str, np.ndarray]:
-        """Name -> (N,), of samples that the model can read, in their order."""
-        found = self._measure(samples)
-        if "typicality" in found:
-            found["typicality"] = np.abs(found["typicality"] - self._usual)
-        return found
+        """Name -> scores (N,), of samples that the model can read, in their order."""
+        return self._centred(self._measure(samples))
 
     def thresholds(self, rate: float) -> dict[str, float]:
-        """The lowest score above which at most this share of validation images lies.
+        """Name -> the lowest score above which at most this share of validation images lies.
 
-        Raises UserError for a rate outside (0, 1), and where too few validation images are there
+        Raises UserError for a rate outside (0, 1), and where there are too few validation images
         to tell: fewer than 1 / rate.
+
+        >>> scorer = Scorer(run, data, ["error"])
+        >>> limit = scorer.thresholds(0.2)["error"]
+        >>> bool((scorer.validation["error"] > limit).mean() <= 0.2)
+        True
         """
         n = len(next(iter(self.validation.values())))
         if not 0 < rate < 1:
@@ -208,66 +236,57 @@ class Scorer:
         allowed = int(rate * n + 1e-9)
         return {k: float(np.sort(v)[n - 1 - allowed]) for k, v in self.validation.items()}
 
-    def _fit(self, data: Data) -> Any:
-        from sklearn.covariance import LedoitWolf  # slow to import
-
-        codes = over(self.trained, subset(data.train, SCORE_MOST), self._code)
-        return LedoitWolf().fit(np.concatenate(codes))
-
-    def _code(self, batch: Batch) -> np.ndarray:
-        return self.trained.model.encode(batch.x, batch.c).flatten(1).double().cpu().numpy()
+    def _centred(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Scores whose typicality, measured as the negative ELBO, is its distance to the mean."""
+        return {k: np.abs(v - self._usual) if k == "typicality" else v for k, v in found.items()}
 
     def _measure(self, samples: Samples) -> dict[str, np.ndarray]:
-        """The scores; typicality is not yet a distance."""
+        """The scores; typicality is still the negative ELBO."""
         with bar("scoring images", len(samples), self.quiet) as made:
 
-            def scored(batch: Batch) -> dict[str, np.ndarray]:
+            def scored(batch: Batch) -> dict[str, Tensor]:
                 found = self._batch(batch)
                 made(len(batch.x))
-                return found
+                return {name: found[name] for name in self.names}
 
-            parts = over(self.trained, samples, scored)
-        return {name: np.concatenate([part[name] for part in parts]) for name in self.names}
+            parts = each(self.trained, samples, scored)
+        return {name: values.astype(np.float64) for name, values in parts.items()}
 
-    def _batch(self, batch: Batch) -> dict[str, np.ndarray]:
-        found: dict[str, Any] = {}
-        if self._ordinary is not None:
-            found["mahalanobis"] = np.sqrt(self._ordinary.mahalanobis(self._code(batch)))
+    def _batch(self, batch: Batch) -> dict[str, Tensor]:
+        model, found = self.trained.model, dict[str, Tensor]()
+        if "mahalanobis" in self.names:
+            z = model.encode(batch.x, batch.c).flatten(1).double().cpu().numpy()
+            found["mahalanobis"] = torch.from_numpy(np.sqrt(self._ordinary.mahalanobis(z)))
         if "error" in self.names:
             found["error"] = squared_error(self.trained, batch).flatten(1).sum(1)
         if {"elbo", "iw", "typicality"} & set(self.names):
-            found |= _bounds(self.trained, batch)
-            found["typicality"] = found["elbo"]
+            found |= _bounds(model, batch)
         if "regret" in self.names:
-            found["regret"] = regret(self.trained.model, batch)
-        return {k: np.asarray(found[k].cpu() if isinstance(found[k], Tensor) else found[k],
-                              np.float64) for k in self.names}  # fmt: skip
+            found["regret"] = regret(model, batch)
+        return found
 
 
 def squared_error(trained: TrainedModel, batch: Batch) -> Tensor:
     """Where the model fails to see its input: (B, H, W), the squared error of each pixel.
 
-    It is that of the decoded mean code, summed over channels; its sum is the score `error`.
+    It is that of the decoded mean code, summed over channels. Its sum is the score `error`.
     """
     z = trained.model.encode(batch.x, batch.c)
     return (trained.model.decode(z, batch.c).mean - batch.x).square().sum(1)
 
 
-def _bounds(trained: TrainedModel, batch: Batch) -> dict[str, Tensor]:
+def _bounds(model: Model, batch: Batch) -> dict[str, Tensor]:
     """The negative ELBO and the importance-weighted bound (B,) of the same 16 draws."""
     parts: list[tuple[Tensor, Tensor]] = []
-    c = [None] * len(batch.x) if batch.c is None else batch.c.split(SCORE_ROWS)
-    for x, some in zip(
-        batch.x.split(SCORE_ROWS), c, strict=False
-    ):  # all draws of some images at once
-        p = trained.model(x, some, SCORE_DRAWS)
+    for x, c in split(batch.x, batch.c, SCORE_ROWS):  # all draws of some images at once
+        p = model(x, c, SCORE_DRAWS)
         parts.append((nll(p)["nll"] + kl(p)["kl"], iwae(p)["iwae"]))
     elbo, iw = (torch.cat(values) for values in zip(*parts, strict=True))
-    return {"elbo": elbo, "iw": iw}
+    return {"elbo": elbo, "typicality": elbo, "iw": iw}
 
 
 def available(trained: TrainedModel) -> tuple[str, ...]:
-    """The names of the scores that a run's model has."""
+    """The names of the scores that a model has."""
     levels = trained.probe.latents
     if any(level.q is None for level in levels):
         return ("error", "mahalanobis")
@@ -280,8 +299,9 @@ def _chosen(trained: TrainedModel, names: Sequence[str]) -> tuple[str, ...]:
         if name not in SCORES:
             raise unknown("score", name, SCORES)
         if name not in offered:
+            needs = "one diagonal Gaussian q(z|x)" if name == "regret" else "a q(z|x)"
             raise UserError(
-                f"recipe '{trained.name}' has no score '{name}', which needs q(z|x): choose "
+                f"recipe '{trained.name}' has no score '{name}', which needs {needs}: choose "
                 f"from {', '.join(offered)}"
             )
     return tuple(name for name in SCORES if name in (names or offered))
@@ -311,14 +331,25 @@ def detection_scores(
     """Test images against anomalies, score by score: <score>_auroc, _auprc, _fpr95 and _alarms.
 
     The anomalies are the test images of `against`, or of the class that was held out of
-    training. Intervals are bootstrapped over images; those of training are not in them.
+    training. Intervals are bootstrapped over images; what another training would change is not in
+    them. _alarms is the share of ordinary test images above the threshold that 5% of the
+    validation images exceed; it is near 5% where the threshold carries over. Raises NotMeasured
+    where nothing says what an anomaly is, and for conditional models, which must be told a label.
 
-    data: the model's own. against: data whose test images are the anomalies. names: of `SCORES`;
-    by default all that the model has. most: images of either side, drawn with the seed. draws: of
-    the bootstrap.
+    Arguments:
+        trained: The model, usually a run.
+        data: The data that it was trained on.
+        against: Data whose test images are the anomalies.
+        names: Of `zspace.analysis.anomaly.SCORES`; by default all that the model has.
+        most: Images on either side, drawn with the seed. With 2,000, intervals of the AUROC are
+            about 0.03 wide.
+        draws: Of the bootstrap.
+        seed: Of the images drawn and of the bootstrap.
+        quiet: Whether no progress bar is shown.
 
-    Raises NotMeasured where nothing says what an anomaly is, and for conditional models; UserError
-    where the model cannot read `against`.
+    >>> found = detection_scores(run, data, against=data, names=["error"], draws=10)
+    >>> found["error_auroc"].value  # the same images on both sides
+    0.5
     """
     both = sides(trained, data, against)
     ordinary = subset(both.ordinary, most, seed)
@@ -330,8 +361,9 @@ def detection_scores(
     limits = scorer.thresholds(rate)
     found: dict[str, Measure] = {}
     for name in scorer.names:
-        told = detection(usual[name], odd[name], draws=draws, seed=seed)
-        found |= _measures(name, told, about, len(anomalous) / (len(ordinary) + len(anomalous)))
+        what = f"by {SCORES[name].partition(',')[0]}: {about}"
+        told = detection(usual[name], odd[name], what=what, draws=draws, seed=seed)
+        found |= {f"{name}_{key}": measure for key, measure in told.items()}
         found[f"{name}_alarms"] = _alarms(usual[name] > limits[name], rate)
     return found
 
@@ -341,22 +373,24 @@ def sides(trained: TrainedModel, data: Data, against: Data | None = None) -> Sid
     if trained.model.context:
         raise NotMeasured(
             f"recipe '{trained.name}' must be told the label of an image, which an anomaly "
-            "has not: use a model without labels"
+            "does not have: use an unconditional model"
         )
-    held = data.held_out
-    if against is None and not held:
-        raise NotMeasured(
-            "nothing says what an anomaly is: give --anomaly fashion-mnist, or train with "
-            "--hold-out-class"
-        )
-    usual = data.test
+    usual, held = data.test, data.held_out
     if held:
         usual, odd = _parted(data, data.classes.index(held))
         about = f"images of class '{held}' of {data.name} against those of its other classes"
     if against is not None:
         odd, about = against.test, f"images of {against.name} against images of {data.name}"
+    elif not held:
+        raise NotMeasured(
+            "nothing says what an anomaly is: give other data, such as --anomaly fashion-mnist, "
+            "or train with --hold-out-class"
+        )
     if not (len(usual) and len(odd)):
-        raise NotMeasured(f"there are no {about}: the test split lacks one of both")
+        raise NotMeasured(
+            f"{about} cannot be compared: the test split has {len(odd)} of the former and "
+            f"{len(usual)} of the latter; give data that have some of both"
+        )
     return Sides(usual, odd, about)
 
 
@@ -367,23 +401,6 @@ def _parted(data: Data, label: int) -> tuple[Samples, Samples]:
         raise UserError(f"data '{data.name}' have no labels: give the data of the run")
     index = data.test.index
     return replace(data.test, index=index[y != label]), replace(data.test, index=index[y == label])
-
-
-def _measures(name: str, told: Detection, about: str, share: float) -> dict[str, Measure]:
-    what = f"by {SCORES[name].partition(',')[0]}: {about}"
-    meaning = {
-        "auroc": f"area under the ROC curve {what}; 0.5 is chance, less is the wrong way round",
-        "auprc": f"average precision {what}; chance is {share:.3f}",
-        "fpr95": f"share of ordinary images above the threshold that finds 95% of anomalies, "
-        f"{what}",
-    }
-    better: dict[str, Better] = {"auroc": "high", "auprc": "high", "fpr95": "low"}
-    return {
-        f"{name}_{key}": Measure(
-            getattr(told, key), text, interval=told.intervals[key], better=better[key]
-        )
-        for key, text in meaning.items()
-    }
 
 
 def _alarms(above: np.ndarray, rate: float) -> Measure:

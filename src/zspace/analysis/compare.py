@@ -10,7 +10,15 @@ from zspace.analysis.measure import Better
 
 @dataclass(frozen=True)
 class Cell:
-    """One measure of a group. mean, spread: over seeds; of one run its value and no spread."""
+    """One measure of a group of runs.
+
+    Arguments:
+        mean: Over the seeds; of one run its value.
+        spread: The standard deviation over the seeds; None for one run.
+        text: The number as it is printed.
+        about: Its definition; two groups compare only where it is the same.
+        better: Whether high or low values are better, if either.
+    """
 
     mean: float
     spread: float | None
@@ -22,7 +30,11 @@ class Cell:
 def best(cells: Mapping[str, Cell]) -> str | None:
     """The group whose mean is better than every other's by more than the larger of both spreads.
 
-    None where there is none, where a spread is not known, and where definitions differ.
+    None where there is no such group, where a spread is not known, and where definitions differ.
+
+    >>> cells = {k: Cell(mean, 0.1, "", "accuracy", "high") for k, mean in (("a", 1), ("b", 2))}
+    >>> best(cells)
+    'b'
     """
     alike = {(one.about, one.better) for one in cells.values()}
     if len(cells) < 2 or len(alike) > 1 or any(one.spread is None for one in cells.values()):

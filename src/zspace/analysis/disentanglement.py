@@ -1,11 +1,11 @@
 """Whether single code dimensions stand for single factors of variation.
 
-Four scores of codes z (N, Z) against known factors v (N, F), integers 0, 1, ..., each in [0, 1].
+Four scores of codes z (N, Z) against known factors v (N, F), integers 0, 1, ..., each in [0, 1]:
+the mutual information gap, the gap of predictability, the three numbers of DCI, and the score of
+FactorVAE. They measure axes, not spaces: a code that was rotated holds as much, and scores less.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 
@@ -28,7 +28,20 @@ def factor_scores(
 ) -> dict[str, Measure]:
     """MIG, SAP, DCI and the FactorVAE score of the codes of at most 10,000 training images.
 
-    Raises NotMeasured for data whose factors are not known.
+    Each lies in [0, 1], and higher is better. Factors that do not vary are left out. Raises
+    NotMeasured for data whose factors are not known. References: `mig`, `sap`, `dci` and
+    `factor_vae` in this module.
+
+    Arguments:
+        trained: The model, usually a run.
+        data: Data with known factors, such as "shapes".
+        seed: Of the images, the halves of the samples, the trees and the votes.
+        quiet: Whether no progress bar is shown.
+
+    >>> factor_scores(run, data)  # digits have no known factors
+    Traceback (most recent call last):
+    ...
+    zspace.system.errors.NotMeasured: disentanglement needs data whose factors are known, ...
     """
     if not data.factors:
         raise NotMeasured(
@@ -38,32 +51,39 @@ def factor_scores(
     some = subset(data.train, MOST, seed)
     z, v = encoded(trained, some), factors_of(data, some)
     v = v[:, np.ptp(v, axis=0) > 0]
-    scores: dict[str, Callable[[], dict[str, Measure]]] = {
-        "mig": lambda: _one("mig", mig(z, v)),
-        "sap": lambda: _one("sap", sap(z, v, seed)),
-        "dci": lambda: _three(dci(z, v, seed)),
-        "factor_vae": lambda: _one("factor_vae", factor_vae(z, v, seed)),
-    }
-    found: dict[str, Measure] = {}
+    scores = (
+        lambda: mig(z, v),
+        lambda: sap(z, v, seed),
+        lambda: dci(z, v, seed),
+        lambda: factor_vae(z, v, seed),
+    )
+    values: list[float] = []
     with bar("scoring factors", len(scores), quiet) as did:
-        for score in scores.values():
-            found |= score()
+        for score in scores:
+            values += np.atleast_1d(score()).tolist()
             did(1)
-    return found
+    named = zip(ABOUT.items(), values, strict=True)
+    return {name: Measure(value, about, better="high") for (name, about), value in named}
 
 
 def mig(z: np.ndarray, v: np.ndarray) -> float:
     """Mutual information gap: how much more the best dimension tells of a factor than the next.
 
-    ``mean_f (I(z_1; v_f) - I(z_2; v_f)) / H(v_f)``, each z_j cut into 20 equal bins over its
-    range. Reference: Chen, Li, Grosse, Duvenaud. Isolating sources of disentanglement in
+    ``mean_f (I(z_1; v_f) - I(z_2; v_f)) / H(v_f)``, z_1 and z_2 the two dimensions that tell most
+    of factor f, each z_j cut into 20 equal bins over its range.
+
+    Reference: Chen, Li, Grosse, Duvenaud. Isolating sources of disentanglement in
     variational autoencoders. 2018, arXiv 1802.04942; the bins: Locatello et al. Challenging common
     assumptions in the unsupervised learning of disentangled representations. 2018, arXiv
     1811.12359.
+
+    >>> v = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> round(mig(v.astype(float), v), 6), round(mig(np.ones((4, 2)), v), 6)  # all, and nothing
+    (1.0, 0.0)
     """
     from sklearn.metrics import mutual_info_score  # slow to import
 
-    binned = [_binned(column) for column in z.T]
+    binned = [np.digitize(a, np.linspace(a.min(), a.max(), BINS + 1)[1:-1]) for a in z.T]
     gaps = []
     for factor in v.T:
         told = [mutual_info_score(factor, column) for column in binned]
@@ -77,38 +97,40 @@ def sap(z: np.ndarray, v: np.ndarray, seed: int = 0) -> float:
 
     A prediction puts thresholds on one z_j, one less than the factor has values, on half of the
     samples; it is scored on the other half by balanced accuracy. Every factor counts as a
-    category. Reference: Kumar, Sattigeri, Balakrishnan. Variational inference of disentangled
+    category.
+
+    Reference: Kumar, Sattigeri, Balakrishnan. Variational inference of disentangled
     latent concepts from unlabeled observations. 2017, arXiv 1711.00848.
     """
-    from sklearn.metrics import recall_score
+    from sklearn.metrics import recall_score  # slow to import
     from sklearn.tree import DecisionTreeClassifier
 
     first, second = _halves(len(z), seed)
     gaps = []
     for factor in v.T:
-        scores = []
+        scores, leaves = [], max(2, len(np.unique(factor)))
+        tree = DecisionTreeClassifier(
+            max_leaf_nodes=leaves, class_weight="balanced", random_state=seed
+        )
         for column in z.T[:, :, None]:
-            leaves = max(2, len(np.unique(factor)))
-            tree = DecisionTreeClassifier(
-                max_leaf_nodes=leaves, class_weight="balanced", random_state=seed
-            ).fit(column[first], factor[first])
-            guess = tree.predict(column[second])
+            guess = tree.fit(column[first], factor[first]).predict(column[second])
             scores.append(recall_score(factor[second], guess, average="macro", zero_division=0))
         gaps.append(_gap(scores))
     return float(np.mean(gaps))
 
 
 def dci(z: np.ndarray, v: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """Disentanglement, completeness and informativeness.
+    """Disentanglement, completeness and informativeness, in this order.
 
     A forest of 20 trees predicts each factor from half of the samples; R (Z, F) is how much it
     uses each dimension. Disentanglement: 1 minus the entropy of a row of R, to base F, a mean
     weighted by rows' shares. Completeness: 1 minus the entropy of a column, to base Z, a mean
     over factors. Informativeness: accuracy on the other half, a mean over factors.
+
     Reference: Eastwood, Williams. A framework for the quantitative evaluation of disentangled
     representations. ICLR 2018.
     """
-    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.ensemble import RandomForestClassifier  # slow to import
 
     first, second = _halves(len(z), seed)
     used, right = [], []
@@ -124,12 +146,18 @@ def dci(z: np.ndarray, v: np.ndarray, seed: int = 0) -> tuple[float, float, floa
 
 
 def factor_vae(z: np.ndarray, v: np.ndarray, seed: int = 0) -> float:
-    """The share of right votes for which factor was held fixed.
+    """The share of correct votes for which factor was held fixed.
 
     A vote: 64 samples that agree in one factor are drawn; the dimension whose variance, over that
     of all samples, is least votes for it. A majority table of 5,000 votes is scored on as many
     others. Dimensions whose variance is below 0.01 are left out; without any other the score is 0.
-    Chance is 1 / F. Reference: Kim, Mnih. Disentangling by factorising. 2018, arXiv 1802.05983.
+    Chance is 1 / F.
+
+    Reference: Kim, Mnih. Disentangling by factorising. 2018, arXiv 1802.05983.
+
+    >>> v = np.random.RandomState(0).randint(0, 3, (500, 2))
+    >>> factor_vae(v.astype(float), v)
+    1.0
     """
     variance = z.var(0)
     active = variance > ACTIVE
@@ -150,31 +178,16 @@ def factor_vae(z: np.ndarray, v: np.ndarray, seed: int = 0) -> float:
 
 ABOUT = {
     "mig": "mutual information gap, means of q(z|x) in 20 bins",
-    "sap": "gap in balanced accuracy of thresholds on one dimension",
-    "factor_vae": "share of right votes for the factor held fixed",
-    "dci_disentanglement": "whether a dimension serves one factor alone, by a forest's use of it",
-    "dci_completeness": "whether one dimension alone serves a factor, by a forest's use of it",
-    "dci_informativeness": "accuracy of forests that predict the factors, a mean",
+    "sap": "gap in balanced accuracy between thresholds on the best dimension and on the next",
+    "dci_disentanglement": "whether a dimension serves only one factor, by a forest's use of it",
+    "dci_completeness": "whether only one dimension serves a factor, by a forest's use of it",
+    "dci_informativeness": "mean accuracy of forests that predict the factors",
+    "factor_vae": "share of correct votes for the factor held fixed",
 }
 
 
-def _one(name: str, value: float) -> dict[str, Measure]:
-    return {name: Measure(value, ABOUT[name], better="high")}
-
-
-def _three(values: tuple[float, float, float]) -> dict[str, Measure]:
-    names = ("dci_disentanglement", "dci_completeness", "dci_informativeness")
-    pairs = zip(names, values, strict=True)
-    return {name: measure for pair in pairs for name, measure in _one(*pair).items()}
-
-
-def _binned(column: np.ndarray) -> np.ndarray:
-    edges = np.linspace(column.min(), column.max(), BINS + 1)
-    return np.digitize(column, edges[1:-1])
-
-
 def _gap(scores: list[float]) -> float:
-    """The best less the next; the best itself where there is one dimension alone."""
+    """The best less the next; the best itself where there is only one dimension."""
     best, *rest = sorted(scores, reverse=True)
     return best - (rest[0] if rest else 0.0)
 
@@ -186,9 +199,9 @@ def _halves(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _certainty(r: np.ndarray) -> np.ndarray:
     """1 minus the entropy, to base n, of each row of r (m, n), normalised; 0 for a row of 0."""
+    from scipy.stats import entropy  # slow to import
+
     if r.shape[1] < 2:
         return np.ones(len(r))
-    total = r.sum(1, keepdims=True)
-    p = np.divide(r, total, out=np.full_like(r, 1 / r.shape[1]), where=total > 0)
-    logs = np.log(p, out=np.zeros_like(p), where=p > 0)
-    return 1 + (p * logs).sum(1) / np.log(r.shape[1])
+    r = np.where(r.sum(1, keepdims=True) > 0, r, 1)  # what is not used at all is of no one factor
+    return 1 - entropy(r, base=r.shape[1], axis=1)

@@ -32,21 +32,35 @@ def inception_distance(
 ) -> dict[str, Measure]:
     """The Frechet distance of made images to test images in 2,048 features of Inception-v3.
 
-    As many images are made as there are test images, at most 10,000: figures of other numbers do
-    not compare, and published ones mostly take 50,000. Grey images are shown as colour. The
-    network was trained on photographs; of digits its features say little.
-
-    network: uint8 images (N, 3, H, W) -> features (N, D), with a `num_features`; by default the
-    published Inception-v3, through torchmetrics.
+    As many images are made as there are test images, at most 10,000. Figures of other numbers of
+    images do not compare, and published ones mostly take 50,000. Grey images are shown as colour.
+    The network was trained on photographs; of digits its features say little. Raises NotMeasured
+    where the network or its weights are missing, and for images that are neither grey nor colour.
 
     Reference: Heusel et al. GANs trained by a two time-scale update rule converge to a local Nash
-    equilibrium. 2017, arXiv 1706.08500. Raises NotMeasured where the network or its weights are
-    missing, and for images that are neither grey nor colour.
+    equilibrium. 2017, arXiv 1706.08500.
+
+    Arguments:
+        trained: The model, usually a run.
+        data: Its data; labels are not needed.
+        seed: Of the draws, and of the test images where there are more than 10,000.
+        quiet: Whether no progress bar is shown.
+        sampler: Where codes come from, as in `sample_quality`.
+        network: uint8 images (N, 3, H, W) -> features (N, D), with an attribute `num_features`;
+            by default the published Inception-v3, through torchmetrics.
+
+    >>> class Means(torch.nn.Module):  # in place of Inception, which would have to be fetched
+    ...     num_features = 3
+    ...
+    ...     def forward(self, x):
+    ...         return x.float().mean((2, 3))
+    >>> inception_distance(run, data, network=Means())["fid"].value >= 0
+    True
     """
     if len(trained.spec.shape) != 3 or trained.spec.shape[0] not in (1, 3):
         raise NotMeasured(
-            f"Inception reads grey and colour images, but these are {trained.spec.shape}: leave "
-            "'inception' out"
+            f"Inception reads images of 1 or 3 channels, but these are {trained.spec.shape}: "
+            "leave the section 'inception' out"
         )
     distance = _distance(network).to(trained.device)
     real = subset(data.test, MOST_MADE, seed)
@@ -79,5 +93,5 @@ def _distance(network: nn.Module | None) -> Any:
         ) from None
     except OSError as error:
         raise NotMeasured(
-            f"the weights of Inception-v3 could not be fetched ({error}): try again with a network"
+            f"the weights of Inception-v3 could not be fetched ({error}): try again online"
         ) from None

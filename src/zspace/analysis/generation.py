@@ -22,16 +22,15 @@ coverage, K = 5).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from zspace.analysis.latents import drawn, labels
-from zspace.analysis.measure import Measure, mean, metric
-from zspace.analysis.trained import CHUNK, TrainedModel, once, subset
+from zspace.analysis.measure import Better, Measure, mean, metric
+from zspace.analysis.trained import CHUNK, TrainedModel, decoded, once, subset
 from zspace.data.conditions import columns_of, turns
-from zspace.data.dataset import Data, Samples
+from zspace.data.dataset import Data
 from zspace.models.judge import SMALLEST, Judge, train_judge
 from zspace.models.priors import DENSITIES, Sampler
 from zspace.system.bars import bar
@@ -58,12 +57,18 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
     It falls as N and M grow, for the same two distributions: compare equal numbers only.
     Reference: Heusel et al. GANs trained by a two time-scale update rule converge to a local Nash
     equilibrium. 2017, arXiv 1706.08500. Raises NotMeasured for fewer than two samples.
+
+    >>> x = np.random.RandomState(0).randn(50, 4)
+    >>> round(frechet(x, x + 3), 6)  # only the means differ: 4 * 3^2
+    36.0
     """
     if min(len(a), len(b)) < 2:
         raise NotMeasured(
-            f"a Frechet distance was asked for of {len(a)} and {len(b)} samples: give at least 2"
+            f"a Frechet distance needs two samples on each side, but there are {len(a)} and "
+            f"{len(b)}: give at least 2"
         )
-    return between(*_gaussian(a), *_gaussian(b))
+    x, y = (np.asarray(part, dtype=np.float64) for part in (a, b))
+    return between(x.mean(0), np.cov(x.T), y.mean(0), np.cov(y.T))
 
 
 def between(
@@ -75,15 +80,14 @@ def between(
     are taken by eigenvalues: stable also for covariances without full rank.
     Reference: Dowson, Landau. The Frechet distance between multivariate normal distributions.
     Journal of Multivariate Analysis 12, 1982.
+
+    >>> between(np.zeros(2), np.eye(2), np.ones(2), 4 * np.eye(2))  # 2 * 1^2 + 2 * (2 - 1)^2
+    4.0
     """
+    covariance_a, covariance_b = np.atleast_2d(covariance_a), np.atleast_2d(covariance_b)
     cross = np.linalg.svd(_root(covariance_a) @ _root(covariance_b), compute_uv=False).sum()
     apart = np.square(mean_a - mean_b).sum()
     return max(0.0, float(apart + np.trace(covariance_a) + np.trace(covariance_b) - 2 * cross))
-
-
-def _gaussian(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    x = np.asarray(x, dtype=np.float64)
-    return x.mean(0), np.cov(x, rowvar=False).reshape(x.shape[1], -1)
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
@@ -92,29 +96,24 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     return (vectors * np.sqrt(values.clip(0))) @ vectors.T
 
 
-@dataclass(frozen=True)
-class Manifold:
-    """Values by sample, whose means are the four measures, for N real and M made samples.
+def manifold(
+    real: np.ndarray, made: np.ndarray, k: int = NEIGHBOURS, quiet: bool = True
+) -> dict[str, np.ndarray]:
+    """Four measures of features real (N, D) and made (M, D), in Euclidean distance, per sample.
 
     precision (M,): 1 where a made sample lies in some real ball. recall (N,): 1 where a real
     sample lies in some made ball. density (M,): real balls around a made sample, over K.
-    coverage (N,): 1 where a real sample's ball holds a made sample.
-    """
+    coverage (N,): 1 where a real sample's ball holds a made sample. The measures are their means.
 
-    precision: np.ndarray
-    recall: np.ndarray
-    density: np.ndarray
-    coverage: np.ndarray
+    Memory is O(512 (N + M)). Raises NotMeasured where a set has no K + 1 samples. The references
+    are those of this module.
 
-
-def manifold(
-    real: np.ndarray, made: np.ndarray, k: int = NEIGHBOURS, quiet: bool = True
-) -> Manifold:
-    """The four measures of features real (N, D) and made (M, D), in Euclidean distance.
-
-    Memory is O(512 (N + M)). Raises NotMeasured where a set has no K + 1 samples.
+    >>> x = np.random.RandomState(0).randn(20, 2)
+    >>> {name: float(values.mean()) for name, values in manifold(x, x + 100).items()}
+    {'precision': 0.0, 'recall': 0.0, 'density': 0.0, 'coverage': 0.0}
     """
     from sklearn.metrics import pairwise_distances  # slow to import
+    from sklearn.neighbors import NearestNeighbors
 
     if min(len(real), len(made)) <= k:
         raise NotMeasured(
@@ -122,33 +121,21 @@ def manifold(
             f"{len(made)} made samples: give at least {k + 1} of both"
         )
     real, made = (np.asarray(x, dtype=np.float64) for x in (real, made))
-    with bar("comparing neighbours", 2 * len(real) + len(made), quiet) as did:
-        of_real, of_made = _radii(real, k, did), _radii(made, k, did)
-        inside = np.zeros(len(made))
-        recall, coverage = [], []
-        for start in range(0, len(real), ROWS):
-            rows = slice(start, start + ROWS)
-            distances = pairwise_distances(real[rows], made)
-            within = distances < of_real[rows, None]
+    of_real, of_made = (
+        NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors()[0][:, -1]
+        for x in (real, made)
+    )
+    inside, rows = np.zeros(len(made)), [slice(i, i + ROWS) for i in range(0, len(real), ROWS)]
+    recall, coverage = np.zeros((2, len(real)), bool)
+    with bar("comparing neighbours", len(rows), quiet) as did:
+        for some in rows:
+            distances = pairwise_distances(real[some], made)
+            within = distances < of_real[some, None]
             inside += within.sum(0)
-            recall.append((distances < of_made).any(1))
-            coverage.append(within.any(1))
-            did(len(distances))
-    return Manifold(inside > 0, np.concatenate(recall), inside / k, np.concatenate(coverage))
-
-
-def _radii(x: np.ndarray, k: int, did: Callable[[int], None]) -> np.ndarray:
-    """The distance (N,) of each row of x (N, D) to its K-th nearest other row."""
-    from sklearn.metrics import pairwise_distances
-
-    found = []
-    for start in range(0, len(x), ROWS):
-        distances = pairwise_distances(x[start : start + ROWS], x)
-        rows = np.arange(len(distances))
-        distances[rows, start + rows] = 0  # a row's distance to itself, but for rounding
-        found.append(np.partition(distances, k, axis=1)[:, k])
-        did(len(distances))
-    return np.concatenate(found)
+            recall[some], coverage[some] = (distances < of_made).any(1), within.any(1)
+            did(1)
+    names = ("precision", "recall", "density", "coverage")
+    return dict(zip(names, (inside > 0, recall, inside / k, coverage), strict=True))
 
 
 @metric("generation", place=40)
@@ -160,35 +147,48 @@ def sample_quality(
     quiet: bool = True,
     sampler: Sampler = "auto",
 ) -> dict[str, Measure]:
-    """Frechet distance, precision, recall, density, coverage, class balance; for conditional
-    models the share of images that show the class asked for.
+    """Frechet distance, precision, recall, density, coverage and class balance of made images.
 
-    As many images are made as there are test images, at most 10,000, and compared with those, in
+    As many images are made as there are test images, at most 10,000, and compared with those in
     the features of a judge: a classifier trained on the labels of the run's data, whose accuracy
-    is told, and whose distances compare with no other data's.
+    is a measure, too. Distances compare only between models of the same data. Conditional models
+    have the share of images that show the class asked for. Raises NotMeasured for data without
+    labels, for images too small for a judge, and for fewer than 6 test images.
 
-    sampler: where codes come from; auto is the prior where there is a q(z|x), else gmm.
+    References: `frechet` and the docstring of this module.
 
-    Raises NotMeasured for data without labels, for images too small for a judge, and for fewer
-    than 6 test images.
+    Arguments:
+        trained: The model, usually a run.
+        data: Its data, with labels.
+        seed: Of the draws, and of the test images where there are more than 10,000.
+        quiet: Whether no progress bar is shown.
+        sampler: Where codes come from: "prior", or a density fitted to training codes, "gmm",
+            "flow" or "kde". "auto" is the prior where there is a q(z|x), else "gmm", as the codes
+            of a plain autoencoder have no prior.
+
+    >>> found = sample_quality(run, data)
+    >>> 0 <= found["precision"].value <= 1, found["frechet"].better
+    (True, 'low')
     """
     sampler = resolved(trained, sampler)
-    seen = _judged(trained, data, sampler, seed, quiet)
-    truth, _ = _seen(seen.judge, seen.real.images().numpy(), trained.device)
-    n = len(seen.asked)
+    judge, asked, features, votes = _judged(trained, data, sampler, seed, quiet)
+    n = len(asked)
+    real = subset(data.test, MOST_MADE, seed).images().numpy()
+    truth, _ = _seen(judge, real, trained.device)
     source = f"{n:,} images drawn from {SAMPLERS[sampler]}, against as many test images"
+    about = f"squared Frechet distance of judge features: {source}"
     found = {
-        "frechet": Measure(
-            frechet(truth, seen.features),
-            f"squared Frechet distance of judge features: {source}",
-            better="low",
-        ),
-        **_neighbours(manifold(truth, seen.features, quiet=quiet)),
-        "class_distance": _class_distance(seen.votes, seen.asked),
-        **_right(trained, seen),
+        "frechet": Measure(frechet(truth, features), about, better="low"),
+        **_neighbours(manifold(truth, features, quiet=quiet)),
+        "class_distance": _class_distance(votes, asked),
+        **_right(trained, judge, votes, asked),
     }
-    floor = _floor(seen.judge, trained, data, truth, seed)
-    return {**found, "frechet_of_training_images": floor} if floor else found
+    if len(data.train) >= n:
+        train = subset(data.train, n, seed).images().numpy()
+        about = "the same for as many training images, which the judge has seen: about the best"
+        floor = frechet(truth, _seen(judge, train, trained.device)[0])
+        found["frechet_of_training_images"] = Measure(floor, f"{about} that is possible")
+    return found
 
 
 @once
@@ -200,49 +200,50 @@ def as_asked(trained: TrainedModel, data: Data) -> dict[str, Measure]:
     if not _told_a_class(trained):
         return {}
     try:
-        return _right(trained, _judged(trained, data, resolved(trained, "auto")))
+        judge, asked, _, votes = _judged(trained, data, resolved(trained, "auto"))
     except NotMeasured:
         return {}
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """What a judge sees in N made images: features (N, D) and the classes that they show, votes
-    (N,), where asked (N,) were wanted: the labels of as many real images.
-    """
-
-    judge: Judge
-    real: Samples
-    asked: np.ndarray
-    features: np.ndarray
-    votes: np.ndarray
+    return _right(trained, judge, votes, asked)
 
 
 def _judged(
     trained: TrainedModel, data: Data, sampler: Sampler, seed: int = 0, quiet: bool = True
-) -> _Judged:
-    """As many images as there are test images, at most 10,000, before the judge of the data."""
-    _check(trained, data)
+) -> tuple[Judge, np.ndarray, np.ndarray, np.ndarray]:
+    """A judge of the data, and what it sees in as many made images as there are test images.
+
+    asked (N,): the labels of those, which are asked for. Of the made images: features (N, D) and
+    votes (N,), the classes that they show.
+    """
+    why = "made images are compared in the features of a judge, which"
+    if data.train.y is None or len(data.classes) < 2:
+        raise NotMeasured(
+            f"{why} learns from labels, but data '{data.name}' have none: give labelled data"
+        )
+    if len(trained.spec.shape) != 3 or min(trained.spec.shape[1:]) < SMALLEST:
+        raise NotMeasured(
+            f"{why} reads images of at least {SMALLEST} x {SMALLEST} pixels, but these are "
+            f"{trained.spec.shape}: give larger ones"
+        )
     judge = train_judge(data, trained.device, quiet=quiet)
-    real = subset(data.test, MOST_MADE, seed)
-    asked = labels(real)
-    assert asked is not None
-    made = made_images(trained, data, len(real), asked, sampler=sampler, seed=seed, quiet=quiet)
-    return _Judged(judge, real, asked, *_seen(judge, made, trained.device))
+    asked = np.asarray(labels(subset(data.test, MOST_MADE, seed)))
+    made = made_images(trained, data, len(asked), asked, sampler=sampler, seed=seed, quiet=quiet)
+    return judge, asked, *_seen(judge, made, trained.device)
 
 
 def _told_a_class(trained: TrainedModel) -> bool:
     return bool(trained.model.context and not trained.spec.attributes)
 
 
-def _right(trained: TrainedModel, seen: _Judged) -> dict[str, Measure]:
+def _right(
+    trained: TrainedModel, judge: Judge, votes: np.ndarray, asked: np.ndarray
+) -> dict[str, Measure]:
     """How often the judge sees the class that was asked for, and how often it is right at all."""
     found = {}
     if _told_a_class(trained):
         about = "share of made images in which the judge sees the class that was asked for"
-        found["conditional_accuracy"] = mean(seen.votes == seen.asked, about, better="high")
-    about = "share of test images that the judge labels rightly"
-    return {**found, "judge_accuracy": Measure(seen.judge.accuracy["test"], about)}
+        found["conditional_accuracy"] = mean(votes == asked, about, better="high")
+    about = "share of test images that the judge labels correctly"
+    return {**found, "judge_accuracy": Measure(judge.accuracy["test"], about)}
 
 
 @metric("novelty", place=50)
@@ -257,8 +258,21 @@ def novelty(
 ) -> dict[str, Measure]:
     """How far made images lie from the nearest training image, against how far test images lie.
 
-    Distances are Euclidean between pixels, of at most 2,000 images each to at most 50,000 of
-    training. A model whose images are averages comes nearer than test images without any copy.
+    novelty: the median distance, over that of test images; 1 is as new as those, 0 a copy. copies:
+    the share of made images nearer to a training image than 99% of test images are. Distances are
+    Euclidean between pixels, of at most 2,000 images each to at most 50,000 training images. A
+    model whose images are averages comes nearer than test images without any copy.
+
+    Arguments:
+        trained: The model, usually a run.
+        data: Its data; labels are not needed.
+        seed: Of the draws and of the images compared.
+        quiet: Whether no progress bar is shown.
+        sampler: Where codes come from, as in `sample_quality`.
+
+    >>> found = novelty(run, data)
+    >>> found["novelty"].value > 0, 0 <= found["copies"].value <= 1
+    (True, True)
     """
     test, sampler = subset(data.test, COMPARED, seed), resolved(trained, sampler)
     made = made_images(
@@ -267,17 +281,14 @@ def novelty(
     near = to_training(data, made, seed, quiet)
     low = float(np.quantile(usual_distances(data, seed), 0.01))
     about = f"of {len(made):,} images drawn from {SAMPLERS[sampler]}"
+    new = (
+        f"median pixel distance {about} to the nearest training image, over that of test images: "
+        "1 is as new as those, 0 a copy"
+    )
+    copy = f"share {about} that lie nearer to a training image than 99% of test images do"
     return {
-        "novelty": Measure(
-            relative_distance(data, near, seed),
-            f"median pixel distance {about} to the nearest training image, over that of test "
-            "images: 1 is as new as those, 0 a copy",
-        ),
-        "copies": mean(
-            near < low,
-            f"share {about} that lie nearer to a training image than 99% of test images do",
-            better="low",
-        ),
+        "novelty": Measure(relative_distance(data, near, seed), new),
+        "copies": mean(near < low, copy, better="low"),
     }
 
 
@@ -292,17 +303,23 @@ def to_training(data: Data, x: np.ndarray, seed: int = 0, quiet: bool = True) ->
     """
     train = subset(data.train, MOST_TRAINING, seed)
     with bar("looking for copies", len(train), quiet) as did:
-        return nearest(x.reshape(len(x), -1), _chunks(train), did)
+        parts = torch.arange(len(train)).split(CHUNK)
+        rows = (train.images(part).flatten(1).numpy() for part in parts)
+        return nearest(x.reshape(len(x), -1), rows, did)
 
 
 @once
 def usual_distances(data: Data, seed: int = 0) -> np.ndarray:
-    """The same for at most 2,000 test images: how far new images of these data usually lie."""
+    """`to_training` of at most 2,000 test images: how far new images of the data usually lie."""
     return to_training(data, subset(data.test, COMPARED, seed).images().numpy(), seed)
 
 
 def relative_distance(data: Data, near: np.ndarray, seed: int = 0) -> float:
-    """The median of distances (N,), over that of test images: 1 is as far as those."""
+    """The median of distances (N,), over that of test images: 1 is as far as those.
+
+    >>> round(relative_distance(data, 3 * usual_distances(data)), 6)
+    3.0
+    """
     return float(np.median(near) / max(np.median(usual_distances(data, seed)), 1e-12))
 
 
@@ -314,22 +331,19 @@ def half_way_novelty(trained: TrainedModel, data: Data, seed: int = 0) -> float:
     test, context = subset(data.test, COMPARED, seed), trained.model.context
     z = trained.encode(test.images(), test.conditions() if context else None)
     order = torch.from_numpy(np.random.RandomState(seed).permutation(len(z)))
-    made, c = [], columns_of(test, context)
-    with torch.no_grad():
-        for rows in torch.arange(len(z)).split(CHUNK):
-            told = None if c is None else ((c[rows] + c[order[rows]]) / 2).to(trained.device)
-            middle = ((z[rows] + z[order[rows]]) / 2).to(trained.device)
-            made.append(trained.model.decode(middle, told).mean.cpu().numpy())
-    return relative_distance(data, to_training(data, np.concatenate(made), seed), seed)
+    c = columns_of(test, context)
+    mixed = None if c is None else (c + c[order]) / 2
+    made = decoded(trained, (z + z[order]) / 2, mixed)
+    return relative_distance(data, to_training(data, made, seed), seed)
 
 
 def resolved(trained: TrainedModel, sampler: Sampler) -> Sampler:
     """The sampler that 'auto' stands for in this run. Raises UserError for an unknown one."""
-    if sampler != "auto" and sampler not in SAMPLERS:
+    if sampler == "auto":
+        return "prior" if trained.variational else "gmm"
+    if sampler not in SAMPLERS:
         raise unknown("sampler", sampler, ("auto", *SAMPLERS))
-    if sampler != "auto":
-        return sampler
-    return "prior" if trained.variational else "gmm"
+    return sampler
 
 
 def made_images(
@@ -344,28 +358,25 @@ def made_images(
 ) -> np.ndarray:
     """n images (n, C, H, W): means of p(x|z) at codes drawn from a sampler.
 
-    asked: labels (n,), told to a conditional model alone; without them its classes or attributes
+    asked: labels (n,), told only to a conditional model; without them its classes or attributes
     take turns.
+
+    >>> made_images(run, data, 2, None).shape == (2, *data.spec.shape)
+    True
     """
-    codes = None
-    if sampler != "prior":
-        draw = DENSITIES[sampler](drawn(trained, subset(data.train, MOST_MADE, seed)), seed, quiet)
-        codes = draw(n, seed).reshape(n, *trained.model.latent)
     told = None
     if trained.model.context:
         told = turns(trained.spec, n) if asked is None or trained.spec.attributes else asked
+    if sampler != "prior":
+        draw = DENSITIES[sampler](drawn(trained, subset(data.train, MOST_MADE, seed)), seed, quiet)
+        return trained.decode(draw(n, seed).reshape(n, *trained.model.latent), told)
     seeds = np.random.SeedSequence(seed).generate_state(-(-n // CHUNK))
     made = []
     with bar("drawing images", n, quiet) as did:
-        for at, start in enumerate(range(0, n, CHUNK)):
-            size = min(CHUNK, n - start)
-            rows = slice(start, start + size)
-            label = None if told is None else told[rows]
-            if codes is None:
-                made.append(trained.sample(size, label, seed=int(seeds[at])))
-            else:
-                made.append(trained.decode(codes[rows], label))
-            did(size)
+        for own, start in zip(seeds, range(0, n, CHUNK), strict=True):
+            label = None if told is None else told[start : start + CHUNK]
+            made.append(trained.sample(min(CHUNK, n - start), label, seed=int(own)))
+            did(len(made[-1]))
     return np.concatenate(made)
 
 
@@ -380,24 +391,6 @@ def nearest(x: np.ndarray, chunks: Iterator[np.ndarray], did: Callable[[int], No
     return found
 
 
-def _chunks(samples: Samples) -> Iterator[np.ndarray]:
-    for rows in torch.arange(len(samples)).split(CHUNK):
-        yield samples.images(rows).flatten(1).numpy()
-
-
-def _check(trained: TrainedModel, data: Data) -> None:
-    if data.train.y is None or len(data.classes) < 2:
-        raise NotMeasured(
-            f"made images are compared in the features of a judge, which learns from labels, but "
-            f"data '{data.name}' have none: give labelled data"
-        )
-    if len(trained.spec.shape) != 3 or min(trained.spec.shape[1:]) < SMALLEST:
-        raise NotMeasured(
-            f"made images are compared in the features of a judge, which reads images of at "
-            f"least {SMALLEST} x {SMALLEST} pixels: give larger ones"
-        )
-
-
 @torch.no_grad()
 def _seen(judge: Judge, x: np.ndarray, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, D) and the classes (N,) that the judge sees in images (N, C, H, W)."""
@@ -406,46 +399,24 @@ def _seen(judge: Judge, x: np.ndarray, device: torch.device) -> tuple[np.ndarray
     return features.cpu().numpy(), judge.network.head(features).argmax(1).cpu().numpy()
 
 
-def _neighbours(found: Manifold) -> dict[str, Measure]:
+def _neighbours(found: dict[str, np.ndarray]) -> dict[str, Measure]:
     ball = f"ball, which reaches to the {NEIGHBOURS}th neighbour"
-    return {
-        "precision": mean(
-            found.precision, f"share of made images in some real image's {ball}", better="high"
-        ),
-        "recall": mean(
-            found.recall, f"share of real images in some made image's {ball}", better="high"
-        ),
-        "density": mean(
-            found.density, f"real balls around a made image, over {NEIGHBOURS}; 1 is usual"
-        ),
-        "coverage": mean(
-            found.coverage,
-            f"share of real images with a made image in their {ball}",
-            better="high",
-        ),
+    about = {
+        "precision": f"share of made images in some real image's {ball}",
+        "recall": f"share of real images in some made image's {ball}",
+        "density": f"real balls around a made image, over {NEIGHBOURS}; about 1 for equal sets",
+        "coverage": f"share of real images with a made image in their {ball}",
     }
+    better: dict[str, Better] = {**dict.fromkeys(about, "high"), "density": "neither"}
+    return {k: mean(found[k], text, better=better[k]) for k, text in about.items()}
 
 
 def _class_distance(votes: np.ndarray, asked: np.ndarray) -> Measure:
     """Class balance by the judge's votes (N,) against labels of real images (N,)."""
     count = max(int(votes.max()), int(asked.max())) + 1
     share, wanted = (np.bincount(y, minlength=count) / len(y) for y in (votes, asked))
-    return Measure(
-        float(np.abs(share - wanted).sum() / 2),
-        "half the sum over classes of differences between the shares of made images, as the "
-        "judge sees them, and of test images: 0 is the same balance, 1 no class in common",
-        better="low",
-    )
-
-
-def _floor(
-    judge: Judge, trained: TrainedModel, data: Data, truth: np.ndarray, seed: int
-) -> Measure | None:
-    """The Frechet distance of as many training images, where there are so many."""
-    if len(data.train) < len(truth):
-        return None
-    train = subset(data.train, len(truth), seed).images().numpy()
     about = (
-        "the same for as many training images, which the judge has seen: about what is possible"
+        "half the sum over classes of differences between the shares of made images, as the "
+        "judge sees them, and of test images: 0 is the same balance, 1 no class in common"
     )
-    return Measure(frechet(truth, _seen(judge, train, trained.device)[0]), about)
+    return Measure(float(np.abs(share - wanted).sum() / 2), about, better="low")

@@ -18,7 +18,7 @@ from torch.distributions import Independent, Normal
 
 from zspace.analysis.measure import Measure, mean, metric
 from zspace.analysis.projections import principal, tsne
-from zspace.analysis.trained import TrainedModel, once, over, subset
+from zspace.analysis.trained import TrainedModel, each, once, subset
 from zspace.data.dataset import Data, Samples
 from zspace.data.spec import Batch
 from zspace.models.terms import kl_per_dimension
@@ -61,39 +61,54 @@ def labels(samples: Samples) -> np.ndarray | None:
 
 @once
 def codes(trained: TrainedModel, data: Data, most: int = MOST) -> Codes:
-    """Codes of test images, the means of q(z|x); at most `most` images, drawn with a seed."""
+    """Codes z (N, Z) of test images, flat, with their labels y (N,) or None.
+
+    A code is the mean of q(z|x), or the code itself where it is deterministic. Nothing is drawn:
+    the same run gives the same codes.
+
+    Arguments:
+        trained: The model, usually a run.
+        data: Its data.
+        most: Images at most, drawn with a fixed seed. 10,000 are the whole test split of MNIST,
+            and as many as a t-SNE map takes in half a minute.
+
+    >>> codes(run, data).z.shape == (len(data.test), 3)
+    True
+    """
     test = subset(data.test, most)
-    z = over(
-        trained,
-        test,
-        lambda batch: trained.model.encode(batch.x, batch.c).flatten(1).cpu().numpy(),
-    )
-    return Codes(np.concatenate(z), labels(test))
+    return Codes(encoded(trained, test), labels(test))
 
 
 @once
 def draws(trained: TrainedModel, data: Data, most: int = MOST) -> Codes:
-    """One draw of q(z|x) for each of those images: samples of the aggregate posterior.
+    """One draw of q(z|x) for each of the images of `codes`: samples of the aggregate posterior.
 
-    Where the code is deterministic, the code itself.
+    These are what the prior is compared with: means of q(z|x) alone would spread too little. Where
+    the code is deterministic, the draw is the code itself.
+
+    >>> bool(draws(run, data).z.var() > codes(run, data).z.var())
+    True
     """
     test = subset(data.test, most)
-
-    def draw(batch: Batch) -> np.ndarray:
-        return trained.model(batch.x, batch.c).latents[0].z[0].flatten(1).cpu().numpy()
-
-    return Codes(np.concatenate(over(trained, test, draw)), labels(test))
+    return Codes(drawn(trained, test), labels(test))
 
 
 @once
 def plane(trained: TrainedModel, data: Data, most: int = MOST) -> Plane:
-    """Codes of test images: the two dimensions of a 2-d code, else two principal components."""
+    """Codes of test images on a plane: the two dimensions of a 2-D code, else two principal axes.
+
+    Its points are (N, 2); `axes` says in words what the axes are, and `origin` where the code 0
+    lies. A code of one dimension lies on the first axis.
+
+    >>> found = plane(run, data)
+    >>> found.points.shape == (len(data.test), 2), found.axes
+    (True, 'two principal components')
+    """
     found = codes(trained, data, most)
     if found.z.shape[1] == 2:
         return Plane(found.z, found.y, "the two code dimensions")
     if found.z.shape[1] == 1:
-        points = np.c_[found.z, np.zeros(len(found.z))]
-        return Plane(points, found.y, LINE)
+        return Plane(np.c_[found.z, np.zeros(len(found.z))], found.y, LINE)
     flat = principal(found.z, 2)
     x, y = flat.project(np.zeros((1, found.z.shape[1])))[0]
     return Plane(flat.points, found.y, "two principal components", (float(x), float(y)))
@@ -118,9 +133,9 @@ class Summary:
     """The aggregate posterior q(z), the mean of q(z|x) over test images, against N(0, I).
 
     n: images. mean (Z,), covariance (Z, Z), and ks (Z,), the Kolmogorov-Smirnov distance of each
-    marginal to N(0, 1), of one draw of q(z|x) an image; of the codes where they are deterministic.
-    kl (Z,): mean KL(q(z_j|x) || N(0, 1)) in nats, or None where there is no q, or none that
-    falls into dimensions. active: dimensions with a KL above 0.01 nats, or None.
+    marginal to N(0, 1), of one draw of q(z|x) per image; of the codes where they are
+    deterministic. kl (Z,): mean KL(q(z_j|x) || N(0, 1)) in nats, or None where there is no q, or
+    none that falls into dimensions. active: dimensions with a KL above 0.01 nats, or None.
     active_units: dimensions whose mean code varies by more than 0.01 over images (Burda, Grosse,
     Salakhutdinov. Importance weighted autoencoders. 2015, arXiv 1509.00519, section 5.2).
     """
@@ -146,9 +161,30 @@ class Summary:
 
 @once
 def posterior_summary(trained: TrainedModel, data: Data, most: int = MOST) -> Summary:
-    """Measure the codes of test images, at most `most` of them, drawn with a seed."""
-    z = draws(trained, data, most).z
-    kl = _kl(trained, data, most)
+    """Where the codes of test images lie, measured against the prior N(0, I).
+
+    Gives `mean` (Z,), `covariance` (Z, Z) and `ks` (Z,), the Kolmogorov-Smirnov distance of each
+    marginal to N(0, 1), of one draw of q(z|x) per image; `kl` (Z,), the mean KL of each dimension
+    in nats, or None where q does not fall into dimensions; `active`, dimensions with a KL above
+    0.01 nats; `active_units`, dimensions whose mean code varies by more than 0.01; and
+    `eigenvalues` of the covariance, all 1 for N(0, I).
+
+    Reference for active units: Burda, Grosse, Salakhutdinov. Importance weighted autoencoders.
+    2015, arXiv 1509.00519, section 5.2.
+
+    >>> found = posterior_summary(run, data)
+    >>> found.kl.shape, bool((found.kl >= 0).all())
+    ((3,), True)
+    """
+    z, test = draws(trained, data, most).z, subset(data.test, most)
+
+    def divergence(batch: Batch) -> dict[str, Tensor]:
+        return {"kl": kl_per_dimension(trained.model(batch.x, batch.c).latents[0]).flatten(1)}
+
+    try:
+        kl = each(trained, test, divergence)["kl"].mean(0)
+    except (UserError, NotImplementedError):  # q and p do not fall into dimensions
+        kl = None
     return Summary(
         n=len(z),
         mean=z.mean(0),
@@ -161,47 +197,34 @@ def posterior_summary(trained: TrainedModel, data: Data, most: int = MOST) -> Su
 
 
 def distances(z: np.ndarray) -> np.ndarray:
-    """The Kolmogorov-Smirnov distance of each column of z (N, Z) to N(0, 1): (Z,)."""
+    """The Kolmogorov-Smirnov distance of each column of z (N, Z) to N(0, 1): (Z,).
+
+    >>> distances(np.zeros((10, 1)))  # half of N(0, 1) lies below a point at 0
+    array([0.5])
+    """
     from scipy.stats import kstest  # slow to import
 
     return np.array([kstest(column, "norm", method="asymp").statistic for column in z.T])
 
 
-def _kl(trained: TrainedModel, data: Data, most: int) -> np.ndarray | None:
-    """The mean KL of each code dimension of the first level, where q and p have such parts."""
-    test = subset(data.test, most)
-
-    def parts(batch: Batch) -> Tensor:
-        return kl_per_dimension(trained.model(batch.x, batch.c).latents[0]).flatten(1).cpu()
-
-    try:
-        values = over(trained, test, parts)
-    except (UserError, NotImplementedError):
-        return None
-    return np.concatenate([value.numpy() for value in values]).mean(0)
-
-
 def encoded(trained: TrainedModel, samples: Samples) -> np.ndarray:
     """The codes (N, Z) of samples: the means of q(z|x)."""
-
-    def encode(batch: Batch) -> np.ndarray:
-        return trained.model.encode(batch.x, batch.c).flatten(1).cpu().numpy()
-
-    return np.concatenate(over(trained, samples, encode))
+    encode = trained.model.encode
+    return each(trained, samples, lambda b: {"z": encode(b.x, b.c).flatten(1)})["z"]
 
 
 def drawn(trained: TrainedModel, samples: Samples) -> np.ndarray:
     """One draw (N, Z) of q(z|x) for each sample; the code itself where it is deterministic."""
 
-    def draw(batch: Batch) -> np.ndarray:
-        return trained.model(batch.x, batch.c).latents[0].z[0].flatten(1).cpu().numpy()
+    def draw(batch: Batch) -> dict[str, Tensor]:
+        return {"z": trained.model(batch.x, batch.c).latents[0].z[0].flatten(1)}
 
-    return np.concatenate(over(trained, samples, draw))
+    return each(trained, samples, draw)["z"]
 
 
 def pixels(trained: TrainedModel, samples: Samples) -> np.ndarray:
     """The samples (N, D) as the model reads them, binarised where the run's data are."""
-    return np.concatenate(over(trained, samples, lambda batch: batch.x.flatten(1).cpu().numpy()))
+    return each(trained, samples, lambda batch: {"x": batch.x.flatten(1)})["x"]
 
 
 def collapse(found: Mapping[str, Measure]) -> str:
@@ -212,43 +235,52 @@ def collapse(found: Mapping[str, Measure]) -> str:
     dead = size - int(found["active_kl"].value)
     if not dead:
         return ""
-    told = f"{dead} of {size} code dimensions have" if dead < size else "the whole code has"
-    return (
-        f"{told} collapsed onto the prior (mean KL of {ACTIVE} nats or less a dimension): "
-        f"{'they say' if dead < size else 'it says'} nothing of x; "
-        + ("a smaller --latent would do" if dead < size else "give the KL less weight")
-    )
+    what = f"collapsed onto the prior (a mean KL of at most {ACTIVE} nats per dimension)"
+    if dead == size:
+        return f"the whole code has {what}: it says nothing of x; give the KL less weight"
+    few = f"{dead} of {size} code dimensions have {what}: they say nothing of x"
+    return f"{few}; a smaller --latent would do"
 
 
 @metric("latents", place=20, warning=collapse)
 def code_statistics(
     trained: TrainedModel, data: Data, *, seed: int = 0, quiet: bool = True
 ) -> dict[str, Measure]:
-    """KL a dimension, active units, q(z) against the prior, and mutual information, on test.
+    """KL per dimension, active units, q(z) against the prior, and mutual information, on test.
 
-    Active units are those of Burda, Grosse, Salakhutdinov. Importance weighted autoencoders.
-    2015, arXiv 1509.00519 (section 5.2). kl_j is the KL of dimension j; it is left out, with the
-    mutual information, where the code is deterministic or q(z|x) no diagonal Gaussian.
+    kl_j is the KL of dimension j in nats. It is left out, with the mutual information, where the
+    code is deterministic or q(z|x) is not a diagonal Gaussian. Raises NotMeasured where the prior
+    is not N(0, I), and for fewer than 2 test images.
 
-    The draws are those of the run's own metrics; the seed decides nothing but which images are
-    taken where they are many.
+    References: `posterior_summary` (active units), `mmd` and `information` in this module.
 
-    Raises NotMeasured where the prior is not N(0, I), and for fewer than 2 test images.
+    Arguments:
+        trained: The model, usually a run.
+        data: Its data.
+        seed: Of the images, where there are more than 10,000 or than sums over all pairs can take
+            in some seconds. The draws of q(z|x) are always those of the run's own metrics.
+        quiet: Whether no progress bar is shown.
+
+    >>> found = code_statistics(run, data)
+    >>> sorted(name for name in found if name.startswith("kl_"))
+    ['kl_0', 'kl_1', 'kl_2']
+    >>> found["active_units"].value <= 3
+    True
     """
     size = math.prod(trained.model.latent)
     some = subset(data.test, int(min(MOST, math.sqrt(WORK / size))), seed)
     if len(some) < 2:
-        raise NotMeasured("there is 1 test image: give data with more, to see how codes spread")
+        raise NotMeasured("there is only 1 test image, so codes have no spread: give more")
     z, *gaussian = _drawn_parts(trained, some)
     summary = posterior_summary(trained, data)
-    found = {"active_units": _active_units(summary.active_units, size)}
+    units = f"dimensions of {size} in which means of q(z|x) have a variance above {ACTIVE}"
+    found = {"active_units": Measure(summary.active_units, units)}
     if summary.kl is not None and summary.active is not None:
-        found["active_kl"] = Measure(
-            summary.active, f"dimensions of {size} with a mean KL above {ACTIVE} nats"
-        )
-        about = "mean KL(q(z_{}|x) || N(0, 1)) of one code dimension"
+        about = f"dimensions of {size} with a mean KL above {ACTIVE} nats"
+        found["active_kl"] = Measure(summary.active, about)
         for j, value in enumerate(summary.kl):
-            found[f"kl_{j}"] = Measure(float(value), about.format(j), "nats")
+            about = f"mean KL(q(z_{j}|x) || N(0, 1)) of one code dimension"
+            found[f"kl_{j}"] = Measure(float(value), about, "nats")
     found |= against_prior(z)
     if gaussian:
         found |= information(z, *gaussian, quiet=quiet)
@@ -259,32 +291,21 @@ def against_prior(z: np.ndarray) -> dict[str, Measure]:
     """How far draws z (N, Z) of q(z) are from N(0, I); each says what true draws would give."""
     n, size = z.shape
     z = z.astype(np.float64)
-    away = np.atleast_2d(np.cov(z.T)) - np.eye(size)
-    spread, floor = null_deviation(n, size), math.sqrt(size * (size + 1) / (n - 1))
-    true = f"for {n:,} true draws of N(0, I)"
+    away = np.linalg.norm(np.atleast_2d(np.cov(z.T)) - np.eye(size))
+    floor, spread = math.sqrt(size * (size + 1) / (n - 1)), null_deviation(n, size)
+    found = {  # value, definition, what true draws give
+        "mean_distance": (np.linalg.norm(z.mean(0)), "length of the mean of q(z)",
+                          f"{math.sqrt(size / n):.2g}"),
+        "covariance_distance": (away, "Frobenius norm of cov q(z) - I", f"{floor:.2g}"),
+        "ks": (distances(z).mean(), "Kolmogorov-Smirnov distance to N(0, 1), mean over dimensions",
+               f"{0.8687 / math.sqrt(n):.2g}"),
+        "mmd": (mmd(z), "squared MMD of q(z) to N(0, I), kernel exp(-|a - b|^2 / 2Z)",
+                f"0 ± {spread:.2g}"),
+    }  # fmt: skip
+    null = f"for {n:,} true draws of N(0, I)"
     return {
-        "mean_distance": Measure(
-            float(np.linalg.norm(z.mean(0))),
-            f"length of the mean of q(z); {math.sqrt(size / n):.2g} {true}",
-            better="low",
-        ),
-        "covariance_distance": Measure(
-            float(np.linalg.norm(away)),
-            f"Frobenius norm of cov q(z) - I; {floor:.2g} {true}",
-            better="low",
-        ),
-        "ks": Measure(
-            float(distances(z).mean()),
-            "Kolmogorov-Smirnov distance to N(0, 1), mean over dimensions; "
-            f"{0.8687 / math.sqrt(n):.2g} {true}",
-            better="low",
-        ),
-        "mmd": Measure(
-            mmd(z),
-            "squared MMD of q(z) to N(0, I), kernel exp(-|a - b|^2 / 2Z); "
-            f"0 ± {spread:.2g} {true}",
-            better="low",
-        ),
+        name: Measure(float(value), f"{about}; {true} {null}", better="low")
+        for name, (value, about, true) in found.items()
     }
 
 
@@ -299,6 +320,10 @@ def mmd(z: np.ndarray) -> float:
     Reference: Gretton, Borgwardt, Rasch, Schölkopf, Smola. A kernel two-sample test. JMLR 13,
     2012; with one side exact it is the statistic of Baringhaus, Henze. A consistent test for
     multivariate normality based on the empirical characteristic function. Metrika 35, 1988.
+
+    >>> far = mmd(np.full((100, 1), 50.0))  # 1 within z, 0 to the prior, sqrt(1/3) within it
+    >>> round(far, 4), round(1 + 3**-0.5, 4)
+    (1.5774, 1.5774)
     """
     z = z.astype(np.float64)
     n, size = z.shape
@@ -337,15 +362,18 @@ def information(
 
     Reference: Hoffman, Johnson. ELBO surgery: yet another way to carve up the variational evidence
     lower bound. NIPS workshop on advances in approximate Bayesian inference, 2016.
+
+    >>> z = np.array([[-9.0], [9.0]])  # two narrow posteriors far apart tell which is which
+    >>> round(information(z, z, np.full((2, 1), 0.1))["mutual_information"].value, 4)  # log 2
+    0.6931
     """
     n = len(z)
     own, mixture = _log_normal(z, mu, sigma), log_mixture(z, mu, sigma, quiet=quiet)
     prior = _log_normal(z, np.zeros_like(z), np.ones_like(z))
     of = f"q(z) the mixture of all {n:,} posteriors"
+    most = f"I(x; z), {of}: at most log {n:,} = {math.log(n):.2f}"
     return {
-        "mutual_information": mean(
-            own - mixture, f"I(x; z), {of}: at most log {n:,} = {math.log(n):.2f}", "nats"
-        ),
+        "mutual_information": mean(own - mixture, most, "nats"),
         "marginal_kl": mean(mixture - prior, f"KL(q(z) || N(0, I)), {of}", "nats", "low"),
     }
 
@@ -359,14 +387,14 @@ def log_mixture(
     z, mu, sigma = (a.astype(np.float64) for a in (z, mu, sigma))
     precision = sigma**-2
     constant = -0.5 * (mu**2 * precision + np.log(2 * math.pi * sigma**2)).sum(1)
-    found = np.empty(len(z))
+    found = []
     with bar("mixture of all posteriors", len(z), quiet) as made:
         for start in range(0, len(z), ROWS):
             part = z[start : start + ROWS]
             inner = part @ (mu * precision).T - 0.5 * part**2 @ precision.T + constant
-            found[start : start + ROWS] = logsumexp(inner, axis=1) - math.log(len(mu))
+            found.append(logsumexp(inner, axis=1) - math.log(len(mu)))
             made(len(part))
-    return found
+    return np.concatenate(found)
 
 
 def _log_normal(z: np.ndarray, mu: np.ndarray, sigma: np.ndarray) -> np.ndarray:
@@ -374,31 +402,18 @@ def _log_normal(z: np.ndarray, mu: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     return -0.5 * (((z - mu) / sigma) ** 2 + np.log(2 * math.pi * sigma**2)).sum(1)
 
 
-def _active_units(count: int, size: int) -> Measure:
-    return Measure(
-        count,
-        f"dimensions of {size} in which means of q(z|x) have a variance above {ACTIVE}",
-    )
-
-
 def _drawn_parts(trained: TrainedModel, samples: Samples) -> list[np.ndarray]:
     """A draw z (N, Z) of every q(z|x) and, of diagonal Gaussians, their means and deviations."""
 
-    def parts(batch: Batch) -> list[np.ndarray]:
+    def parts(batch: Batch) -> dict[str, Tensor]:
         level = trained.model(batch.x, batch.c).latents[0]
-        if not _standard(level.p):
+        q, p = (d.base_dist if isinstance(d, Independent) else d for d in (level.q, level.p))
+        if not (isinstance(p, Normal) and (p.loc == 0).all() and (p.scale == 1).all()):
             raise NotMeasured(
                 "the prior of this model is not N(0, I), which its codes are compared with: "
-                "leave the section latents out"
+                "leave the section 'latents' out"
             )
-        q = level.q.base_dist if isinstance(level.q, Independent) else level.q
-        normal = q if isinstance(q, Normal) else None
-        own = [level.z[0]] if normal is None else [level.z[0], normal.loc, normal.scale]
-        return [a.flatten(1).cpu().numpy() for a in own]
+        normal = {"loc": q.loc, "scale": q.scale} if isinstance(q, Normal) else {}
+        return {name: a.flatten(1) for name, a in {"z": level.z[0], **normal}.items()}
 
-    return [np.concatenate(part) for part in zip(*over(trained, samples, parts), strict=True)]
-
-
-def _standard(p: object) -> bool:
-    base = p.base_dist if isinstance(p, Independent) else p
-    return isinstance(base, Normal) and bool((base.loc == 0).all() and (base.scale == 1).all())
+    return list(each(trained, samples, parts).values())

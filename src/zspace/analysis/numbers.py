@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from zspace.analysis.measure import Measure
@@ -25,7 +26,15 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def measure_text(measure: Measure) -> str:
-    """'−89.53 ± 0.21', '0.97 [0.95, 0.98]', '13', '0.04187': the value and how sure it is."""
+    """The value and how sure it is, with as many digits as its error allows.
+
+    >>> measure_text(Measure(-89.5312, "a bound", error=0.2149))
+    '−89.53 ± 0.21'
+    >>> measure_text(Measure(0.9701, "a share", interval=(0.951, 0.982)))
+    '0.970 [0.951, 0.982]'
+    >>> measure_text(Measure(13, "a count")), measure_text(Measure(0.041874, "a distance"))
+    ('13', '0.04187')
+    """
     if measure.interval is None or not math.isfinite(measure.value):
         return error_text(measure.value, measure.error)
     low, high = measure.interval
@@ -122,15 +131,9 @@ def rows(measures: Mapping[str, Measure]) -> list[tuple[str, str, str, str]]:
             found.append((name, measure_text(measure), measure.unit, measure.about))
         elif many[0] == name:
             values = [measures[one].value for one in many]
-            least, most = number_text(round(min(values), 4)), number_text(round(max(values), 4))
-            found.append(
-                (
-                    f"{name} to {many[-1]}",
-                    f"{least} to {most}",
-                    measure.unit,
-                    "least and most of: " + measure.about,
-                )
-            )
+            least, most = (number_text(round(one, 4)) for one in (min(values), max(values)))
+            about = f"least and most of: {measure.about}"
+            found.append((f"{name} to {many[-1]}", f"{least} to {most}", measure.unit, about))
     return found
 
 
@@ -161,16 +164,10 @@ def print_sections(
     for section, measures in measured.items():
         table.add_row(f"[bold]{section}[/]")
         for name, *cells in rows(measures):
-            table.add_row(f"  {name}", *_escaped(cells)[: len(table.columns) - 1])
+            table.add_row(f"  {name}", *map(escape, cells[: len(table.columns) - 1]))
         table.add_row()
     console.print(table)
     for section, reason in missing.items():
         console.print(f"{section} was not measured: {reason}", markup=False)
     for text in warnings:
         console.print(f"warning: {text}", markup=False, style="yellow")
-
-
-def _escaped(cells: list[str]) -> list[str]:
-    from rich.markup import escape
-
-    return [escape(cell) for cell in cells]

@@ -33,7 +33,12 @@ class Principal:
 
 
 def principal(z: np.ndarray, n: int = 2) -> Principal:
-    """The first n principal components of z (N, Z)."""
+    """The first n principal components of z (N, Z).
+
+    >>> found = principal(np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]]), 1)  # on one line
+    >>> np.abs(found.directions).round(4).tolist(), found.share.round(4).tolist()
+    ([[0.6, 0.8]], [1.0])
+    """
     from sklearn.decomposition import PCA  # slow to import
 
     if np.ptp(z, axis=0).max() == 0:
@@ -64,11 +69,14 @@ def tsne(x: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def density(values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """A Gaussian kernel density estimate of values (N,), Scott's bandwidth, at points (M,)."""
+    """A Gaussian kernel density estimate (M,) of values (N,), with Scott's bandwidth, at points.
+
+    It is 0 everywhere for fewer than two different values: a point mass has no density.
+    """
     from scipy.stats import gaussian_kde  # slow to import
 
     if len(values) < 2 or np.ptp(values) < 1e-9:
-        return np.zeros(len(at))  # a point mass has no density
+        return np.zeros(len(at))
     return gaussian_kde(values)(at)
 
 
@@ -98,9 +106,8 @@ def windows(points: np.ndarray) -> tuple[Window, Window]:
     cells = np.maximum(1, np.ceil((high - low) / side - 1e-9)).astype(int)
     edges = [a + side * np.arange(n + 1) for a, n in zip(low, cells, strict=True)]
     counts = np.histogram2d(points[:, 0], points[:, 1], bins=edges)[0].astype(int)
-    middles = np.stack(
-        np.meshgrid(*[edge[:-1] + side / 2 for edge in edges], indexing="ij"), axis=-1
-    )
+    centres = [edge[:-1] + side / 2 for edge in edges]
+    middles = np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1)
     dense = np.unravel_index(counts.argmax(), counts.shape)
     return _window(edges, counts, dense), _window(edges, counts, _hole(points, counts, middles))
 

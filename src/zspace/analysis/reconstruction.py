@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zspace.analysis.anomaly import squared_error
-from zspace.analysis.trained import TrainedModel, evenly, once, over
+from zspace.analysis.trained import TrainedModel, each, evenly, once
 from zspace.data.dataset import Data, Samples
 from zspace.data.kinds.image import image_quality
 from zspace.data.spec import Batch
@@ -37,7 +37,22 @@ class Pairs:
 
 
 def reconstructions(trained: TrainedModel, data: Data, n: int = 10) -> Pairs:
-    """n test images, spread evenly over the classes where there are some, and their decodings."""
+    """Test images, spread evenly over the classes where there are some, and their reconstructions.
+
+    Gives `x` and `decoded`, both (n, C, H, W) in [0, 1], and the labels `y` (n,) or None. Nothing
+    is drawn: the code is the mean of q(z|x), and a reconstruction the mean of p(x|z).
+
+    Arguments:
+        trained: The model, usually a run.
+        data: Its data.
+        n: How many, fewer where the test split is smaller. Ten show each digit once.
+
+    >>> found = reconstructions(run, data, n=10)
+    >>> found.decoded.shape == found.x.shape == (10, *data.spec.shape)
+    True
+    >>> bool((np.diff(found.y) >= 0).all())  # sorted by class
+    True
+    """
     test = data.test
     i = evenly(test, n)
     x, y = test.images(i).numpy(), test.labels(i)
@@ -48,8 +63,10 @@ def reconstructions(trained: TrainedModel, data: Data, n: int = 10) -> Pairs:
 def sample_rows(
     trained: TrainedModel, columns: int = 10, seed: int = 0, rows: int = 4
 ) -> tuple[list[np.ndarray], list[str]]:
-    """Rows of samples and their names: a class a row, or an attribute, the same z down each
-    column; or plain.
+    """Rows of samples (columns, C, H, W) and the names of the rows.
+
+    For a conditional model each row shows a class or an attribute, at most ten of them, and each
+    column has the same z. Else there are `rows` rows without names.
     """
     if not trained.model.context:
         x = trained.sample(rows * columns, seed=seed)
@@ -64,8 +81,7 @@ class Surprises:
     error, summed over channels; the highest error first.
 
     error (N,): the sum of each map. usual: the mean error of all images that were looked at, of
-    which there were `images`. i (N,): positions among them, split after
-    split.
+    which there were `images`. i (N,): positions among them, one split after another.
     """
 
     x: np.ndarray
@@ -80,10 +96,10 @@ class Surprises:
 def surprises(trained: TrainedModel, *splits: Samples, n: int = 10) -> Surprises:
     """The n samples of one split or several with the highest reconstruction error."""
 
-    def errors(batch: Batch) -> np.ndarray:
-        return squared_error(trained, batch).flatten(1).sum(1).cpu().numpy()
+    def errors(batch: Batch) -> dict[str, Tensor]:
+        return {"error": squared_error(trained, batch).flatten(1).sum(1)}
 
-    of_splits = [np.concatenate(over(trained, samples, errors)) for samples in splits]
+    of_splits = [each(trained, samples, errors)["error"] for samples in splits]
     error = np.concatenate(of_splits)
     i = np.argsort(-error, kind="stable")[:n]
     ends = np.cumsum([0, *map(len, of_splits)])
@@ -102,13 +118,11 @@ def surprises(trained: TrainedModel, *splits: Samples, n: int = 10) -> Surprises
 def _looked(trained: TrainedModel, samples: Samples) -> tuple[np.ndarray, ...]:
     """Images, what they are decoded to, and the maps of their errors."""
 
-    def looked(batch: Batch) -> tuple[np.ndarray, ...]:
-        z = trained.model.encode(batch.x, batch.c)
-        shown = batch.x, trained.model.decode(z, batch.c).mean, squared_error(trained, batch)
-        return tuple(part.cpu().numpy() for part in shown)
+    def looked(batch: Batch) -> dict[str, Tensor]:
+        z, maps = trained.model.encode(batch.x, batch.c), squared_error(trained, batch)
+        return {"x": batch.x, "decoded": trained.model.decode(z, batch.c).mean, "maps": maps}
 
-    parts = over(trained, samples, looked)
-    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+    return tuple(each(trained, samples, looked).values())
 
 
 @once
@@ -123,23 +137,35 @@ def per_sample_terms(
 ) -> dict[str, np.ndarray]:
     """Each term of the run's objective for every sample of a split: name -> (N,).
 
-    Their means are the numbers in `run.result`. Left out are terms that are statistics of a batch,
-    and those that look through another network, which a run does not keep.
+    Their means are the numbers in `run.result`. Terms that are statistics of a batch are left out,
+    and so are those that look through another network, which a run does not keep.
+
+    Arguments:
+        trained: The model, usually a run.
+        data: Its data.
+        split: "train", "validation" or "test".
+
+    >>> terms = per_sample_terms(run, data)
+    >>> sorted(terms), terms["kl"].shape == (len(data.test),)
+    (['kl', 'mse'], True)
     """
     objective = trained.objective
     own = [term for term in objective.terms if not isinstance(term, GeneratorLoss | Perceptual)]
 
-    def terms(batch: Batch) -> dict[str, np.ndarray]:
+    def terms(batch: Batch) -> dict[str, Tensor]:
         p = trained.model(batch.x, batch.c, objective.samples)
         values = {name: value for term in own for name, value in term(p).items()}
-        return {name: value.cpu().numpy() for name, value in values.items() if value.dim()}
+        return {name: value for name, value in values.items() if value.dim()}
 
-    parts = over(trained, data.splits[split], terms)
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return each(trained, data.splits[split], terms)
 
 
 def per_class(values: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
-    """The mean of values (N,) over each class of labels y (N,): (classes,), nan where empty."""
+    """The mean of values (N,) over each class of labels y (N,): (classes,), nan where empty.
+
+    >>> per_class(np.array([1.0, 3.0, 5.0]), np.array([0, 0, 2]), 3).tolist()
+    [2.0, nan, 5.0]
+    """
     counts = np.bincount(y, minlength=classes)
     sums = np.bincount(y, weights=values, minlength=classes)
     return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
@@ -155,15 +181,14 @@ def class_errors(trained: TrainedModel, term: str, data: Data) -> dict[str, floa
 
 @once
 def variety(data: Data) -> dict[str, float]:
-    """The mean squared distance of test images to the mean image of their class."""
-    y = data.test.labels()
-    if y is None:
+    """Class -> the mean squared distance of its test images to their mean image."""
+    labels = data.test.labels()
+    if labels is None:
         return {}
-    x = data.test.images().flatten(1).numpy()
-    means = np.zeros((len(data.classes), x.shape[1]), x.dtype)
-    for k in np.unique(y.numpy()):
-        means[k] = x[y.numpy() == k].mean(0)
-    return _by_class(np.square(x - means[y.numpy()]).sum(1), y.numpy(), data.classes)
+    x, y = data.test.images().flatten(1).numpy(), labels.numpy()
+    for k in np.unique(y):
+        x[y == k] -= x[y == k].mean(0)
+    return _by_class(np.square(x).sum(1), y, data.classes)
 
 
 def _by_class(values: np.ndarray, y: np.ndarray, classes: tuple[str, ...]) -> dict[str, float]:
@@ -172,7 +197,11 @@ def _by_class(values: np.ndarray, y: np.ndarray, classes: tuple[str, ...]) -> di
 
 
 def rank_correlation(a: dict[str, float], b: dict[str, float]) -> float:
-    """Spearman's, over the names of the first; 0 where one of them does not vary."""
+    """Spearman's rank correlation over the names of `a`; 0 where one of them does not vary.
+
+    >>> round(rank_correlation({"x": 1, "y": 2, "z": 9}, {"x": 3, "y": 4, "z": 5}), 6)
+    1.0
+    """
     from scipy.stats import spearmanr  # slow to import
 
     first, second = ([values[name] for name in a] for values in (a, b))
@@ -185,11 +214,12 @@ def rank_correlation(a: dict[str, float], b: dict[str, float]) -> float:
 def reconstruction_quality(
     model: Model, batches: Iterable[Batch], most: int = WATCHED
 ) -> dict[str, float]:
-    """Means of those measures over the first `most` images and their reconstructions.
+    """Means of the measures of `image_quality` over the first `most` images.
 
-    A reconstruction is the mean of p(x|z) at the code `encode` gives: nothing is drawn, the model
-    is in eval mode meanwhile, and no generator moves. Numbers are read from the device once, at
-    the end. Samples that are no images (C, H, W) have no such measures: the result is empty.
+    A reconstruction is the mean of p(x|z) at the code that `encode` gives: nothing is drawn, the
+    model is in eval mode meanwhile, and no random state moves. Numbers are read from the device
+    once, at the end. Samples that are not images (C, H, W) have no such measures, so the result is
+    empty.
     """
     training, total, count = model.training, dict[str, Tensor](), 0
     model.eval()

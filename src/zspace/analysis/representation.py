@@ -12,7 +12,7 @@ import numpy as np
 from zspace.analysis.latents import codes, encoded, labels, pixels
 from zspace.analysis.measure import Measure, mean, metric
 from zspace.analysis.projections import principal
-from zspace.analysis.trained import TrainedModel, once, subset
+from zspace.analysis.trained import TrainedModel, in_turns, once, subset
 from zspace.data.dataset import Data, Samples
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured
@@ -37,42 +37,56 @@ Space = tuple[np.ndarray, np.ndarray]
 def label_probes(
     trained: TrainedModel, data: Data, *, seed: int = 0, quiet: bool = True
 ) -> dict[str, Measure]:
-    """Accuracy on test images of 5 nearest neighbours and of a linear probe, the probe's with 10,
-    100 and 1,000 labels, and how k-means clusters of test images match the classes.
+    """What codes know of the labels, beside raw pixels and their principal components.
 
-    Each for the codes, the same number of principal components of the pixels ("_pca") and the
-    pixels themselves ("_pixels"), of at most 10,000 images of each split.
+    neighbours: accuracy on test images of 5 nearest neighbours. probe, probe_N: of a linear probe
+    on all labels, and on N = 10, 100 or 1,000 of them. nmi, ari: how k-means clusters of test
+    images match the classes. Each for the codes, for the same number of principal components of
+    the pixels ("_pca") and for the pixels themselves ("_pixels"), of at most 10,000 images of
+    either split. Raises NotMeasured for data without labels, and for conditional models, whose
+    encoder is told the label.
 
-    Raises NotMeasured for data without labels, and for conditional models.
+    Arguments:
+        trained: The model, usually a run.
+        data: Its data, with labels.
+        seed: Of the images, of the few labels and of k-means.
+        quiet: Whether no progress bar is shown.
+
+    >>> found = label_probes(run, data)
+    >>> list(found)[:3]
+    ['neighbours', 'neighbours_pca', 'neighbours_pixels']
+    >>> 0 <= found["probe"].value <= 1
+    True
     """
+    why = "a representation is measured by what it tells of labels, but"
     if data.train.y is None or len(data.classes) < 2:
-        raise NotMeasured(
-            f"a representation is measured by what it tells of labels, but data '{data.name}' "
-            "have none: give labelled data"
-        )
+        raise NotMeasured(f"{why} data '{data.name}' have none: give labelled data")
     if trained.model.context:
         raise NotMeasured(
-            "the encoder of a conditional model is told the label, so that its codes need not "
+            f"the encoder of recipe '{trained.name}' is told the label, so its codes need not "
             "hold it and may copy it: measure an unconditional model"
         )
     splits = [subset(split, MOST, seed) for split in (data.train, data.test)]
     y, y_test = (np.asarray(labels(split)) for split in splits)
     if len(set(y)) < 2:
         raise NotMeasured(
-            f"a representation is measured by what it tells of labels, but the training images "
-            f"of '{data.name}' have one label alone: give two classes or more"
+            f"{why} the training images of '{data.name}' have only one label: give data with "
+            "two classes or more"
         )
-    found: dict[str, Measure] = {}
     spaces = _spaces(trained, splits)
+    made: dict[str, dict[str, Measure]] = {}
     with bar("probing codes", len(spaces), quiet) as did:
         for name, space in spaces.items():
-            made = of_space(space, y, y_test, seed)
-            for key, measure in made.items():
-                about = f"{SPACES[name]}: {measure.about}"
-                better = "neither" if name else measure.better  # pixels are not the model's merit
-                found[f"{key}{name}"] = replace(measure, about=about, better=better)
+            made[name] = of_space(space, y, y_test, seed)
             did(1)
-    return dict(sorted(found.items(), key=lambda item: _order(item[0])))
+    found: dict[str, Measure] = {}
+    for key in made[""]:  # side by side: of codes, of principal components, of pixels
+        for name, about in SPACES.items():
+            measure = made[name][key]
+            better = "neither" if name else measure.better  # pixels are not the model's merit
+            about = f"{about}: {measure.about}"
+            found[f"{key}{name}"] = replace(measure, about=about, better=better)
+    return found
 
 
 def of_space(space: Space, y: np.ndarray, y_test: np.ndarray, seed: int = 0) -> dict[str, Measure]:
@@ -99,7 +113,7 @@ def of_space(space: Space, y: np.ndarray, y_test: np.ndarray, seed: int = 0) -> 
 
 def probe(x: np.ndarray, y: np.ndarray, x_test: np.ndarray) -> np.ndarray:
     """The labels (M,) that a logistic regression on x (N, D), y (N,) gives x_test (M, D)."""
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression  # slow to import
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is left after 300 steps moved accuracy by 0.001
@@ -107,33 +121,38 @@ def probe(x: np.ndarray, y: np.ndarray, x_test: np.ndarray) -> np.ndarray:
 
 
 def clusters(x: np.ndarray, y: np.ndarray, seed: int = 0) -> dict[str, Measure]:
-    """How k-means of x (N, D), with as many clusters as classes, matches labels y (N,)."""
-    from sklearn import metrics
+    """How k-means of x (N, D), with as many clusters as classes, matches labels y (N,).
+
+    >>> x = np.array([[0.0], [0.1], [9.0], [9.1]])
+    >>> {name: float(found.value) for name, found in clusters(x, np.array([1, 1, 0, 0])).items()}
+    {'nmi': 1.0, 'ari': 1.0}
+    """
+    from sklearn import metrics  # slow to import
     from sklearn.cluster import KMeans
 
     count = len(set(y))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer distinct points than clusters
         found = KMeans(count, n_init=4, random_state=seed).fit_predict(x)
-    about = f"{{}} of {count} k-means clusters of test images and their classes; 1 is a match"
-    nmi = metrics.normalized_mutual_info_score(y, found)
-    ari = metrics.adjusted_rand_score(y, found)
+    about = f"of {count} k-means clusters of test images and their classes; 1 is a match"
+    nmi = float(metrics.normalized_mutual_info_score(y, found))
+    ari = float(metrics.adjusted_rand_score(y, found))
     return {
-        "nmi": Measure(float(nmi), about.format("normalised mutual information"), better="high"),
-        "ari": Measure(
-            float(ari), about.format("adjusted Rand index") + ", 0 chance", better="high"
-        ),
+        "nmi": Measure(nmi, f"normalised mutual information {about}", better="high"),
+        "ari": Measure(ari, f"adjusted Rand index {about}, 0 chance", better="high"),
     }
 
 
 def alike(x: np.ndarray, y: np.ndarray) -> float:
-    """The share of points x (N, D) whose nearest other point has the same label y (N,)."""
-    from sklearn.neighbors import NearestNeighbors
+    """The share of points x (N, D) whose nearest other point has the same label y (N,).
 
-    nearest = NearestNeighbors(n_neighbors=2).fit(x).kneighbors(x, return_distance=False)
-    own = np.arange(len(x))
-    other = np.where(nearest[:, 0] == own, nearest[:, 1], nearest[:, 0])
-    return float((y[other] == y).mean())
+    >>> alike(np.array([[0.0], [1.0], [5.0], [7.0]]), np.array([0, 0, 0, 1]))
+    0.5
+    """
+    from sklearn.neighbors import NearestNeighbors  # slow to import
+
+    nearest = NearestNeighbors(n_neighbors=1).fit(x).kneighbors(return_distance=False)
+    return float((y[nearest[:, 0]] == y).mean())
 
 
 @once
@@ -174,10 +193,7 @@ def scaled(space: Space) -> Space:
 def balanced(y: np.ndarray, n: int, random: np.random.RandomState) -> np.ndarray:
     """n positions of labels y (N,), drawn at random, classes as equal in number as can be."""
     shuffled = random.permutation(len(y))
-    order = np.argsort(y[shuffled], kind="stable")
-    counts = np.bincount(y)
-    rank = np.arange(len(y)) - (counts.cumsum() - counts)[y[shuffled][order]]
-    return shuffled[order[np.argsort(rank, kind="stable")[:n]]]
+    return shuffled[in_turns(y[shuffled])[:n]]
 
 
 def _few(
@@ -201,9 +217,3 @@ def _spaces(trained: TrainedModel, splits: Sequence[Samples]) -> Mapping[str, Sp
         "_pca": (pca.points, pca.project(x_test)),
         "_pixels": (x, x_test),
     }
-
-
-def _order(name: str) -> int:
-    """Measures side by side: the probe of codes, of principal components, of pixels."""
-    base = name.removesuffix("_pca").removesuffix("_pixels")
-    return ["neighbours", "probe", *(f"probe_{n}" for n in FEW), "nmi", "ari"].index(base)

@@ -1,7 +1,8 @@
-"""A trained model as metrics see it; its passes over samples; a fair choice of samples.
+"""A trained model as metrics see it, its passes over samples, and fair choices of samples.
 
-Passes are made exactly as the numbers of a run are measured, sample by sample. What is expensive
-is computed once: several figures and the report read the same arrays.
+Shapes: images x (N, C, H, W) in [0, 1], codes z (N, *Z), labels y (N,). Passes are made exactly
+as the numbers of a run are measured, sample by sample, so that a metric and the run's own table
+agree. What is expensive is computed once: several figures and the report read the same arrays.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cached_property
+from itertools import repeat
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -36,8 +37,19 @@ R = TypeVar("R")
 def once(function: Callable[P, R]) -> Callable[P, R]:
     """Keep what a function of a run (or of data) returned for as long as that object lives.
 
-    The object is the first argument; the others are hashable, and however they are given, the
-    same choice is the same result. Results are shared: do not write into them.
+    The object is the first argument; the others must be hashable. The same values are the same
+    call, whether given by position, by name or by default. Results are shared: do not write into
+    them.
+
+    >>> calls = []
+    >>> @once
+    ... def length(samples, unit=1):
+    ...     calls.append(unit)
+    ...     return len(samples) / unit
+    >>> length(data.test) == length(data.test, 1) == length(data.test, unit=1)
+    True
+    >>> len(calls)
+    1
     """
     memory: WeakKeyDictionary[Any, dict[Any, R]] = WeakKeyDictionary()
     signature = inspect.signature(function)
@@ -62,17 +74,25 @@ CHUNK = 1024
 class TrainedModel:
     """A model with what it reads and how its batches are made: what every metric is a function of.
 
-    Images go in as numpy or torch, (N, C, H, W) or, with one channel, (N, H, W), uint8 or floats
-    in [0, 1]; results come back as the same kind. Labels are numbers or class names, one for all
-    or one an image; conditional models need them, others refuse them. Where the data have
-    attributes instead, a label is the names of those that hold, or 0 and 1 for each, (N, A).
+    A `zspace.Run` is one. Images go in as numpy or torch, (N, C, H, W) or, with one channel,
+    (N, H, W), uint8 or floats in [0, 1]; results come back as the same type. Labels are numbers or
+    class names, one for all images or one per image. Conditional models need them, others refuse
+    them. Where the data have attributes instead, a label is the names of those that hold
+    ("Smiling,Male"), or an array (N, A) of 0 and 1.
 
     Arguments:
-        recipe: The model, in eval mode and on its device, with what it was trained to minimise.
-        spec: What the model was told of its data.
-        name: Of the recipe, for sentences.
-        batch: Samples in a batch of the training; metrics take at least 512.
-        binarize: How pixels are made 0 or 1, as in training.
+        recipe: The model, in eval mode and on its device, with the objective that it minimised.
+        spec: Shape, classes and attributes of the data it was trained on.
+        name: Of the recipe, for error messages.
+        batch: Batch size of the training. Metrics use at least 512, which is faster and changes
+            no number of a single sample.
+        binarize: How pixels were made 0 or 1 in training; metrics do the same.
+
+    >>> x = data.test.images()[:4].numpy()
+    >>> run.encode(x).shape == (4, *run.model.latent)
+    True
+    >>> bool(np.allclose(run.reconstruct(x), run.decode(run.encode(x)), atol=1e-6))
+    True
     """
 
     def __init__(
@@ -91,9 +111,9 @@ class TrainedModel:
         """Where its weights are."""
         return next(self.model.parameters()).device
 
-    @cached_property
+    @functools.cached_property
     def probe(self) -> Pass:
-        """One pass over a sample of zeros: shows which parts there are, not what was learned."""
+        """One pass over a sample of zeros. It shows which parts there are, not what they do."""
         c = torch.zeros(1, self.model.context, device=self.device) if self.model.context else None
         with torch.no_grad(), torch.random.fork_rng():
             return self.model(torch.zeros(1, *self.spec.shape, device=self.device), c)
@@ -103,26 +123,38 @@ class TrainedModel:
         """Whether the code has a distribution q(z|x)."""
         return self.probe.latents[0].q is not None
 
-    @cached_property
+    @functools.cached_property
     def traits(self) -> Traits:
-        """What the model is, as its parts say."""
+        """Whether the model is variational, conditional, discrete and so on, as its parts say."""
         return traits(self.recipe, self.probe)
 
     @property
     def error(self) -> str:
-        """The term that says how far reconstructions are from x; without one, the objective."""
+        """The name of the term that measures how far reconstructions are from x.
+
+        It is "objective" for a model whose objective has no such term.
+        """
         return self.objective.reconstruction or "objective"
 
     @property
     def objective(self) -> Objective:
-        """What the first player minimises."""
+        """What the first player minimises: the weighted terms, without any adversary's."""
         return self.recipe.players[0].objective
 
     def sample(self, n: int, label: Label | None = None, seed: int | None = None) -> np.ndarray:
-        """n images (n, C, H, W) in [0, 1]: the mean of p(x|z) at draws z of the prior.
+        """n images (n, C, H, W) in [0, 1]: the means of p(x|z) at draws z of the prior.
 
-        label: for a conditional model, a class or the attributes that hold ("Smiling,Male");
-        without it, they take turns. seed: None draws anew.
+        The global random state stays as it was. Raises UserError for n below 1, a seed outside
+        [0, 2^63), and a label that the model does not take.
+
+        Arguments:
+            n: How many.
+            label: For a conditional model, a class or the attributes that hold; one for all or
+                one per image. By default classes (or attributes) take turns.
+            seed: The same seed gives the same images; None gives others at each call.
+
+        >>> bool((run.sample(2, seed=0) == run.sample(2, seed=0)).all())
+        True
         """
         if not isinstance(n, int | np.integer) or n < 1:
             raise UserError(f"n is {n!r:.60}: ask for a whole number of samples, at least 1")
@@ -139,37 +171,39 @@ class TrainedModel:
             return self.model.sample(n, c).mean.cpu().numpy()
 
     def encode(self, x: Array, label: Label | None = None) -> Array:
-        """Codes (N, *Z) of images: the mean of q(z|x)."""
-        return self._map(x, label, lambda x, c: self.model.encode(x, c))
+        """Codes (N, *Z) of images x: the means of q(z|x), or the codes where there is no q.
+
+        Raises UserError for images of another shape or range than the model reads.
+        """
+        return self._batched(as_images(x, self.spec.shape), label, x, self.model.encode)
 
     def decode(self, z: Array, label: Label | None = None) -> Array:
-        """Images (N, C, H, W) in [0, 1] of codes (N, *Z): the mean of p(x|z)."""
+        """Images (N, C, H, W) in [0, 1] of codes z (N, *Z): the means of p(x|z).
+
+        Raises UserError for codes of another shape than the model's.
+        """
         codes = as_tensor(z, "codes").float()
         want: tuple[int, ...] = self.model.latent
         if tuple(codes.shape[1:]) != want:
             raise UserError(
                 f"codes have shape {tuple(codes.shape)}, but this model reads "
-                f"({', '.join(['N', *map(str, want)])})"
+                f"({', '.join(['N', *map(str, want)])}): reshape them"
             )
         return self._batched(codes, label, z, lambda z, c: self.model.decode(z, c).mean)
 
     def reconstruct(self, x: Array, label: Label | None = None) -> Array:
         """Images (N, C, H, W) in [0, 1]: x encoded and decoded, without a draw."""
-        return self._map(x, label, self._through)
 
-    def _through(self, x: Tensor, c: Tensor | None) -> Tensor:
-        return self.model.decode(self.model.encode(x, c), c).mean
+        def through(x: Tensor, c: Tensor | None) -> Tensor:
+            return self.model.decode(self.model.encode(x, c), c).mean
 
-    def _map(self, x: Array, label: Label | None, function: Any) -> Array:
-        return self._batched(as_images(x, self.spec.shape), label, x, function)
+        return self._batched(as_images(x, self.spec.shape), label, x, through)
 
     @torch.no_grad()
     def _batched(self, x: Tensor, label: Label | None, like: Array, function: Any) -> Array:
         """Apply (x, c) -> y in chunks; the result is numpy or torch, as `like` is."""
         c = self._context(label, len(x))
-        contexts: Iterator[Any] = iter(c.split(CHUNK)) if c is not None else iter(lambda: None, 0)
-        parts = [function(part.to(self.device), next(contexts)) for part in x.split(CHUNK)]
-        y = torch.cat(parts)
+        y = torch.cat([function(part.to(self.device), told) for part, told in split(x, c, CHUNK)])
         return y.to(like.device) if isinstance(like, Tensor) else y.cpu().numpy()
 
     def _context(self, label: Label | None, n: int) -> Tensor | None:
@@ -177,18 +211,25 @@ class TrainedModel:
         if not self.model.context:
             if label is not None:
                 raise UserError(
-                    f"recipe '{self.name}' takes no label, but one was given: leave it "
-                    "out, or use a run of 'cvae'"
+                    f"recipe '{self.name}' takes no label, but one was given: leave it out, or "
+                    "use a run of a conditional recipe such as 'cvae'"
                 )
             return None
         if label is None:
+            what = "attributes" if self.spec.attributes else "class"
             raise UserError(
-                "this model is conditional: give the label, or the attributes, of each image"
+                f"recipe '{self.name}' is conditional, but no label was given: give the {what} of "
+                "each image"
             )
         told = as_conditions(label, self.spec)
         if len(told) not in (1, n):
-            raise UserError(f"{len(told)} labels were given for {n} images: give one, or one each")
+            raise UserError(f"{len(told)} labels were given for {n} images: give 1 or {n}")
         return columns(told, self.model.context).to(self.device).expand(n, -1)
+
+
+def split(x: Tensor, c: Tensor | None, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Parts of x (N, ...) of at most `size` rows, each with its rows of c (N, C), or None."""
+    return zip(x.split(size), repeat(None) if c is None else c.split(size), strict=False)
 
 
 T = TypeVar("T")
@@ -210,23 +251,57 @@ def over(trained: TrainedModel, samples: Samples, function: Callable[[Batch], T]
         return [function(batch) for batch in batches.epoch(0)]
 
 
+def each(
+    trained: TrainedModel, samples: Samples, function: Callable[[Batch], dict[str, Tensor]]
+) -> dict[str, np.ndarray]:
+    """Name -> (N, ...): what a function of a batch gives of every sample, in order; see `over`.
+
+    >>> each(run, data.test, lambda batch: {"x": batch.x})["x"].shape == data.test.images().shape
+    True
+    """
+    parts = over(trained, samples, lambda b: {k: v.cpu() for k, v in function(b).items()})
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+
+
+def in_turns(y: np.ndarray) -> np.ndarray:
+    """Positions of labels y (N,) as classes take turns: the first of each, the second of each...
+
+    >>> in_turns(np.array([0, 0, 0, 1, 2, 1])).tolist()
+    [0, 3, 4, 1, 5, 2]
+    """
+    order, counts = np.argsort(y, kind="stable"), np.bincount(y)
+    rank = np.empty_like(y)
+    rank[order] = np.arange(len(y)) - (counts.cumsum() - counts)[y[order]]
+    return np.lexsort((y, rank))
+
+
 def evenly(samples: Samples, n: int) -> torch.Tensor:
-    """Positions of n samples: the first of each class, then the second of each, and so on."""
-    n = min(n, len(samples))
+    """Positions of at most n samples: classes take turns, and those chosen are sorted by class.
+
+    Without labels they are the first n samples.
+    """
     y = samples.labels()
     if y is None:
-        return torch.arange(n)
-    order = torch.argsort(y, stable=True)
-    counts = torch.bincount(y)
-    starts = counts.cumsum(0) - counts
-    rank = torch.empty_like(y)
-    rank[order] = torch.arange(len(y)) - starts[y[order]]
-    first = torch.argsort(rank * len(counts) + y)[:n]
+        return torch.arange(min(n, len(samples)))
+    first = torch.from_numpy(in_turns(y.numpy())[:n])
     return first[torch.argsort(y[first], stable=True)]
 
 
+@torch.no_grad()
+def decoded(trained: TrainedModel, z: Tensor, c: Tensor | None) -> np.ndarray:
+    """Images (N, C, H, W) of codes z (N, ...) and contexts c (N, C), which may mix two labels."""
+    z, device = z.float().reshape(-1, *trained.model.latent), trained.device
+    parts = split(z, c, CHUNK)
+    made = [trained.model.decode(a.to(device), b if b is None else b.to(device)) for a, b in parts]
+    return torch.cat([px.mean.cpu() for px in made]).numpy()
+
+
 def subset(samples: Samples, most: int, seed: int = 0) -> Samples:
-    """At most `most` of the samples, drawn without replacement, in their order."""
+    """At most `most` of the samples, drawn without replacement, in their order.
+
+    >>> len(subset(data.train, 7)), subset(data.train, 10**6) is data.train
+    (7, True)
+    """
     if len(samples) <= most:
         return samples
     drawn = np.random.RandomState(seed).permutation(len(samples))[:most]
@@ -238,9 +313,9 @@ def class_rows(
 ) -> tuple[np.ndarray, list[int]]:
     """A sheet (R, columns, C, H, W) of images drawn at random, and the class of each row.
 
-    With labels a row shows one class; few classes get several rows each, of more than `rows`
-    classes the first are shown. A class with too few images leaves white places. Without labels
-    there is no class: the list is empty.
+    With labels each row shows one class. Few classes get several rows each; of more than `rows`
+    classes, the first ones are shown. A class with too few images leaves white places. Without
+    labels the list of classes is empty.
     """
     random, y = np.random.RandomState(seed), samples.labels()
     if y is None:
