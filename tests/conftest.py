@@ -65,16 +65,34 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def own_parts() -> Iterator[None]:
+    """Recipes, metrics and other parts that a test registers are gone after it."""
+    from zspace.analysis import METRICS
+    from zspace.models.likelihoods import LIKELIHOODS
+    from zspace.models.networks.choices import NETS
+    from zspace.models.priors import PRIORS
+    from zspace.models.recipes import RECIPES
+    from zspace.report.figures import registry
+
+    registries: tuple[dict, ...] = (
+        RECIPES, LIKELIHOODS, PRIORS, NETS, METRICS, registry.FIGURES
+    )  # fmt: skip
+    before = [(known, dict(known)) for known in registries]
+    yield
+    for known, content in before:
+        known.clear()
+        known.update(content)
+
+
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> dict[str, zspace.Run]:
-    """One small run per recipe of the package, with networks of the kind that it declares."""
+    """One small run per recipe, with networks of the kind that it declares."""
     from zspace.models.recipes import RECIPES, choices_of
 
     folder = tmp_path_factory.mktemp("runs")
     found = {}
     for name, function in RECIPES.items():
-        if not function.__module__.startswith("zspace."):
-            continue  # of a test that ran before
         options = {**SMALL, **OWN.get(name, {})}
         if choices_of(function).network["net"].default != "mlp":
             options["channels"] = (8, 8)

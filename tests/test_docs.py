@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from zspace.analysis import METRICS
-from zspace.models.likelihoods import LIKELIHOODS
-from zspace.models.recipes import RECIPES
 from zspace.runs.config import RESERVED
 
 ROOT = Path(__file__).parent.parent
@@ -21,18 +17,7 @@ def blocks(page: Path) -> str:
     return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
 
 
-@pytest.fixture
-def own_recipes() -> Iterator[None]:
-    """Examples register recipes and more; nothing else should meet them."""
-    registries: tuple[dict, ...] = (RECIPES, LIKELIHOODS, METRICS)
-    before = [(registry, dict(registry)) for registry in registries]
-    yield
-    for registry, content in before:
-        registry.clear()
-        registry.update(content)
-
-
-@pytest.mark.usefixtures("own_recipes")
+@pytest.mark.usefixtures("own_parts")
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.chdir(tmp_path)

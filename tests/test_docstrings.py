@@ -35,21 +35,28 @@ def described(room: str) -> list[str]:
     ]
 
 
-def tests_of(module: ModuleType) -> list[doctest.DocTest]:
+def examples_of(module: ModuleType) -> list[doctest.DocTest]:
     return [test for test in doctest.DocTestFinder().find(module) if test.examples]
 
 
+@pytest.mark.usefixtures("own_parts")
 @pytest.mark.parametrize("name", modules())
 def test_examples_run(name, runs, tmp_path, monkeypatch):
-    """They may use torch, np, zspace, `run`, a small VAE, and `data`, what it was trained on."""
+    """They may use torch, np, zspace, `run`, a small VAE, and `data`, what it was trained
+    on, with its path, `data_path`."""
     module = importlib.import_module(name)
     monkeypatch.chdir(tmp_path)
     run = runs["vae"]
-    given = {"run": run, "data": run.data(), "torch": torch, "np": np, "zspace": zspace}
+    given = {"run": run, "data": run.data(), "data_path": run.config.data.data}
+    given |= {"torch": torch, "np": np, "zspace": zspace}
     said: list[str] = []
-    for test in tests_of(module):
+    for test in examples_of(module):
         torch.manual_seed(0)
-        test.globs = {**given, **vars(module), **{k: given[k] for k in ("run", "data")}}
+        test.globs = {
+            **given,
+            **vars(module),
+            **{k: given[k] for k in ("run", "data", "data_path")},
+        }
         doctest.DocTestRunner(optionflags=FLAGS).run(test, out=said.append)
     assert not said, "".join(said)
 

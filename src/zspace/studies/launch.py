@@ -66,9 +66,8 @@ def study(
 
     Raises UserError for a grid that makes no sense, before anything is trained.
 
-    >>> digits = run.config.data.data
     >>> report = zspace.study(
-    ...     ["ae"], data=digits, latent=[2], choices=["epochs=1"], out="small", quiet=True
+    ...     ["ae"], data=data_path, latent=[2], choices=["epochs=1"], out="small", quiet=True
     ... )
     >>> report.name
     'report.html'

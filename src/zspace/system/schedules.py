@@ -9,7 +9,12 @@ from zspace.system.errors import UserError
 
 
 def starts_at(start: float, end: float = 1.0) -> Schedule:
-    """A weight that is 0 before `start`, a fraction of training in [0, 1), and `end` after."""
+    """A weight that is 0 before `start`, a fraction of training in [0, 1), and `end` after.
+
+    >>> weight = starts_at(0.5)
+    >>> weight(0.4), weight(0.5)
+    (0.0, 1.0)
+    """
     if not 0 <= start < 1:
         raise UserError(f"a term starts at {start} of training: use a fraction in [0, 1)")
     return lambda progress: end if progress >= start else 0.0
@@ -18,7 +23,13 @@ def starts_at(start: float, end: float = 1.0) -> Schedule:
 def warmup(until: float = 0.2, end: float = 1.0) -> Schedule:
     """A weight that grows linearly from 0 to `end` over the first part of training, then stays.
 
-    until: the fraction of training after which it is `end`, in (0, 1].
+    Arguments:
+        until: The fraction of training after which it is `end`, in (0, 1].
+        end: The weight from then on.
+
+    >>> weight = warmup(until=0.5, end=4.0)
+    >>> weight(0.0), weight(0.25), weight(0.8)
+    (0.0, 2.0, 4.0)
     """
     if not 0 < until <= 1:
         raise UserError(f"warm-up lasts until {until} of training: use a fraction in (0, 1]")
@@ -28,9 +39,17 @@ def warmup(until: float = 0.2, end: float = 1.0) -> Schedule:
 def cyclical(cycles: int = 4, ratio: float = 0.5, end: float = 1.0) -> Schedule:
     """A weight that grows from 0 to `end` again and again.
 
-    Reference: Fu et al. Cyclical annealing schedule. 2019, arXiv 1903.10145.
+    Reference: Fu et al. Cyclical annealing schedule: a simple approach to mitigating KL
+    vanishing. 2019, arXiv 1903.10145, whose defaults these are.
 
-    cycles: how often, >= 1. ratio: the part of a cycle that grows, in (0, 1]; the rest is flat.
+    Arguments:
+        cycles: How often, >= 1.
+        ratio: The part of a cycle in which it grows, in (0, 1]; in the rest it stays.
+        end: The highest weight.
+
+    >>> weight = cyclical(cycles=2)
+    >>> weight(0.0), weight(0.125), weight(0.4), weight(0.5)
+    (0.0, 0.5, 1.0, 0.0)
     """
     if cycles < 1 or not 0 < ratio <= 1:
         raise UserError(f"{cycles} cycles with ratio {ratio}: use >= 1 cycles, a ratio in (0, 1]")

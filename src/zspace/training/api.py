@@ -46,11 +46,16 @@ def train(
         options: Keywords of the recipe (latent, hidden, ...), of the data (data, data_dir, size,
             binarize, ...; see `zspace.data.DataOptions`) and of the training (epochs, batch, lr,
             seed, ...; see `zspace.runs.settings.Settings`).
+        recipe_options: Keywords of the recipe alone; needed for those that share their name with
+            an option of the data or the training.
 
     Raises UserError for what does not fit, before anything is written, where `out` exists, and
     where a loss is not finite; Interrupted, a KeyboardInterrupt, after a signal to stop.
 
-        run = zspace.train("cvae", data="mnist5k", latent=20)
+    >>> small = {"latent": 2, "hidden": (16,), "epochs": 1}
+    >>> run = zspace.train("cvae", data=data_path, out=False, quiet=True, **small)
+    >>> run.model.latent
+    (2,)
     """
     config = Config.of(recipe, options, recipe_options)
     return start(config, out, reporter or default_reporter(quiet=quiet), save_every)
@@ -108,11 +113,19 @@ def repeat(
     save_every: float = SAVE_SECONDS,
     device: str = "",
 ) -> Run:
-    """Train the job of a run again, into a new folder or in memory (False).
+    """Train the configuration of a run again, into a new folder or in memory (False).
 
-    device: where, if not on the device that the job names.
+    Arguments:
+        path: The folder of the run.
+        out: A new folder; by default runs/<name>.
+        save_every: Seconds between checkpoints.
+        device: Where, if not on the device that the configuration names.
 
     Raises UserError where `path` is no run, or the data is no longer the same.
+
+    >>> again = zspace.repeat(run.save("once"), out=False)
+    >>> again.config == run.config
+    True
     """
     record = read_record(Path(path))
     config, fingerprint = _job(record, device), record["data"]["fingerprint"]
@@ -126,12 +139,20 @@ def resume(
     save_every: float = SAVE_SECONDS,
     device: str = "",
 ) -> Run:
-    """Go on with a training that was interrupted, bit for bit as if it had not been.
+    """Continue a training that was interrupted, bit for bit as if it had not been.
 
-    device: where to go on, if not on the kind of device that it began on. Another kind adds
-    numbers in another order, and draws others.
+    Arguments:
+        path: The folder of the run.
+        save_every: Seconds between checkpoints.
+        device: Where to continue, if not on the kind of device on which it began. Another kind
+            adds numbers in another order, and draws others.
 
     Raises UserError where the run has ended, or the data is no longer the same.
+
+    >>> zspace.resume(run.save("finished"))
+    Traceback (most recent call last):
+    ...
+    zspace.system.errors.UserError: run 'finished' has finished, there is nothing to resume: ...
     """
     _check_seconds(save_every)
     distributed.join()
