@@ -140,7 +140,7 @@ def test_a_run_keeps_and_reads_attributes(run):
     assert torch.equal(by_name, same.decode(codes, np.array([1, 1, 0])))
     assert not torch.equal(by_name, same.decode(codes, "Young"))
     assert same.reconstruct(test.images(), test.conditions()).shape == (12, 3, 8, 8)
-    with pytest.raises(UserError, match="give the label, or the attributes, of each image"):
+    with pytest.raises(UserError, match="no label was given: give the attributes of each image"):
         same.encode(test.images())
     with pytest.raises(UserError, match="2 labels were given for 12 images"):
         same.encode(test.images(), np.zeros((2, 3)))

@@ -256,7 +256,7 @@ def test_a_model_of_grey_images_refuses_colour_in_one_sentence(of_grey, tmp_path
     fill(tmp_path / "mixed")
     assert of_grey.data(tmp_path / "mixed").spec.shape == (1, 4, 4)
     save(tmp_path / "mixed" / "red.png", "RGB")
-    with pytest.raises(UserError, match=r"'mixed' has images in colour, .* make all of them grey"):
+    with pytest.raises(UserError, match=r"'mixed' has colour images, .* make the images grey"):
         of_grey.data(tmp_path / "mixed")
 
 

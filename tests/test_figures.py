@@ -251,7 +251,7 @@ def test_too_few_test_images_are_a_sentence(bare):
     one = replace(bare.data.test, index=bare.data.test.index[:1])
     few.__dict__["data"] = replace(bare.data, test=one)
     with pytest.raises(zspace.UserError, match="at least 10 test images, but the data have 1"):
-        registry.draw("codes-pca", few)
+        registry.draw("codes-tsne", few)
     with pytest.raises(zspace.UserError, match="two test images"):
         registry.draw("interpolation", few)
 

@@ -25,7 +25,7 @@ from zspace.data import spec
 from zspace.data.loading import load as load_data
 from zspace.models import recipes
 from zspace.models.zoo import classic
-from zspace.report.figures import charts
+from zspace.report.figures.registry import overview
 from zspace.runs import measured
 from zspace.runs.many import read_moments
 from zspace.runs.measured import evaluate
@@ -706,7 +706,7 @@ def test_an_archive_gives_no_files_but_those_of_a_run(twins, tmp_path, name):
 
 def test_what_needs_a_folder_says_so(twins, digits):
     memory = twins[0]
-    for needs in (evaluate, charts.overview, lambda run: measured.compare([run, run])):
+    for needs in (evaluate, overview, lambda run: measured.compare([run, run])):
         with pytest.raises(zspace.UserError, match=r"in memory only.*run\.save\(path\)"):
             needs(memory)
 

@@ -31,27 +31,23 @@ if TYPE_CHECKING:
     from zspace.runs.run import load as load
     from zspace.studies.launch import study as study
     from zspace.system.errors import UserError as UserError
+    from zspace.system.signals import Interrupted as Interrupted
     from zspace.training.api import repeat as repeat
     from zspace.training.api import resume as resume
     from zspace.training.api import train as train
 
-_HOMES = {
-    "Autoencoder": "models",
-    "Objective": "models",
-    "Player": "models",
-    "Recipe": "models",
-    "Run": "runs.run",
-    "Spec": "data",
-    "Study": "runs.many",
-    "UserError": "system.errors",
-    "evaluate": "runs.measured",
-    "load": "runs.run",
-    "recipe": "models",
-    "repeat": "training.api",
-    "resume": "training.api",
-    "study": "studies.launch",
-    "train": "training.api",
+_ROOMS = {
+    "data": ("Spec",),
+    "models": ("Autoencoder", "Objective", "Player", "Recipe", "recipe"),
+    "runs.many": ("Study",),
+    "runs.measured": ("evaluate",),
+    "runs.run": ("Run", "load"),
+    "studies.launch": ("study",),
+    "system.errors": ("UserError",),
+    "system.signals": ("Interrupted",),
+    "training.api": ("repeat", "resume", "train"),
 }
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = ["__version__", *_HOMES]
 

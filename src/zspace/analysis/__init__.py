@@ -17,33 +17,12 @@ from zspace.analysis.planes import decoded_plane, spherical, straight, tweak, wa
 from zspace.analysis.reconstruction import per_sample_terms, reconstructions
 from zspace.analysis.representation import label_probes
 from zspace.analysis.trained import TrainedModel
+from zspace.system.errors import NotMeasured
 
 __all__ = [
-    "METRICS",
-    "Measure",
-    "Metric",
-    "Scorer",
-    "TrainedModel",
-    "code_statistics",
-    "codes",
-    "decoded_plane",
-    "detection_scores",
-    "draws",
-    "factor_scores",
-    "importance_weighted",
-    "inception_distance",
-    "label_probes",
-    "likelihood_bounds",
-    "mean",
-    "metric",
-    "novelty",
-    "per_sample_terms",
-    "plane",
-    "posterior_summary",
-    "reconstructions",
-    "sample_quality",
-    "spherical",
-    "straight",
-    "tweak",
-    "walk",
-]
+    "METRICS", "Measure", "Metric", "NotMeasured", "Scorer", "TrainedModel", "code_statistics",
+    "codes", "decoded_plane", "detection_scores", "draws", "factor_scores",
+    "importance_weighted", "inception_distance", "label_probes", "likelihood_bounds", "mean",
+    "metric", "novelty", "per_sample_terms", "plane", "posterior_summary", "reconstructions",
+    "sample_quality", "spherical", "straight", "tweak", "walk",
+]  # fmt: skip

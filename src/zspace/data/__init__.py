@@ -17,13 +17,5 @@ from zspace.data.loading import DataOptions, describe, load, sources
 from zspace.data.spec import Batch, Spec
 
 __all__ = [
-    "Batch",
-    "Batches",
-    "Data",
-    "DataOptions",
-    "Samples",
-    "Spec",
-    "describe",
-    "load",
-    "sources",
-]
+    "Batch", "Batches", "Data", "DataOptions", "Samples", "Spec", "describe", "load", "sources",
+]  # fmt: skip

@@ -34,4 +34,10 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 
 class NotMeasured(UserError):
-    """A measure does not apply to this run: says why, and what to do."""
+    """A metric does not apply to this model or these data: says why, and what to do.
+
+    >>> raise NotMeasured("the code is deterministic, so there is no KL: train a 'vae'")
+    Traceback (most recent call last):
+    ...
+    zspace.system.errors.NotMeasured: the code is deterministic, so there is no KL: train a 'vae'
+    """

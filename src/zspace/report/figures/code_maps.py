@@ -34,13 +34,13 @@ def shown_variance(study: Study) -> Numbers:
 
     def share(family: Family) -> float | None:
         z = latents.codes(family.run, study.data).z
-        return float(projections.principal(z, 2).share.sum()) if z.shape[1] > 2 else None
+        return float(projections.principal(z, 2).share.sum()) if min(z.shape) > 2 else None
 
     found = each(families(study), share, percent)
     return {"Variance of the codes along the two components": found}
 
 
-@figure("codes-pca", "Codes of unseen images", "codes", needs.test_images, shown_variance)
+@figure("codes-pca", "Codes of unseen images", "codes", numbers=shown_variance)
 def codes_pca(study: Study) -> Figure:
     """Scatter charts of codes on a plane, one for each family.
 

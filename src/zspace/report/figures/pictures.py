@@ -38,7 +38,7 @@ def class_counts(study: Study) -> Numbers:
 
 @figure("data", "A sample of the data", "data", numbers=class_counts)
 def data(study: Study) -> Figure:
-    """A style.sheet of training images, ten in a row.
+    """A sheet of training images, ten in a row.
 
     Training images drawn at random, class by class where there are labels."""
     classes = study.data.classes
