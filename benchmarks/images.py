@@ -1,4 +1,4 @@
-"""Convolutions, attention and a critic: three measurements, each a table.
+"""Convolutions, attention and a discriminator: three measurements, each a table.
 
     python benchmarks/images.py unet --data-dir DIR [--latent 2 4 16] [--epochs 8] [-- more]
     python benchmarks/images.py seconds --data-dir DIR [--steps 20]

@@ -181,6 +181,7 @@ def test_a_metric_of_ones_own_is_a_section(made, tmp_path, monkeypatch, capsys):
         record = evaluate(run, sections=["sparsity"], quiet=False)
     finally:
         del METRICS["sparsity"]
+    assert measures_of(record)["sparsity"]["small"].better == "high"  # also where it is unknown
     small = record["sections"]["sparsity"]["measures"]["small"]
     assert 0 <= small["value"] <= 1
     assert small["better"] == "high"

@@ -1,8 +1,8 @@
-"""A straightforward loop for a VAE with a critic and a perceptual loss, as one writes it.
+"""A straightforward loop for a VAE with a discriminator and a perceptual loss, as one writes it.
 
 The same networks, terms and weights as `zspace train vaegan`, in fp32: samples one by one through
-a DataLoader, a pass of the model for the critic and another for the model, features of real and
-made images, the adaptive weight, and Python floats for the log at every step.
+a DataLoader, a pass of the model for the discriminator and another for the model, features of real
+and made images, the adaptive weight, and Python floats for the log at every step.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zspace.training.build import Build
 
 def steps(session: Build, batch: int) -> Iterator[dict[str, float]]:
     """Endless steps on copies of the session's networks; each gives its log."""
-    model, critic, term = copy.deepcopy(
+    model, discriminator, term = copy.deepcopy(
         (
             session.fit.model,
             session.fit.players[1].module,
@@ -31,17 +31,17 @@ def steps(session: Build, batch: int) -> Iterator[dict[str, float]]:
     images = session.data.train.images()
     loader = DataLoader(TensorDataset(images), batch_size=batch, shuffle=True)
     makes = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.95))
-    tells = torch.optim.AdamW(critic.parameters(), lr=2e-3, betas=(0.9, 0.95))
+    sharpens = torch.optim.AdamW(discriminator.parameters(), lr=2e-3, betas=(0.9, 0.95))
     last = [p for p in model.decoder.parameters() if p.dim() > 1][-1]
     model.train()
     while True:
         for (x,) in loader:
             with torch.no_grad():
                 made = model(x).px.mean[0]
-            loss = 0.5 * (F.relu(1 - critic(x)) + F.relu(1 + critic(made))).mean()
-            tells.zero_grad()
+            loss = 0.5 * (F.relu(1 - discriminator(x)) + F.relu(1 + discriminator(made))).mean()
+            sharpens.zero_grad()
             loss.backward()
-            tells.step()
+            sharpens.step()
 
             p = model(x)
             made = p.px.mean[0]
@@ -49,12 +49,12 @@ def steps(session: Build, batch: int) -> Iterator[dict[str, float]]:
             divergence = kl(p)["kl"].mean()
             seen = term.distance(made, x).mean()
             rest = error + weights["kl"] * divergence + weights["perceptual"] * seen
-            fool = -critic(made).mean()
+            game = -discriminator(made).mean()
             of_rest = torch.autograd.grad(rest, last, retain_graph=True)[0].norm()
-            of_fool = torch.autograd.grad(fool, last, retain_graph=True)[0].norm()
-            ratio = (of_rest / (of_fool + 1e-4)).clamp(max=1e4).detach()
-            total = rest + 0.5 * ratio * fool
+            of_game = torch.autograd.grad(game, last, retain_graph=True)[0].norm()
+            ratio = (of_rest / (of_game + 1e-4)).clamp(max=1e4).detach()
+            total = rest + 0.5 * ratio * game
             makes.zero_grad()
             total.backward()
             makes.step()
-            yield {"error": error.item(), "kl": divergence.item(), "critic": loss.item()}
+            yield {"error": error.item(), "kl": divergence.item(), "discriminator": loss.item()}

@@ -72,12 +72,13 @@ class PatchDiscriminator(nn.Module):
 
 
 class _Adversarial:
-    """What both losses know: the discriminator, and the losses `tell` and `fool` of its logits."""
+    """What both losses know: the discriminator, and the losses of both on its logits."""
 
     def __init__(self, discriminator: nn.Module, loss: str = "hinge") -> None:
         if loss not in ADVERSARIAL:
             raise unknown("adversarial loss", loss, ADVERSARIAL)
-        self.discriminator, (self.tell, self.fool) = discriminator, ADVERSARIAL[loss]
+        self.discriminator = discriminator
+        self.of_discriminator, self.of_generator = ADVERSARIAL[loss]
 
 
 class GeneratorLoss(_Adversarial):
@@ -104,7 +105,7 @@ class GeneratorLoss(_Adversarial):
         fixed = {name: value.detach() for name, value in self.discriminator.named_parameters()}
         fake = p.px.mean
         logits = functional_call(self.discriminator, fixed, (fake.flatten(0, 1),))
-        loss = self.fool(logits.float()).flatten(1).mean(1)
+        loss = self.of_generator(logits.float()).flatten(1).mean(1)
         return {"generator_loss": loss.unflatten(0, fake.shape[:2]).mean(0)}
 
 
@@ -134,7 +135,7 @@ class DiscriminatorLoss(_Adversarial):
         logits = self.discriminator(torch.cat([p.x, fake.flatten(0, 1)])).float().flatten(1)
         real, made = logits.split([len(p.x), len(logits) - len(p.x)])
         real = real.expand(fake.shape[0], *real.shape).flatten(0, 1)
-        loss = self.tell(real, made).mean(1)
+        loss = self.of_discriminator(real, made).mean(1)
         return {"discriminator_loss": loss.unflatten(0, fake.shape[:2]).mean(0)}
 
 

@@ -196,9 +196,9 @@ def warnings_of(record: Mapping[str, Any]) -> list[str]:
 
 
 def _ordered(record: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The sections that are there, in the order of `ordered`."""
+    """The sections in the order of `ordered`, those of unknown metrics last."""
     there = record["sections"]
-    return [(name, there[name]) for name in ordered() if name in there]
+    return [(name, there[name]) for name in dict.fromkeys((*ordered(), *there)) if name in there]
 
 
 @dataclass(frozen=True)

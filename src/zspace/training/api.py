@@ -68,7 +68,7 @@ def start(
     save_every: float,
     fingerprint: str | None = None,
 ) -> Run:
-    """Train a job from the beginning, into a new folder or in memory (False).
+    """Train a configuration from the beginning, into a new folder or in memory (False).
 
     fingerprint: what that of the data must be.
     """
@@ -128,7 +128,7 @@ def repeat(
     True
     """
     record = read_record(Path(path))
-    config, fingerprint = _job(record, device), record["data"]["fingerprint"]
+    config, fingerprint = _config(record, device), record["data"]["fingerprint"]
     return start(config, out, reporter or default_reporter(), save_every, fingerprint)
 
 
@@ -164,10 +164,10 @@ def resume(
         with distributed.together():
             record = _resumable(folder)  # once more: whoever held the lock may have ended it
         with refused(f"stopped before the first step: {on}") as note_in:
-            build = Build.prepare(_job(record, device), quiet=not reporter.bars)
+            build = Build.prepare(_config(record, device), quiet=not reporter.bars)
             with distributed.together():
                 if build.data.fingerprint != record["data"].get("fingerprint"):
-                    raise UserError(f"the data of run '{path}' has changed since: train anew")
+                    raise UserError(f"the data of run '{path}' has changed since: train again")
                 checkpoints = kept_in(folder)
                 lines = _take_up(build, checkpoints)
             if not distributed.first():
@@ -179,8 +179,8 @@ def resume(
             return recorder.run()
 
 
-def _job(record: dict[str, Any], device: str) -> Config:
-    """The job of a run, on a device of its own or on this one."""
+def _config(record: dict[str, Any], device: str) -> Config:
+    """The configuration of a run, on a device of its own or on this one."""
     config = Config.from_json(record["config"])
     return replace(config, training=replace(config.training, device=device)) if device else config
 
@@ -207,7 +207,7 @@ def _take_up(build: Build, checkpoints: Checkpoints) -> list[dict[str, Any]]:
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):
         raise UserError(
             f"the checkpoints in {checkpoints.folder} do not fit the recipe as this version of "
-            "zspace builds it: train anew, with zspace repeat"
+            "zspace builds it: train again, with zspace repeat"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""A job made ready to train: its data loaded, its model built, nothing written yet."""
+"""A run made ready to train: its data loaded, its model built, nothing written yet."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from zspace.training.trainer import NonFinite, Trainer
 
 @dataclass
 class Build:
-    """A job made ready: data loaded, model built and on the device, nothing written yet."""
+    """A run made ready: data loaded, model built and on the device, nothing written yet."""
 
     config: Config
     data: Data
@@ -66,7 +66,7 @@ class Build:
 
     @classmethod
     def built(cls, config: Config, data: Data) -> Build:
-        """The recipe, its batches and the training on the device; tutors are not ready yet."""
+        """The recipe, its batches and the trainer on the device, without feature networks."""
         settings = config.training
         device = torch.device(settings.device)
         torch.manual_seed(settings.seed)

@@ -201,7 +201,7 @@ def closing(facts: Mapping[str, Any]) -> str:
     early = " (stopped early)" if result["epochs"] < facts["config"]["training"]["epochs"] else ""
     seconds = result["seconds"]
     bits = result.get("bits_per_dimension", {}).get("test")
-    honest = f"   {bits:.3f} bits a dimension on test" if bits is not None else ""
+    honest = f"   {bits:.3f} bits per dimension on test" if bits is not None else ""
     return (
         f"best epoch {result['best_epoch']} of {result['epochs']}{early}, "
         f"{seconds:.{0 if seconds >= 10 else 1}f} s:  "

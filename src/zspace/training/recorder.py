@@ -33,7 +33,7 @@ class Recorder:
 
     Arguments:
         place: Where the run is. In memory it is written once, in the end.
-        build: The job made ready.
+        build: The run made ready.
         reporter: Who is told of steps and epochs.
         save_every: Seconds between checkpoints.
         checkpoints: Of the run, or None where it is in memory: then it cannot be resumed.

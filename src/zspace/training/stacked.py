@@ -51,11 +51,11 @@ ONE_BY_ONE = ": these runs are trained one by one"
 
 
 class CannotStack(UserError):
-    """These jobs cannot be trained together; nothing was written."""
+    """These runs cannot be trained together; nothing was written."""
 
 
 def alike(a: Config, b: Config) -> bool:
-    """Whether two jobs differ in their seed alone."""
+    """Whether two configurations differ in their seed alone."""
     return replace(a, training=replace(a.training, seed=b.training.seed)) == b
 
 
@@ -65,12 +65,12 @@ def start(
     reporters: Sequence[Reporter],
     save_every: float = api.SAVE_SECONDS,
 ) -> list[Run | UserError]:
-    """Train jobs that are `alike` together, each into a new folder.
+    """Train configurations that are `alike` together, each into a new folder.
 
     Returns for each its run, or why it failed: a run whose loss is not finite ends, the others go
     on. Each run can be resumed by itself. Raises CannotStack where they cannot be trained so,
     Interrupted where the user asked to stop (all stop after the same step, and are saved), and
-    UserError where a folder exists or a job does not fit.
+    UserError where a folder exists or a configuration does not fit.
     """
     quiet = not any(reporter.bars for reporter in reporters)
     with refused(api.NOTHING_YET) as note_in, contextlib.ExitStack() as locks:
@@ -97,7 +97,7 @@ def start(
 
 
 def prepared(configs: Sequence[Config], *, quiet: bool = False) -> list[Build]:
-    """Each job made ready as if it were trained by itself, on one copy of the data.
+    """Each run made ready as if it were trained by itself, on one copy of the data.
 
     Raises CannotStack where these cannot be trained together, and UserError as `Build.prepare`.
     """
@@ -124,7 +124,7 @@ def prepared(configs: Sequence[Config], *, quiet: bool = False) -> list[Build]:
 
 
 def why_alone(config: Config) -> str:
-    """Why runs like this one are trained one by one, as far as their job says; "" if it does not.
+    """Why runs like this one are trained one by one, as far as that is configured; else "".
 
     Whether a recipe is a game is known once it is built: see `prepared`.
     """

@@ -393,7 +393,7 @@ def compact(value: Any) -> str:
 
 
 def train_command(config: Config) -> str:
-    """The command that trains one job, with every choice that is not the default."""
+    """The command that trains one run, with every choice that is not the default."""
     choices, record = recipes.choices_of(recipes.find(config.recipe)), config.to_json()
     groups = {
         "recipe_options": {n: p.default for n, p in choices.own.items()},
