@@ -41,15 +41,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c() -> Iterator[None]:
-    """SIGINT acts as it does at a terminal, here and in the processes that tests start.
+def heard() -> Iterator[None]:
+    """Signals act as they do at a terminal, here and in the processes that tests start.
 
-    A shell script starts what it puts into the background with SIGINT ignored, and children
-    inherit that: the suite would not test what Ctrl-C does, and would wait for it for ever.
+    A shell script starts what it puts into the background with SIGINT ignored, nohup with SIGHUP
+    ignored, and children inherit that: the suite would not test what these signals do, and would
+    wait for it for ever.
     """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
