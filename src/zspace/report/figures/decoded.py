@@ -177,7 +177,7 @@ def half_way_distances(study: Study) -> Numbers:
     """How near to real images the middle between two codes is decoded."""
     far = each(families(study), lambda f: half_way_novelty(f.run, study.data))
     pairs = count(min(COMPARED, len(study.data.test)), "random pair")
-    title = "Median distance to the nearest training image, in multiples of that of test images"
+    title = "Median distance to the nearest training image, where that of test images is 1"
     return {f"{title}, half-way on the straight line of {pairs}": far}
 
 

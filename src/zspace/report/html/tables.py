@@ -72,7 +72,7 @@ def findings(study: Study) -> list[tuple[str, str, list[str]]]:
     rows: list[tuple[str, str, dict[str, str]]] = [
         ("Code size", "results", {family.title: shape(family.run) for family in shown}),
         *((title, "results", values) for title, values in {**facts.errors(study), **kl}.items()),
-        ("Distance of samples to training images, in multiples of test images'", "samples", far),
+        ("Distance of samples to training images (test images: 1)", "samples", far),
         ("Samples read by a classifier as the class asked for", "samples", asked),
         ("Code dimensions in use", "regularised", used),
         ("Distance of a code dimension to N(0, 1), from 0 to 1", "regularised", away),
