@@ -288,9 +288,7 @@ def sample_numbers(study: Study) -> Numbers:
     return {
         **facts.priors(shown),
         f"Median distance of {min(COMPARED, len(data.test)):,} samples to the nearest training "
-        "image, where that of test images is 1": each(
-            shown, lambda f: prior_novelty(f.run, data)
-        ),
+        "image, where that of test images is 1": each(shown, lambda f: prior_novelty(f.run, data)),
         "Read by a classifier as the class asked for": facts.asked(told, data),
         "Test images that it reads correctly": facts.asked(told, data, "judge_accuracy"),
     }
