@@ -173,6 +173,25 @@ sys.exit(", ".join(sorted(heavy & set(sys.modules))) or 0)
     assert "usage: zspace" in done.stdout
 
 
+WITHOUT_EXTRAS = """
+import importlib, pkgutil, sys
+for extra in ("starlette", "uvicorn", "ray", "fsspec", "datasets", "torch_fidelity"):
+    sys.modules[extra] = None
+import zspace
+served = {"zspace.explorer." + name for name in ("access", "app", "server")}
+for module in pkgutil.walk_packages(zspace.__path__, "zspace."):
+    if module.name not in {"zspace.__main__", *served}:
+        importlib.import_module(module.name)
+"""
+
+
+def test_all_but_the_server_works_without_extras():
+    """The page can be exported, and all else done, where only the package itself is installed."""
+    code = [sys.executable, "-c", WITHOUT_EXTRAS]
+    done = subprocess.run(code, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 PUBLIC = """
 import importlib, pkgutil, sys, zspace
 names = [name for name in zspace.__all__ if not name.startswith("_")]

@@ -28,6 +28,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from zspace.explorer.view import Path
 from zspace.system.errors import UserError
 
 MOST_CODES = 1024
@@ -85,17 +86,6 @@ def label(text: str, conditions: int) -> str | int:
         return int(text)
     known = f"a number below {conditions}, or all" if conditions else "none"
     raise Refused(400, f"label {text[:20]!r} is unknown to this model: use {known}")
-
-
-@dataclass(frozen=True)
-class Path:
-    """A way from one code (dims,) to another in `steps` pictures."""
-
-    start: np.ndarray
-    end: np.ndarray
-    steps: int
-    spherical: bool
-    label: str | int
 
 
 def path(body: bytes, dims: int, conditions: int) -> Path:

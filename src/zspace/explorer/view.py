@@ -5,6 +5,7 @@ Everything is a plain array; the server sends them and `export` writes them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +20,6 @@ from zspace.analysis.trained import over
 from zspace.data.conditions import columns, columns_of
 from zspace.data.dataset import to_float
 from zspace.data.spec import Batch
-from zspace.explorer.access import Path
 from zspace.runs import many
 from zspace.runs.run import Run
 from zspace.system.pixels import enlarged, gif, to_uint8
@@ -34,6 +34,17 @@ SPREAD = 0.1
 def pictures(x: Tensor) -> np.ndarray:
     """Images (n, C, H, W) in [0, 1] as uint8 (n, H, W, C)."""
     return to_uint8(x).permute(0, 2, 3, 1).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Path:
+    """A way from one code (dims,) to another in `steps` pictures."""
+
+    start: np.ndarray
+    end: np.ndarray
+    steps: int
+    spherical: bool
+    label: str | int
 
 
 class RunView:
