@@ -1,19 +1,18 @@
-"""Runs the audits of `benchmarks/audits/` again and prints what each showed before it was mended, and what it shows now.
+"""Runs the audits of `benchmarks/audits/` and prints what each showed before, and what it shows now.
 
     python benchmarks/audit.py                    every audit
-    python benchmarks/audit.py comparing noise    those of a file, or whose name contains a word
+    python benchmarks/audit.py comparing noise    those of a file, or whose name holds a word
     python benchmarks/audit.py --list             their names
 
-A file in `benchmarks/audits/` holds one subject and a list `AUDITS` of `(name, before, measure)`: the name says what
-is looked at, `before` is what `measure` printed with the source of commit 5044ee4, and `measure()` returns the same
-sentence of today's source. The cheap ones are also held by tests.
+A file in `benchmarks/audits/` holds one subject and a list `AUDITS` of `(name, before, measure)`. The
+name says what is looked at, `before` is what was printed with the source of commit 5044ee4, and
+`measure()` returns the same sentence for today's source. Tests hold the cheap ones, too.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import sys
+import runpy
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,12 +23,8 @@ Audit = tuple[str, str, Callable[[], str]]
 def audits() -> Iterator[tuple[str, Audit]]:
     """Every audit, with the name of its file."""
     for path in sorted(Path(__file__).with_name("audits").glob("*.py")):
-        spec = importlib.util.spec_from_file_location(f"audits_{path.stem}", path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        yield from ((path.stem, audit) for audit in module.AUDITS)
+        for audit in runpy.run_path(str(path))["AUDITS"]:
+            yield path.stem, audit
 
 
 def main() -> None:
@@ -44,10 +39,8 @@ def main() -> None:
         if not options.list:
             started = time.perf_counter()
             now = measure()
-            print(
-                f"  before  {before}\n  now     {now}  ({time.perf_counter() - started:.0f} s)\n",
-                flush=True,
-            )
+            seconds = time.perf_counter() - started
+            print(f"  before  {before}\n  now     {now}  ({seconds:.0f} s)\n", flush=True)
 
 
 if __name__ == "__main__":
