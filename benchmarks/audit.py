@@ -1,12 +1,12 @@
-"""Runs the audits of `benchmarks/audits/` and prints what each showed before, and what it shows now.
+"""Runs the audits of `benchmarks/audits/`: what each showed before, and what it shows now.
 
     python benchmarks/audit.py                    every audit
     python benchmarks/audit.py comparing noise    those of a file, or whose name holds a word
     python benchmarks/audit.py --list             their names
 
-A file in `benchmarks/audits/` holds one subject and a list `AUDITS` of `(name, before, measure)`. The
-name says what is looked at, `before` is what was printed with the source of commit 5044ee4, and
-`measure()` returns the same sentence for today's source. Tests hold the cheap ones, too.
+A file in `benchmarks/audits/` holds one subject and a list `AUDITS` of `(name, before, measure)`.
+The name says what is looked at, `before` is what was printed with the source of commit 5044ee4,
+and `measure()` returns the same sentence for today's source. Tests hold the cheap ones, too.
 """
 
 from __future__ import annotations
