@@ -15,7 +15,9 @@ from scipy.linalg import hadamard
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 import zspace
-from zspace.analysis.disentanglement import dci, factor_scores, factor_vae, mig, sap
+from zspace.analysis.disentanglement import dci, factor_scores, factor_vae, mig, sap, scores
+from zspace.analysis.latents import encoded
+from zspace.analysis.measure import error_of_halves, halves
 from zspace.data.loading import load
 from zspace.data.sets.shapes import factors_of
 from zspace.models.flow import Latent, Pass
@@ -58,6 +60,36 @@ def test_a_constant_code_scores_nothing(factors):
     assert (disentangled, complete) == pytest.approx((0, 0), abs=1e-9)
     assert informative < 0.3
     assert factor_vae(z, factors) == 0
+    assert factor_vae(z + 0.1, factors) == 0
+
+
+def test_the_scale_of_a_code_does_not_matter(perfect, factors):
+    usual = scores(perfect, factors)
+    for scale in (0.05, 1e-4, 300.0):
+        found = scores(scale * perfect, factors)
+        assert found == pytest.approx(usual, abs=0.02)
+        assert found["factor_vae"] == 1
+
+
+def test_collapsed_dimensions_have_no_vote(factors):
+    """Means that follow a factor, but a ten-thousandth of how far draws of the code spread."""
+    z, v = factors[:, :2] * np.array([1.0, 1e-4]), factors[:, :2]
+    assert factor_vae(z, v) == 1
+    assert factor_vae(z, v, drawn=np.array([z[:, 0].var(), 1.0])) < 0.6
+    assert factor_vae(z, v, drawn=np.ones(2) * 1e6) == 0
+
+
+def test_intervals_of_scores_hold_what_other_samples_give():
+    """Scores of 60 sets of codes: how far they lie apart, and what is said of each set alone."""
+    values, errors = [], []
+    for seed in range(60):
+        random = np.random.RandomState(seed)
+        v = np.stack([random.randint(k, size=300) for k in (3, 4)], axis=1)
+        z = v + 0.5 * v[:, ::-1] + 0.5 * random.randn(300, 2)
+        parts = halves(len(z), draws=10, seed=seed)
+        values.append(mig(z, v))
+        errors.append(error_of_halves([mig(z[i], v[i]) for (i,) in parts]))
+    assert np.mean(errors) == pytest.approx(np.std(values, ddof=1), rel=0.3)
 
 
 def test_a_code_of_noise_scores_at_chance(factors):
@@ -126,12 +158,19 @@ def test_every_score_is_a_measure_of_a_run(tmp_path: Path, runs):
     data, state = run.data(), torch.get_rng_state()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("zspace.analysis.disentanglement.MOST", 1000)
+        patch.setattr("zspace.analysis.disentanglement.DIVISIONS", 3)
         found = factor_scores(run, data)
         assert factor_scores(run, data) == found
     assert torch.equal(state, torch.get_rng_state())
     parts = {f"dci_{name}" for name in ("disentanglement", "completeness", "informativeness")}
     assert set(found) == {"mig", "sap", "factor_vae"} | parts
     assert all(0 <= measure.value <= 1 and measure.about for measure in found.values())
+    for measure in found.values():
+        assert measure.interval[0] <= measure.value <= measure.interval[1]
+    z, v = encoded(run, data.test), factors_of(data, data.test)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zspace.analysis.disentanglement.DIVISIONS", 2)
+        assert factor_scores(run, data)["mig"].value == mig(z, v)
     with pytest.raises(NotMeasured, match="'shapes'"):
         factor_scores(runs["vae"], runs["vae"].data())
 
