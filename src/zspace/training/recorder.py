@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from zspace._version import __version__
+from zspace.analysis.latents import collapse_of
 from zspace.analysis.reconstruction import reconstruction_quality
 from zspace.models.likelihoods import Bernoulli, bits_per_dimension
 from zspace.models.recipes import Player
@@ -189,6 +190,7 @@ class Recorder:
             **({"quality": {"test": quality}} if quality else {}),
             **self._bits(terms),
             **self._estimated(),
+            "warnings": self._warnings(),
         }
         self.files[METRICS] = self._write_metrics()
         self._note("finished", result=result)
@@ -211,6 +213,11 @@ class Recorder:
         shape = self.build.data.spec.shape
         bits = {s: bits_per_dimension(n, shape) for s, n in nats.items() if n is not None}
         return {"bits_per_dimension": bits} if bits else {}
+
+    def _warnings(self) -> list[str]:
+        """Sentences on what the training came to; test images decide."""
+        collapsed = collapse_of(self.trainer.model, self.build.splits["test"].epoch(0))
+        return [collapsed] if collapsed else []
 
     def _estimated(self) -> dict[str, dict[str, int]]:
         """Of each split, the samples in a batch that estimates were made from, if there are any.
