@@ -187,7 +187,8 @@ def read_spec(place: Place, record: dict[str, Any]) -> Spec:
         shape = tuple(int(size) for size in facts["shape"])
         if len(shape) != 3 or min(shape) < 1:
             raise ValueError(shape)
-        return Spec(shape, tuple(facts["classes"]), tuple(facts.get("attributes", ())))
+        attributes = tuple(facts.get("attributes", ()))
+        return Spec(shape, tuple(facts["classes"]), attributes, int(facts["train"]))
     except (KeyError, TypeError, ValueError, OverflowError):
         raise UserError(f"'{place}' is not a run: its run.json has no shape or classes") from None
 

@@ -178,7 +178,7 @@ class Recorder:
         terms = {}
         for name, batches in self.build.splits.items():
             self._stop_if_asked(self._signal())  # the other ranks are done
-            terms[name] = evaluate(trainer.model, objective, batches)
+            terms[name] = evaluate(trainer.model, objective, batches, batch=trainer.estimated_in)
         test = self.build.splits["test"]
         quality = reconstruction_quality(trainer.model, test.epoch(0), most=len(test.samples))
         result = {
@@ -188,6 +188,7 @@ class Recorder:
             **terms,
             **({"quality": {"test": quality}} if quality else {}),
             **self._bits(terms),
+            **self._estimated(),
         }
         self.files[METRICS] = self._write_metrics()
         self._note("finished", result=result)
@@ -210,6 +211,17 @@ class Recorder:
         shape = self.build.data.spec.shape
         bits = {s: bits_per_dimension(n, shape) for s, n in nats.items() if n is not None}
         return {"bits_per_dimension": bits} if bits else {}
+
+    def _estimated(self) -> dict[str, dict[str, int]]:
+        """Of each split, the samples in a batch that estimates were made from, if there are any.
+
+        A split with fewer samples than a batch has is one batch.
+        """
+        if not self.trainer.players[0].objective.estimates:
+            return {}
+        size = self.trainer.estimated_in
+        of = {name: min(size, len(b.samples)) for name, b in self.build.splits.items()}
+        return {"estimated_in_batches_of": of}
 
     def _player(self, player: Player) -> dict[str, Any]:
         """How a player moves."""
