@@ -249,10 +249,10 @@ def reconstruction_quality(
 
     A reconstruction is the mean of p(x|z) at the code that `encode` gives: nothing is drawn, the
     model is in eval mode meanwhile, and no random state moves. Numbers are read from the device
-    once, at the end. Samples that are not images (C, H, W) have no such measures, so the result is
-    empty.
+    once, at the end, in float32, and added up in float64. Samples that are not images (C, H, W)
+    have no such measures, so the result is empty.
     """
-    training, total, count = model.training, dict[str, Tensor](), 0
+    training, parts, count = model.training, dict[str, list[Tensor]](), 0
     model.eval()
     try:
         for batch in batches:
@@ -262,11 +262,12 @@ def reconstruction_quality(
             c = None if batch.c is None else batch.c[: len(x)]
             values = image_quality(x, model.decode(model.encode(x, c), c).mean)
             for name, value in values.items():
-                total[name] = total.get(name, 0) + value.sum(dtype=torch.float64)
+                parts.setdefault(name, []).append(value)
             count += len(x)
     finally:
         model.train(training)
-    if not total:
+    if not parts:
         return {}
-    means = torch.stack(list(total.values())) / count
-    return dict(zip(total, means.tolist(), strict=True))
+    found = torch.stack([torch.cat(part) for part in parts.values()]).float().cpu().numpy()
+    means = found.sum(1, dtype=np.float64) / count
+    return dict(zip(parts, means.tolist(), strict=True))

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -51,6 +52,9 @@ class NonFinite(UserError):
 class Meter:
     """Rows of terms, one per batch, weighted by the size of the batch.
 
+    Rows gather in float32 on the device and are added up in float64 on the host: not every device
+    has float64. They are added one after the other, so that it does not matter when they are read.
+
     first_step: batches that were counted before. what: what a row is called in an error.
     """
 
@@ -59,7 +63,7 @@ class Meter:
     names: list[str] = field(default_factory=list)
     rows: list[tuple[Tensor, ...]] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
-    total: Tensor | None = None
+    total: np.ndarray | None = None
     count: int = 0
 
     def add(self, report: Mapping[str, Tensor], size: int) -> None:
@@ -71,10 +75,10 @@ class Meter:
         """Read the rows into the running total. Raises NonFinite, naming step and terms."""
         if not self.rows:
             return
-        rows = torch.stack([torch.stack(row) for row in self.rows]).double().cpu()
+        rows = torch.stack([torch.stack(row) for row in self.rows]).float().cpu().numpy()
         self._refuse_non_finite(rows)
-        total = torch.tensor(self.sizes, dtype=torch.float64) @ rows
-        self.total = total if self.total is None else self.total + total
+        for row, size in zip(rows.astype(np.float64), self.sizes, strict=True):
+            self.total = size * row if self.total is None else self.total + size * row
         self.count += sum(self.sizes)
         self.first_step += len(self.rows)
         self.rows, self.sizes = [], []
@@ -84,8 +88,8 @@ class Meter:
         assert self.total is not None
         return dict(zip(self.names, (self.total / self.count).tolist(), strict=True))
 
-    def _refuse_non_finite(self, rows: Tensor) -> None:
-        bad = (~rows.isfinite()).any(dim=1).nonzero()
+    def _refuse_non_finite(self, rows: np.ndarray) -> None:
+        bad = np.flatnonzero(~np.isfinite(rows).all(1))
         if len(bad):
             i = int(bad[0])
             terms = zip(self.names, rows[i].tolist(), strict=True)
@@ -480,7 +484,7 @@ class Trainer:
             "meter": {
                 "names": self.meter.names,
                 "count": self.meter.count,
-                "total": self.meter.total if self.meter.count else torch.zeros(0),
+                "total": [] if self.meter.total is None else self.meter.total.tolist(),
             },
             "random": random_state(self.device),
         }
@@ -498,7 +502,7 @@ class Trainer:
         for name in COUNTERS:
             setattr(self, name, state["counters"][name])
         meter = state["meter"]
-        total = meter["total"] if meter["count"] else None
+        total = np.array(meter["total"]) if meter["count"] else None
         self.meter = Meter(self.step, names=meter["names"], total=total, count=meter["count"])
         set_random_state(state["random"], self.device)
 
