@@ -114,6 +114,7 @@ def open_study(path: str | Path) -> Study:
         raise UserError(
             f"'{path}' is neither a study nor a run: no study.json or run.json is there"
         )
+    files.refuse_links(folder)
     record = files.read_json(folder / "study.json")
     if not _is_study(record):
         raise UserError(f"'{path}' is not a study: study.json has no format or list of runs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -150,8 +151,10 @@ class Recorder:
         self.lines.append(line)
         if self.place.folder is None:
             return
-        with files.explained(self.place.folder), self.place.named(METRICS).open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        with files.explained(self.place.folder):
+            handle = files.opened(self.place.named(METRICS), flags=os.O_WRONLY | os.O_APPEND)
+            with open(handle, "a") as file:
+                file.write(json.dumps(line) + "\n")
 
     def _write_metrics(self) -> str:
         lines = "".join(json.dumps(line) + "\n" for line in self.lines)
