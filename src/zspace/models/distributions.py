@@ -336,8 +336,9 @@ class Observed(Distribution):
 
     def filled(self, value: Tensor) -> Tensor:
         """x with a value of the support where it is missing."""
-        for one in (0.0, 0.5, 1.0) if (support := self.base_dist.support) else ():
-            if bool(support.check(torch.tensor(one)).all()):
+        support = self.base_dist.support
+        for one in (0.0, 0.5, 1.0):
+            if support is not None and bool(support.check(torch.tensor(one)).all()):
                 return torch.where(value.isnan(), one, value)
         return torch.where(value.isnan(), self.base_dist.mean.detach(), value)
 
