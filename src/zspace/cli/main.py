@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -48,6 +49,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         code = _main(args)
         sys.stdout.flush()
     except UserError as error:
+        if runs := getattr(error, "runs", ()):  # several, where the command takes one
+            error.args = (f"{error}, for example: zspace {args[0]} {shlex.quote(str(runs[0]))}",)
         _say(error)
         return _left(error)
     except (MemoryError, RuntimeError) as error:  # torch raises either, or one of its own kind
