@@ -200,8 +200,8 @@ class RunView:
         x = to_float(torch.tensor(picture).permute(2, 0, 1)[None].to(device))
         if self.binarized:
             x = x.round()
-        c = self.contexts("none" if label == "none" else "all", 1)
-        c = None if c is None else c.to(device)
+        told = self.contexts("none" if label == "none" else "all", 1)
+        c = None if told is None else told.to(device)
         x = x.expand(1 if c is None else len(c), *x.shape[1:])
         parts = [self._read(Batch(*some)) for some in split(x, c, CHUNK)]
         z, errors = (np.concatenate(part) for part in zip(*parts, strict=True))
