@@ -84,6 +84,8 @@ def likelihood_bounds(
 def target(trained: TrainedModel, samples: Samples) -> tuple[str, bool]:
     """What x in log p(x) is, in words, and whether it has finitely many values.
 
+    A likelihood of one's own says so itself, by `Likelihood.discrete`.
+
     Raises NotMeasured where the likelihood is not a probability of anything.
     """
     p = trained.probe
@@ -101,6 +103,8 @@ def target(trained: TrainedModel, samples: Samples) -> tuple[str, bool]:
         )
     if isinstance(base, LogisticMixture):
         return f"of {base.levels} levels", True
+    if getattr(getattr(trained.model, "likelihood", None), "discrete", False):
+        return "of finitely many values", True
     if not isinstance(base, Bernoulli):
         return "grey values (a density)", False
     if trained.binarize != "none":

@@ -151,8 +151,9 @@ class Data:
 
     @property
     def spec(self) -> Spec:
-        """The shape (C, H, W), the classes and the attributes: what a recipe must know."""
-        return Spec(tuple(self.train.x.shape[1:]), self.classes, self.attributes)
+        """What a recipe must know: the shape (C, H, W), classes, attributes, number of samples."""
+        shape = tuple(self.train.x.shape[1:])
+        return Spec(shape, self.classes, self.attributes, len(self.train))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -27,6 +27,7 @@ from zspace.data.readers.images import ReadOptions
 from zspace.data.sets import celeba, mnist
 from zspace.data.sets.catalogue import KNOWN, Known
 from zspace.system.errors import UserError, nearest, unknown
+from zspace.system.files import room
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def load(
         raise UserError(f"--size is {size}: give a side of 1 to {MOST_SIDE:,} pixels")
     if channels not in (None, 1, 3):
         raise UserError(f"channels is {channels}: give 1 (grey) or 3 (RGB)")
-    budget = _budget() if memory is None else memory
+    budget = room() if memory is None else memory
     options = ReadOptions(size, channels, skip_bad, budget, quiet)
     path = Path(os.path.expanduser(name_or_path))  # pathlib's raises where a user is unknown
     try:
@@ -323,11 +324,3 @@ def _missing(given: str) -> str:
     near = nearest(given, KNOWN)
     hint = f"did you mean '{near}'? Otherwise " if near else ""
     return f"no such file or data set: '{given:.300}'; {hint}{_CHOICE}"
-
-
-def _budget() -> float:
-    """Half of the free memory in bytes."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
-    except (AttributeError, ValueError, OSError):  # not on this system
-        return 4e9

@@ -173,7 +173,7 @@ def _checks(one: Trainer, splits: Mapping[str, Batches]) -> tuple[float, float]:
         return time.perf_counter() - start
 
     objective, few = one.players[0].objective, _First(one.validation)
-    batch = seconds(lambda: evaluate(one.model, objective, few))
+    batch = seconds(lambda: evaluate(one.model, objective, few, batch=one.estimated_in))
     watching = seconds(one.watch)
     watched = sum(len(b.samples) for b in one.watched.values() if isinstance(b, Batches))
     image = watching / max(1, watched)

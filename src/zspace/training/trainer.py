@@ -131,6 +131,9 @@ class Batches(Protocol):
     def counts(self, at: int) -> tuple[int, int]:
         """Rows of batch `at` that count on this rank, and on all; asked of several ranks only."""
 
+    def at_random(self, batch: int) -> Batches:
+        """The same samples, mixed, in whole batches of this size; asked of estimates only."""
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -443,11 +446,16 @@ class Trainer:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         return self.losses([objective], batch, progress)[0]
 
+    @property
+    def estimated_in(self) -> int:
+        """Samples in a batch of a training step, which terms that are estimates are made from."""
+        return self.settings.batch // distributed.size()
+
     def _validate(self) -> dict[str, float]:
-        objective = self.players[0].objective
+        objective, batch = self.players[0].objective, self.estimated_in
         with self.average.used():
             try:
-                return evaluate(self.model, objective, self.validation, self._loss)
+                return evaluate(self.model, objective, self.validation, self._loss, batch=batch)
             except NonFinite as error:
                 raise NonFinite(f"after step {self.step}, on validation, {error}") from None
 
@@ -517,11 +525,33 @@ def evaluate(
     objective: Objective,
     batches: Batches,
     loss: Callable[[Objective, Batch, float], tuple[Tensor, dict[str, Tensor]]] | None = None,
+    *,
+    batch: int,
 ) -> dict[str, float]:
     """Means of every term over the batches, at the final weights of the schedules.
 
+    Terms that are estimates from a batch are measured in another pass, over random batches of
+    `batch` samples each. What is left over does not count for them; where there are fewer samples
+    than that, they are one batch.
+
     The draws of codes are the same at every call and leave the training's generators alone.
     """
+    means = _means(model, objective, batches, loss)
+    if estimates := objective.estimates:
+        estimated = _means(model, objective, batches.at_random(batch), loss)
+        means |= {name: estimated[name] for name in estimates}
+        terms = {n: torch.tensor(means[n], dtype=torch.float64) for n in objective.weights}
+        with torch.no_grad():
+            means["objective"] = float(objective.total(terms, 1.0))
+    return means
+
+
+def _means(
+    model: Model,
+    objective: Objective,
+    batches: Batches,
+    loss: Callable[[Objective, Batch, float], tuple[Tensor, dict[str, Tensor]]] | None,
+) -> dict[str, float]:
     device = next(model.parameters()).device
     before, meter = random_state(device), Meter(what="evaluation batch")
     model.eval()
