@@ -25,6 +25,7 @@ from zspace.data.dataset import Data, Samples
 from zspace.runs.record import EVALUATION
 from zspace.runs.run import Run, load
 from zspace.system import files
+from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured, UserError, unknown
 
 EVALUATION_FORMAT = 1
@@ -76,9 +77,9 @@ def evaluate(
     if isinstance(against, str):
         given["anomaly"]["against"] = run.data(against, data_dir=data_dir, quiet=quiet)
     for name in wanted:
-        record["sections"][name] = measured_section(
-            name, run, data, given.get(name, {}), seed, quiet
-        )
+        with bar(f"measuring {name}", None, quiet):
+            found = measured_section(name, run, data, given.get(name, {}), seed, quiet)
+        record["sections"][name] = found
         files.write_json(path, record)
     if not quiet:
         shown = {**record, "sections": {name: record["sections"][name] for name in wanted}}
