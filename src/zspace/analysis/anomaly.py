@@ -375,16 +375,17 @@ def sides(trained: TrainedModel, data: Data, against: Data | None = None) -> Sid
             f"recipe '{trained.name}' must be told the label of an image, which an anomaly "
             "does not have: use an unconditional model"
         )
-    usual, held = data.test, data.held_out
+    usual, held = data.test, data.novel
     if held:
-        usual, odd = _parted(data, data.classes.index(held))
-        about = f"images of class '{held}' of {data.name} against those of its other classes"
+        usual, odd = _parted(data, [data.classes.index(name) for name in held])
+        which = f"class{'es' * (len(held) > 1)} {', '.join(map(repr, held))}"
+        about = f"images of {which} of {data.name} against those of its other classes"
     if against is not None:
         odd, about = against.test, f"images of {against.name} against images of {data.name}"
     elif not held:
         raise NotMeasured(
             "nothing says what an anomaly is: give other data, such as --anomaly fashion-mnist, "
-            "or train with --hold-out-class"
+            "train with --hold-out-class, or give a test set with a class that training lacks"
         )
     if not (len(usual) and len(odd)):
         raise NotMeasured(
@@ -394,13 +395,13 @@ def sides(trained: TrainedModel, data: Data, against: Data | None = None) -> Sid
     return Sides(usual, odd, about)
 
 
-def _parted(data: Data, label: int) -> tuple[Samples, Samples]:
-    """Test images of other labels, and of this one."""
+def _parted(data: Data, labels: list[int]) -> tuple[Samples, Samples]:
+    """Test images of other labels, and of these."""
     y = data.test.labels()
     if y is None:
         raise UserError(f"data '{data.name}' have no labels: give the data of the run")
-    index = data.test.index
-    return replace(data.test, index=index[y != label]), replace(data.test, index=index[y == label])
+    index, odd = data.test.index, torch.isin(y, torch.tensor(labels))
+    return replace(data.test, index=index[~odd]), replace(data.test, index=index[odd])
 
 
 def _alarms(above: np.ndarray, rate: float) -> Measure:

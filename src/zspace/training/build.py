@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any, cast
 import torch
 
 from zspace.analysis.reconstruction import WATCHED
+from zspace.data import account
 from zspace.data.batches import Batches
+from zspace.data.conditions import check_conditions
 from zspace.data.dataset import Data, Samples
 from zspace.data.loading import load as load_data
 from zspace.models import recipes
@@ -36,8 +39,12 @@ class Build:
     splits: dict[str, Batches]
 
     @classmethod
-    def prepare(cls, config: Config, *, quiet: bool = False) -> Build:
+    def prepare(
+        cls, config: Config, *, quiet: bool = False, held: Mapping[str, Any] | None = None
+    ) -> Build:
         """Load the data and build everything. Raises UserError for what does not fit.
+
+        held: data, val or test that are held in Python.
 
         Under torchrun it meets the other ranks: what stops one of them stops all here.
         """
@@ -46,7 +53,7 @@ class Build:
         with distributed.together():
             recipes.find(config.recipe)
             settings = _settled(config.training)
-        data = distributed.in_turn(lambda: load_data(**_loading(config), quiet=quiet))
+        data = distributed.in_turn(lambda: load_data(**_loading(config, held), quiet=quiet))
         settings = replace(
             settings,
             precision=cast(Precision, distributed.told(settings.precision)),
@@ -71,6 +78,7 @@ class Build:
         device = torch.device(settings.device)
         torch.manual_seed(settings.seed)
         recipe = recipes.find(config.recipe)(data.spec, **config.arguments)
+        check_conditions(data, config.recipe, recipe.model.context)
         config = replace(config, recipe_options={**config.recipe_options, **recipe.decided})
         model = on_device(recipe.model, device)
         for player in recipe.players:
@@ -144,6 +152,7 @@ class Build:
             "classes": list(self.data.classes),
             "attributes": list(self.data.attributes),
             **splits,
+            "read": account.facts(self.data),
             "skipped": self.data.skipped,
             "provenance": self.data.provenance,
             "fingerprint": self.data.fingerprint,
@@ -176,11 +185,11 @@ def _some(samples: Samples) -> Samples:
     return replace(samples, index=samples.index[rows.sort().values])
 
 
-def _loading(config: Config) -> dict[str, Any]:
-    options = asdict(config.data)
+def _loading(config: Config, held: Mapping[str, Any] | None) -> dict[str, Any]:
+    options = {**asdict(config.data), **(held or {})}
     for made_in_batches in ("augment", "binarize"):
         options.pop(made_in_batches)
-    return {"name_or_path": options.pop("data"), **options}
+    return {"source": options.pop("data"), **options}
 
 
 def _batches(

@@ -92,7 +92,8 @@ class Lines(Quiet):
         self.last = 0.0
 
     def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
-        self.console.print(headline(facts), markup=False)
+        for line in (*facts["data"]["read"]["lines"], headline(facts)):
+            self.console.print(line, markup=False)
 
     def epoch(self, epoch: Epoch, trainer: Trainer) -> None:
         last = epoch.number == trainer.settings.epochs or trainer.stopped_early
