@@ -255,8 +255,9 @@ class Scorer:
     def _batch(self, batch: Batch) -> dict[str, Tensor]:
         model, found = self.trained.model, dict[str, Tensor]()
         if "mahalanobis" in self.names:
-            z = model.encode(batch.x, batch.c).flatten(1).double().cpu().numpy()
-            found["mahalanobis"] = torch.from_numpy(np.sqrt(self._ordinary.mahalanobis(z)))
+            z = model.encode(batch.x, batch.c).flatten(1).cpu().numpy().astype(np.float64)
+            distance = np.sqrt(self._ordinary.mahalanobis(z)).astype(np.float32)
+            found["mahalanobis"] = torch.from_numpy(distance)
         if "error" in self.names:
             found["error"] = squared_error(self.trained, batch).flatten(1).sum(1)
         if {"elbo", "iw", "typicality"} & set(self.names):

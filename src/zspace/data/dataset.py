@@ -171,8 +171,9 @@ class Data:
 
     @property
     def spec(self) -> Spec:
-        """The shape (C, H, W), the classes and the attributes: what a recipe must know."""
-        return Spec(tuple(self.train.x.shape[1:]), self.classes, self.attributes)
+        """What a recipe must know: the shape (C, H, W), classes, attributes, number of samples."""
+        shape = tuple(self.train.x.shape[1:])
+        return Spec(shape, self.classes, self.attributes, len(self.train))
 
     def as_new(self, known: tuple[str, ...]) -> Data:
         """The same as new data for a run that knows these classes; labels are matched by name."""

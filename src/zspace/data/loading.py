@@ -33,6 +33,7 @@ from zspace.data.sets import celeba, mnist
 from zspace.data.sets.catalogue import KNOWN, Known
 from zspace.data.splits import SPLITS
 from zspace.system.errors import UserError, nearest, unknown
+from zspace.system.files import room
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def load(
     >>> load("mnist5k").fingerprint == data.fingerprint
     True
     """
-    budget = _budget() if memory is None else memory
+    budget = room() if memory is None else memory
     options = ReadOptions(size, channels, skip_bad, budget, quiet)
     options = replace(options, values=tuple(values), labels=labels, leave_out=tuple(leave_out))
     if isinstance(source, Data):
@@ -211,7 +212,7 @@ def load_new(
     >>> {name: len(samples) for name, samples in whole.splits.items()}
     {'all': 5000}
     """
-    options = ReadOptions(size, channels, memory=_budget(), quiet=quiet, whole=True)
+    options = ReadOptions(size, channels, memory=room(), quiet=quiet, whole=True)
     if isinstance(source, Data):
         return source.as_new(classes)
     return read(source, replace(options, values=tuple(values)), data_dir).as_one(classes)
@@ -454,11 +455,3 @@ def _missing(given: str) -> str:
     near = nearest(given, KNOWN)
     hint = f"did you mean '{near}'? Otherwise " if near else ""
     return f"no such file or data set: '{given:.300}'; {hint}{_CHOICE}"
-
-
-def _budget() -> float:
-    """Half of the free memory in bytes."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
-    except (AttributeError, ValueError, OSError):  # not on this system
-        return 4e9

@@ -48,6 +48,8 @@ class Spec:
         shape: Of one sample, without the batch axis; (C, H, W) for images.
         classes: Names of the labels 0, 1, ...; each sample has one. Empty where there are none.
         attributes: Names of what may hold of a sample, several at once; usually empty.
+        samples: How many training samples there are; 0 where that is not known.
+        missing: Whether elements of x may be missing; they are NaN.
 
     >>> Spec((1, 28, 28), classes=("cat", "dog")).context
     2
@@ -58,6 +60,8 @@ class Spec:
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
+    samples: int = 0
+    missing: bool = False
 
     @property
     def context(self) -> int:

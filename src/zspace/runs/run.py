@@ -9,6 +9,7 @@ state/              what an exact resume needs, until the training has ended
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -141,17 +142,26 @@ class Run(TrainedModel):
         return self.place.folder
 
     def _rebuild(self, spec: Spec) -> recipes.Recipe:
-        weights = record.read_weights(self.place, self.record)
+        heads = record.weight_heads(self.place, self.record)
         build = recipes.find(self.config.recipe)
+        most = (
+            len(heads) + MORE[0],
+            sum(math.prod(shape) for _, shape in heads.values()) + MORE[1],
+        )
         try:
             with contextlib.suppress(NotImplementedError), torch.device("meta"):
                 # Takes no memory, whatever sizes run.json claims; but not every part can do it.
-                claims = build(spec, **self.config.arguments).model.state_dict()
-                if _shapes(claims) != _shapes(weights):
+                with recipes.bounded(*most):
+                    claims = build(spec, **self.config.arguments).model.state_dict()
+                if _shapes(claims) != {name: shape for name, (_, shape) in heads.items()}:
                     raise RuntimeError
-            recipe = build(spec, **self.config.arguments)
+            weights = record.read_weights(self.place, self.record)
+            with recipes.bounded(*most):
+                recipe = build(spec, **self.config.arguments)
             recipe.model.load_state_dict(weights)
-        except (RuntimeError, TypeError):  # torch raises both for sizes that no tensor can have
+        except (RuntimeError, TypeError, OverflowError):  # of sizes that no tensor can have
+            if self.place.size(record.WEIGHTS) < files.MOST:
+                record.read_weights(self.place, self.record)  # if it is damaged, that is why
             unfit = f"the weights in '{self.place}' do not fit recipe '{self.config.recipe}'"
             raise UserError(f"{unfit} in this version of zspace: train again") from None
         return recipe
@@ -282,5 +292,9 @@ class Run(TrainedModel):
         return data
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
+MORE = (10_000, 1 << 27)
+"""Parameters, and numbers in them, that other networks of a recipe may have beside its model."""
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}

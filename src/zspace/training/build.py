@@ -84,11 +84,11 @@ class Build:
         for player in recipe.players:
             on_device(player.module, device)
         splits = {
-            name: _batches(some, name, config, data, settings, model.context)
+            name: _batches(some, config, settings, model.context)
             for name, some in data.splits.items()
         }
         watched = {
-            name: _batches(some, "watched", config, data, settings, model.context)
+            name: _batches(some, config, settings, model.context)
             for name, some in (
                 ("train", _some(data.train)),
                 ("validation", _some(data.validation)),
@@ -97,7 +97,7 @@ class Build:
         trainer = Trainer(
             model,
             recipe.players,
-            splits["train"],
+            _batches(data.train, config, settings, model.context, training=True),
             splits["validation"],
             settings,
             fixed=recipe.feature_networks,
@@ -193,9 +193,9 @@ def _loading(config: Config, held: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _batches(
-    samples: Samples, split: str, config: Config, data: Data, settings: Settings, context: int
+    samples: Samples, config: Config, settings: Settings, context: int, training: bool = False
 ) -> Batches:
-    training = split == "train"
+    """What is trained on; else what is measured, which is every split in the same way."""
     return Batches(
         samples,
         batch=settings.batch if training else max(settings.batch, 512),
