@@ -186,7 +186,7 @@ def _network(data: Data) -> Classifier:
 def _fit(network: Classifier, data: Data, quiet: bool, seed: int) -> None:
     device = network.head.weight.device
     dtype = DTYPES[pick_precision("auto", device)]
-    batches = _batches(network, data.train, seed=seed, shuffle=True)
+    batches = _batches(network, data.train.labelled(), seed=seed, shuffle=True)
     epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(SAMPLES / len(data.train))))
     total = epochs * len(batches)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=DECAY, fused=True)

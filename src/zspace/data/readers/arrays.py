@@ -173,9 +173,9 @@ def load_npy(path: Path, options: ReadOptions) -> Unsplit:
         given = lists.split_option(options.labels)
         if given is None:
             raise UserError(f"--labels {options.labels} is no file: give a .csv or .npy of labels")
-        file = lists.found_at(given[0], path.parent)
-        origin = file.name
-        told = read_labels(lists.in_order(file, given[1]), form[0], "labels", f"'{file.name}'")
+        listed = lists.found_at(given[0], path.parent)
+        origin, raw = listed.name, lists.in_order(listed, given[1])
+        told = read_labels(raw, form[0], "labels", f"'{listed.name}'")
     read = Read(values=scale.about, scale=(scale.low, scale.high), labels=origin)
     names = tuple(
         f"y{i}" for i in range(told.attributes.shape[1] if told.attributes is not None else 0)
