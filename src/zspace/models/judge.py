@@ -192,7 +192,7 @@ def _network(data: Data) -> Classifier:
 def _fit(network: Classifier, data: Data, quiet: bool, seed: int) -> None:
     device = network.head.weight.device
     dtype = DTYPES[pick_precision("auto", device)]
-    batches = _batches(network, data.train, seed=seed, shuffle=True)
+    batches = _batches(network, data.train.labelled(), seed=seed, shuffle=True)
     wanted = round(SAMPLES[network.width] / len(data.train))
     epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, wanted))
     total = epochs * len(batches)

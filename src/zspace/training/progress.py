@@ -110,7 +110,8 @@ class Lines(Quiet):
         self.last = 0.0
 
     def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
-        self._say(headline(facts))
+        for line in (*facts["data"]["read"]["lines"], headline(facts)):
+            self._say(line)
         self._begin(trainer)
 
     def _begin(self, trainer: Trainer) -> None:
