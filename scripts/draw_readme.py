@@ -69,7 +69,7 @@ def code_bars(axes: Axes, x: float, z: np.ndarray) -> None:
     for i, value in enumerate(0.42 * z / np.abs(z).max()):
         y = 3.1 + (len(z) / 2 - 0.5 - i) * 1.8 / len(z)
         axes.barh(
-            y, value, left=x, height=1.3 / len(z), color=COLOURS[0 if value >= 0 else 6], zorder=3
+            y, value, left=x, height=1.3 / len(z), color=COLOURS[0 if value >= 0 else 1], zorder=3
         )
 
 
@@ -86,7 +86,7 @@ def decomposition(run: zspace.Run) -> Figure:
     box(axes, 4.75, 3.1, (1.4, 0.7), "bottleneck", COLOURS[4])
     code_bars(axes, 6.25, z)
     trapezium(axes, 7.0, (0.45, 0.9), "decoder", COLOURS[0])
-    box(axes, 9.55, 3.1, (1.3, 0.7), "likelihood", COLOURS[6])
+    box(axes, 9.55, 3.1, (1.3, 0.7), "likelihood", COLOURS[1])
     picture(fig, axes, 11.2, 3.1, decoded, 1.3)
     for start, end in [(1.8, 2.15), (3.75, 4.0), (5.5, 5.75), (6.75, 6.97), (8.55, 8.85),
                        (10.25, 10.5)]:  # fmt: skip

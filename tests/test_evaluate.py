@@ -320,7 +320,8 @@ def test_best_is_beyond_the_larger_spread():
 
 HIGH = {
     "likelihood": "elbo iw_3 reconstruction",
-    "representation": "neighbours probe probe_10 probe_100 nmi ari",
+    "representation": "neighbours probe probe_10 probe_100 nmi ari neighbours_draws probe_draws "
+    "probe_10_draws probe_100_draws nmi_draws ari_draws",
     "generation": "precision recall coverage conditional_accuracy",
     "disentanglement": "mig sap factor_vae dci_disentanglement dci_completeness "
     "dci_informativeness",

@@ -298,6 +298,7 @@ def made_up(recipe: str, latent: int, seed: int, **splits: float | dict[str, flo
         config=SimpleNamespace(recipe=recipe, latent=latent, training=SimpleNamespace(seed=seed)),
         result={"epochs": 12, "best_epoch": 11, "seconds": 3.25, **terms},
         record={"parameters": 1234},
+        objective=SimpleNamespace(comparable=("objective",)),
     )
     return run
 

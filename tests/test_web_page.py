@@ -31,6 +31,7 @@ from browsing import (
 )  # fmt: skip
 from visiting import TOKEN, serving
 from zspace.explorer.export import write_page
+from zspace.explorer.view import RunView
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
@@ -190,6 +191,25 @@ def test_a_drawn_digit_lies_among_its_like(visit: Open, digit: str) -> None:
     page.screenshot(path=SHOTS / f"draw-{digit}.png")
 
 
+def test_a_conditional_model_reads_a_drawing_as_what_it_is(visit: Open) -> None:
+    page = visit("cvae")
+    page.click("[data-tab='draw']")
+    drag(page, STROKES["0"], "#pad")
+    best = page.locator("#readings li:first-child button")
+    soon(lambda: best.count() and best.get_attribute("aria-pressed") == "true")
+    soon(lambda: best.get_attribute("data-label") == "0")
+    assert page.locator("#readings button").count() == 10
+    soon(lambda: "as 0" in page.locator("#drawn .sentence").inner_text())
+    before = pixels(page, ".mini:nth-child(2) canvas")
+    page.click("#readings [data-label='7']")
+    soon(lambda: "as 7" in page.locator("#drawn .sentence").inner_text())
+    changed(page, ".mini:nth-child(2) canvas", before)
+    soon(lambda: "as=7" in link(page))
+    page.screenshot(path=SHOTS / "readings.png")
+    page.click("#best")
+    soon(lambda: "as 0" in page.locator("#drawn .sentence").inner_text())
+
+
 def test_the_lasso_counts_and_makes_a_table(visit: Open, trained: dict[str, zspace.Run]) -> None:
     page = visit("vae")
     labels = trained["vae"].data().test
@@ -333,7 +353,27 @@ def test_an_exported_page_decodes_by_itself(
     page.click("[data-tab='draw']")
     drag(page, STROKES["0"], "#pad")
     soon(lambda: "test images" in page.locator("#drawn .sentence").inner_text())
+    assert page.locator("#readings li:first-child button").get_attribute("data-label") == "0"
     page.screenshot(path=SHOTS / "export.png")
+    test = trained["cvae"].data().test
+    image = test.images()[17].mul(255).round().to(torch.uint8)
+    told = page.evaluate(
+        """async (bytes) => {
+          const { StaticSource } = await import(new URL("static/static.js", location.href));
+          const source = new StaticSource();
+          await source.info();
+          return source.encode("a", Uint8Array.from(bytes), "all");
+        }""",
+        image.flatten().tolist(),
+    )
+    view = RunView(trained["cvae"])
+    served = view.drawing(view.encode(image.permute(1, 2, 0).numpy(), "all"))
+    assert [one["label"] for one in told["readings"]] == [
+        one["label"] for one in served["readings"]
+    ]
+    errors = [[one["error"] for one in answer["readings"]] for answer in (told, served)]
+    np.testing.assert_allclose(*errors, rtol=0.02)
+    np.testing.assert_allclose(told["z"], served["z"], atol=0.02)
     z = np.random.RandomState(0).randn(5, 2).astype(np.float32)
     floats = page.evaluate(
         """async (codes) => {

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import runpy
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.color import rgb2lab
 
 import zspace
 from visiting import TOKEN, Visitor, serving
@@ -24,8 +27,12 @@ from zspace.analysis import latents, planes
 from zspace.cli.main import run as main
 from zspace.explorer import server
 from zspace.explorer.app import LazyResult, ModelThread
-from zspace.explorer.view import RunView
+from zspace.explorer.view import Reading, RunView
+from zspace.report.figures import style
 from zspace.runs import many
+from zspace.system.pixels import COLOURS
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "find_palette.py"
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +65,24 @@ def draw(n: int, dims: int = 2) -> np.ndarray:
 # facts and arrays
 
 
+def test_everybody_can_tell_the_colours_of_classes_apart():
+    """Also from the greys that lie behind the points; Lab is that of another library."""
+    palette = runpy.run_path(str(SCRIPT))
+    colours = palette["rgb"](COLOURS)
+    lab, behind = palette["seen"](colours), palette["seen"](palette["greys"]())
+    np.testing.assert_allclose(lab[0], rgb2lab(colours[None])[0], atol=0.02)
+    np.testing.assert_allclose(palette["SIGHTS"].sum(2), 1, atol=1e-5)  # white stays white
+    assert np.isfinite(behind).all()
+    assert lab.shape == (3, 10, 3)
+    assert palette["pairs"](lab).min() > 30
+    assert palette["distances"](lab, behind).min() > 30
+    assert style.COLOURS is COLOURS
+
+
 def test_info_is_of_the_runs(visitor, vae, cvae):
     found = visitor.get("info").json
     assert found["version"] == zspace.__version__
+    assert found["colours"] == list(COLOURS)
     a, b = found["runs"]
     assert (a["id"], a["recipe"], a["dims"], a["shape"]) == ("a", "vae", 2, [1, 14, 14])
     assert (b["id"], b["context"], b["conditions"]) == ("b", 10, list(cvae.spec.classes))
@@ -280,15 +302,41 @@ def test_white_paper_is_less_like_a_digit_than_any_digit(visitor):
     assert visitor.post("a/encode", paper).json["percentile"] == 100
 
 
-def test_a_conditional_model_encodes_under_a_label(visitor, cvae):
+@pytest.mark.parametrize("taken", ["all", 0, 9])
+def test_a_conditional_model_reads_a_picture_under_every_label(visitor, cvae, taken):
     x = visitor.get("b/images?i=4").numbers("u1", 14, 14, 1)
-    for label in (0, 9):
-        found = visitor.post(f"b/encode?label={label}", x).json
-        np.testing.assert_allclose(found["z"], cvae.encode(x[:, :, 0], label)[0], atol=1e-5)
+    shown = x[None, :, :, 0] / np.float32(255)
+    errors = [
+        float(((cvae.reconstruct(shown[:, None], k) - shown[:, None]) ** 2).sum())
+        for k in range(10)
+    ]
+    order = np.argsort(errors)
+    label = order[0] if taken == "all" else taken
+    found = visitor.post(f"b/encode?label={taken}", x).json
+    assert found["label"] == label
+    assert [one["label"] for one in found["readings"]] == order.tolist()
+    told = [one["error"] for one in found["readings"]]
+    np.testing.assert_allclose(told, np.sort(errors), rtol=1e-4)
+    np.testing.assert_allclose(found["z"], cvae.encode(shown, label)[0], atol=1e-5)
+    assert found["error"] == pytest.approx(errors[label], rel=1e-4)
+    usual = visitor.get("b/errors").numbers("<f4", -1)
+    assert found["percentile"] == pytest.approx(100 * (usual < found["error"]).mean())
+
+
+def test_a_label_must_be_one_of_the_model(visitor):
+    x = visitor.get("b/images?i=4").numbers("u1", 14, 14, 1)
     refused = visitor.post("b/encode?label=none", x)
     assert (refused.status, refused.json) == (
         400, {"error": "this model is conditional: give label=0 to 9"}
     )  # fmt: skip
+    plain = visitor.post("a/encode", x).json
+    assert (plain["label"], plain["readings"]) == (None, [])
+
+
+@pytest.mark.parametrize(("label", "last"), [(3, 9), (46, 46)])
+def test_of_many_labels_ten_are_shown_and_the_one_that_was_taken(label, last):
+    errors = np.arange(47.0)
+    assert Reading(np.zeros(2), errors, label).shown == [*range(9), last]
 
 
 # paths and moments

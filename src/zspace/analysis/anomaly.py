@@ -255,8 +255,9 @@ class Scorer:
     def _batch(self, batch: Batch) -> dict[str, Tensor]:
         model, found = self.trained.model, dict[str, Tensor]()
         if "mahalanobis" in self.names:
-            z = model.encode(batch.x, batch.c).flatten(1).double().cpu().numpy()
-            found["mahalanobis"] = torch.from_numpy(np.sqrt(self._ordinary.mahalanobis(z)))
+            z = model.encode(batch.x, batch.c).flatten(1).cpu().numpy().astype(np.float64)
+            distance = np.sqrt(self._ordinary.mahalanobis(z)).astype(np.float32)
+            found["mahalanobis"] = torch.from_numpy(distance)
         if "error" in self.names:
             found["error"] = squared_error(self.trained, batch).flatten(1).sum(1)
         if {"elbo", "iw", "typicality"} & set(self.names):
@@ -375,16 +376,17 @@ def sides(trained: TrainedModel, data: Data, against: Data | None = None) -> Sid
             f"recipe '{trained.name}' must be told the label of an image, which an anomaly "
             "does not have: use an unconditional model"
         )
-    usual, held = data.test, data.held_out
+    usual, held = data.test, data.novel
     if held:
-        usual, odd = _parted(data, data.classes.index(held))
-        about = f"images of class '{held}' of {data.name} against those of its other classes"
+        usual, odd = _parted(data, [data.classes.index(name) for name in held])
+        which = f"class{'es' * (len(held) > 1)} {', '.join(map(repr, held))}"
+        about = f"images of {which} of {data.name} against those of its other classes"
     if against is not None:
         odd, about = against.test, f"images of {against.name} against images of {data.name}"
     elif not held:
         raise NotMeasured(
             "nothing says what an anomaly is: give other data, such as --anomaly fashion-mnist, "
-            "or train with --hold-out-class"
+            "train with --hold-out-class, or give a test set with a class that training lacks"
         )
     if not (len(usual) and len(odd)):
         raise NotMeasured(
@@ -394,13 +396,13 @@ def sides(trained: TrainedModel, data: Data, against: Data | None = None) -> Sid
     return Sides(usual, odd, about)
 
 
-def _parted(data: Data, label: int) -> tuple[Samples, Samples]:
-    """Test images of other labels, and of this one."""
+def _parted(data: Data, labels: list[int]) -> tuple[Samples, Samples]:
+    """Test images of other labels, and of these."""
     y = data.test.labels()
     if y is None:
         raise UserError(f"data '{data.name}' have no labels: give the data of the run")
-    index = data.test.index
-    return replace(data.test, index=index[y != label]), replace(data.test, index=index[y == label])
+    index, odd = data.test.index, torch.isin(y, torch.tensor(labels))
+    return replace(data.test, index=index[~odd]), replace(data.test, index=index[odd])
 
 
 def _alarms(above: np.ndarray, rate: float) -> Measure:

@@ -61,9 +61,9 @@ def likelihood_bounds(
 
     def terms(batch: Batch) -> dict[str, Tensor]:
         p = trained.model(batch.x, batch.c)
-        return {"nll": nll(p)["nll"].double(), "kl": kl(p)["kl"].double()}
+        return {"nll": nll(p)["nll"], "kl": kl(p)["kl"]}
 
-    parts = each(trained, data.test, terms)
+    parts = {k: v.astype(np.float64) for k, v in each(trained, data.test, terms).items()}
     bound = importance_weighted(trained, data.test, samples, seed=seed, quiet=quiet)
     p, of = "p(x | context)" if trained.model.context else "p(x)", f"x {words}"
     name, one = f"iw_{samples}", f"one draw per image, {of}"
@@ -84,6 +84,8 @@ def likelihood_bounds(
 def target(trained: TrainedModel, samples: Samples) -> tuple[str, bool]:
     """What x in log p(x) is, in words, and whether it has finitely many values.
 
+    A likelihood of one's own says so itself, by `Likelihood.discrete`.
+
     Raises NotMeasured where the likelihood is not a probability of anything.
     """
     p = trained.probe
@@ -101,6 +103,8 @@ def target(trained: TrainedModel, samples: Samples) -> tuple[str, bool]:
         )
     if isinstance(base, LogisticMixture):
         return f"of {base.levels} levels", True
+    if getattr(getattr(trained.model, "likelihood", None), "discrete", False):
+        return "of finitely many values", True
     if not isinstance(base, Bernoulli):
         return "grey values (a density)", False
     if trained.binarize != "none":
@@ -156,14 +160,14 @@ def bounds(
     size, at_once = max(1, rows // K), min(K, rows)
     found = []
     for x, c in split(batch.x, batch.c, size):
-        total = torch.full((len(x),), -math.inf, dtype=torch.float64, device="cpu")
+        total = np.full(len(x), -math.inf)
         for start in range(0, K, at_once):
             count = min(at_once, K - start)
             value = iwae(model(x, c, count))["iwae"]  # -log of the mean of `count` weights
-            total = torch.logaddexp(total, math.log(count) - value.cpu().double())
+            total = np.logaddexp(total, math.log(count) - value.cpu().numpy().astype(np.float64))
         found.append(total - math.log(K))
         made(len(x))
-    return torch.cat(found).numpy()
+    return np.concatenate(found)
 
 
 def _bits(name: str, nats: Measure, shape: tuple[int, ...]) -> Measure:

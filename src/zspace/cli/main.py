@@ -50,6 +50,11 @@ def run(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         _say(error)
         return _left(error)
+    except (MemoryError, RuntimeError) as error:  # torch raises either, or one of its own kind
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        _say("the memory ran out: close other programs, or ask for less at once")
+        return _left(error)
     except KeyboardInterrupt as stop:
         _say(stop if str(stop) else "stopped before there was anything to save")
         return _left(stop, 128 + int(getattr(stop, "number", signal.SIGINT)))

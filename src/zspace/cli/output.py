@@ -6,6 +6,7 @@ import io
 import re
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +15,10 @@ from rich.padding import Padding
 from rich.table import Table
 
 from zspace.analysis import reconstruction
+from zspace.data.account import lines
 from zspace.data.conditions import as_conditions, turns
-from zspace.data.loading import describe, sources
+from zspace.data.loading import describe, is_known, load, sources
+from zspace.data.readers.hf import PREFIX
 from zspace.models import recipes
 from zspace.runs.run import Run
 from zspace.system import files, pixels
@@ -139,10 +142,14 @@ def _plainly(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def describe_data(name: str, data_dir: Path | None) -> None:
-    """Print the facts of one data set."""
+def describe_data(name: str, data_dir: Path | None, **options: Any) -> None:
+    """Print the facts of one data set; of the user's own, what was read and what was left out."""
     if not name:
-        raise UserError("data info needs a name: 'zspace data info mnist', for example")
+        raise UserError("data info needs a name or a path: 'zspace data info mnist', for example")
+    if name.startswith(PREFIX) or (Path(name).exists() and not is_known(name)):
+        found = load(name, data_dir=data_dir, **options)
+        Screen(highlight=False, soft_wrap=True).print(*lines(found), sep="\n", markup=False)
+        return
     table = Table(box=None, show_header=False)
     for key, value in describe(name, data_dir=data_dir).items():
         if value not in ({}, [], ()):

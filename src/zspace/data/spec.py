@@ -73,6 +73,7 @@ class Spec:
             table.
         classes: Names of the labels 0, 1, ...; each sample has one. Empty where there are none.
         attributes: Names of what may hold of a sample, several at once; usually empty.
+        samples: How many training samples there are; 0 where that is not known.
         missing: Whether elements of x may be missing; they are NaN.
         kind: What sort of samples they are: "image" or "table".
         columns: Of a table, in the order of their entries in x.
@@ -86,6 +87,7 @@ class Spec:
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
+    samples: int = 0
     missing: bool = False
     kind: str = "image"
     columns: tuple[Column, ...] = ()

@@ -98,6 +98,10 @@ class Perceptual(nn.Module):
         return torch.stack(parts).sum(0)
 
 
+class NotReady(UserError):
+    """A feature network was used that has no weights yet."""
+
+
 class FeatureNetwork(nn.Module):
     """A frozen network that sees images at several depths, once it is ready.
 
@@ -108,7 +112,7 @@ class FeatureNetwork(nn.Module):
     Arguments:
         make: (data, device, quiet=) -> the network; see `FEATURE_NETWORKS`.
 
-    Raises UserError where it is used before it is ready.
+    Raises NotReady, a UserError, where it is used before it is ready.
 
     >>> from zspace.models.judge import Classifier
     >>> def untrained(data: Data, device: torch.device, *, quiet: bool) -> Judge:
@@ -136,7 +140,7 @@ class FeatureNetwork(nn.Module):
 
     def _seeing(self) -> Judge | VGG16Features:
         if self.network is None:
-            raise UserError("a feature network was used before it was ready: call ready() first")
+            raise NotReady("a feature network was used before it was ready: call ready() first")
         return self.network
 
 

@@ -52,7 +52,7 @@ def fitting(name: str, value: Any, default: Any) -> Any:
     ):
         return value
     if isinstance(default, tuple) and isinstance(value, list | tuple):
-        return tuple(fitting(name, item, default[0]) for item in value) if default else value
+        return tuple(fitting(name, v, default[0]) if default else v for v in value)
     if isinstance(default, str | Path) and isinstance(value, str | Path):
         return type(default)(value) if isinstance(default, str) else Path(value)
     if isinstance(default, bool) and isinstance(value, bool):
@@ -152,13 +152,14 @@ class Config:
     @property
     def name(self) -> str:
         """A short name for a folder: recipe, data and code size."""
-        data = Path(self.data.data.removeprefix("hf:")).stem
+        data = Path(self.data.data.removeprefix("hf:").removeprefix("memory:")).stem
         parts = [recipes.hyphenated(self.recipe), data, self.latent]
         return "-".join(str(part) for part in parts if part not in (None, ""))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON can hold it. A path becomes absolute: it means the same from anywhere."""
-        data = {**asdict(self.data), "data": lasting(self.data.data)}
+        data = asdict(self.data)
+        data |= {name: lasting(data[name]) for name in ("data", "val", "test") if data[name]}
         if self.data.data_dir is not None:
             data["data_dir"] = str(Path(self.data.data_dir).resolve())
         return {**asdict(self), "data": data}

@@ -5,9 +5,9 @@ DIR/runs/<name>/   the run folders
 DIR/table.csv      every term of every run on train, validation and test
 DIR/report.html    all of it on one page
 
-Runs that differ in code size and seed are a family; its size is chosen by the mean validation
-objective over seeds. `over_seeds` gives means and spreads, `write_table` the table, `read_moments`
-the snapshots that a run kept of its training.
+Runs that differ in code size and seed are a family; its size is chosen on validation, by a mean
+over seeds (see `deciding`). `over_seeds` gives means and spreads, `write_table` the table,
+`read_moments` the snapshots that a run kept of its training.
 """
 
 from __future__ import annotations
@@ -94,20 +94,15 @@ class Study:
 
     @cached_property
     def chosen(self) -> dict[str, int]:
-        """Family -> the code size with the lowest mean validation objective over seeds."""
+        """Family -> the code size with the lowest mean of `deciding` over seeds."""
         return {
-            name: min(sizes, key=lambda latent: validation(sizes[latent]))
+            name: min(sizes, key=lambda latent: deciding(sizes[latent]).mean)
             for name, sizes in self.families.items()
         }
 
     def best(self, name: str) -> Run:
         """The run of a family at its chosen code size, first seed."""
         return self.families[name][self.chosen[name]][0]
-
-
-def validation(runs: Sequence[Run]) -> float:
-    """The mean validation objective of runs that differ in their seed."""
-    return sum(run.result["validation"]["objective"] for run in runs) / len(runs)
 
 
 def open_study(path: str | Path) -> Study:
@@ -119,6 +114,7 @@ def open_study(path: str | Path) -> Study:
         raise UserError(
             f"'{path}' is neither a study nor a run: no study.json or run.json is there"
         )
+    files.refuse_links(folder)
     record = files.read_json(folder / "study.json")
     if not _is_study(record):
         raise UserError(f"'{path}' is not a study: study.json has no format or list of runs")
@@ -205,6 +201,18 @@ def quality_cells(runs: Sequence[Run]) -> dict[str, Cell]:
     """SSIM and PSNR of test images over seeds, those that all runs have."""
     cells = {name: _cell([test_quality(run).get(name) for run in runs]) for name in QUALITY}
     return {name: cell for name, cell in cells.items() if cell is not None}
+
+
+def deciding(runs: Sequence[Run]) -> Cell:
+    """What chooses a code size, the lowest: on validation, of runs that differ in their seed.
+
+    It is the objective, or the sum of terms that may be compared between code sizes where the
+    objective may not (see `Objective.comparable`).
+    """
+    values = [
+        sum(run.result["validation"][name] for name in run.objective.comparable) for run in runs
+    ]
+    return Cell(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def _cell(values: Sequence[float | None]) -> Cell | None:

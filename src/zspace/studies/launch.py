@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import threading
@@ -19,10 +18,11 @@ from rich.progress import Progress
 from zspace.data.loading import DataOptions
 from zspace.report.html.page import write_report
 from zspace.runs.many import open_study, write_table
-from zspace.runs.record import METRICS
+from zspace.runs.record import METRICS, RECORD
 from zspace.studies import ray
 from zspace.studies.executors import STOPPED, Executor, on_stacks, one_by_one, side_by_side
 from zspace.studies.grid import PRESETS, Entry, Grid, conduct, parse_choices
+from zspace.system import files
 from zspace.system.device import pick_device
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted
@@ -181,8 +181,8 @@ def _watched(folder: Path, total: int, console: Console | None) -> Iterator[None
 def _share(run: Path) -> float:
     """How much of a run is done, from its folder alone."""
     try:
-        epochs = json.loads((run / "run.json").read_text())["config"]["training"]["epochs"]
-        done = (run / METRICS).read_bytes().count(b"\n")
-    except (OSError, ValueError, KeyError):
+        epochs = files.read_json(run / RECORD)["config"]["training"]["epochs"]
+        done = files.read(run / METRICS).count(b"\n")
+    except (UserError, KeyError):
         return 0.0  # it has only begun
     return min(1.0, done / epochs)

@@ -92,7 +92,8 @@ class Lines(Quiet):
         self.last = 0.0
 
     def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
-        self.console.print(headline(facts), markup=False)
+        for line in (*facts["data"]["read"]["lines"], headline(facts)):
+            self.console.print(line, markup=False)
 
     def epoch(self, epoch: Epoch, trainer: Trainer) -> None:
         last = epoch.number == trainer.settings.epochs or trainer.stopped_early
@@ -196,7 +197,7 @@ def headline(facts: Mapping[str, Any]) -> str:
 
 
 def closing(facts: Mapping[str, Any]) -> str:
-    """What came out, in one line."""
+    """What came out, in one line, and one for each warning."""
     result = facts["result"]
     early = " (stopped early)" if result["epochs"] < facts["config"]["training"]["epochs"] else ""
     seconds = result["seconds"]
@@ -206,7 +207,7 @@ def closing(facts: Mapping[str, Any]) -> str:
         f"best epoch {result['best_epoch']} of {result['epochs']}{early}, "
         f"{seconds:.{0 if seconds >= 10 else 1}f} s:  "
         f"validation {terms_text(result['validation'])}   test {terms_text(result['test'])}"
-        f"{honest}"
+        f"{honest}{''.join(f'{chr(10)}warning: {text}' for text in result.get('warnings', ()))}"
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from zspace._version import __version__
+from zspace.analysis.latents import collapse_of
 from zspace.analysis.reconstruction import reconstruction_quality
 from zspace.models.likelihoods import Bernoulli, bits_per_dimension
 from zspace.models.recipes import Player
@@ -149,8 +151,10 @@ class Recorder:
         self.lines.append(line)
         if self.place.folder is None:
             return
-        with files.explained(self.place.folder), self.place.named(METRICS).open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        with files.explained(self.place.folder):
+            handle = files.opened(self.place.named(METRICS), flags=os.O_WRONLY | os.O_APPEND)
+            with open(handle, "a") as file:
+                file.write(json.dumps(line) + "\n")
 
     def _write_metrics(self) -> str:
         lines = "".join(json.dumps(line) + "\n" for line in self.lines)
@@ -178,7 +182,7 @@ class Recorder:
         terms = {}
         for name, batches in self.build.splits.items():
             self._stop_if_asked(self._signal())  # the other ranks are done
-            terms[name] = evaluate(trainer.model, objective, batches)
+            terms[name] = evaluate(trainer.model, objective, batches, batch=trainer.estimated_in)
         test = self.build.splits["test"]
         quality = reconstruction_quality(trainer.model, test.epoch(0), most=len(test.samples))
         result = {
@@ -188,6 +192,8 @@ class Recorder:
             **terms,
             **({"quality": {"test": quality}} if quality else {}),
             **self._bits(terms),
+            **self._estimated(),
+            "warnings": self._warnings(),
         }
         self.files[METRICS] = self._write_metrics()
         self._note("finished", result=result)
@@ -210,6 +216,22 @@ class Recorder:
         shape = self.build.data.spec.shape
         bits = {s: bits_per_dimension(n, shape) for s, n in nats.items() if n is not None}
         return {"bits_per_dimension": bits} if bits else {}
+
+    def _warnings(self) -> list[str]:
+        """Sentences on what the training came to; test images decide."""
+        collapsed = collapse_of(self.trainer.model, self.build.splits["test"].epoch(0))
+        return [collapsed] if collapsed else []
+
+    def _estimated(self) -> dict[str, dict[str, int]]:
+        """Of each split, the samples in a batch that estimates were made from, if there are any.
+
+        A split with fewer samples than a batch has is one batch.
+        """
+        if not self.trainer.players[0].objective.estimates:
+            return {}
+        size = self.trainer.estimated_in
+        of = {name: min(size, len(b.samples)) for name, b in self.build.splits.items()}
+        return {"estimated_in_batches_of": of}
 
     def _player(self, player: Player) -> dict[str, Any]:
         """How a player moves."""

@@ -168,6 +168,10 @@ class Joint:
         """Runs are stacked in one process only."""
         raise NotImplementedError
 
+    def at_random(self, batch: int) -> Batches:
+        """Each run is measured by itself."""
+        raise NotImplementedError
+
 
 class Stack(Trainer):
     """M trainings as one on parameters (M, ...), of which those of each become views."""

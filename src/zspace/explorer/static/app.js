@@ -244,6 +244,15 @@ export class App extends Bus {
     this.changed();
   }
 
+  /** Read what run k holds as a class of its own; null for the one that is picked. */
+  readAs(k, label) {
+    const run = this.runs[k];
+    if (run.read === label || !run.conditional) return;
+    run.read = label;
+    this.maps[k].look.label = run.pick(this.label);
+    this.maps[k].draw();
+  }
+
   /** Show a class, or let it fade. */
   toggle(label) {
     if (!this.hidden.delete(label)) this.hidden.add(label);

@@ -4,7 +4,7 @@ import { Run } from "./run.js";
 import { source } from "./source.js";
 import { wander } from "./attract.js";
 import { button, make, told } from "./dom.js";
-import { classColour, css } from "./colours.js";
+import { classColour, css, usePalette } from "./colours.js";
 import { settled } from "./latest.js";
 import { nowPanel } from "./now.js";
 import { lookPanel } from "./look.js";
@@ -22,6 +22,7 @@ start().catch((error) => toast(error.message));
 async function start() {
   const data = source();
   const info = await data.info();
+  usePalette(info.colours);
   const app = new App(data, info.runs.map((run) => new Run(data, run)));
   app.hear("fail", toast);
   title(app);
@@ -83,7 +84,9 @@ async function restore(app, panels) {
     Object.assign(panels.path, { a: state.a, b: state.b });
     panels.path.choice.set(state.way, true);
   }
-  if (panels.drawing && state.strokes.length) panels.drawing.strokes = state.strokes;
+  if (panels.drawing && state.strokes.length) {
+    Object.assign(panels.drawing, { strokes: state.strokes, forced: state.forced });
+  }
   if (panels.training) panels.training.wanted = state.epoch;
   if (!state.z && state.selected < 0) begin(app);
   if (find(`#tabs [data-tab="${CSS.escape(state.tab)}"]`)) app.openTab(state.tab);
@@ -109,8 +112,6 @@ function tabs(app, shown) {
   app.openTab = (name) => {
     app.tab = name;
     app.hover(app.active, -1);
-    find("#classes-title").textContent = name === "draw"
-      ? "Read the drawing as" : "The same code as every class";
     document.body.dataset.tab = name;
     made.forEach((one) => {
       const on = one.dataset.tab === name;

@@ -11,7 +11,7 @@ export function nowPanel(app, holder) {
   app.hear("picture", (run) => {
     const { canvas, caption } = cards[app.runs.indexOf(run)];
     paint(canvas, run.pictures, run.info.shape, run.pick(app.label));
-    const as = run.conditional ? ` as ${run.conditionName(app.label)}` : "";
+    const as = run.conditional ? ` as ${run.conditionName(run.pick(app.label))}` : "";
     caption.textContent = `${told(run.code)}${as}`;
   });
   if (app.runs.some((run) => run.conditional)) strip(app);

@@ -16,6 +16,7 @@ export class Run {
     this.code = null; // the code under the pointer
     this.place = null; // where it lies on the map that is shown
     this.pictures = null; // its decodings: one, or one a class
+    this.read = null; // the class as which a drawing in hand was read
   }
 
   /** Whether the decoder is told a class. */
@@ -60,9 +61,9 @@ export class Run {
     return this.source.decode(this.id, codes, this.conditional ? label : null);
   }
 
-  /** Which decoding of a code is the picked class's. */
+  /** Which decoding of a code is the picked class's, or that of the drawing in hand. */
   pick(label) {
-    return this.conditional ? label : 0;
+    return this.conditional ? this.read ?? label : 0;
   }
 
   /** Pictures of test images as canvases, kept for a while. */

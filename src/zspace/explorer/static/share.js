@@ -45,7 +45,10 @@ export function stateText(app, { path, drawing, training }) {
     put("b", short(path.b));
     put("way", path.kind);
   }
-  if (app.tab === "draw" && drawing?.strokes.length) put("ink", inkText(drawing.strokes));
+  if (app.tab === "draw" && drawing?.strokes.length) {
+    put("ink", inkText(drawing.strokes));
+    put("as", drawing.forced);
+  }
   if (app.tab === "training" && training?.kept) put("epoch", training.at.toFixed(2));
   return state.toString().replaceAll("%2C", ",");
 }
@@ -76,6 +79,7 @@ export function stateOf(text, app) {
     way: state.get("way") === "spherical" ? "spherical" : "straight",
     view: view?.length === 3 && view[2] > 0 ? view : null,
     strokes: inkStrokes(state.get("ink")),
+    forced: whole("as", 0, info.conditions.length - 1),
     epoch: state.has("epoch") && state.get("epoch") >= 0 ? Number(state.get("epoch")) : null,
   };
 }

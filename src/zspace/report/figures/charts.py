@@ -97,7 +97,7 @@ def lines_legend(at: Figure | Axes, names: Mapping[Any, str], colours: Mapping[A
 def points(axes: Axes, at: np.ndarray, y: np.ndarray | None, classes: int) -> None:
     """Points (N, 2), coloured by label y (N,); no class lies on top of the others."""
     size = float(np.clip(14_000 / max(1, len(at)), 2.5, 14))
-    look: dict[str, Any] = {"s": size, "alpha": 0.75, "linewidths": 0, "rasterized": True}
+    look: dict[str, Any] = {"s": size, "linewidths": 0, "rasterized": True}
     if y is None:
         axes.scatter(at[:, 0], at[:, 1], color=style.COLOURS[0], **look)
         return

@@ -25,7 +25,7 @@ from zspace.report import facts
 from zspace.report.facts import DASH, Family, Numbers, families, shape
 from zspace.report.figures import needs
 from zspace.runs.config import GROUPS, OWN, RESERVED, Config
-from zspace.runs.many import QUALITY, Study, over_seeds, quality_cells, test_quality
+from zspace.runs.many import QUALITY, Study, deciding, over_seeds, quality_cells, test_quality
 from zspace.runs.measured import measures_of, missing_of, read, warnings_of
 from zspace.system import files
 
@@ -213,11 +213,18 @@ def glossary(study: Study) -> list[tuple[str, ...]]:
         found.append((name, "what is minimised" if name == "objective" else fact.title, fact))
     for name in quality_names(study):
         found.append((QUALITY[name].title, "of reconstructions, without a draw", QUALITY[name]))
-    per = {"sample": "mean over images", "batch": "estimate from a batch"}
+    per = {"sample": "mean over images", "batch": f"estimate from {_batches(study)}"}
     return [
         (name, what, fact.unit or DASH, BETTER[fact.better], per[fact.per])
         for name, what, fact in found
     ]
+
+
+def _batches(study: Study) -> str:
+    """'batches of 128 images': what terms were estimated from that are no means over images."""
+    of_runs = [run.result.get("estimated_in_batches_of", {}).values() for run in study.runs]
+    sizes = sorted({size for sizes in of_runs for size in sizes})
+    return f"batches of {' or '.join(map(str, sizes))} images" if sizes else "a batch"
 
 
 def quality_title(name: str) -> str:
@@ -268,17 +275,14 @@ def choices(study: Study) -> list[list[str]]:
     """Families of several code sizes: the chosen one and the next, and the spread over seeds."""
     found = []
     for family in families(study):
-        cells = [
-            (cell, shape(runs[0]))
-            for runs in family.sizes.values()
-            if (cell := over_seeds(runs, "validation", "objective")) is not None
-        ]
+        cells = [(deciding(runs), shape(runs[0])) for runs in family.sizes.values()]
+        by = " + ".join(family.run.objective.comparable)
         best = sorted(cells, key=lambda pair: pair[0].mean)[:2]
         if len(best) == 2:
             (one, other), sizes = zip(*best, strict=True)
             spreads = [cell.spread for cell in (one, other) if cell.spread is not None]
             lead = number(other.mean - one.mean)
-            row = [family.title, sizes[0], number(one.mean), sizes[1], lead]
+            row = [family.title, by, sizes[0], number(one.mean), sizes[1], lead]
             spread = [number(max(spreads)) if spreads else DASH]
             found.append(row + (spread if several_seeds(study) else []))
     return found
