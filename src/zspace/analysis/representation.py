@@ -107,7 +107,8 @@ def label_probes(
             better = measure.better if name in ("", "_draws") else "neither"
             about = SPACES[name] if name or trained.variational else "codes"
             about = f"{about}: {measure.about}"
-            found[f"{key}{name}"] = replace(measure, about=about, better=better)
+            first = key == "probe" and not name
+            found[f"{key}{name}"] = replace(measure, about=about, better=better, headline=first)
     return found
 
 

@@ -22,7 +22,7 @@ from zspace.report import facts
 from zspace.report.facts import Numbers, each, families, short
 from zspace.report.figures import charts, needs, style
 from zspace.report.figures.registry import figure
-from zspace.runs.many import Study
+from zspace.runs.many import QUALITY, Study, test_quality
 from zspace.runs.run import Run
 from zspace.system.errors import UserError
 
@@ -80,9 +80,14 @@ def data_tsne(study: Study) -> Figure:
 
 
 def test_error(family: facts.Family, run: Run) -> str:
-    """The error over the whole test set, as it stands beside a row."""
+    """The error over the whole test set, as it stands beside a row: that of mean codes, as the
+    pictures are, where it was measured.
+    """
+    value = test_quality(run).get("mse_mean_code")
+    if value is not None:
+        return f"{QUALITY['mse_mean_code'].title} {number(value)}"
     value = run.result["test"].get(run.error)
-    return "" if value is None else f"{family.fact(run.error).title} {number(value)}"
+    return "" if value is None else f"{family.named(run.error)} {number(value)}"
 
 
 @figure("reconstructions", "Unseen images, reconstructed", "reconstructions", numbers=facts.errors)
@@ -91,15 +96,14 @@ def reconstructions(study: Study) -> Figure:
 
     The first row shows test images, which were neither trained on nor used to choose a model;
     below them is what each model makes of them at its chosen code size. An image is encoded to its
-    mean code and decoded. The error on the right is over all test images; where the code has a
-    distribution, it is drawn from.
+    mean code and decoded. The error on the right is over all test images, with their mean codes.
     """
     shown = families(study)
     pairs = [reconstruction.reconstructions(f.run, study.data, 10) for f in shown]
     rows = [pairs[0].x, *(pair.decoded for pair in pairs)]
     left = ["test image", *(f"{f.title}, {facts.shape(f.run)}" for f in shown)]
     right = ["", *(test_error(f, f.run) for f in shown)]
-    note = "right: the error over the whole test set"
+    note = "right: the error of mean codes over the whole test set"
     return style.image_grid(rows, left, "Unseen images and their reconstructions", note, right)
 
 
@@ -107,11 +111,11 @@ def reconstructions(study: Study) -> Figure:
 def reconstructions_by_size(study: Study) -> Figure:
     """Rows of reconstructed images, one row per code size.
 
-    The same test images, one row per code size, with the mean error of all test images on the
-    right.
+    The same test images, one row per code size, with the mean error of all test images, with
+    their mean codes, on the right.
     """
     rows = [len(family.sizes) + 1 for family in families(study)]
-    tile, note = 0.48, "right: the error over the whole test set"
+    tile, note = 0.48, "right: the error of mean codes over the whole test set"
     height, width = study.data.spec.shape[1:]
     high = tile * sum(rows) * height / width + 0.42 * len(rows) + 0.8
     fig = style.blank(tile * 10 + 36 * style.LETTER, high, "Reconstructions by code size", note)
@@ -247,7 +251,8 @@ def class_numbers(study: Study) -> Numbers:
 def error_per_class(study: Study) -> Figure:
     """Bar charts of the error of each class, one for each family.
 
-    Reconstruction error of test images, a mean over each class. The bars of a class are the
+    Reconstruction error of test images, a mean over each class. A drawn code is a draw of
+    q(z|x); a model without one has its mean code alone. The bars of a class are the
     code sizes, in order. The numbers below are for the chosen size.
     """
     shown, names = needs.with_errors(study), [short(name, 12) for name in study.data.classes]
@@ -264,7 +269,7 @@ def error_per_class(study: Study) -> Figure:
         _bars(axes, [_errors(study, runs) for runs in family.sizes.values()], most,
               [colours[size] for size in family.sizes])  # fmt: skip
         style.style_axes(axes, family.title)
-        style.axis_names(axes, y=family.fact(family.run.error).title)
+        style.axis_names(axes, y=family.named(family.run.error))
         axes.tick_params(axis="x", length=0)
         axes.set_xticks(range(len(names)), names, color=style.INK)
     if sum(len(name) + 1 for name in names) > 9 * width:
