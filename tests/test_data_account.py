@@ -185,8 +185,8 @@ def test_folders_without_a_place_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        (["test/a", "test/b"], r"holds the folder 'test' but no folder 'train'.*as --test"),
-        (["val", "cat"], "holds the folder 'val' but no folder 'train'.*as --val"),
+        (["test/a", "test/b"], r"holds the folder 'test' but no images in 'train'.*as --test"),
+        (["val", "cat"], "holds the folder 'val' but no images in 'train'.*as --val"),
         (
             ["data/train", "data/test"],
             r"class folder 'data' .* holds folders of splits \('test'\)",
@@ -374,3 +374,74 @@ def test_new_data_are_one_set_of_any_size(tmp_path, n):
     assert one.test.images().equal(data.test.images()[:1])
     with pytest.raises(UserError, match="is one image: give the folder"):
         load(str(tmp_path / "x" / "0.png"))
+
+
+def test_nested_folders_are_classes_of_a_level(tmp_path):
+    for name in ("bird/eagle", "bird/owl", "cat/tom", "dog"):
+        fill(tmp_path / "zoo" / name, 10)
+    data = load(str(tmp_path / "zoo"))
+    assert data.classes == ("bird", "cat", "dog")
+    assert "names of 3 folders within classes (--class-level 2 makes classes of bird/eagle" in (
+        told(data)
+    )
+    assert load(str(tmp_path / "zoo"), class_level=2).classes == (
+        "bird/eagle", "bird/owl", "cat/tom", "dog"
+    )  # fmt: skip
+    run = zspace.train("cvae", data=str(tmp_path / "zoo"), class_level=2, **SMALL)
+    fill(tmp_path / "new" / "bird" / "owl", 3)
+    assert run.data(tmp_path / "new").test.labels().tolist() == [1] * 3
+
+
+def test_unlabelled_samples_are_left_out_where_that_is_asked(tmp_path):
+    y = np.where(np.arange(40) < 15, -1, Y)
+    run = zspace.train("cvae", data=npz(tmp_path, x=X, y=y), labelled_only=True, **SMALL)
+    assert sum(sizes(run.data())) == 25
+    assert "15 samples without a label" in told(run.data())
+
+
+def test_a_partly_labelled_set_is_measured_and_reported(tmp_path):
+    y = np.where(np.arange(40) < 15, -1, Y)
+    run = zspace.train(
+        "vae", data=npz(tmp_path, x=X, y=y, x_test=X, y_test=y), **{**SMALL, "out": tmp_path / "r"}
+    )
+    zspace.evaluate(run, iw=2)
+    from zspace.report.html.page import write_report
+    from zspace.runs.many import Study
+
+    page = write_report(Study(run.path, [run]), tmp_path / "r.html").read_text()
+    assert "uint8 values, 0 to 255 as 0 to 1" in page
+
+
+def test_a_run_is_measured_on_new_data(runs, tmp_path):
+    run = runs["vae"]
+    x, y = run.data().test.images().numpy(), run.data().test.labels().numpy()
+    names = np.array(run.data().classes)[y]
+    records = [
+        zspace.evaluate(run, sections=["latents"], data=data)
+        for data in (None, (x, names), (1 - x, names))
+    ]
+    own, same, other = (
+        {k: m["value"] for k, m in record["sections"]["latents"]["measures"].items()}
+        for record in records
+    )
+    assert same == pytest.approx(own, rel=1e-4)
+    assert other != pytest.approx(own, rel=1e-2)
+    assert records[1]["data"]["images"] == len(x)
+    assert len({record["data"]["fingerprint"] for record in records}) == 3
+
+
+def test_masks_beside_their_images_are_refused(tmp_path):
+    fill(tmp_path / "x", 12)
+    for i in range(12):
+        Image.fromarray(X[i]).save(tmp_path / "x" / f"{i}_mask.png")
+    with pytest.raises(UserError, match=r"'0_mask\.png' .* is a mask of '0'.*'\*_mask\.\*'"):
+        load(str(tmp_path / "x"))
+    assert sum(sizes(load(str(tmp_path / "x"), leave_out=["*_mask.*"]))) == 12
+
+
+@pytest.mark.parametrize("high", [9, 15, 100, 255])
+def test_a_range_that_is_hardly_used_is_said(tmp_path, high):
+    raw = R.randint(0, high + 1, (40, 6, 6)).astype(np.uint8)
+    raw[0, 0, 0] = high
+    said = told(load(npz(tmp_path, x=raw)))
+    assert (f"they reach only {high}: --values 0 15 would use" in said) is (high < 64)

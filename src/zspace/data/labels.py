@@ -71,6 +71,8 @@ def read_labels(raw: Any, n: int, name: str, title: str) -> Labels:
     if values.ndim == 2:
         return _columns(values, what, way)
     keys, there = _keys(values, what, way)
+    if not there.any():
+        return Labels(None, about="none is there")
     distinct = sorted(set(keys[there].tolist()), key=lambda k: (isinstance(k, str), k))
     if len(distinct) > MOST_CLASSES or (n >= 10 and len(distinct) == n):
         raise UserError(

@@ -23,7 +23,7 @@ import torch
 from zspace.data.account import Read
 from zspace.data.batches import Augment, Binarize
 from zspace.data.dataset import Data, Part, Unsplit, check, without
-from zspace.data.kinds.image import extent, parse_values, scale_of
+from zspace.data.kinds.image import BRIGHT, extent, parse_values, scale_of
 from zspace.data.labels import read_labels
 from zspace.data.readers import arrays, fetch, hf
 from zspace.data.readers.folder import ARCHIVES, load_file, load_folder
@@ -83,6 +83,12 @@ class DataOptions:
     labels: str = ""
     """What holds the labels: FILE.csv (or FILE.csv:COLUMN), an array of an .npz, a column."""
 
+    class_level: int = 1
+    """Which level of folders are the classes: 2 takes those within the folders of level 1."""
+
+    labelled_only: bool = False
+    """Leave out samples that have no label."""
+
     leave_out: tuple[str, ...] = ()
     """Names or patterns of arrays, folders, files or columns that are not to be read."""
 
@@ -95,6 +101,8 @@ class DataOptions:
                 raise unknown(name, getattr(self, name), known)
         parse_values(self.values)
         parse_size(self.size)
+        if self.class_level < 1:
+            raise UserError(f"class_level is {self.class_level}: give 1, 2 or more")
         return self
 
     def refuse_inside(self, out: Path) -> None:
@@ -145,6 +153,8 @@ def load(
     test: Any = "",
     values: Sequence[Any] = (),
     labels: str = "",
+    class_level: int = 1,
+    labelled_only: bool = False,
     leave_out: Sequence[str] = (),
     memory: float | None = None,
     quiet: bool = False,
@@ -174,6 +184,8 @@ def load(
             Without, bytes are divided by 255, 16 bits by 65,535, and floats lie in [0, 1].
         labels: FILE.csv with the label of each file (FILE.csv:COLUMN), or the array or the column
             that holds the labels, where names do not say it.
+        class_level: Which level of folders are the classes, from 1.
+        labelled_only: Leave out samples that have no label.
         leave_out: Names or patterns of arrays, folders, files or columns that are not read.
         memory: Bytes that images may take before they stay on disk, where files are decoded once
             into the cache folder. None: half of the free memory, which leaves room for a model.
@@ -190,7 +202,7 @@ def load(
     budget = room() if memory is None else memory
     options = ReadOptions(parse_size(size), channels, skip_bad, budget, quiet)
     options = replace(options, values=tuple(values), labels=labels, leave_out=tuple(leave_out))
-    options = replace(options, fit=fit, transparency=transparency)
+    options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
     if isinstance(source, Data):
         return without(source, hold_out_class)
     found = read(source, options, data_dir)
@@ -199,7 +211,8 @@ def load(
             apart = replace(options, whole=True, labels="", leave_out=())
             found = found.with_split(split, read(other, apart, data_dir))
     fixed = isinstance(source, str) and is_known(source)
-    return without(found.data(fixed=fixed), hold_out_class)
+    data = found.data(fixed=fixed)
+    return without(data.labelled() if labelled_only else data, hold_out_class)
 
 
 def load_new(
@@ -210,6 +223,7 @@ def load_new(
     size: int | str | tuple[int, int] | None = None,
     fit: Fit = "crop",
     transparency: Transparency = "white",
+    class_level: int = 1,
     channels: int | None = None,
     values: Sequence[Any] = (),
     quiet: bool = False,
@@ -223,6 +237,7 @@ def load_new(
         size: Of images in files.
         fit: As the run was trained.
         transparency: As the run was trained.
+        class_level: As the run was trained.
         channels: Of images in files.
         values: The range that the run was trained with.
         quiet: Show no progress bars.
@@ -232,7 +247,7 @@ def load_new(
     {'all': 5000}
     """
     options = ReadOptions(parse_size(size), channels, memory=room(), quiet=quiet, whole=True)
-    options = replace(options, fit=fit, transparency=transparency)
+    options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
     if isinstance(source, Data):
         return source.as_new(classes)
     return read(source, replace(options, values=tuple(values)), data_dir).as_one(classes)
@@ -426,7 +441,7 @@ def _own_idx(path: Path, files: fetch.Found, options: ReadOptions) -> Unsplit:
         check(name, [(n, 1, *sides) for n, *sides in claims])
     raw = mnist.read_set(files, 256)
     pixels = [part.x.numpy() for part in raw if isinstance(part.x, torch.Tensor)]
-    low, high = extent(pixels, f"'{name}'", enough=math.inf if options.values else 1)
+    low, high = extent(pixels, f"'{name}'", enough=math.inf if options.values else BRIGHT)
     scale = scale_of(np.dtype("uint8"), low, high, options.values, f"'{name}'")
     parts = {}
     for split, part, x, file in zip(("train", "test"), raw, pixels, files[::2], strict=True):

@@ -17,6 +17,7 @@ def evaluate(
     sampler: Literal["auto", "prior", "gmm", "flow", "kde"] = "auto",
     anomaly: str | None = None,
     sections: tuple[str, ...] = (),
+    data: OtherData = None,
     data_dir: DataDir = None,
     seed: int = 0,
     quiet: bool = False,
@@ -43,7 +44,14 @@ def evaluate(
     if anomaly:
         options["anomaly"] = {"against": anomaly}
     measured.evaluate(
-        run, iw=iw, sections=sections, options=options, data_dir=data_dir, seed=seed, quiet=quiet
+        run,
+        iw=iw,
+        sections=sections,
+        options=options,
+        data=data,
+        data_dir=data_dir,
+        seed=seed,
+        quiet=quiet,
     )
 
 

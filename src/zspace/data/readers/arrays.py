@@ -31,7 +31,7 @@ from torch import Tensor
 
 from zspace.data.account import Read
 from zspace.data.dataset import Part, Storage, Unsplit, check
-from zspace.data.kinds.image import Scale, extent, scale_of
+from zspace.data.kinds.image import BRIGHT, Scale, extent, scale_of
 from zspace.data.labels import Labels, read_labels
 from zspace.data.readers import lists
 from zspace.data.readers.images import ReadOptions
@@ -201,8 +201,8 @@ def stored(
 
 
 def _enough(dtype: np.dtype, options: ReadOptions) -> float:
-    """Bytes above 1 are bytes of 0 to 255: what else there is need not be known."""
-    return 1 if dtype == np.uint8 and not options.values else math.inf
+    """Bytes above this use the range of a byte: what else there is need not be known."""
+    return BRIGHT if dtype == np.uint8 and not options.values else math.inf
 
 
 def scaled(arrays: list[np.ndarray], scale: Scale) -> Tensor:

@@ -419,6 +419,7 @@ class ReadOptions:
         whole: Whether they are new data for a finished run: one set of any size.
         fit: How they are brought to the size; see `decode`.
         transparency: What becomes of it; "keep": a fourth channel.
+        class_level: Which level of folders are the classes.
     """
 
     size: Size = None
@@ -433,6 +434,7 @@ class ReadOptions:
     whole: bool = False
     fit: Fit = "crop"
     transparency: Transparency = "white"
+    class_level: int = 1
 
 
 def each(

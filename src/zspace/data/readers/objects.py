@@ -135,6 +135,8 @@ def _array(value: Any, name: str) -> np.ndarray:
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise UserError(f"{name} of the data has masked values: fill them, with .filled(0) say")
     if isinstance(value, list | tuple) and any(isinstance(one, Tensor) for one in value):
         value = [_array(one, name) for one in value]
     try:
