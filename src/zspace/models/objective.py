@@ -55,10 +55,9 @@ class Objective:
         self.terms, self.weights, self.samples = tuple(terms), dict(weights), samples
         self.over_ranks: Callable[[list[Tensor]], list[Tensor]] = list
         told = {k: v for term in self.terms for k, v in getattr(term, "gives", {}).items()}
-        self.facts = {
-            **{name: told.get(name, Fact(name.replace("_", " "))) for name in self.weights},
-            "objective": Fact("objective"),
-        }
+        self.facts = {name: told.get(name, Fact(name.replace("_", " "))) for name in self.weights}
+        estimated = any(self.weights[name] != 0 for name in self.estimates)
+        self.facts["objective"] = Fact("objective", per="batch" if estimated else "sample")
 
     @property
     def reconstruction(self) -> str | None:
