@@ -21,11 +21,12 @@ from torch.distributions import Bernoulli, Distribution, Independent, kl_diverge
 from torch.nn import functional as F
 
 from zspace.data.spec import Fact
+from zspace.models.distributions import Observed, per_element
 from zspace.models.flow import Latent, Pass
 from zspace.system.errors import UserError
 
 T = TypeVar("T", bound=Callable[..., dict[str, Tensor]])
-KL = Fact("KL to the prior", "nats", role="divergence")
+KL = Fact("KL to the prior", "nats", "neither", role="divergence")
 
 
 def gives(**facts: Fact) -> Callable[[T], T]:
@@ -72,8 +73,9 @@ def mse(p: Pass) -> dict[str, Tensor]:
     >>> mse(Pass(torch.full((1, 4), 3.0), Normal(torch.ones(1, 1, 4), 1.0), ()))  # 4 (3 - 1)^2
     {'mse': tensor([16.])}
     """
-    error = p.px.mean - p.x
-    return {"mse": error.square().flatten(2).sum(2).mean(0)}
+    mean = p.px.mean
+    error = per_element(p.px, p.x, lambda x: (mean - x).square())
+    return {"mse": error.flatten(2).sum(2).mean(0)}
 
 
 @gives(bce=Fact("binary cross-entropy", "nats", role="reconstruction"))
@@ -87,13 +89,13 @@ def bce(p: Pass) -> dict[str, Tensor]:
     >>> bce(Pass(torch.rand(1, 4), Bernoulli(torch.full((1, 1, 4), 0.5)), ()))  # 4 log 2
     {'bce': tensor([2.7726])}
     """
-    base = p.px.base_dist if isinstance(p.px, Independent) else p.px
+    base = p.px.base_dist if isinstance(p.px, Independent | Observed) else p.px
+    loss: Callable[..., Tensor]
     if isinstance(base, Bernoulli):  # from the logits, so that nothing is clipped
-        logits = base.logits
-        each = F.binary_cross_entropy_with_logits(logits, p.x.expand_as(logits), reduction="none")
+        of, loss = base.logits, F.binary_cross_entropy_with_logits
     else:
-        mean = p.px.mean
-        each = F.binary_cross_entropy(mean, p.x.expand_as(mean), reduction="none")
+        of, loss = p.px.mean, F.binary_cross_entropy
+    each = per_element(p.px, p.x, lambda x: loss(of, x.expand_as(of), reduction="none"))
     return {"bce": each.flatten(2).sum(2).mean(0)}
 
 

@@ -1,7 +1,8 @@
-"""Image files to arrays: every mode that Pillow reads becomes 8-bit grey or RGB.
+"""Image files to arrays: every mode that Pillow reads becomes grey or RGB.
 
-Transparency is laid over white, EXIF orientation is applied, 16-bit grey is scaled to 8 bits, and
-an animation gives its first frame. A crop P keeps the centre, at most P x P. After it, a size S
+Transparency is laid over white, EXIF orientation is applied, and an animation gives its first
+frame. Grey of 16 bits or of floats keeps its depth where it is asked for; an 8-bit image among
+16-bit ones is multiplied by 257. A crop P keeps the centre, at most P x P. After it, a size S
 resizes the shorter side to S (Lanczos, antialiased) and crops the centre S x S.
 
 A header is a claim, held against limits before a pixel is decoded. Decoding takes about 12 bytes
@@ -25,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol, TypeVar
+from typing import IO, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -33,7 +34,9 @@ from PIL import Image, ImageOps
 from zspace.system.bars import bar
 from zspace.system.errors import UserError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+)
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """What the content may be, whatever the name says: Pillow would hand EPS to an interpreter."""
 
@@ -47,7 +50,8 @@ _WAITING = 1 << 27
 """Bytes of results that may wait for the reader, all threads together."""
 _BAND = 1 << 20
 _SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
-_GREY = frozenset({"1", "L", "LA", "La"}) | _SIXTEEN_BIT
+_DEEP = _SIXTEEN_BIT | {"F"}
+_GREY = frozenset({"1", "L", "LA", "La"}) | _DEEP
 _ORIENTATION = 0x0112
 _TURNED = frozenset({5, 6, 7, 8})
 _TURNS = {
@@ -78,11 +82,14 @@ Source = Path | Blob
 
 
 class Look(NamedTuple):
-    """What a file's header says: height and width as displayed, and whether it is grey."""
+    """What a file's header says: height and width as displayed, whether it is grey, and how deep
+    its values are: uint8, uint16 or float32.
+    """
 
     height: int
     width: int
     grey: bool
+    depth: str = "uint8"
 
 
 class Budget:
@@ -132,21 +139,32 @@ def look(source: Source) -> Look:
         # The method of the base class: PNG's decodes the whole image to look for data behind it.
         if Image.Image.getexif(image).get(_ORIENTATION) in _TURNED:
             width, height = height, width
-        return Look(height, width, _is_grey(image))
+        deep = {"F": "float32"} | dict.fromkeys(_SIXTEEN_BIT, "uint16")
+        return Look(height, width, _is_grey(image), deep.get(image.mode, "uint8"))
 
 
-def decode(source: Source, channels: int, size: int | None, crop: int | None = None) -> np.ndarray:
-    """The image (channels, H, W), uint8.
+def decode(
+    source: Source,
+    channels: int,
+    size: int | None,
+    crop: int | None = None,
+    depth: str = "uint8",
+) -> np.ndarray:
+    """The image (channels, H, W), uint8, or float32 with the values of a greater depth.
 
     Arguments:
         source: A file, or an encoded image in a table.
         channels: 1 for grey, 3 for RGB; the image is converted.
         size: Side of the square that it is resized and cropped to, in pixels; None: as it is.
         crop: Side of the centre that is kept before that, in pixels; None: all.
+        depth: Of the values: "uint8"; "uint16" (0..65535, to which 8 bits are raised) or
+            "float32" (as they are), both returned as float32.
 
     Raises UserError naming the file if it is damaged, not an image, or too large to decode.
     """
     with _image(source) as image, _budget.taken(_units(image)):
+        if depth != "uint8" and image.mode in _DEEP:
+            return _deep(image, channels, size, crop)
         flat = _eight_bit(image) if image.mode in _SIXTEEN_BIT else _over_white(image)
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
         flat = flat if turn is None else flat.transpose(turn)
@@ -158,7 +176,27 @@ def decode(source: Source, channels: int, size: int | None, crop: int | None = N
             flat = ImageOps.fit(flat, (size, size), Image.Resampling.LANCZOS)
         array = np.array(flat)
     # Copied into this order: numpy would otherwise stack images to a batch with channels last.
-    return array[None] if channels == 1 else np.ascontiguousarray(np.moveaxis(array, 2, 0))
+    found = array[None] if channels == 1 else np.ascontiguousarray(np.moveaxis(array, 2, 0))
+    return found if depth == "uint8" else found.astype(np.float32) * 257
+
+
+def _deep(image: Image.Image, channels: int, size: int | None, crop: int | None) -> np.ndarray:
+    """Grey values deeper than a byte, float32 (channels, H, W)."""
+    image.load()
+    array = np.asarray(image).astype(np.float32)
+    low, high = array.min(), array.max()
+    if image.mode in _SIXTEEN_BIT and (low < 0 or high > 0xFFFF):
+        raise ValueError(f"its values run from {low:g} to {high:g}, beyond 16 bits")
+    flat = Image.fromarray(array)
+    turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    flat = flat if turn is None else flat.transpose(turn)
+    if crop is not None:
+        flat = _centre(flat, crop)
+    if size is not None and flat.size != (size, size):
+        flat = ImageOps.fit(flat, (size, size), Image.Resampling.LANCZOS)
+        # What is sharpened beyond the image's own values would count as values of its own.
+        return np.broadcast_to(np.asarray(flat).clip(low, high), (channels, size, size))
+    return np.broadcast_to(np.asarray(flat), (channels, *flat.size[::-1]))
 
 
 @contextmanager
@@ -278,6 +316,10 @@ class ReadOptions:
         memory: Bytes that the images may take in memory; more stay on disk.
         quiet: Show no progress bars.
         crop: Side of the centre that is kept before resizing; None: all.
+        values: The range of raw values that becomes [0, 1]; see `zspace.data.kinds.image`.
+        leave_out: Names or patterns of arrays, folders and files that are not read.
+        labels: What holds the labels, where names do not say it.
+        whole: Whether they are new data for a finished run: one set of any size.
     """
 
     size: int | None = None
@@ -286,6 +328,10 @@ class ReadOptions:
     memory: float = 4e9
     quiet: bool = False
     crop: int | None = None
+    values: tuple[Any, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    labels: str = ""
+    whole: bool = False
 
 
 def each(
@@ -362,7 +408,7 @@ class Files:
 
     Arguments:
         paths: Where they are, files or rows of a table.
-        names: The class of each; None without classes.
+        names: The class of each, "" for one without; None without classes.
         attributes: (n, A) uint8, 1 where an attribute holds; None without attributes.
     """
 
@@ -378,3 +424,8 @@ class Files:
         names = None if self.names is None else tuple(self.names[i] for i in positions)
         attributes = None if self.attributes is None else self.attributes[list(positions)]
         return Files(tuple(self.paths[i] for i in positions), names, attributes)
+
+    def with_unlabelled(self, others: Files) -> Files:
+        """These and others, whose classes are not known."""
+        names = None if self.names is None else (*self.names, *[""] * len(others))
+        return Files((*self.paths, *others.paths), names, self.attributes)
