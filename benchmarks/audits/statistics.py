@@ -54,16 +54,16 @@ def errors_of_neighbours() -> str:
 
 
 def errors_of_factor_scores() -> str:
-    """30 sets of 500 codes: three known factors, mixed, with noise."""
+    """30 sets of 300 codes: two known factors, mixed, with noise."""
     values: dict[str, list[float]] = {}
     errors: dict[str, list[float]] = {}
     for seed in range(30):
         random = np.random.default_rng(seed)
-        v = np.stack([random.integers(size, size=500) for size in (3, 4, 5)], axis=1)
-        z = v / np.sqrt((np.array([3, 4, 5]) ** 2 - 1) / 12)
+        v = np.stack([random.integers(size, size=300) for size in (3, 4)], axis=1)
+        z = v / np.sqrt((np.array([3, 4]) ** 2 - 1) / 12)
         z = z + 0.8 * z[:, ::-1] + 0.6 * random.normal(size=z.shape)
         of_halves = [
-            disentanglement.scores(z[i], v[i]) for (i,) in halves(500, draws=15, seed=seed)
+            disentanglement.scores(z[i], v[i]) for (i,) in halves(300, draws=12, seed=seed)
         ]
         for name, value in disentanglement.scores(z, v).items():
             values.setdefault(name, []).append(value)
