@@ -34,6 +34,12 @@ def npy(folder, array):
         ((20, 4, 5, 3), (3, 4, 5)),
         ((20, 4, 5, 1), (1, 4, 5)),
         ((20, 3, 4, 3), (3, 4, 3)),  # both could be channels: the second axis wins
+        ((20, 2, 4, 5), (2, 4, 5)),
+        ((20, 5, 6, 4), (4, 5, 6)),
+        ((20, 4, 6, 3), (3, 4, 6)),
+        ((20, 6, 6, 13), (13, 6, 6)),
+        ((20, 13, 6, 6), (13, 6, 6)),
+        ((20, 8, 9, 6), (6, 8, 9)),
     ],
 )
 def test_layouts(tmp_path, shape, expected):
@@ -123,7 +129,7 @@ UNIT = X / 255
         (UNIT.astype(np.complex64), "type complex64"),
         (X.reshape(20, 20), r"shape \(20, 20\); give \(N, H, W\)"),
         (np.uint8(3), r"shape \(\)"),
-        (bytes_like(20, 4, 5, 2), "channels must be 1 or 3"),
+        (bytes_like(20, 16, 16, 16), "does not say which axis holds the channels.*volumes"),
         (X[:0], "empty|cannot be read"),
         (X[:, :0], "empty|cannot be read"),
         (X[:9], "9 samples.*at least 10"),

@@ -45,6 +45,8 @@ def fitting(name: str, value: Any, default: Any) -> Any:
     """
     if isinstance(value, np.generic | np.ndarray) and np.size(value) < 100:
         value = value.tolist()
+    if name == "size" and isinstance(value, int | str | tuple | list) and value is not True:
+        return tuple(value) if isinstance(value, list) else value
     if (
         default is None
         or default is inspect.Parameter.empty

@@ -216,13 +216,16 @@ class Run(TrainedModel):
         if not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
             return self._fitting(self._own(folder, quiet))
         channels, height, width = self.spec.shape
-        squared = named and is_resized(str(source)) and height == width
+        resized = named and is_resized(str(source))
+        options = self.config.data
         data = load_new(
             str(source) if named else source,
             classes=self.spec.classes,
             data_dir=folder,
-            size=height if squared else None,
-            channels=3 if squared and channels == 3 else None,  # grey becomes colour, not back
+            size=(height, width) if resized else None,
+            fit=options.fit,
+            transparency=options.transparency,
+            channels=3 if resized and channels == 3 else None,  # grey becomes colour, not back
             values=self.values or (),
             quiet=quiet,
         )
@@ -255,6 +258,8 @@ class Run(TrainedModel):
             source,
             data_dir=folder,
             size=given.size,
+            fit=given.fit,
+            transparency=given.transparency,
             skip_bad=given.skip_bad,
             hold_out_class=given.hold_out_class,
             val=given.val,

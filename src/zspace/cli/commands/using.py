@@ -74,7 +74,7 @@ def data(
     name: Annotated[Positional[str], arg(metavar="[NAME]")] = "",
     *,
     data_dir: DataDir = None,
-    size: int | None = None,
+    size: str | None = None,
     skip_bad: bool = False,
     values: tuple[str, ...] = (),
     labels: str = "",
