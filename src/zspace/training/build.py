@@ -24,6 +24,9 @@ from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted, noted_in
 from zspace.training.trainer import NonFinite, Trainer
 
+MOST_TENSORS = 20_000
+"""Parameters that the networks may have, each with many numbers."""
+
 
 @dataclass
 class Build:
@@ -70,7 +73,11 @@ class Build:
         settings = config.training
         device = torch.device(settings.device)
         torch.manual_seed(settings.seed)
-        recipe = recipes.find(config.recipe)(data.spec, **config.arguments)
+        try:
+            with recipes.bounded(MOST_TENSORS, 1 << 40):
+                recipe = recipes.find(config.recipe)(data.spec, **config.arguments)
+        except recipes.TooLarge as error:
+            raise UserError(f"the networks are too large, {error}: choose fewer layers") from None
         config = replace(config, recipe_options={**config.recipe_options, **recipe.decided})
         model = on_device(recipe.model, device)
         for player in recipe.players:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from zspace.cli import Count, DataDir, OtherData, Out, OutOrDefault, RunPath
+from zspace.cli import Count, DataDir, OtherData, Out, OutOrDefault, RunPath, TrustData
 
 
 def sample(
@@ -38,6 +38,7 @@ def reconstruct(
     *,
     data: OtherData = None,
     data_dir: DataDir = None,
+    trust_data: TrustData = False,
     n: Count = 10,
     out: OutOrDefault = None,
 ) -> None:
@@ -50,10 +51,21 @@ def reconstruct(
     from zspace.runs.run import load
 
     out = out or run / "reconstructions.png"
-    print(output.reconstruct(load(run), data=data, data_dir=data_dir, n=n, out=out))
+    print(
+        output.reconstruct(
+            load(run, trust_data=trust_data), data=data, data_dir=data_dir, n=n, out=out
+        )
+    )
 
 
-def embed(run: RunPath, *, data: OtherData = None, data_dir: DataDir = None, out: Out) -> None:
+def embed(
+    run: RunPath,
+    *,
+    data: OtherData = None,
+    data_dir: DataDir = None,
+    trust_data: TrustData = False,
+    out: Out,
+) -> None:
     """Write the codes of all images of a data set.
 
     Args:
@@ -63,7 +75,7 @@ def embed(run: RunPath, *, data: OtherData = None, data_dir: DataDir = None, out
     from zspace.cli import output
     from zspace.runs.run import load
 
-    print(output.embed(load(run), data=data, data_dir=data_dir, out=out))
+    print(output.embed(load(run, trust_data=trust_data), data=data, data_dir=data_dir, out=out))
 
 
 def data(
