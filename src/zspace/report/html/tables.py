@@ -26,9 +26,16 @@ from zspace.report.facts import DASH, Family, Numbers, families, shape
 from zspace.report.figures import needs
 from zspace.runs.comparison import Group, either
 from zspace.runs.config import GROUPS, OWN, RESERVED, Config
-from zspace.runs.many import QUALITY, Study, deciding, over_seeds, quality_cells, test_quality
+from zspace.runs.many import (
+    QUALITY,
+    Study,
+    deciding,
+    over_seeds,
+    quality_cells,
+    read_study,
+    test_quality,
+)
 from zspace.runs.measured import measures_of, missing_of, read, warnings_of
-from zspace.system import files
 
 
 def title(study: Study) -> str:
@@ -378,8 +385,8 @@ def commands(study: Study) -> list[tuple[str, str]]:
         ]
     made = []
     if (path / "study.json").is_file():
-        grid = files.read_json(path / "study.json")["grid"]
-        made.append(("The whole study", study_command(grid, quoted(path))))
+        grid = read_study(path).get("grid")
+        made += [("The whole study", study_command(grid, quoted(path)))] if grid else []
     config = families(study)[0].run.config
     made.append(("One of its runs", train_command(config)))
     return [*made, ("This page", f"zspace report {quoted(path)}")]
