@@ -26,6 +26,7 @@ from zspace.explorer.access import AccessPolicy
 from zspace.explorer.app import create_app
 from zspace.explorer.view import MOST, RunView
 from zspace.runs.run import load
+from zspace.system.bars import lines
 from zspace.system.errors import UserError
 
 IDS = "ab"
@@ -60,7 +61,8 @@ def serve(
             cookie=f"zspace-{port}",
             announce=lambda key: print(f"for another browser: {url(host, port, key)}", flush=True),
         )
-        app = create_app(views(paths, data_dir), policy)
+        with lines("opening the runs"):
+            app = create_app(views(paths, data_dir), policy)
         entrance = url(host, port, policy.key)
         print(f"{entrance}\nstop with Ctrl-C", flush=True)
         if show:
