@@ -27,7 +27,9 @@ import torch
 from torch import Tensor
 
 from zspace.data.spec import Spec
+from zspace.system import notebook
 from zspace.system.errors import UserError, unknown
+from zspace.system.pixels import thumbnails
 
 SPLITS = ("train", "validation", "test")
 SPLIT_SEED = 20240229
@@ -153,6 +155,18 @@ class Data:
     def spec(self) -> Spec:
         """The shape (C, H, W), the classes and the attributes: what a recipe must know."""
         return Spec(tuple(self.train.x.shape[1:]), self.classes, self.attributes)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what the data are, and training images from first to last."""
+        some = torch.linspace(0, len(self.train) - 1, min(40, len(self.train))).round().long()
+        known = {
+            **{f"{name} images": f"{len(samples):,}" for name, samples in self.splits.items()},
+            "shape": " × ".join(map(str, self.spec.shape)),
+            "classes": ", ".join(self.classes),
+            "attributes": ", ".join(self.attributes),
+        }
+        shown = notebook.image(thumbnails(self.train.images(some).numpy()), "Training images")
+        return notebook.facts(known, self.name) + shown
 
     @cached_property
     def fingerprint(self) -> str:
