@@ -92,6 +92,12 @@ def findings(study: Study) -> list[tuple[str, str, list[str]]]:
     ]
 
 
+def nearer(study: Study) -> str:
+    """The families whose samples lie nearer to training images than test images do."""
+    near = [f.title for f in families(study) if prior_novelty(f.run, study.data) < 1]
+    return facts.joined(near) if near else ""
+
+
 def changes(study: Study) -> Numbers:
     """What a KL term changes, and what a label does: families that differ in nothing else."""
     found = {}
@@ -252,9 +258,10 @@ def _batches(study: Study) -> str:
 
 
 def quality_title(name: str) -> str:
-    """'PSNR (dB)'."""
+    """'PSNR (dB)'; where terms have the same of a drawn code, 'squared error, mean code'."""
     fact = QUALITY[name]
-    return f"{fact.title} ({fact.unit})" if fact.unit else fact.title
+    title = fact.named(variational=False)
+    return f"{title} ({fact.unit})" if fact.unit else title
 
 
 @dataclass(frozen=True)
@@ -465,6 +472,15 @@ def flag_value(name: str, value: Any) -> str:
     return " ".join(map(quoted, value)) if isinstance(value, list | tuple) else quoted(value)
 
 
+FLOOR = "frechet_of_training_images"
+SMOOTH = (
+    "its samples have a lower Fréchet distance than training images. This does not make them "
+    "better than real images: a decoded image is a mean, without the fine detail of a real one, "
+    "and the distance compares only means and covariances of a classifier's features. These need "
+    "not show blur, and the classifier was trained on the training images."
+)
+
+
 @dataclass(frozen=True)
 class Evaluated:
     """All that was measured of the families at their chosen sizes.
@@ -503,6 +519,9 @@ def evaluated(study: Study) -> Evaluated | None:
         for name, reason in missing_of(record).items():
             notes.append(f"{title}: {name} was not measured. {facts.sentence(reason)}")
         notes += [f"{title}: {facts.sentence(text)}" for text in warnings_of(record)]
+        made = measures_of(record).get("generation", {})
+        if {"frechet", FLOOR} <= made.keys() and made["frechet"].value < made[FLOOR].value:
+            notes.append(f"{title}: {SMOOTH}")
     names = dict.fromkeys(name for sections in told for name in sections)
     sections = {name: _section([of.get(name, []) for of in told]) for name in names}
     return Evaluated(heads, sections, notes, any(len(one) > 1 for one in columns.values()))
