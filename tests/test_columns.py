@@ -120,7 +120,7 @@ def test_counts_are_probabilities_that_add_up_to_1():
     assert torch.equal(likelihood.layout.counted(x)[:, 0], torch.arange(high + 1.0))
     counts = torch.arange(high + 1.0)[:, None]
     assert torch.allclose(likelihood.layout.entries(counts), x, atol=1e-5)
-    p = likelihood(torch.full((high + 1, 1), 0.5), 1).log_prob(x).exp()
+    p = likelihood(torch.full((high + 1, 1), -1.0), 1).log_prob(x).exp()
     assert math.isclose(p.sum().item(), 1, abs_tol=1e-4)
 
 
