@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -240,7 +241,7 @@ def sample_quality(
     about = f"squared Frechet distance of judge features: {source}"
     parts = halves(len(truth), n, seed=seed) if min(len(truth), n) > 2 * NEIGHBOURS + 1 else []
     found = {
-        "frechet": _frechet(truth, features, parts, about),
+        "frechet": replace(_frechet(truth, features, parts, about), headline=True),
         **_neighbours(manifold(truth, features, quiet=quiet, halves=parts)),
         "class_distance": _class_distance(votes, asked),
         **_right(trained, judge, votes, asked),

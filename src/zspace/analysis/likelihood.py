@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ def likelihood_bounds(
         "elbo": mean(-(parts["nll"] + parts["kl"]), lower, "nats", "high"),
         "reconstruction": mean(-parts["nll"], f"E log p(x|z); {one}", "nats", "high"),
         "kl": mean(parts["kl"], "KL(q(z|x) || p(z))", "nats"),
-        name: mean(bound, tighter, "nats", "high"),
+        name: replace(mean(bound, tighter, "nats", "high"), headline=True),
     }
     if discrete:
         for key in ("elbo", name):

@@ -43,6 +43,7 @@ class Measure:
         interval: The ends of a 95% interval where one was made.
         better: Which values are better, of two models measured on the same data: "high", "low",
             or "neither" where that depends on what one wants.
+        headline: Whether models are compared by it first. `zspace compare` tests these.
 
     >>> Measure(0.97, "test accuracy", better="high").error is None
     True
@@ -54,6 +55,7 @@ class Measure:
     error: float | None = None
     interval: tuple[float, float] | None = None
     better: Better = "neither"
+    headline: bool = False
 
 
 def mean(

@@ -86,7 +86,7 @@ def label_probes(
             f"the encoder of recipe '{trained.name}' is told the label, so its codes need not "
             "hold it and may copy it: measure an unconditional model"
         )
-    splits = [subset(split, MOST, seed) for split in (data.train, data.test)]
+    splits = [subset(split.labelled(), MOST, seed) for split in (data.train, data.test)]
     y, y_test = (np.asarray(labels(split)) for split in splits)
     if len(set(y)) < 2:
         raise NotMeasured(
@@ -107,7 +107,8 @@ def label_probes(
             better = measure.better if name in ("", "_draws") else "neither"
             about = SPACES[name] if name or trained.variational else "codes"
             about = f"{about}: {measure.about}"
-            found[f"{key}{name}"] = replace(measure, about=about, better=better)
+            first = key == "probe" and not name
+            found[f"{key}{name}"] = replace(measure, about=about, better=better, headline=first)
     return found
 
 

@@ -284,10 +284,10 @@ def in_turns(y: np.ndarray) -> np.ndarray:
 def evenly(samples: Samples, n: int) -> torch.Tensor:
     """Positions of at most n samples: classes take turns, and those chosen are sorted by class.
 
-    Without labels they are the first n samples.
+    Without labels, or where some are missing, they are the first n samples.
     """
     y = samples.labels()
-    if y is None:
+    if y is None or bool((y < 0).any()):
         return torch.arange(min(n, len(samples)))
     first = torch.from_numpy(in_turns(y.numpy())[:n])
     return first[torch.argsort(y[first], stable=True)]

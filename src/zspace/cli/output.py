@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -74,25 +72,6 @@ def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, ou
             part = images_of[start : start + columns]
             rows.append(np.pad(part, [(0, columns - len(part))] + [(0, 0)] * 3, constant_values=1))
     pixels.save_png(_ready(out), pixels.tile(np.concatenate(rows), columns), least=600)
-    return out
-
-
-def embed(run: Run, *, data: str | None, data_dir: Path | None, out: Path) -> Path:
-    """Write codes of every image, its label or attributes, split and row: z, y, split, index."""
-    if out.suffix != ".npz":
-        raise UserError(f"cannot write '{out}': codes go into an .npz file (-o z.npz)")
-    source = run.data(data, data_dir=data_dir, quiet=False)
-    parts = defaultdict[str, list[np.ndarray]](list)
-    for split, samples in source.splits.items():
-        for i in torch.arange(len(samples)).split(1024):
-            y = samples.conditions(i)
-            codes = run.encode(samples.images(i), y if run.model.context else None)
-            parts["z"].append(codes.numpy())
-            parts["split"].append(np.full(len(i), split))
-            parts["index"].append(samples.index[i].numpy())
-            if y is not None:
-                parts["y"].append(y.numpy())
-    save_npz(out, {name: np.concatenate(values) for name, values in parts.items()})
     return out
 
 

@@ -91,6 +91,13 @@ class Samples:
         rows = self._rows(i).tolist()
         return [str(row) if self.ids is None else str(self.ids[row]) for row in rows]
 
+    def labelled(self) -> Samples:
+        """Those that have a label; all of them where there are no labels at all."""
+        y = self.labels()
+        if y is None or bool((y != MISSING).all()):
+            return self
+        return replace(self, index=self.index[y != MISSING])
+
     def images(self, i: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W), float32 in [0, 1], of positions ``i`` (B,); None: of all."""
         rows, x = self._rows(i), self.x

@@ -151,22 +151,22 @@ def _columns(values: np.ndarray, what: str, way: str) -> Labels:
 def merged(tables: Sequence[tuple[str, ...]], what: str) -> tuple[str, ...]:
     """The classes of several parts: those of the first in its order, then others by name.
 
-    Raises UserError for names that differ in case only, which are one class to a person.
+    Raises UserError for names of two parts that differ in case only: one class to a person.
 
     >>> merged([("dog", "cat"), ("eel", "cat")], "pets")
     ('dog', 'cat', 'eel')
     """
     known = dict.fromkeys(tables[0])
     for table in tables[1:]:
-        known |= dict.fromkeys(sorted(set(table) - set(known), key=by_value))
-    seen: dict[str, str] = {}
-    for name in known:
-        other = seen.setdefault(name.casefold(), name)
-        if other != name:
-            raise UserError(
-                f"classes '{other}' and '{name}' of '{what}' differ only in case: give both one "
-                "name"
-            )
+        folded = {name.casefold(): name for name in known}
+        more = sorted(set(table) - set(known), key=by_value)
+        for name in more:
+            if name.casefold() in folded:
+                raise UserError(
+                    f"classes '{folded[name.casefold()]}' and '{name}' of '{what}' differ only in "
+                    "case: give both one name"
+                )
+        known |= dict.fromkeys(more)
     return tuple(known)
 
 

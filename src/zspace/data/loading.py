@@ -27,7 +27,7 @@ from zspace.data.kinds.image import extent, parse_values, scale_of
 from zspace.data.labels import read_labels
 from zspace.data.readers import arrays, fetch, hf
 from zspace.data.readers.folder import ARCHIVES, load_file, load_folder
-from zspace.data.readers.images import SUFFIXES, ReadOptions
+from zspace.data.readers.images import SUFFIXES, Fit, ReadOptions, Transparency, sides
 from zspace.data.readers.objects import PREFIX, load_object
 from zspace.data.sets import celeba, mnist
 from zspace.data.sets.catalogue import KNOWN, Known
@@ -50,8 +50,14 @@ class DataOptions:
     data_dir: Path | None = None
     """Folder with local copies of known sets; default: the environment variable ZSPACE_DATA."""
 
-    size: int | None = None
-    """Resize and crop images in files (a folder, celeba, hf:NAME) to this many pixels square."""
+    size: str | None = None
+    """Bring images in files to this many pixels square, or to WIDTHxHEIGHT, such as 128x32."""
+
+    fit: Fit = "crop"
+    """How: fill the size and crop the rest, pad with black, or stretch."""
+
+    transparency: Transparency = "white"
+    """Lay transparent pixels over white, drop the transparency, or keep it as a fourth channel."""
 
     skip_bad: bool = False
     """Leave out unreadable images of a folder instead of stopping at the first."""
@@ -82,10 +88,13 @@ class DataOptions:
 
     def check(self) -> DataOptions:
         """These options. Raises UserError for an unknown value of ``augment`` or ``binarize``."""
-        for name, known in (("augment", get_args(Augment)), ("binarize", get_args(Binarize))):
+        offered = {"augment": Augment, "binarize": Binarize, "fit": Fit}
+        for name, kind in {**offered, "transparency": Transparency}.items():
+            known = get_args(kind)
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
         parse_values(self.values)
+        parse_size(self.size)
         return self
 
     def refuse_inside(self, out: Path) -> None:
@@ -126,7 +135,9 @@ def load(
     source: Any,
     *,
     data_dir: Path | None = None,
-    size: int | None = None,
+    size: int | str | tuple[int, int] | None = None,
+    fit: Fit = "crop",
+    transparency: Transparency = "white",
     channels: int | None = None,
     skip_bad: bool = False,
     hold_out_class: str = "",
@@ -150,7 +161,10 @@ def load(
             same name. `Data` are returned as they are.
         data_dir: Where local copies of known sets lie; else ZSPACE_DATA, else they are downloaded
             to the user's cache folder and checked.
-        size: For images in files, side in pixels of the square they are resized and cropped to.
+        size: For images in files, what they are brought to: pixels of a square, "WIDTHxHEIGHT", or
+            (height, width).
+        fit: How: "crop" what is over, "pad" with black, or "stretch".
+        transparency: Laid over "white", or "drop" it, or "keep" it as a fourth channel.
         channels: 1 for grey or 3 for RGB; None leaves it to the images.
         skip_bad: Leave out unreadable images of a folder and warn, rather than stop.
         val: The validation set, where it lies apart; whatever ``source`` may be.
@@ -174,8 +188,9 @@ def load(
     True
     """
     budget = room() if memory is None else memory
-    options = ReadOptions(size, channels, skip_bad, budget, quiet)
+    options = ReadOptions(parse_size(size), channels, skip_bad, budget, quiet)
     options = replace(options, values=tuple(values), labels=labels, leave_out=tuple(leave_out))
+    options = replace(options, fit=fit, transparency=transparency)
     if isinstance(source, Data):
         return without(source, hold_out_class)
     found = read(source, options, data_dir)
@@ -192,7 +207,9 @@ def load_new(
     *,
     classes: tuple[str, ...] = (),
     data_dir: Path | None = None,
-    size: int | None = None,
+    size: int | str | tuple[int, int] | None = None,
+    fit: Fit = "crop",
+    transparency: Transparency = "white",
     channels: int | None = None,
     values: Sequence[Any] = (),
     quiet: bool = False,
@@ -204,6 +221,8 @@ def load_new(
         classes: Those of the run, with which labels are matched by name.
         data_dir: Where local copies of known sets lie.
         size: Of images in files.
+        fit: As the run was trained.
+        transparency: As the run was trained.
         channels: Of images in files.
         values: The range that the run was trained with.
         quiet: Show no progress bars.
@@ -212,7 +231,8 @@ def load_new(
     >>> {name: len(samples) for name, samples in whole.splits.items()}
     {'all': 5000}
     """
-    options = ReadOptions(size, channels, memory=room(), quiet=quiet, whole=True)
+    options = ReadOptions(parse_size(size), channels, memory=room(), quiet=quiet, whole=True)
+    options = replace(options, fit=fit, transparency=transparency)
     if isinstance(source, Data):
         return source.as_new(classes)
     return read(source, replace(options, values=tuple(values)), data_dir).as_one(classes)
@@ -220,8 +240,6 @@ def load_new(
 
 def read(source: Any, options: ReadOptions, data_dir: Path | None = None) -> Unsplit:
     """What `load` reads, before anything is cut. Raises UserError as it does."""
-    if options.size is not None and not 1 <= options.size <= MOST_SIDE:
-        raise UserError(f"--size is {options.size}: give a side of 1 to {MOST_SIDE:,} pixels")
     if options.channels not in (None, 1, 3):
         raise UserError(f"channels is {options.channels}: give 1 (grey) or 3 (RGB)")
     if not isinstance(source, str | Path):
@@ -245,6 +263,26 @@ def read(source: Any, options: ReadOptions, data_dir: Path | None = None) -> Uns
         return found
     note = f"'{name_or_path}' is the folder of this name here, not the known set"
     return replace(found, read=replace(found.read, notes=(note, *found.read.notes)))
+
+
+def parse_size(size: int | str | tuple[int, int] | None) -> tuple[int, int] | None:
+    """``--size`` as (height, width). Raises UserError for what is no size.
+
+    >>> parse_size("128x32"), parse_size(64), parse_size(None)
+    ((32, 128), (64, 64), None)
+    """
+    if size is None:
+        return None
+    try:
+        given = [*size] if isinstance(size, tuple) else [*str(size).lower().split("x")][::-1]
+        numbers = [int(side) for side in given] * (3 - len(given))
+        if len(numbers) != 2 or not all(1 <= side <= MOST_SIDE for side in numbers):
+            raise ValueError
+    except ValueError:
+        raise UserError(
+            f"--size is {size!s:.60}: give a side of 1 to {MOST_SIDE:,} pixels, or WIDTHxHEIGHT"
+        ) from None
+    return numbers[0], numbers[1]
 
 
 def is_known(name: str) -> bool:
@@ -432,10 +470,12 @@ def _load_path(path: Path, given: str, options: ReadOptions) -> Unsplit:
 def _fixed(found: Unsplit, options: ReadOptions) -> Unsplit:
     """The data as they are. Raises UserError where another size or colour is asked for."""
     channels, height, width = next(iter(found.parts.values())).x.shape[1:]
-    if options.size not in (None, height) or options.size not in (None, width):
+    if (to := sides(options.size)) not in (None, (height, width)):
+        assert to is not None
+        asked = to[0] if to[0] == to[1] else f"{to[1]}x{to[0]}"
         raise UserError(
-            f"--size {options.size} is for folders of images; '{found.name}' is {width} x "
-            f"{height}: leave --size out"
+            f"--size {asked} is for folders of images; '{found.name}' is {width} x {height}: "
+            "leave --size out"
         )
     if options.channels not in (None, channels):
         raise UserError(

@@ -13,7 +13,7 @@ from typing import Literal
 
 from torch import Tensor
 
-Role = Literal["reconstruction", "divergence", "bound", "regulariser"]
+Role = Literal["reconstruction", "divergence", "bound", "regulariser", "objective"]
 ColumnKind = Literal["number", "category", "boolean", "count", "date"]
 
 
@@ -29,7 +29,11 @@ class Fact:
             on its size and must be compared at the same size.
         role: What it does in an objective. "reconstruction": how far the output is from x;
             "divergence": KL(q(z|x) || p(z)), which makes a reconstruction in nats a bound on
-            -log p(x); "bound": such a bound by itself; "regulariser": anything else.
+            -log p(x); "bound": such a bound by itself; "objective": the sum itself; "regulariser":
+            anything else.
+        code: With which code of x it is measured: "drawn", that of a forward pass, which is a draw
+            of q(z|x) where there is one; "mean"; or "" where it does not matter. By default
+            "drawn" for a reconstruction, a bound and the objective, else "".
 
     >>> Fact("squared error", role="reconstruction").better
     'low'
@@ -40,6 +44,26 @@ class Fact:
     better: Literal["low", "high", "neither"] = "low"
     per: Literal["sample", "batch"] = "sample"
     role: Role = "regulariser"
+    code: Literal["drawn", "mean", ""] | None = None
+
+    def __post_init__(self) -> None:
+        if self.code is None:
+            object.__setattr__(self, "code", "drawn" if self.headline else "")
+
+    @property
+    def headline(self) -> bool:
+        """Whether models are compared by it first: the objective, the error, a bound."""
+        return self.role in ("objective", "reconstruction", "bound")
+
+    def named(self, variational: bool) -> str:
+        """The title, and with which code of a model it is measured; one without a q draws none.
+
+        >>> Fact("squared error", role="reconstruction").named(variational=True)
+        'squared error, drawn code'
+        """
+        if not self.code:
+            return self.title
+        return f"{self.title}, {self.code if variational else 'mean'} code"
 
 
 @dataclass(frozen=True)

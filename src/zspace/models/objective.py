@@ -57,7 +57,7 @@ class Objective:
         told = {k: v for term in self.terms for k, v in getattr(term, "gives", {}).items()}
         self.facts = {
             **{name: told.get(name, Fact(name.replace("_", " "))) for name in self.weights},
-            "objective": Fact("objective"),
+            "objective": Fact("objective", role="objective"),
         }
 
     @property

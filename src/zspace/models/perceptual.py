@@ -60,7 +60,7 @@ class Perceptual(nn.Module):
     """
 
     network: Features
-    gives: ClassVar = {"perceptual": Fact("perceptual distance")}
+    gives: ClassVar = {"perceptual": Fact("perceptual distance", code="drawn")}
 
     def __init__(self, network: Features) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ from zspace.models.flow import Latent, Pass
 from zspace.system.errors import UserError
 
 T = TypeVar("T", bound=Callable[..., dict[str, Tensor]])
-KL = Fact("KL to the prior", "nats", role="divergence")
+KL = Fact("KL to the prior", "nats", "neither", role="divergence")
 
 
 def gives(**facts: Fact) -> Callable[[T], T]:

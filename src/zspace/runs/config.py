@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ def fitting(name: str, value: Any, default: Any) -> Any:
         value = value.tolist()
     if default is None and value is not None:
         default = OPTIONAL.get(name)
+    if name == "size" and isinstance(value, int | str | tuple | list) and value is not True:
+        return tuple(value) if isinstance(value, list) else value
     if (
         default is None
         or default is inspect.Parameter.empty
@@ -132,12 +134,18 @@ class Config:
             group: {n: fitting(n, flat[n], DEFAULTS[n]) for n in flat if n in GROUPS[group]}
             for group in GROUPS
         }
+        training = Settings(**chosen["training"])
+        if training.minutes and training.epochs is not None:
+            raise UserError(
+                f"minutes is {training.minutes:g} and epochs is {training.epochs}, but minutes "
+                "chooses the epochs: give one of the two"
+            )
         return cls(
             recipe.replace("-", "_"),
             _complete(choices.own, own),
             _network(_complete(choices.network, flat), choices.network),
             DataOptions(**chosen["data"]),
-            Settings(**chosen["training"]),
+            training,
             recipes.source_of(function),
         )
 
@@ -180,8 +188,11 @@ class Config:
             if source and name not in recipes.known():
                 way = f"--import {source['module']}.py, or 'import {source['module']}'"
                 raise UserError(f"recipe '{name}' is not part of zspace: import it first ({way})")
-            options = {**record["network"], **data, **record["training"]}
+            training = dict(record["training"])
+            minutes = fitting("minutes", training.pop("minutes", 0.0), 0.0)  # chose the epochs
+            options = {**record["network"], **data, **training}
             config = cls.of(name, options, record["recipe_options"])
+            config = replace(config, training=replace(config.training, minutes=minutes))
             if source and config.source != source:
                 warnings.warn(
                     f"the source of recipe '{name}' (module '{source['module']}') has changed "

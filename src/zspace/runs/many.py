@@ -13,6 +13,7 @@ over seeds (see `deciding`). `over_seeds` gives means and spreads, `write_table`
 from __future__ import annotations
 
 import io
+import math
 import statistics
 import zipfile
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from zspace.analysis.projections import principal
 from zspace.analysis.trained import once
 from zspace.data.dataset import SPLITS, Data, to_float
 from zspace.data.kinds import image
+from zspace.data.spec import Fact
 from zspace.runs.record import SNAPSHOTS
 from zspace.runs.run import Run, load
 from zspace.system import files
@@ -142,13 +144,16 @@ def _is_study(record: Any) -> bool:
     )
 
 
-QUALITY = {name: fact for name, fact in image.QUALITY.items() if name != "mse"}
-"""What test images' reconstructions are measured by, beside the terms, which have an mse."""
+QUALITY = {
+    "mse_mean_code": Fact("squared error", role="reconstruction", code="mean"),
+    **{name: fact for name, fact in image.QUALITY.items() if name != "mse"},
+}
+"""What test images' reconstructions are measured by, beside the terms: nothing is drawn."""
 
 
 def rows(study: Study) -> list[dict[str, Any]]:
-    """One dict per run: family, code size, seed, epochs, seconds, every term on every split, SSIM
-    and PSNR on test where they were measured.
+    """One dict per run: family, code size, seed, epochs, seconds, every term on every split, and
+    on test, where they were measured, the squared error of mean codes, SSIM and PSNR.
     """
     return [
         {
@@ -160,7 +165,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
             "seconds": round(run.result["seconds"], 1),
             "parameters": run.record["parameters"],
             **{f"{s}_{name}": v for s in SPLITS for name, v in run.result[s].items()},
-            **{f"test_{name}": v for name, v in test_quality(run).items() if name in QUALITY},
+            **{f"test_{name}": v for name, v in test_quality(run).items()},
         }
         for family, sizes in study.families.items()
         for latent, runs in sizes.items()
@@ -177,8 +182,14 @@ def write_table(study: Study, path: Path) -> Path:
 
 
 def test_quality(run: Run) -> dict[str, float]:
-    """MSE, SSIM and PSNR of all test images; empty if they were not measured."""
-    return run.result.get("quality", {}).get("test", {})
+    """What `QUALITY` names, of all test images; empty if it was not measured.
+
+    The squared error is summed over an image, as the term is, so that the two compare.
+    """
+    found = dict(run.result.get("quality", {}).get("test", {}))
+    error = found.pop("mse", None)
+    summed = {} if error is None else {"mse_mean_code": error * math.prod(run.spec.shape)}
+    return {**summed, **found}
 
 
 @dataclass(frozen=True)
@@ -198,7 +209,7 @@ def over_seeds(runs: Sequence[Run], split: str, name: str) -> Cell | None:
 
 
 def quality_cells(runs: Sequence[Run]) -> dict[str, Cell]:
-    """SSIM and PSNR of test images over seeds, those that all runs have."""
+    """What `QUALITY` names over seeds, those that all runs have."""
     cells = {name: _cell([test_quality(run).get(name) for run in runs]) for name in QUALITY}
     return {name: cell for name, cell in cells.items() if cell is not None}
 

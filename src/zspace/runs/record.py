@@ -15,7 +15,7 @@ import json
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ RECORD, COPY, WEIGHTS, METRICS = "run.json", "state/run.json", "model.safetensor
 SNAPSHOTS, EVALUATION = "snapshots.npz", "evaluation.json"
 PARTS = (RECORD, METRICS, WEIGHTS, SNAPSHOTS, EVALUATION, "encoding.*", "README.md", "fitted/*")
 """Patterns of the files that make up a run. Its states and what is drawn of it are none."""
+MOST_NAMED = 8
+"""Runs of a study that an error names."""
 KEYS = {"config": dict, "data": dict, "status": str, "files": dict}
 
 
@@ -126,6 +128,31 @@ def unarchived(content: bytes) -> dict[str, bytes]:
         raise UserError(f"{what}: give what run.to_bytes() returned") from None
 
 
+class SeveralRuns(UserError):
+    """A study, or another folder of runs, where one run is wanted.
+
+    Attributes:
+        runs: The folders of its runs, at least one.
+    """
+
+    def __init__(self, path: Path, runs: Sequence[Path]) -> None:
+        self.runs = tuple(runs)
+        kind = "a study" if (path / "study.json").is_file() else "a folder"
+        few = ", ".join(f"'{run}'" for run in runs[:MOST_NAMED])
+        rest = len(runs) - MOST_NAMED
+        more = f" and {rest} more" if rest > 0 else ""
+        number = f"{len(runs)} runs" if len(runs) > 1 else "one run"
+        super().__init__(f"'{path}' is {kind} with {number}, not a run: give one of {few}{more}")
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The run folders in a study, or in a folder of runs."""
+    for inner in (folder / "runs", folder):
+        if found := sorted(one.parent for one in inner.glob(f"*/{RECORD}")):
+            return found
+    return []
+
+
 def read_place(place: Place) -> dict[str, Any]:
     """The content of the run.json in a folder or in memory. Raises UserError as `read_record`."""
     if place.folder:
@@ -155,6 +182,8 @@ def _read(path: Path, or_copy: bool) -> dict[str, Any]:
         raise UserError(f"run folder '{path}' does not exist: give one that zspace train made")
     files.refuse_links(path)
     copied = (path / COPY).is_file()
+    if not copied and not (path / RECORD).is_file() and (inner := runs_in(path)):
+        raise SeveralRuns(path, inner)
     if not copied and not (path / RECORD).is_file():
         raise UserError(f"'{path}' is not a run: it holds no run.json (zspace train makes one)")
     try:

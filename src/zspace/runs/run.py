@@ -191,7 +191,12 @@ class Run(TrainedModel):
         return [line for line in self.metrics if line.get("quality")]
 
     def data(
-        self, source: Any = None, *, data_dir: Path | None = None, quiet: bool = True
+        self,
+        source: Any = None,
+        *,
+        data_dir: Path | None = None,
+        quiet: bool = True,
+        unlabelled: bool = False,
     ) -> Data:
         """The data that the run was trained on (read once), or another source in its shape.
 
@@ -199,7 +204,8 @@ class Run(TrainedModel):
         labels are matched with the classes of the run by name. Of a run that was trained on what
         was held in Python, the same data given again are its own.
 
-        data_dir: where files of named sets lie, if not where they lay in training.
+        data_dir: where files of named sets lie, if not where they lay in training. unlabelled:
+        take new data without labels for a conditional model, too.
         """
         folder = data_dir or self.config.data.data_dir
         if source is None:
@@ -210,20 +216,23 @@ class Run(TrainedModel):
         if not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
             return self._fitting(self._own(folder, quiet))
         channels, height, width = self.spec.shape
-        squared = named and is_resized(str(source)) and height == width
+        resized = named and is_resized(str(source))
+        options = self.config.data
         data = load_new(
             str(source) if named else source,
             classes=self.spec.classes,
             data_dir=folder,
-            size=height if squared else None,
-            channels=3 if squared and channels == 3 else None,  # grey becomes colour, not back
+            size=(height, width) if resized else None,
+            fit=options.fit,
+            transparency=options.transparency,
+            channels=3 if resized and channels == 3 else None,  # grey becomes colour, not back
             values=self.values or (),
             quiet=quiet,
         )
         if (data.spec.shape[0], channels) == (3, 1):
             unfit = f"data '{data.name}' has colour images, but the model was trained on grey"
             raise UserError(f"{unfit}: make the images grey, or train on colour images")
-        return self._fitting(data)
+        return self._fitting(data, unlabelled)
 
     def share_data(self, data: Data) -> None:
         """Use data that were read already, if they are those that it was trained on."""
@@ -249,6 +258,8 @@ class Run(TrainedModel):
             source,
             data_dir=folder,
             size=given.size,
+            fit=given.fit,
+            transparency=given.transparency,
             skip_bad=given.skip_bad,
             hold_out_class=given.hold_out_class,
             val=given.val,
@@ -270,18 +281,18 @@ class Run(TrainedModel):
                 )
         return self._data
 
-    def _fitting(self, data: Data) -> Data:
+    def _fitting(self, data: Data, unlabelled: bool = False) -> Data:
         if data.spec.shape != self.spec.shape:
             raise UserError(
                 f"data '{data.name}' has images of {by(data.spec.shape)}, but this model reads "
                 f"{by(self.spec.shape)} (channels × height × width): give images of that shape"
             )
-        if self.model.context and self.spec.attributes:
+        if self.model.context and self.spec.attributes and not unlabelled:
             if data.attributes != self.spec.attributes:
                 unfit = f"data '{data.name}' lacks attributes that this conditional model needs"
                 raise UserError(f"{unfit}: give data with {', '.join(self.spec.attributes)}")
             return data
-        if self.model.context and data.whole is not None:
+        if self.model.context and data.whole is not None and not unlabelled:
             told = [samples.labels() for samples in data.splits.values()]
             strange = data.classes[len(self.spec.classes) :]
             if strange or any(y is None or bool((y == MISSING).any()) for y in told):

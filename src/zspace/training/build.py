@@ -22,9 +22,11 @@ from zspace.models.networks.conv import on_device
 from zspace.runs.config import Config
 from zspace.runs.settings import Settings
 from zspace.system import distributed
+from zspace.system.bars import lines
 from zspace.system.device import Precision, pick_device, pick_precision
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted, noted_in
+from zspace.training.pace import Pace, measured
 from zspace.training.trainer import NonFinite, Trainer
 
 
@@ -40,14 +42,27 @@ class Build:
 
     @classmethod
     def prepare(
-        cls, config: Config, *, quiet: bool = False, held: Mapping[str, Any] | None = None
+        cls,
+        config: Config,
+        *,
+        quiet: bool = False,
+        planned: bool = True,
+        held: Mapping[str, Any] | None = None,
     ) -> Build:
         """Load the data and build everything. Raises UserError for what does not fit.
 
-        held: data, val or test that are held in Python.
-
         Under torchrun it meets the other ranks: what stops one of them stops all here.
+
+        planned: whether epochs are chosen where minutes are given; see `plan`.
+        held: data, val or test that are held in Python.
         """
+        with lines("getting ready to train", quiet=quiet):
+            return cls._prepared(config, quiet, planned, held)
+
+    @classmethod
+    def _prepared(
+        cls, config: Config, quiet: bool, planned: bool, held: Mapping[str, Any] | None
+    ) -> Build:
         distributed.join()
         quiet = quiet or not distributed.first()
         with distributed.together():
@@ -69,7 +84,16 @@ class Build:
         build._check_and_spread()
         decided = replace(settings, compile=build.trainer.compile(quiet=quiet))
         build.config = replace(build.config, training=decided)
+        if planned and config.training.epochs is None and config.training.minutes:
+            build.plan(measured(build.trainer, build.splits))
         return build
+
+    def plan(self, pace: Pace) -> None:
+        """Choose the epochs that fit into the minutes of the settings; the same on all ranks."""
+        settings, trainer = self.config.training, self.trainer
+        epochs = int(distributed.told(str(pace.epochs(settings.minutes, len(trainer.train)))))
+        trainer.plan(epochs, pace)
+        self.config = replace(self.config, training=replace(settings, epochs=epochs))
 
     @classmethod
     def built(cls, config: Config, data: Data) -> Build:

@@ -54,16 +54,19 @@ def reconstruct(
 
 
 def embed(run: RunPath, *, data: OtherData = None, data_dir: DataDir = None, out: Out) -> None:
-    """Write the codes of all images of a data set.
+    """Write the codes of all images of a data set, with their ids and labels.
+
+    A conditional model reads images without a label under the one of the highest bound, which
+    label_inferred tells.
 
     Args:
-        out: FILE.npz, with z (N, latent), split (N), index (N), and y where there are labels (N)
-            or attributes (N, A).
+        out: FILE.npz, with z (N, latent), ids (N), split (N), index (N), and y where there are
+            labels (N) or attributes (N, A); or FILE.csv or FILE.parquet, with the same as columns.
     """
-    from zspace.cli import output
+    from zspace.runs import measured
     from zspace.runs.run import load
 
-    print(output.embed(load(run), data=data, data_dir=data_dir, out=out))
+    print(measured.embed(load(run), data, out=out, data_dir=data_dir, quiet=False))
 
 
 def data(
@@ -71,7 +74,7 @@ def data(
     name: Annotated[Positional[str], arg(metavar="[NAME]")] = "",
     *,
     data_dir: DataDir = None,
-    size: int | None = None,
+    size: str | None = None,
     skip_bad: bool = False,
     values: tuple[str, ...] = (),
     labels: str = "",

@@ -276,9 +276,9 @@ def by(shape: tuple[int, ...]) -> str:
 
 
 QUALITY = {
-    "mse": Fact("MSE"),
-    "ssim": Fact("SSIM", better="high"),
-    "psnr": Fact("PSNR", "dB", "high"),
+    "mse": Fact("MSE", code="mean"),
+    "ssim": Fact("SSIM", better="high", code="mean"),
+    "psnr": Fact("PSNR", "dB", "high", code="mean"),
 }
 """What `image_quality` measures."""
 WINDOW = 11

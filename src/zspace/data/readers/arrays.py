@@ -5,8 +5,8 @@
            or one array of any name
 
 Every array of an .npz has a role by its name (see `zspace.data.splits.role`), is empty, or is left
-out by name; else the file is refused. Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1
-or 3. How their values and labels are taken is told in `zspace.data.kinds.image` and
+out by name; else the file is refused. Images are (N, H, W), (N, C, H, W) or (N, H, W, C), with any
+number of channels. How their values and labels are taken is told in `zspace.data.kinds.image` and
 `zspace.data.labels`.
 
 A header is a claim: it is read by itself and compared with the bytes that are there, before
@@ -132,18 +132,21 @@ class Mapped:
         path: The file.
         shape: (N, C, H, W).
         scale: How its values become [0, 1]; None: they lie there as they are to be.
+        last: Whether the channels are the last axis in the file.
     """
 
     path: Path
     shape: tuple[int, ...]
     scale: Scale | None = None
+    last: bool = False
 
     def read(self, rows: Tensor) -> Tensor:
         """The images of rows (B,), uint8 or float32, in memory."""
         # Opened for each batch: a memory map would travel to a worker as a full copy.
         raw = npy.open_memmap(self.path, mode="r")[rows.numpy()]
-        images = _images(raw if self.scale is None else self.scale(raw))
-        return torch.from_numpy(np.ascontiguousarray(images))
+        scaled_ = raw if self.scale is None else self.scale(raw)
+        images = np.moveaxis(scaled_, 3, 1) if self.last else scaled_
+        return torch.from_numpy(np.ascontiguousarray(images).reshape(-1, *self.shape[1:]))
 
 
 def load_npy(path: Path, options: ReadOptions) -> Unsplit:
@@ -173,9 +176,9 @@ def load_npy(path: Path, options: ReadOptions) -> Unsplit:
         given = lists.split_option(options.labels)
         if given is None:
             raise UserError(f"--labels {options.labels} is no file: give a .csv or .npy of labels")
-        file = lists.found_at(given[0], path.parent)
-        origin = file.name
-        told = read_labels(lists.in_order(file, given[1]), form[0], "labels", f"'{file.name}'")
+        listed = lists.found_at(given[0], path.parent)
+        origin, raw = listed.name, lists.in_order(listed, given[1])
+        told = read_labels(raw, form[0], "labels", f"'{listed.name}'")
     read = Read(values=scale.about, scale=(scale.low, scale.high), labels=origin)
     names = tuple(
         f"y{i}" for i in range(told.attributes.shape[1] if told.attributes is not None else 0)
@@ -192,8 +195,9 @@ def stored(
     nbytes = math.prod(form) * scale.dtype(arrays[0].dtype).itemsize
     one = arrays[0]
     if len(arrays) == 1 and isinstance(one, np.memmap) and nbytes > options.memory:
-        return Mapped(Path(str(one.filename)).resolve(), form, scale)
-    return scaled(arrays, scale)
+        last = one.ndim == 4 and bool(_channels_last(one.shape))
+        return Mapped(Path(str(one.filename)).resolve(), form, scale, last)
+    return scaled([_images(array) for array in arrays], scale)
 
 
 def _enough(dtype: np.dtype, options: ReadOptions) -> float:
@@ -202,14 +206,13 @@ def _enough(dtype: np.dtype, options: ReadOptions) -> float:
 
 
 def scaled(arrays: list[np.ndarray], scale: Scale) -> Tensor:
-    """Images of several arrays, one after the other, in memory: (N, C, H, W)."""
-    views = [_images(array) for array in arrays]
-    n, dtype = sum(map(len, views)), scale.dtype(views[0].dtype)
-    x = np.empty((n, *views[0].shape[1:]), dtype)
-    at, step = 0, max(1, _CHUNK // max(1, views[0][0].size))
-    for view in views:
-        for start in range(0, len(view), step):  # in pieces: no wide copy of all of it
-            piece = scale(view[start : start + step])
+    """Images (N, C, H, W) of several arrays, one after the other, in memory."""
+    n, dtype = sum(map(len, arrays)), scale.dtype(arrays[0].dtype)
+    x = np.empty((n, *arrays[0].shape[1:]), dtype)
+    at, step = 0, max(1, _CHUNK // max(1, arrays[0][0].size))
+    for array in arrays:
+        for start in range(0, len(array), step):  # in pieces: no wide copy of all of it
+            piece = scale(array[start : start + step])
             x[at : at + len(piece)] = piece
             at += len(piece)
     return torch.from_numpy(x)
@@ -517,8 +520,22 @@ def _images(x: np.ndarray) -> np.ndarray:
     """A view of the array as (N, C, H, W)."""
     if x.ndim == 3:
         return x[:, None]
-    last = x.shape[3] in (1, 3) and x.shape[1] not in (1, 3)
-    return np.moveaxis(x, 3, 1) if last else x
+    return np.moveaxis(x, 3, 1) if _channels_last(x.shape) else x
+
+
+def _channels_last(shape: tuple[int, ...]) -> bool | None:
+    """Whether the channels of (N, ., ., .) are the last axis; None where that is not clear.
+
+    One or three before two or four, those before any other number; then the axis that differs from
+    the other two, or is the shortest. Of two that fit, the second axis is taken.
+    """
+    _, first, middle, last = shape
+    for usual in ((1, 3), (2, 4)):
+        if first in usual or last in usual:
+            return first not in usual
+    if first == middle != last or middle == last != first:
+        return first == middle
+    return None if first == last else last < first
 
 
 def _form(about: Header, what: str) -> tuple[int, ...]:
@@ -528,9 +545,12 @@ def _form(about: Header, what: str) -> tuple[int, ...]:
         raise UserError(f"{what} has shape {shape}; give (N, H, W), (N, C, H, W) or (N, H, W, C)")
     if 0 in shape:
         raise UserError(f"{what} is empty: its shape is {shape}")
+    if len(shape) == 4 and _channels_last(shape) is None:
+        raise UserError(
+            f"{what} has shape {shape}, which does not say which axis holds the channels: give "
+            "(N, C, H, W); volumes are not read"
+        )
     form = _images(np.broadcast_to(np.uint8(0), shape)).shape
-    if form[1] not in (1, 3):
-        raise UserError(f"{what} has shape {shape}; the channels must be 1 or 3, second or last")
     if dtype.kind not in "iufb":
         raise UserError(f"{what} is of type {dtype}; save uint8 in 0..255 or floats in [0, 1]")
     return form

@@ -65,6 +65,7 @@ class Kept(NamedTuple):
     splits: dict[str, tuple[Files, Mapped]]
     bad: list[str]
     depth: Depth
+    clear: int
 
     @property
     def nbytes(self) -> int:
@@ -89,7 +90,8 @@ class Cache:
     @property
     def folder(self) -> Path:
         """Where it lies, whether it is there or not."""
-        options = (self.options.size, self.options.channels, self.options.crop)
+        o = self.options
+        options = (o.size, o.channels, o.crop, o.fit, o.transparency)
         what = repr((FORMAT, str(self.root), options))
         key = hashlib.sha256(what.encode()).hexdigest()
         return Path(pooch.os_cache("zspace")) / "images" / f"{self.root.name}-{key[:16]}"
@@ -124,7 +126,7 @@ class Cache:
             raise UserError(kept.bad[0])
         return kept
 
-    def make(self, shape: Shape, depth: Depth, decode: Decode) -> Kept:
+    def make(self, shape: Shape, depth: Depth, decode: Decode, clear: int = 0) -> Kept:
         """Decode every image into the cache.
 
         It is filled beside its place and renamed, so that two processes may do this at once.
@@ -133,6 +135,7 @@ class Cache:
             shape: (C, H, W) of every image.
             depth: Of the values of every image.
             decode: From a source to its image (C, H, W).
+            clear: How many images may be transparent, which is noted.
 
         Raises UserError naming a bad file unless they are skipped, and where the disk is full.
         """
@@ -142,7 +145,8 @@ class Cache:
             _sweep(folder.parent)
             part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=folder.name, suffix=_PART))
             try:
-                facts = {"format": FORMAT, "digest": self.digest, "depth": depth.name}
+                facts: dict[str, Any] = {"format": FORMAT, "digest": self.digest}
+                facts |= {"depth": depth.name, "clear": clear}
                 facts |= self._fill(part, shape, depth, decode)
                 (part / "facts.json").write_text(json.dumps(facts))
                 if self.find() is None:  # else another process was quicker, and reads its own
@@ -181,7 +185,7 @@ class Cache:
             rows = [i for i in range(len(files)) if i not in left_out]
             path, shape = self.folder / f"{split}.npy", (len(rows), *facts["shape"])
             splits[split] = files.keep(rows), Mapped(path.absolute(), shape)
-        return Kept(splits, bad, DEPTHS[facts["depth"]])
+        return Kept(splits, bad, DEPTHS[facts["depth"]], int(facts["clear"]))
 
     @contextlib.contextmanager
     def _explained(self, shape: Shape, depth: Depth) -> Iterator[None]:

@@ -345,7 +345,7 @@ def gather(
 
     Raises UserError naming the file or files at fault.
     """
-    stored, bad, values = _stored(root, splits, options)
+    stored, bad, values, clear = _stored(root, splits, options)
     gone = read.left_out
     if bad:
         text = f"{len(bad)} unreadable files of '{root}' are left out; the first: {bad[0]}"
@@ -364,6 +364,10 @@ def gather(
         parts[split] = Part(x, y, held, ids=ids, origin=(origins or {}).get(split, split))
     facts |= {"classes": classes, "skipped": len(bad), "provenance": about}
     read = replace(read, values=values.about, scale=(values.low, values.high), left_out=gone)
+    if clear:
+        what = {"white": "laid over white", "drop": "dropped", "keep": "kept as a channel"}
+        note = f"{clear:,} image{'s' * (clear > 1)} may be transparent, which is "
+        read = replace(read, notes=(*read.notes, note + what[options.transparency]))
     return Unsplit(name, parts, read, facts)
 
 
@@ -376,9 +380,9 @@ def _id(source: Source, root: Path) -> str:
 
 def _stored(
     root: Path, splits: Mapping[str, Files], options: ReadOptions
-) -> tuple[dict[str, tuple[Files, Storage]], list[str], Scale]:
-    """The images of each split with the files that could be read, the errors of the others, and
-    how their values were taken.
+) -> tuple[dict[str, tuple[Files, Storage]], list[str], Scale, int]:
+    """The images of each split with the files that could be read, the errors of the others, how
+    their values were taken, and how many may be transparent.
     """
     cache = Cache(root, splits, options)
     kept = cache.find()
@@ -387,9 +391,10 @@ def _stored(
         decode = partial(_decoded_image, survey=survey, options=options)
         count = sum(map(len, survey.readable.values()))
         if count * math.prod(survey.shape) * survey.depth.itemsize <= options.memory:
-            return _scaled(root, *_decoded(survey, decode, options), survey.depth, options)
-        kept = cache.make(survey.shape, survey.depth, decode)
-    return _scaled(root, kept.splits, kept.bad, kept.depth, options)
+            found = _scaled(root, *_decoded(survey, decode, options), survey.depth, options)
+            return *found, survey.clear
+        kept = cache.make(survey.shape, survey.depth, decode, survey.clear)
+    return *_scaled(root, kept.splits, kept.bad, kept.depth, options), kept.clear
 
 
 def _scaled(
@@ -430,12 +435,14 @@ class Survey(NamedTuple):
         shape: (C, H, W) in which every image will be read.
         depth: How deep their values are.
         bad: The errors of the other files.
+        clear: How many of them may be transparent.
     """
 
     readable: dict[str, Files]
     shape: Shape
     depth: Depth
     bad: list[str]
+    clear: int = 0
 
 
 def _survey(splits: Mapping[str, Files], options: ReadOptions) -> Survey:
@@ -443,16 +450,19 @@ def _survey(splits: Mapping[str, Files], options: ReadOptions) -> Survey:
     looks: list[tuple[Source, images.Look]] = []
     bad: list[str] = []
     for split, files in splits.items():
-        found = each("Looking at", files.paths, lambda i, path: images.look(path), options)
+        found = each(
+            "Looking at", files.paths, lambda i, path: images.look(path, options.size), options
+        )
         kept[split] = files.keep(found[0])
         looks += zip(kept[split].paths, found[1], strict=True)
         bad += found[2]
     if not looks or not kept.get("train", looks):
         raise UserError(f"no image can be read; the first error: {bad[0]}")
     depth = _depth(looks, options)
-    channels = options.channels or (1 if all(look.grey for _, look in looks) else 3)
-    if options.size is not None:
-        return Survey(kept, (channels, options.size, options.size), depth, bad)
+    channels = options.channels or _channels(looks, options)
+    clear = sum(look.clear for _, look in looks)
+    if (to := images.sides(options.size)) is not None:
+        return Survey(kept, (channels, *to), depth, bad, clear)
     one, first = looks[0]
     for path, look in looks:
         if (look.height, look.width) != (first.height, first.width):
@@ -460,7 +470,20 @@ def _survey(splits: Mapping[str, Files], options: ReadOptions) -> Survey:
                 f"images differ in size: '{one}' is {first.width} x {first.height}, '{path}' "
                 f"is {look.width} x {look.height}; give --size to resize and crop them all"
             )
-    return Survey(kept, (channels, first.height, first.width), depth, bad)
+    return Survey(kept, (channels, first.height, first.width), depth, bad, clear)
+
+
+def _channels(looks: Sequence[tuple[Source, images.Look]], options: ReadOptions) -> int:
+    """How many channels all images will have."""
+    of = {look.bands: source for source, look in reversed(looks)}
+    if many := [n for n in of if n not in (0, 1, 3, 4)]:
+        if len(of) > 1:
+            told = " and ".join(f"'{s}' has {n or '1 to 4'}" for n, s in sorted(of.items()))
+            raise UserError(f"images differ in their number of bands: {told}; give one number")
+        return many[0]
+    if options.transparency == "keep" and any(look.clear or look.bands == 4 for _, look in looks):
+        return 4
+    return 1 if all(look.grey for _, look in looks) else 3
 
 
 def _depth(looks: Sequence[tuple[Source, images.Look]], options: ReadOptions) -> Depth:
@@ -497,7 +520,15 @@ def _decoded(
 def _decoded_image(source: Source, survey: Survey, options: ReadOptions) -> np.ndarray:
     """The image (C, H, W), held to the shape that its header announced."""
     shape = survey.shape
-    image = images.decode(source, shape[0], options.size, options.crop, survey.depth.name)
+    image = images.decode(
+        source,
+        shape[0],
+        options.size,
+        options.crop,
+        survey.depth.name,
+        options.fit,
+        options.transparency,
+    )
     if image.shape != shape:
         raise UserError(
             f"image '{source}' is {image.shape[2]} x {image.shape[1]} instead of {shape[2]} x "

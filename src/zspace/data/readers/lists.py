@@ -82,7 +82,7 @@ def of_files(path: Path, column: str, files: Sequence[str]) -> Listed:
     Raises UserError where no column names the files, and where several may hold the labels.
     """
     table = read_table(path)
-    ways = [{}, {}, {}]  # type: list[dict[str, int]]
+    ways: list[dict[str, int]] = [{}, {}, {}]
     twice: set[tuple[int, str]] = set()
     for i, file in enumerate(files):
         for k, key in enumerate((file, Path(file).name, Path(file).stem)):
@@ -106,9 +106,10 @@ def of_files(path: Path, column: str, files: Sequence[str]) -> Listed:
         for name, row in zip(table[names], table.to_dict("records"), strict=True)
     }
     of = {i: values.get(key) for key, i in way.items() if key in values}
-    labels = [of[i][told] if of.get(i) else None for i in range(len(files))]
-    split = next((c for c in table if c.lower() == "split"), None)
-    splits = [str((of.get(i) or {}).get(split) or "") for i in range(len(files))]
+    rows: list[dict[str, Any]] = [of.get(i) or {} for i in range(len(files))]
+    labels = [row.get(told) for row in rows]
+    split = next((c for c in table if c.lower() == "split"), "")
+    splits = [str(row.get(split) or "") for row in rows]
     strange = [name for name in values if name not in way]
     return Listed(labels, [_split(name, path) for name in splits], told, strange)
 

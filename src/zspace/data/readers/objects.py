@@ -141,7 +141,7 @@ def _array(value: Any, name: str) -> np.ndarray:
         if isinstance(value, list | tuple) and (role(name) or ("",))[0] == "y":
             plain = all(isinstance(one, int | float) for one in value)
             return np.asarray(value) if plain else np.array(value, object)
-        array = np.asarray(value)
+        array = np.asanyarray(value)  # a memory map stays one
     except ValueError:
         raise UserError(
             f"{name} of the data holds arrays of unequal shape: give all samples one shape"
@@ -159,8 +159,9 @@ def _of_dataset(source: Dataset[Any], options: ReadOptions) -> dict[str, Any]:
     if isinstance(source, TensorDataset) and len(source.tensors) <= 2:
         return dict(zip("xy", source.tensors, strict=False))
     streamed = not hasattr(source, "__getitem__") or not hasattr(source, "__len__")
-    samples: Iterable[Any] = source if streamed else (source[i] for i in range(len(source)))  # type: ignore[arg-type]
-    total = 0 if streamed else len(source)  # type: ignore[arg-type]
+    some: Any = source
+    total = 0 if streamed else len(some)
+    samples: Iterable[Any] = some if streamed else (some[i] for i in range(total))
     others: dict[str, list[Any]] = {}
     _folder().mkdir(parents=True, exist_ok=True)
     handle, path = tempfile.mkstemp(dir=_folder(), suffix=".npy")
@@ -225,7 +226,7 @@ def _parts(sample: Any) -> dict[str, Any]:
     """A sample as {"x": ..., "y": ...}."""
     if isinstance(sample, Mapping):
         roles = {role(str(key)): value for key, value in sample.items()}
-        found = {r.what: value for r, value in roles.items() if r is not None}
+        found: dict[str, Any] = {r.what: value for r, value in roles.items() if r is not None}
         if "x" in found and None not in roles:
             return found
         raise UserError(
