@@ -196,6 +196,9 @@ class _First:
     def counts(self, at: int) -> tuple[int, int]:
         return self.whole.counts(at)
 
+    def at_random(self, batch: int) -> _First:
+        return _First(self.whole.at_random(batch))
+
 
 def _wait(device: torch.device) -> None:
     """Until the device has done what it was given."""
