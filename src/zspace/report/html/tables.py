@@ -19,7 +19,8 @@ from zspace.analysis.numbers import count, duration, number, rows
 from zspace.data.dataset import SPLITS
 from zspace.models import recipes
 from zspace.models.bottlenecks import Gaussian
-from zspace.models.likelihoods import Bernoulli, Likelihood, SquaredError
+from zspace.models.likelihoods import USUAL, Bernoulli, Likelihood, SquaredError
+from zspace.models.networks.choices import HIDDEN
 from zspace.models.terms import iwae
 from zspace.report import facts
 from zspace.report.facts import DASH, Family, Numbers, families, shape
@@ -36,6 +37,7 @@ from zspace.runs.many import (
     test_quality,
 )
 from zspace.runs.measured import measures_of, missing_of, read, warnings_of
+from zspace.runs.run import Run
 
 
 def title(study: Study) -> str:
@@ -149,7 +151,7 @@ def weighted(family: Family, weights: Mapping[str, float | str]) -> str:
 def steps(study: Study) -> list[tuple[str, str]]:
     """What an image goes through, with sizes where all families agree."""
     shown = families(study)
-    arguments = [family.run.config.arguments for family in shown]
+    arguments = [decided(family.run) for family in shown]
     widths = {layers(one) for one in arguments}
     likelihoods = {str(one.get("likelihood", "")).replace("-", " ") for one in arguments}
     names = list(next(iter(widths))) if len(widths) == 1 else []
@@ -164,6 +166,13 @@ def steps(study: Study) -> list[tuple[str, str]]:
         ("decoder", kind + " → ".join(reversed(names)) or "network"),
         ("p(x|z)", " or ".join(sorted(likelihoods - {""})) or "likelihood"),
     ]
+
+
+def decided(run: Run) -> dict[str, Any]:
+    """The choices of a run, with what was taken for its kind of data where none was made."""
+    usual = {"likelihood": USUAL.get(run.spec.kind, "auto"), "hidden": HIDDEN[run.spec.kind]}
+    chosen = run.config.arguments
+    return {k: usual.get(k, v) if v in ("auto", None) else v for k, v in chosen.items()}
 
 
 def layers(arguments: Mapping[str, Any]) -> tuple[str, ...]:
