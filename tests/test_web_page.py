@@ -326,6 +326,98 @@ def test_the_time_of_the_training(visit: Open) -> None:
     page.screenshot(path=SHOTS / "training.png")
 
 
+def test_an_image_and_its_reconstruction_change_together(visit: Open) -> None:
+    page = visit("vae")
+    page.mouse.move(*at(page, 0.2, 0.2))
+    page.wait_for_load_state("networkidle")
+
+    def slow(route: Any) -> None:
+        time.sleep(0.15)
+        route.continue_()
+
+    page.route("**/reconstructions*", slow)
+    page.evaluate("""() => {
+      window.pairs = new Set();
+      const look = () => {
+        const pair = [...document.querySelectorAll(".companion canvas")];
+        window.pairs.add(pair.map((one) => one.toDataURL()).join());
+        requestAnimationFrame(look);
+      };
+      look();
+    }""")
+    drag(page, [(0.25, 0.3), (0.7, 0.3), (0.4, 0.6), (0.6, 0.7)], n=8)
+    page.wait_for_timeout(800)
+    shown = [pair.split(",data:") for pair in page.evaluate("[...window.pairs]")]
+    images, backs = ({pair[k] for pair in shown} for k in (0, 1))
+    assert len(images) > 2
+    assert len(shown) == len(images) == len(backs)
+
+
+def test_ends_of_a_path_keep_their_classes(visit: Open, trained: dict[str, zspace.Run]) -> None:
+    page = visit("cvae")
+    page.click("[data-tab='path']")
+    soon(lambda: "ends=" in link(page) and page.locator(".film canvas.empty").count() == 0)
+    ends = numbers(link(page), "ends")
+    assert ends[0] != ends[1]
+    page.click("#strip button:nth-child(5)")
+    page.wait_for_timeout(300)
+    for name, label, selector in (
+        ("a", ends[0], ".slot canvas"),
+        ("b", ends[1], ".slot:last-child canvas"),
+    ):
+        z = torch.tensor([numbers(link(page), name)])
+        expected = trained["cvae"].decode(z, int(label))[0, 0]
+        np.testing.assert_allclose(pixels(page, selector)[:, :, 0] / 255, expected, atol=0.01)
+    page.locator("#along").fill("40")
+    soon(lambda: page.locator(".code").inner_text().endswith(f" as {ends[1]:.0f}"))
+    soon(
+        lambda: (
+            alike(page, page, ".hero")
+            and np.array_equal(pixels(page, ".hero"), pixels(page, ".slot:last-child canvas"))
+        )
+    )
+    again = visit("cvae", fragment="#" + urlsplit(link(page)).fragment)
+    soon(lambda: again.locator(".film canvas.empty").count() == 0)
+    soon(lambda: alike(again, page, ".slot:last-child canvas"))
+
+
+def test_a_link_keeps_the_lasso(visit: Open) -> None:
+    page = visit("vae")
+    page.click("#legend button:nth-child(2)")  # what has faded is not held
+    page.click("[data-tool='lasso']")
+    drag(page, [(0.1, 0.1), (0.5, 0.1), (0.5, 0.9), (0.1, 0.9)], n=60)
+    some = total(page)
+    soon(lambda: "lasso=" in link(page))
+    again = visit("vae", fragment="#" + urlsplit(link(page)).fragment)
+    assert total(again) == some
+    assert (
+        again.locator(".bars li").all_inner_texts() == page.locator(".bars li").all_inner_texts()
+    )
+
+
+def test_decodings_are_off_where_none_are_drawn(visit: Open) -> None:
+    page = visit("vae")
+    tiles = page.locator("#tiles")
+    assert tiles.is_enabled()
+    assert tiles.is_checked()
+    page.click("[data-tab='training']")
+    assert tiles.is_disabled()
+    assert not tiles.is_checked()
+    page.click("[data-tab='look']")
+    assert tiles.is_enabled()
+    assert tiles.is_checked()
+
+
+def test_sliders_say_whose_they_are(visit: Open, trained: dict[str, zspace.Run]) -> None:
+    page = visit("two")
+    page.mouse.move(*at(page, 0.5, 0.5))
+    page.click("[data-tab='sliders']")
+    title = page.locator("#tab-sliders h2")
+    assert title.inner_text() == f"Sliders of {trained['vae'].config.name}"
+    page.mouse.move(*at(page, 0.5, 0.5, ".map:nth-child(2)"))
+    soon(lambda: title.inner_text() == f"Sliders of {trained['cvae'].config.name}")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read(visit: Open, scheme: str) -> None:
     page = visit("cvae", color_scheme=scheme)

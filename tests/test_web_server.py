@@ -7,6 +7,7 @@ import io
 import json
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -342,6 +343,19 @@ def test_of_many_labels_ten_are_shown_and_the_one_that_was_taken(label, last):
 # paths and moments
 
 
+def test_a_way_between_two_labels_mixes_them(visitor, cvae):
+    z = draw(5)
+    shown = visitor.post("b/decode?label=3:7", z).numbers("u1", 5, 14, 14, 1).astype(int)
+    assert np.abs(shown[:1] - grey(cvae.decode(z[:1], 3))).max() <= 1
+    assert np.abs(shown[4:] - grey(cvae.decode(z[4:], 7))).max() <= 1
+    half = (torch.eye(10)[[3]] + torch.eye(10)[[7]]) / 2
+    middle = cvae.model.decode(torch.from_numpy(z[2:3]), half).mean.detach().numpy()
+    assert np.abs(shown[2:3] - grey(middle)).max() <= 1
+    told = {"from": [0, 0], "to": [1, 1], "steps": 5, "path": "straight", "label": [3, 7]}
+    with Image.open(io.BytesIO(visitor.post("b/gif", told).body)) as film:
+        assert film.n_frames == 8
+
+
 @pytest.mark.parametrize("way", ["straight", "spherical"])
 def test_a_path_is_a_gif_there_and_back(visitor, vae, way):
     a, b = draw(2)
@@ -441,6 +455,27 @@ def test_without_the_extra_the_command_says_what_to_install(vae, capsys, monkeyp
     assert 'pip install "zspace[web]"' in line
 
 
+@pytest.mark.parametrize("host", ["0", "0x0", "0.0", "00", "0.0.0.0", "::", "::ffff:0.0.0.0", ""])
+def test_every_address_is_refused_however_it_is_written(vae, capsys, host):
+    options = ["--no-open", "--port", "0", "--token", TOKEN]
+    assert main(["explore", str(vae.path), "--host", host, *options]) == 2
+    assert "means every address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "127.1", "2130706433", "::1", "::ffff:127.0.0.1"]
+)
+def test_this_machine_needs_no_token(host):
+    server.check_host(host, None)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "::ffff:192.0.2.1", "3221225985"])
+def test_other_addresses_need_a_token(host):
+    with pytest.raises(zspace.UserError, match="choose a secret with --token"):
+        server.check_host(host, None)
+    server.check_host(host, TOKEN)
+
+
 def test_addresses_are_as_browsers_write_them():
     assert server.address("127.0.0.1", 8123) == "127.0.0.1:8123"
     assert server.address("localhost", 80) == "localhost"
@@ -449,7 +484,9 @@ def test_addresses_are_as_browsers_write_them():
 
 
 @pytest.mark.slow
-def test_the_command_serves_until_it_is_stopped(vae):
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_the_command_serves_until_it_is_stopped(vae, unfinished):
+    """Also while the body of a POST is still on its way."""
     command = [sys.executable, "-m", "zspace", "explore", str(vae.path), "--no-open", "--port"]
     process = subprocess.Popen(
         [*command, "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -461,8 +498,18 @@ def test_the_command_serves_until_it_is_stopped(vae):
         visitor = Visitor(None, host)  # type: ignore[arg-type] # its app is in another process
         assert visitor.enter(token).status == 303
         assert json.loads(visitor.get("info").body)["runs"][0]["id"] == "a"
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        name, _, port = host.partition(":")
+        with socket.create_connection((name, int(port))) as half:
+            head = f"POST /api/a/decode HTTP/1.1\r\nHost: {host}\r\nContent-Length: 8\r\n"
+            half.sendall(f"{head}Cookie: {visitor.cookie['Cookie']}\r\n\r\n123".encode())
+            time.sleep(0.3)
+            if not unfinished:
+                half.sendall(b"45678")
+                assert half.recv(100).startswith(b"HTTP/1.1 200")
+            process.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            out, err = process.communicate(timeout=60)
+        assert time.monotonic() - began < 15
     finally:
         process.kill()
     assert process.returncode == 0

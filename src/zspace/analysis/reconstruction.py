@@ -82,7 +82,8 @@ class Surprises:
     error, summed over channels; the highest error first.
 
     error (N,): the sum of each map. usual: the mean error of all images that were looked at, of
-    which there were `images`. i (N,): positions among them, one split after another.
+    which there were `images`. i (N,): positions among them, one split after another. ids: what
+    each of them is called.
     """
 
     x: np.ndarray
@@ -92,6 +93,7 @@ class Surprises:
     usual: float
     images: int
     i: np.ndarray
+    ids: list[str]
 
 
 def surprises(trained: TrainedModel, *splits: Samples, n: int = 10) -> Surprises:
@@ -104,16 +106,17 @@ def surprises(trained: TrainedModel, *splits: Samples, n: int = 10) -> Surprises
     error = np.concatenate(of_splits)
     i = np.argsort(-error, kind="stable")[:n]
     ends = np.cumsum([0, *map(len, of_splits)])
-    shown = []
+    shown, ids = [], list[str]()
     for samples, start, end in zip(splits, ends, ends[1:], strict=False):
         rows = torch.from_numpy(i[(start <= i) & (i < end)] - start)
         if len(rows):
             shown.append(_looked(trained, replace(samples, index=samples.index[rows])))
+            ids += samples.names(rows)
     x, decoded, maps = (np.concatenate(part) for part in zip(*shown, strict=True))
     order = np.argsort(-maps.sum((1, 2)), kind="stable")
-    return Surprises(
-        x[order], decoded[order], maps[order], error[i], float(error.mean()), len(error), i
-    )
+    names = [ids[at] for at in order]
+    mean = float(error.mean())
+    return Surprises(x[order], decoded[order], maps[order], error[i], mean, len(error), i, names)
 
 
 def _looked(trained: TrainedModel, samples: Samples) -> tuple[np.ndarray, ...]:
@@ -197,6 +200,7 @@ def per_class(values: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
     >>> per_class(np.array([1.0, 3.0, 5.0]), np.array([0, 0, 2]), 3).tolist()
     [2.0, nan, 5.0]
     """
+    values, y = values[y >= 0], y[y >= 0]
     counts = np.bincount(y, minlength=classes)
     sums = np.bincount(y, weights=values, minlength=classes)
     return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)

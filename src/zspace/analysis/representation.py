@@ -86,7 +86,7 @@ def label_probes(
             f"the encoder of recipe '{trained.name}' is told the label, so its codes need not "
             "hold it and may copy it: measure an unconditional model"
         )
-    splits = [subset(split, MOST, seed) for split in (data.train, data.test)]
+    splits = [subset(split.labelled(), MOST, seed) for split in (data.train, data.test)]
     y, y_test = (np.asarray(labels(split)) for split in splits)
     if len(set(y)) < 2:
         raise NotMeasured(

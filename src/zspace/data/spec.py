@@ -1,6 +1,7 @@
 """What passes between data and models: what a recipe must know of the data, and one batch of them.
 
-Spec    shape (*X) of one x; classes or attributes, which a conditional model reads as c (B, C)
+Spec    kind and shape (*X) of one x; classes or attributes, which a conditional model reads as
+        c (B, C); for tables, each Column
 Batch   x (B, *X), c (B, C) or None
 Fact    what a number is, so that tables, figures and sentences need not guess it from its name
 """
@@ -13,6 +14,7 @@ from typing import Literal
 from torch import Tensor
 
 Role = Literal["reconstruction", "divergence", "bound", "regulariser", "objective"]
+ColumnKind = Literal["number", "category", "boolean", "count", "date"]
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,40 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class Column:
+    """What a likelihood must know of a column of a table.
+
+    Arguments:
+        name: As the table calls it.
+        kind: What its values are.
+        width: How many entries of x stand for it: one for each category and one for any other,
+            else 1.
+        knots: Of counts: (x, count) at the corners of the map between them, which is linear in
+            between; both increase.
+
+    >>> Column("sex", "category", width=3).knots
+    ()
+    """
+
+    name: str
+    kind: ColumnKind
+    width: int = 1
+    knots: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Spec:
     """What a recipe must know of a data set: enough to build its model without any data.
 
     Arguments:
-        shape: Of one sample, without the batch axis; (C, H, W) for images.
+        shape: Of one sample, without the batch axis; (C, H, W) for images, (W,) for rows of a
+            table.
         classes: Names of the labels 0, 1, ...; each sample has one. Empty where there are none.
         attributes: Names of what may hold of a sample, several at once; usually empty.
         samples: How many training samples there are; 0 where that is not known.
         missing: Whether elements of x may be missing; they are NaN.
+        kind: What sort of samples they are: "image" or "table".
+        columns: Of a table, in the order of their entries in x.
 
     >>> Spec((1, 28, 28), classes=("cat", "dog")).context
     2
@@ -86,6 +113,8 @@ class Spec:
     attributes: tuple[str, ...] = ()
     samples: int = 0
     missing: bool = False
+    kind: str = "image"
+    columns: tuple[Column, ...] = ()
 
     @property
     def context(self) -> int:

@@ -331,12 +331,16 @@ def _moments(part: str) -> Answer:
 # what is asked of the model
 
 
-def _label(request: Request, view: RunView) -> str | int:
+def _label(request: Request, view: RunView) -> access.Label:
     return access.label(request.query_params.get("label", "none"), len(view.conditions))
 
 
 async def decode(request: Request, state: RunState) -> np.ndarray:
-    """Codes, float32 (n, Z), as images, uint8 (n, H, W, C); of 'all' labels, (n * K, H, W, C)."""
+    """Codes, float32 (n, Z), as images, uint8 (n, H, W, C); of 'all' labels, (n * K, H, W, C).
+
+    With label=3:7 the first code is decoded under label 3, the last under 7, those between under
+    mixtures.
+    """
     view, label = state.view, _label(request, state.view)
     z = access.codes(await _body(request, 4 * view.dims * access.MOST_CODES), view.dims)
     c = view.contexts(label, len(z))
@@ -353,6 +357,8 @@ async def encode(request: Request, state: RunState) -> dict[str, Any]:
     """
     view, label = state.view, _label(request, state.view)
     x = access.picture(await _body(request, int(np.prod(view.shape))), view.shape)
+    if isinstance(label, tuple):
+        raise Refused(400, "a picture is read under one label or all: give one number, or all")
     read = await _soon(state.thread.do(view.encode, x, label))
     await _ready(state)
     return await _soon(asyncio.to_thread(view.drawing, read))

@@ -45,7 +45,7 @@ class Path:
     end: np.ndarray
     steps: int
     spherical: bool
-    label: str | int
+    label: str | int | tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -163,11 +163,16 @@ class RunView:
 
     # what the model makes; these run on the thread that owns it
 
-    def contexts(self, label: str | int, n: int) -> Tensor | None:
-        """What the model is told of n codes: one condition; of 'all', each code under each."""
+    def contexts(self, label: str | int | tuple[int, int], n: int) -> Tensor | None:
+        """What the model is told of n codes: one condition; of 'all', each code under each; of
+        two, mixtures in a straight line from the first to the second.
+        """
         if label == "none":
             return None
         count = self.run.model.context
+        if isinstance(label, tuple):
+            first, last = columns(torch.tensor(label), count)
+            return torch.lerp(first, last, torch.linspace(0, 1, n)[:, None])
         every = torch.arange(n * count) % count
         return columns(every if label == "all" else torch.full((n,), int(label)), count)
 

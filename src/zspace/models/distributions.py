@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -336,9 +337,9 @@ class Observed(Distribution):
 
     def filled(self, value: Tensor) -> Tensor:
         """x with a value of the support where it is missing."""
-        support = self.base_dist.support
-        for one in (0.0, 0.5, 1.0):
-            if support is not None and bool(support.check(torch.tensor(one)).all()):
+        support: Any = self.base_dist.support
+        for one in (0.0, 0.5, 1.0) if support else ():
+            if bool(support.check(torch.tensor(one)).all()):
                 return torch.where(value.isnan(), one, value)
         return torch.where(value.isnan(), self.base_dist.mean.detach(), value)
 

@@ -10,21 +10,27 @@ Each section is what one metric found; see `zspace.analysis.metric`.
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from rich.console import Console
 
 from zspace._version import __version__
 from zspace.analysis import METRICS, Measure, Scorer
+from zspace.analysis.anomaly import inferred_labels
 from zspace.analysis.numbers import print_sections
+from zspace.analysis.trained import CHUNK
 from zspace.data.dataset import Data, Samples
 from zspace.runs.record import EVALUATION
 from zspace.runs.run import Run, load
 from zspace.system import files
+from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured, UserError, unknown
 
 EVALUATION_FORMAT = 1
@@ -76,9 +82,9 @@ def evaluate(
     if isinstance(against, str):
         given["anomaly"]["against"] = run.data(against, data_dir=data_dir, quiet=quiet)
     for name in wanted:
-        record["sections"][name] = measured_section(
-            name, run, data, given.get(name, {}), seed, quiet
-        )
+        with bar(f"measuring {name}", None, quiet):
+            found = measured_section(name, run, data, given.get(name, {}), seed, quiet)
+        record["sections"][name] = found
         files.write_json(path, record)
     if not quiet:
         shown = {**record, "sections": {name: record["sections"][name] for name in wanted}}
@@ -196,9 +202,101 @@ class Scored:
     flagged: dict[str, int]
 
 
+CODES = (".npz", ".csv", ".parquet")
+
+
+def embed(
+    run: Run, data: Any = None, *, out: Path, data_dir: Path | None = None, quiet: bool = True
+) -> Path:
+    """Write the code of every sample of a data set, with its id, split, row and label.
+
+    An .npz holds z (N, *Z), ids, split, index, and y with the names in label where there are
+    labels; a table (.csv, .parquet) the same as columns, z0, z1, ... A conditional model needs no
+    labels for it: where one is missing, the label of the highest bound is used, and
+    ``label_inferred`` is true.
+
+    Arguments:
+        run: The run.
+        data: A name, a path or an object; by default the run's own data.
+        out: The file.
+        data_dir: The folder with files of named data sets.
+        quiet: Whether no progress bar is shown.
+
+    Raises UserError for another suffix, and for data that the run cannot read.
+
+    >>> embed(run, data, out=Path("codes.npz"))
+    PosixPath('codes.npz')
+    """
+    if out.suffix.lower() not in CODES:
+        raise UserError(f"cannot write '{out}': codes go into {', '.join(CODES)} (-o z.npz)")
+    source = run.data(data, data_dir=data_dir, quiet=quiet, unlabelled=True)
+    parts = [_embedded(run, split, samples, source) for split, samples in source.splits.items()]
+    table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    with files.explained(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix.lower() == ".npz":
+        content = io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **table)
+        files.write(out, content.getvalue())
+    else:
+        _write_table(out, table)
+    return out
+
+
+def _embedded(run: Run, split: str, samples: Samples, source: Data) -> dict[str, np.ndarray]:
+    """What is written of one split: name -> (n, ...)."""
+    told = samples.conditions()
+    found = {
+        "ids": np.array(samples.names(), dtype=str),
+        "split": np.full(len(samples), split),
+        "index": samples.index.numpy(),
+    }
+    if run.model.context and not run.spec.attributes:
+        y = torch.full((len(samples),), -1) if samples.y is None else samples.labels()
+        assert y is not None
+        lacking = (y < 0) | (y >= run.model.context)
+        if bool(lacking.any()):
+            rows = replace(samples, index=samples.index[lacking])
+            y = y.masked_scatter(lacking, torch.from_numpy(inferred_labels(run, rows)))
+        told, found["label_inferred"] = y, lacking.numpy()
+    elif run.model.context and told is None:
+        inferred_labels(run, samples)  # says that attributes cannot be inferred
+    if told is not None:
+        found["y"] = told.numpy()
+        if told.dim() == 1:
+            names = np.array([*source.classes, ""])
+            found["label"] = names[found["y"]]
+    rows = torch.arange(len(samples)).split(CHUNK)
+    c = told if run.model.context else None
+    codes = [run.encode(samples.images(i), None if c is None else c[i]) for i in rows]
+    return {"z": torch.cat(codes).numpy() if codes else np.empty((0, *run.model.latent)), **found}
+
+
+def _write_table(out: Path, table: Mapping[str, np.ndarray]) -> None:
+    """One row per sample; arrays of several columns are numbered."""
+    import pandas  # slow to import
+
+    columns: dict[str, np.ndarray] = {}
+    for name in sorted(table, key=lambda name: name == "z"):
+        flat = table[name].reshape(len(table[name]), -1)
+        one = {"ids": "id"}.get(name, name)
+        for k, column in enumerate(flat.T):
+            columns[one if table[name].ndim == 1 else f"{one}{k}"] = column
+    frame = pandas.DataFrame(columns)
+    if out.suffix.lower() == ".csv":
+        files.write(out, frame.to_csv(index=False).encode())
+        return
+    content = io.BytesIO()
+    try:
+        frame.to_parquet(content, index=False)
+    except ImportError:
+        raise UserError(f"'{out}' needs pyarrow: pip install \"zspace[tables]\"") from None
+    files.write(out, content.getvalue())
+
+
 def score(
     run: Run,
-    data: str | None = None,
+    data: Any = None,
     *,
     out: Path,
     names: Sequence[str] = (),
@@ -208,12 +306,14 @@ def score(
 ) -> Scored:
     """Write the scores of every image of a data set into a CSV file, one line per image.
 
-    Its columns: split, index (the row within the data), label where there is one, then each score
-    and, as <score>_anomaly, 1 where it lies above its threshold. The threshold is the one that
-    `rate` of the run's own validation images exceed; scores mean nothing across models.
+    Its columns: split, index (the row within the data), id (a file name, where there is one),
+    label where there is one, then each score and, as <score>_anomaly, 1 where it lies above its
+    threshold. The threshold is the one that `rate` of the run's own validation images exceed;
+    scores mean nothing across models.
 
-    data: a name or a path; by default the run's own data. names: of `SCORES`; by default all that
-    the model has. Raises UserError for what does not fit, before anything is computed.
+    data: a name, a path or an object; by default the run's own data. names: of `SCORES`; by
+    default all that the model has. Raises UserError for what does not fit, before anything is
+    computed.
     """
     if out.suffix.lower() != ".csv":
         raise UserError(f"cannot write '{out}': scores go into a .csv file (-o scores.csv)")
@@ -237,12 +337,13 @@ def _lines(
     split: str, samples: Samples, classes: Sequence[str], scorer: Scorer, limits: dict[str, float]
 ) -> Iterator[dict[str, Any]]:
     """The lines of one split, column -> value."""
-    found, y = scorer(samples), samples.labels()
+    found, y, ids = scorer(samples), samples.labels(), samples.names()
     for i, row in enumerate(samples.index.tolist()):
         yield {
             "split": split,
             "index": row,
-            **({} if y is None else {"label": classes[int(y[i])]}),
+            "id": ids[i],
+            **({} if y is None else {"label": (*classes, "")[int(y[i])]}),
             **{name: f"{found[name][i]:.6g}" for name in scorer.names},
             **{f"{k}_anomaly": int(found[k][i] > limits[k]) for k in scorer.names},
         }

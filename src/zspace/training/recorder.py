@@ -23,6 +23,7 @@ from zspace.runs.checkpoint import Checkpoints
 from zspace.runs.record import COPY, FORMAT, METRICS, RECORD, WEIGHTS, Place
 from zspace.runs.run import Run
 from zspace.system import distributed, files
+from zspace.system.bars import lines
 from zspace.system.device import environment
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted
@@ -185,11 +186,14 @@ class Recorder:
         restore(trainer.model, trainer.best)  # a state saved from now on serves nothing else
         objective = trainer.players[0].objective
         terms = {}
-        for name, batches in self.build.splits.items():
-            self._stop_if_asked(self._signal())  # the other ranks are done
-            terms[name] = evaluate(trainer.model, objective, batches, batch=trainer.estimated_in)
         test = self.build.splits["test"]
-        quality = reconstruction_quality(trainer.model, test.epoch(0), most=len(test.samples))
+        with lines("measuring the best weights", quiet=not self.reporter.bars):
+            for name, batches in self.build.splits.items():
+                self._stop_if_asked(self._signal())  # the other ranks are done
+                terms[name] = evaluate(
+                    trainer.model, objective, batches, batch=trainer.estimated_in
+                )
+            quality = reconstruction_quality(trainer.model, test.epoch(0), most=len(test.samples))
         result = {
             "epochs": trainer.epoch,
             "best_epoch": trainer.best_epoch,

@@ -15,8 +15,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -42,6 +42,9 @@ from zspace.training.optimizer import (
     moved,
     restore,
 )
+
+if TYPE_CHECKING:
+    from zspace.training.pace import Pace
 
 
 class NonFinite(UserError):
@@ -204,6 +207,7 @@ class Trainer:
         self.optimizers = [adamw(player, settings) for player in players]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         self.total_steps = settings.epochs * len(train)
+        self.pace: Pace | None = None
         self.epoch = self.position = self.step = self.stale = 0
         self.seconds, self.share = 0.0, 1.0
         self.meter = Meter()
@@ -233,6 +237,11 @@ class Trainer:
                 "has no objective that says which epoch is best: leave patience out, or have the "
                 "recipe name a term (best=)"
             )
+
+    def plan(self, epochs: int, pace: Pace) -> None:
+        """Take so many epochs, chosen by the pace that was measured, before the first step."""
+        self.settings, self.pace = replace(self.settings, epochs=epochs), pace
+        self.total_steps = epochs * len(self.train)
 
     def epochs(self, on_step: Callable[[Trainer], None] = lambda trainer: None) -> Iterator[Epoch]:
         """Train on, yielding after each epoch; `best` keeps the weights of the best one.
@@ -272,7 +281,7 @@ class Trainer:
             samples_per_second=samples / seconds,
             train=train,
             validation=validation,
-            quality=self._watch(),
+            quality=self.watch(),
             best=self._keep_if_best(validation),
         )
 
@@ -450,7 +459,8 @@ class Trainer:
             except NonFinite as error:
                 raise NonFinite(f"after step {self.step}, on validation, {error}") from None
 
-    def _watch(self) -> dict[str, dict[str, float]]:
+    def watch(self) -> dict[str, dict[str, float]]:
+        """Means of the quality of reconstructions, set by set."""
         with self.average.used(), self.autocast():
             return {
                 name: reconstruction_quality(self.model, b.epoch(0))

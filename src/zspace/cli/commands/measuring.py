@@ -99,8 +99,8 @@ def score(
             threshold of each score.
         heat: FILE.png for a picture of the images with the highest error, and of where in them
             the error lies.
-        out: FILE.csv, with split, index, label, the scores, and whether each marks the image as
-            an anomaly.
+        out: FILE.csv, with split, index, id, label, the scores, and whether each marks the image
+            as an anomaly.
         quiet: Show no progress bar.
     """
     from zspace.runs.measured import score as write_scores

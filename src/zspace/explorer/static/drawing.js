@@ -142,8 +142,9 @@ class Drawing {
     });
     this.#show(answers[app.active]);
     this.mark();
-    this.found = answers[app.active].neighbours;
-    const thumbs = await app.run.thumbsOf(this.found.map(({ i }) => i));
+    const found = answers[app.active].neighbours;
+    const thumbs = await app.run.thumbsOf(found.map(({ i }) => i));
+    this.found = found;
     thumbs.forEach((thumb, k) => copy(thumb, this.near[k]));
     this.found.forEach(({ label }, k) => {
       this.names[k].textContent = label === null ? "" : app.run.className(label);

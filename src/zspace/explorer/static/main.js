@@ -71,7 +71,7 @@ async function restore(app, panels) {
   await showMap(app, shared.includes(state.projection) ? state.projection
     : shared.includes(first) ? first : shared[0]);
   app.tell("hidden");
-  ["tiles", "points"].forEach((name) => { find(`#${name}`).checked = app[name]; });
+  find("#points").checked = app.points;
   if (state.view) {
     const map = app.maps[app.active];
     Object.assign(map, { cx: state.view[0], cy: state.view[1], scale: state.view[2] * map.width });
@@ -83,6 +83,10 @@ async function restore(app, panels) {
   if (panels.path && state.a && state.b) {
     Object.assign(panels.path, { a: state.a, b: state.b });
     panels.path.choice.set(state.way, true);
+  }
+  if (state.circle) {
+    await app.encircle(state.circle.polygon, state.circle.k, state.circle.projection);
+    app.active = state.active;
   }
   if (panels.drawing && state.strokes.length) {
     Object.assign(panels.drawing, { strokes: state.strokes, forced: state.forced });
@@ -162,10 +166,6 @@ function tools(app, figure, k) {
       app.changed();
     });
   }
-  app.hear("projection", () => {
-    const layout = app.runs[k].layouts.get(app.projection);
-    find("#tiles-switch").hidden = !layout.plane;
-  });
 }
 
 async function showMap(app, name) {
@@ -193,6 +193,15 @@ function viewBar(app, shared) {
   for (const name of ["tiles", "points"]) {
     find(`#${name}`).addEventListener("change", (event) => app.dress({ [name]: event.target.checked }));
   }
+  const drawn = () => { // decodings are drawn where the map is a plane of codes
+    const plane = app.runs.some((run) => run.layouts.get(app.projection)?.plane);
+    const none = !plane || app.tab === "training";
+    find("#tiles").disabled = none;
+    find("#tiles").checked = app.tiles && !none;
+    find("#tiles-switch").title = none ? "This map has no decodings" : "";
+  };
+  app.hear("projection", drawn);
+  app.hear("tab", drawn);
 }
 
 /** Classes and their colours; pressing one lets it fade. */

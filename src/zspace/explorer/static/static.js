@@ -39,7 +39,10 @@ const ACTIVATIONS = {
   sigmoid: (x) => 1 / (1 + Math.exp(-x)),
 };
 
-/** A fully connected network: run(x) of a float vector; the context follows the input. */
+/**
+ * A fully connected network: run(x) of a float vector; the context follows the input. A label is
+ * a number, null, or {mix: [[number, share], ...]}.
+ */
 export class Network {
   constructor({ layers, context }, halves) {
     const numbers = widened(halves);
@@ -55,7 +58,9 @@ export class Network {
   run(input, label = null) {
     let x = new Float32Array(this.layers[0].inputs);
     x.set(input);
-    if (this.context && label !== null) x[input.length + label] = 1;
+    for (const [k, share] of label?.mix ?? [[label, 1]]) {
+      if (this.context && k !== null) x[input.length + k] += share;
+    }
     for (const { inputs, outputs, activation, weight, bias } of this.layers) {
       const y = new Float32Array(outputs);
       for (let o = 0, at = 0; o < outputs; o++) {
@@ -137,14 +142,17 @@ export class StaticSource {
   async decode(id, codes, label) {
     const { dims, shape, context } = this.facts;
     const labels = label === "all" ? [...Array(context).keys()] : [label ?? null];
+    const ends = typeof label === "string" && label.includes(":") ? label.split(":").map(Number) : null;
+    const last = Math.max(1, codes.length / dims - 1);
     const size = bytesOf(shape);
     const found = new Uint8Array((codes.length / dims) * labels.length * size);
     let [at, since] = [0, performance.now()];
     for (let k = 0; k < codes.length; k += dims) {
-      for (const one of labels) {
+      const t = k / dims / last;
+      for (const one of ends ? [{ mix: [[ends[0], 1 - t], [ends[1], t]] }] : labels) {
         const z = codes.subarray(k, k + dims);
         if (this.decoder) bytesFrom(this.decoder.run(z, one), shape, found, at);
-        else found.set(this.#tile(z, one ?? 0), at);
+        else found.set(this.#tile(z, one?.mix ? ends[Math.round(t)] : one ?? 0), at);
         at += size;
       }
       if (performance.now() - since > SLICE) {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -28,7 +29,7 @@ from zspace.system.errors import UserError
 
 def class_counts(study: Study) -> Numbers:
     """How many training images each class has."""
-    y = study.data.train.labels()
+    y = study.data.train.labelled().labels()
     if y is None:
         return {}
     counts = np.bincount(y.numpy(), minlength=len(study.data.classes))
@@ -157,7 +158,9 @@ def heat_maps(found: Mapping[str, Surprises], title: str) -> Figure:
     """A panel for each name: images, what the model made of them, and the error pixel by pixel."""
     first = next(iter(found.values()))
     columns, (height, width) = first.x.shape[0], first.x.shape[-2:]
-    high = (3 * TILE * height / width + HEAD) * len(found) + 0.7
+    longest = min(LONGEST_ID, max(len(name) for one in found.values() for name in one.ids))
+    foot = 0.2 if longest <= 6 else 0.1 + 0.05 * longest
+    high = (3 * TILE * height / width + HEAD + foot) * len(found) + 0.7
     note = "above: the squared error. where: the difference at each pixel, black is none, "
     fig = style.blank(
         TILE * max(columns, 8) + 12 * style.LETTER, high, title, note + "yellow most"
@@ -169,9 +172,27 @@ def heat_maps(found: Mapping[str, Surprises], title: str) -> Figure:
         digits = 1 if one.error[-1] >= 1 else 3
         top = [f"{error:.{digits}f}" for error in one.error]
         style.sheet(axes, np.stack([*images, _heat(one.maps)]), ROWS, top=top)
+        _ids(axes, one.ids)
         mean = f"{name}; the mean error of {one.images:,} images is {one.usual:.3g}"
         axes.set_title(mean, loc="left", fontsize=style.NORMAL, color=style.INK)
     return fig
+
+
+LONGEST_ID = 24
+
+
+def _ids(axes: Axes, ids: Sequence[str]) -> None:
+    """What each column is called, below it; the ends of long names, which differ."""
+    left, right = axes.get_xlim()
+    low = axes.get_ylim()[0]
+    across = left + (np.arange(len(ids)) + 0.5) * (right - left) / len(ids)
+    names = [name if len(name) <= LONGEST_ID else f"…{name[1 - LONGEST_ID :]}" for name in ids]
+    upright = max(map(len, names)) <= 6
+    turn = (
+        {"ha": "center"} if upright else {"ha": "right", "rotation": 40, "rotation_mode": "anchor"}
+    )
+    for x, name in zip(across, names, strict=True):
+        axes.text(x, low, name, va="top", fontsize=style.SMALL, color=style.INK, **turn)
 
 
 def _coloured(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -190,7 +211,7 @@ def _heat(maps: np.ndarray) -> np.ndarray:
     return matplotlib.colormaps["inferno"](scaled)[..., :3].transpose(0, 3, 1, 2)
 
 
-def write_heat(run: Run, data: str | None, data_dir: Path | None, path: Path) -> Path:
+def write_heat(run: Run, data: Any, data_dir: Path | None, path: Path) -> Path:
     """Draw the images of a data set with the highest error, of all its splits, into a file.
 
     data: a name or a path; None: the run's own. Raises UserError for a suffix that is none of
