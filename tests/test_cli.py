@@ -604,6 +604,9 @@ def test_labels_missing_for_a_trained_conditional_model(zs, runs, digits, tmp_pa
         sentence = bad(zs(command, runs["cvae"].path, "--data", path, "-o", out))
         assert "label" in sentence
         assert not out.exists()
+    assert zs("embed", runs["cvae"].path, "--data", path, "-o", tmp_path / "x.npz").code == 0
+    with np.load(tmp_path / "x.npz") as found:
+        assert found["label_inferred"].all()
 
 
 @pytest.mark.parametrize(

@@ -347,9 +347,9 @@ def test_advice_to_a_run_fits_the_case(runs):
     run = runs["ae"]
     x = np.zeros((2, 14, 14))
     assert np.array_equal(run.encode(x + 1e-7), run.encode(x + 1e-7))
-    with pytest.raises(UserError, match="--values -1 1"):
+    with pytest.raises(UserError, match=r"give \(x \+ 1\) / 2"):
         run.encode(x - 1)
-    with pytest.raises(UserError, match="--values 0 255"):
+    with pytest.raises(UserError, match="give x / 255"):
         run.encode(x + 200)
 
 

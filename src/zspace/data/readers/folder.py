@@ -79,7 +79,7 @@ def find_files(root: Path, options: ReadOptions) -> Inventory:
         for path, split in splits.items():
             raise UserError(
                 f"'{root}' holds the folder '{path.name}' but no images in 'train': give the "
-                f"folder that holds both, or '{path}' itself, whatever its name; if '{path.name}' is the "
+                f"folder that holds both, or '{path}' itself, whatever its name; if that is the "
                 f"{split} set, give the training images as --data and it as --{_flag(split)}"
             )
     return Inventory({"train": _files_in(root, entries, options, gone)}, gone, False)
