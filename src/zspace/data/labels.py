@@ -123,7 +123,9 @@ def _none(value: Any) -> bool:
 
 
 def _numbers(values: np.ndarray, what: str, way: str) -> tuple[np.ndarray, np.ndarray]:
-    there = np.isfinite(values) if values.dtype.kind == "f" else np.ones(len(values), bool)
+    there = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(len(values), bool)
+    if np.isinf(values.astype(np.float64)).any():
+        raise UserError(f"{what} holds infinite numbers, which are no classes: {way}")
     known = values[there]
     if (known != np.floor(known)).any():
         raise UserError(

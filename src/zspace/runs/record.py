@@ -237,8 +237,10 @@ def refuse_strange(place: object, record: dict[str, Any], data_dir: Path | None)
 
     That is so for a named set that is on this machine, if no folder is used that they name.
     """
-    source = record["config"]["data"].get("data")
-    if isinstance(source, str) and is_harmless(source, data_dir):
+    chosen = record["config"]["data"]
+    source = chosen.get("data")
+    alone = not any(chosen.get(name) for name in ("val", "test", "labels"))
+    if isinstance(source, str) and alone and is_harmless(source, data_dir):
         return
     raise Untrusted(
         f"run '{place}' was not made by you on this machine, so its data, {source!r:.100}, are "

@@ -258,9 +258,10 @@ class Run(TrainedModel):
         if source is None:
             return self._fitting(self._own(folder, quiet))
         named = isinstance(source, str | Path)
-        if named and lasting(str(source)) == lasting(self.config.data.data):
+        if own and named and lasting(str(source)) == lasting(self.config.data.data):
             return self._fitting(self._own(folder, quiet))
-        if not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
+        handed = own and self.config.data.data.startswith(PREFIX)
+        if handed and not named and self._is_own(source):
             return self._fitting(self._own(folder, quiet))
         channels, height, width = self.spec.shape
         resized = named and is_resized(str(source))

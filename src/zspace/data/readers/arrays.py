@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -111,7 +111,10 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray
         return npy.read_array(file, allow_pickle=False)
 
 
-def member_pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[np.ndarray]:
+Pieces = Generator[np.ndarray, None, None]
+
+
+def member_pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Pieces:
     """The values of a member in the order of the file, (n,) at a time.
 
     About a megabyte is held at once, so that a member that unpacks to too much does no harm.
@@ -228,7 +231,7 @@ class Shelf(Protocol):
     def headers(self) -> Mapping[str, Header]:
         """Shape and type of each array."""
 
-    def pieces(self, name: str) -> Iterator[np.ndarray]:
+    def pieces(self, name: str) -> Pieces:
         """The values of one in pieces."""
 
     def read(self, name: str) -> np.ndarray:
@@ -258,7 +261,7 @@ class Archive:
                 ) from None
         return found
 
-    def pieces(self, name: str) -> Iterator[np.ndarray]:
+    def pieces(self, name: str) -> Pieces:
         """The values of one in pieces of about a megabyte."""
         return member_pieces(self.file, self.members[name])
 
@@ -492,7 +495,8 @@ def _common_scale(
         large = math.prod(headers[n].shape) * headers[n].dtype.itemsize > LARGE
         # Of a large member the last byte may be as wrong as its first: it is unpacked once.
         enough = math.inf if large else _enough(headers[n].dtype, options)
-        found = extent(shelf.pieces(n), what, enough=enough)
+        with closing(shelf.pieces(n)) as pieces:
+            found = extent(pieces, what, enough=enough)
         low, high = min(low, found[0]), max(high, found[1])
     return scale_of(types.pop(), low, high, options.values, what)
 
