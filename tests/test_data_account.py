@@ -131,8 +131,7 @@ def test_arrays_are_left_out_or_chosen_by_name(tmp_path):
     path = npz(tmp_path, imgs=X, **more)
     data = load(path, leave_out=["latents_*"])
     assert (sizes(data), data.classes) == ([33, 3, 4], ())
-    out = "latents_values (as asked), latents_classes (as asked), empty (empty)"
-    assert f"left out: {out}" in told(data)
+    assert "left out: empty (empty), 2 of latents_* (as asked)" in told(data)
     chosen = load(path, labels="latents_classes", leave_out=["latents_values"])
     assert chosen.classes == ("0", "1", "2", "3")
     with pytest.raises(UserError, match="has no labels 'z': it holds imgs"):
@@ -445,3 +444,36 @@ def test_a_range_that_is_hardly_used_is_said(tmp_path, high):
     raw[0, 0, 0] = high
     said = told(load(npz(tmp_path, x=raw)))
     assert (f"they reach only {high}: --values 0 15 would use" in said) is (high < 64)
+
+
+def test_options_that_do_nothing_are_refused(tmp_path):
+    path = npz(tmp_path, x=X, y=Y)
+    with pytest.raises(UserError, match="--leave-out weigths: nothing in 'a' is called so"):
+        load(path, leave_out=["weigths"])
+    with pytest.raises(UserError, match="--fit say how image files are read, but 'a' has none"):
+        load(path, fit="pad")
+    data = load(path)
+    assert load(data) is data
+    with pytest.raises(UserError, match="these are Data, which are read and split already"):
+        load(data, values=(0, 1))
+    fill(tmp_path / "x" / "cat", 12)
+    fill(tmp_path / "x" / "dog", 12)
+    with pytest.raises(UserError, match=r"--leave-out \*\.jpg: nothing in 'x' is called so"):
+        load(str(tmp_path / "x"), leave_out=["*.jpg"])
+    some = load(str(tmp_path / "x"), leave_out=["1*.png"])
+    assert sum(sizes(some)) == 18
+    assert "6 of 1*.png (as asked)" in told(some)
+
+
+def test_a_missing_label_is_a_row_of_nothing():
+    from zspace.data.conditions import columns, lookup
+    from zspace.data.dataset import Samples
+
+    y = torch.tensor([1, -1, 0])
+    c = columns(y, 2)
+    assert c[[0, 2]].tolist() == [[0, 1], [1, 0]]
+    assert c[1].isnan().all()
+    samples = Samples(torch.zeros(3, 1, 2, 2), y, torch.arange(3))
+    assert lookup(samples, 2, torch.device("cpu"))(torch.arange(3)).isnan().any(1).tolist() == [
+        False, True, False
+    ]  # fmt: skip

@@ -31,7 +31,7 @@ from zspace.data.readers.images import SUFFIXES, Fit, ReadOptions, Transparency,
 from zspace.data.readers.objects import PREFIX, load_object
 from zspace.data.sets import celeba, mnist
 from zspace.data.sets.catalogue import KNOWN, Known
-from zspace.data.splits import SPLITS
+from zspace.data.splits import SPLITS, left_out
 from zspace.system.errors import UserError, nearest, unknown
 from zspace.system.files import room
 
@@ -204,8 +204,17 @@ def load(
     options = replace(options, values=tuple(values), labels=labels, leave_out=tuple(leave_out))
     options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
     if isinstance(source, Data):
-        return without(source, hold_out_class)
-    found = read(source, options, data_dir)
+        if (
+            options != replace(ReadOptions(), memory=budget, quiet=quiet)
+            or val != ""
+            or test != ""
+        ):
+            raise UserError(
+                "these are Data, which are read and split already: give the options of reading to "
+                "zspace.data.load, or the arrays themselves"
+            )
+        return without(source.labelled() if labelled_only else source, hold_out_class)
+    found = _as_asked(read(source, options, data_dir), options.leave_out)
     for split, other in (("validation", val), ("test", test)):
         if not isinstance(other, str) or other:
             apart = replace(options, whole=True, labels="", leave_out=())
@@ -213,6 +222,20 @@ def load(
     fixed = isinstance(source, str) and is_known(source)
     data = found.data(fixed=fixed)
     return without(data.labelled() if labelled_only else data, hold_out_class)
+
+
+def _as_asked(found: Unsplit, patterns: Sequence[str]) -> Unsplit:
+    """What was left out by name told in short. Raises UserError for a name that nothing has."""
+    end = " (as asked)"
+    asked = [text.removesuffix(end) for text in found.read.left_out if text.endswith(end)]
+    told = []
+    for pattern in patterns:
+        hits = [n for n in asked if left_out(n.rstrip("/").rpartition("/")[2], [pattern])]
+        if not hits:
+            raise UserError(f"--leave-out {pattern}: nothing in '{found.name}' is called so")
+        told.append((hits[0] if len(hits) == 1 else f"{len(hits):,} of {pattern}") + end)
+    others = [text for text in found.read.left_out if not text.endswith(end)]
+    return replace(found, read=replace(found.read, left_out=(*others, *dict.fromkeys(told))))
 
 
 def load_new(
@@ -502,6 +525,13 @@ def _fixed(found: Unsplit, options: ReadOptions) -> Unsplit:
         raise UserError(
             f"--size {asked} is for folders of images; '{found.name}' is {width} x {height}: "
             "leave --size out"
+        )
+    given = {"--fit": options.fit != "crop", "--class-level": options.class_level > 1}
+    given["--transparency"] = options.transparency != "white"
+    if any(given.values()) and not options.whole:
+        asked = " and ".join(name for name, is_given in given.items() if is_given)
+        raise UserError(
+            f"{asked} say how image files are read, but '{found.name}' has none: leave that out"
         )
     if options.channels not in (None, channels):
         raise UserError(

@@ -264,12 +264,14 @@ def _below(folder: Path, options: ReadOptions, gone: list[str]) -> list[Path]:
         folders[:] = [
             n for n in folders if not (n.startswith(".") or left_out(n, options.leave_out))
         ]
-        found += [
-            path
-            for name in files
-            if not name.startswith(".") and not left_out(name, options.leave_out)
-            if (path := Path(here, name)).suffix.lower() in images.SUFFIXES and path.is_file()
-        ]
+        for name in files:
+            path = Path(here, name)
+            if name.startswith(".") or path.suffix.lower() not in images.SUFFIXES:
+                continue
+            if left_out(name, options.leave_out):
+                gone.append(f"{path.relative_to(folder.parent).as_posix()} (as asked)")
+            elif path.is_file():
+                found.append(path)
     return sorted(found)
 
 
