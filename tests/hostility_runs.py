@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -57,14 +58,21 @@ def folder_called(name: str) -> Change:
     return change
 
 
-def linked(name: str) -> Change:
-    """A link that leads to itself."""
+def linked(name: str, to: str = "") -> Change:
+    """A link in place of a file or folder; by default it leads to itself."""
 
     def change(folder: Path) -> None:
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
         (folder / name).unlink(missing_ok=True)
-        (folder / name).symlink_to(name)
+        (folder / name).symlink_to(to or (folder / name).name)
 
     return change
+
+
+def hole(name: str) -> Change:
+    """A file of 10 GB of nothing, which takes no room on the disk."""
+    return lambda folder: os.truncate(folder / name, 10 << 30)
 
 
 def piped(name: str) -> Change:
@@ -100,7 +108,17 @@ RUNS: dict[str, tuple[Change, str]] = {
     "record NaN": (put(RECORD, b'{"format": NaN}'), "damaged"),
     "record twice format": (put(RECORD, b'{"format": 1, "format": "a"}'), "damaged"),
     "record folder": (folder_called(RECORD), "is not a run"),
-    "record link to itself": (linked(RECORD), "is not a run"),
+    "record link to itself": (linked(RECORD), "holds a link, 'run.json'"),
+    "record hole": (hole(RECORD), "at most"),
+    "metrics link": (linked("metrics.jsonl", "/etc/hostname"), "holds a link"),
+    "figures link": (linked("figures", "/tmp"), "holds a link, 'figures'"),
+    "fitted link": (
+        lambda folder: ((folder / "fitted").mkdir(), linked("fitted/a.json", "/")(folder)),
+        "holds a link, 'fitted/a.json'",
+    ),
+    "weights link": (linked(WEIGHTS, "/dev/zero"), "holds a link"),
+    "weights pipe": (piped(WEIGHTS), "not a plain file"),
+    "weights hole": (hole(WEIGHTS), "damaged"),
     "record pipe": (piped(RECORD), "is not a run"),
     "format text": (record("format", "1"), "has no format"),
     "format 10^30": (record("format", 10**30), "newer than this one"),
@@ -118,6 +136,7 @@ RUNS: dict[str, tuple[Change, str]] = {
     "latent NaN": (record("config/recipe_options/latent", float("nan")), "latent"),
     "latent text": (record("config/recipe_options/latent", "2"), "give a whole number"),
     "hidden 10^9": (record("config/network/hidden", [10**9, 10**9]), "fit|hidden"),
+    "hidden of 100,000 layers": (record("config/network/hidden", [1] * 100_000), "fit"),
     "hidden nested": (record("config/network/hidden", [[[4]]]), "hidden"),
     "lr NaN": (record("config/training/lr", float("nan")), "lr is nan"),
     "lr None": (record("config/training/lr", None), "lr"),
@@ -180,6 +199,18 @@ UNFINISHED: dict[str, tuple[Change, str]] = {
     ),
     "manifest of wrong kinds": (
         manifest([{"file": "a", "sha256": [1]}]), "every checkpoint",
+    ),
+    "state hole": (
+        lambda folder: (state(a=1)(folder), hole("state/0000000009.safetensors")(folder)),
+        "every checkpoint",
+    ),
+    "state pipe": (piped("state/0000000009.safetensors"), "every checkpoint"),
+    "state link": (linked("state", "/tmp"), "holds a link, 'state'"),
+    "figures link": (linked("figures", "/tmp"), "holds a link, 'figures'"),
+    "lock link": (linked("state/lock", "../../victim"), "holds a link, 'state/lock'"),
+    "lock pipe": (piped("state/lock"), "not a plain file"),
+    "manifest names a file above": (
+        manifest([{"file": "../a.safetensors", "sha256": WRONG}]), "every checkpoint",
     ),
     "finished, they say": (record("status", "finished"), "has finished"),
     "other data": (record("data/fingerprint", WRONG), "has changed since"),

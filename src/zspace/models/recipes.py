@@ -12,13 +12,14 @@ those that it also declares (``net: str = "conv"``, ``blocks: int = 7``) have it
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import inspect
 import math
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from pathlib import Path
@@ -201,7 +202,9 @@ def assemble(
             raise unknown("likelihood", likelihood, LIKELIHOODS)
         likelihood = LIKELIHOODS[likelihood]()
     outputs = likelihood.outputs(spec.shape)
-    wanted = NetworkSpec(spec.shape, bottleneck.features, bottleneck.latent, outputs, context)
+    first, *rest = spec.shape
+    reads = (2 * first, *rest) if spec.missing else spec.shape
+    wanted = NetworkSpec(reads, bottleneck.features, bottleneck.latent, outputs, context)
     encoder, decoder, latent = build_networks(NetOptions(**(net or {})), wanted)
     return Autoencoder(
         encoder=encoder,
@@ -211,6 +214,7 @@ def assemble(
         prior=build_prior(prior, latent),
         latent=latent,
         context=context,
+        missing=spec.missing,
     )
 
 
@@ -240,6 +244,42 @@ def one_player(
     term = model.likelihood.term
     weights = {term.__name__: reconstruction, **weights}
     return Recipe(model, (Player(model, Objective([term, *rest], weights, samples)),), title)
+
+
+class TooLarge(RuntimeError):
+    """What is being built has more parameters than it may."""
+
+
+@contextlib.contextmanager
+def bounded(tensors: int, numbers: int) -> Iterator[None]:
+    """Within, what is built has at most so many parameters and buffers, with so many numbers.
+
+    Raises TooLarge as soon as it has more. On the meta device nothing was allocated until then.
+
+    >>> from zspace.models import vae
+    >>> with bounded(tensors=100, numbers=1000):
+    ...     vae(Spec((1, 28, 28)))
+    Traceback (most recent call last):
+    ...
+    zspace.models.recipes.TooLarge: more than 100 parameters, or 1,000 numbers in them
+    """
+    left = [tensors, numbers]
+
+    def count(module: nn.Module, name: str, value: torch.Tensor | None) -> None:
+        if value is not None:
+            left[:] = left[0] - 1, left[1] - value.numel()
+        if min(left) < 0:
+            raise TooLarge(f"more than {tensors:,} parameters, or {numbers:,} numbers in them")
+
+    hooks = (
+        torch.nn.modules.module.register_module_parameter_registration_hook(count),
+        torch.nn.modules.module.register_module_buffer_registration_hook(count),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 Function = Callable[..., Recipe]

@@ -11,6 +11,7 @@ Nothing is pickled: a state is nested dicts of tensors, numbers, strings and lis
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
@@ -60,11 +61,11 @@ class Checkpoints:
         """
         entries = self._generations(warn=True)
         for entry in entries:
-            path = self.folder / entry["file"]
             try:
+                path = self.folder / _name(entry["file"])
                 return unflatten(*files.read_sealed_tensors(path, entry["sha256"]))
             except UserError as error:
-                self.damaged.add(path.name)
+                self.damaged.add(entry["file"])
                 warnings.warn(f"{error}; going back to the checkpoint before it", stacklevel=2)
         if entries:
             raise UserError(f"every checkpoint in {self.folder} is damaged: train again")
@@ -84,6 +85,13 @@ class Checkpoints:
             if warn and (self.folder / MANIFEST).exists():
                 warnings.warn(f"{error}; taking the newest checkpoint that is whole", stacklevel=3)
             return [{"file": name, "sha256": None} for name in found]
+
+
+def _name(file: str) -> str:
+    """The name of a state. Raises UserError where it leads out of the folder, or to no state."""
+    if not re.fullmatch(r"\w+\.safetensors", file, re.ASCII):
+        raise UserError(f"{MANIFEST} names {file!r:.60}, which is no file of a state")
+    return file
 
 
 def _unlike(names: Sequence[str], step: str) -> str:

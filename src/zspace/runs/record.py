@@ -8,13 +8,14 @@ metrics.jsonl       one line per epoch; its SHA-256 is in the run.json of a fini
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ RECORD, COPY, WEIGHTS, METRICS = "run.json", "state/run.json", "model.safetensor
 SNAPSHOTS, EVALUATION = "snapshots.npz", "evaluation.json"
 PARTS = (RECORD, METRICS, WEIGHTS, SNAPSHOTS, EVALUATION, "encoding.*", "README.md", "fitted/*")
 """Patterns of the files that make up a run. Its states and what is drawn of it are none."""
+MOST_NAMED = 8
+"""Runs of a study that an error names."""
 KEYS = {"config": dict, "data": dict, "status": str, "files": dict}
 
 
@@ -55,13 +58,20 @@ class Place:
         """A file as messages name it."""
         return self.folder / name if self.folder else Path(name)
 
-    def read(self, name: str) -> bytes:
-        """The content of a file. Raises UserError where it cannot be read."""
+    def read(self, name: str, first: int | None = None) -> bytes:
+        """The content of a file, or its first bytes. Raises UserError where it cannot be read."""
         if self.folder:
-            return files.read(self.folder / name)
+            most = files.room() if name.endswith((".safetensors", ".npz")) else files.MOST
+            return files.read(self.folder / name, most, within=self.folder, first=first)
         if name not in self._content:
             raise UserError(f"{name} is missing")
-        return self._content[name]
+        return self._content[name][:first]
+
+    def size(self, name: str) -> int:
+        """The length of a file in bytes. Raises UserError where it cannot be read."""
+        if self.folder:
+            return files.size(self.folder / name, within=self.folder)
+        return len(self.read(name))
 
     def write(self, name: str, *parts: bytes | memoryview) -> str:
         """Put the parts of a file there, whole or not at all; returns its SHA-256."""
@@ -118,11 +128,36 @@ def unarchived(content: bytes) -> dict[str, bytes]:
         raise UserError(f"{what}: give what run.to_bytes() returned") from None
 
 
+class SeveralRuns(UserError):
+    """A study, or another folder of runs, where one run is wanted.
+
+    Attributes:
+        runs: The folders of its runs, at least one.
+    """
+
+    def __init__(self, path: Path, runs: Sequence[Path]) -> None:
+        self.runs = tuple(runs)
+        kind = "a study" if (path / "study.json").is_file() else "a folder"
+        few = ", ".join(f"'{run}'" for run in runs[:MOST_NAMED])
+        rest = len(runs) - MOST_NAMED
+        more = f" and {rest} more" if rest > 0 else ""
+        number = f"{len(runs)} runs" if len(runs) > 1 else "one run"
+        super().__init__(f"'{path}' is {kind} with {number}, not a run: give one of {few}{more}")
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The run folders in a study, or in a folder of runs."""
+    for inner in (folder / "runs", folder):
+        if found := sorted(one.parent for one in inner.glob(f"*/{RECORD}")):
+            return found
+    return []
+
+
 def read_place(place: Place) -> dict[str, Any]:
     """The content of the run.json in a folder or in memory. Raises UserError as `read_record`."""
     if place.folder:
         return read_record(place.folder)
-    return _understood(Path("memory"), _whole(Path(RECORD), place.read(RECORD)))
+    return _understood(Path("memory"), _whole(place, RECORD))
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -145,26 +180,29 @@ def read_either(path: Path) -> dict[str, Any]:
 def _read(path: Path, or_copy: bool) -> dict[str, Any]:
     if not path.is_dir():
         raise UserError(f"run folder '{path}' does not exist: give one that zspace train made")
+    files.refuse_links(path)
     copied = (path / COPY).is_file()
+    if not copied and not (path / RECORD).is_file() and (inner := runs_in(path)):
+        raise SeveralRuns(path, inner)
     if not copied and not (path / RECORD).is_file():
         raise UserError(f"'{path}' is not a run: it holds no run.json (zspace train makes one)")
     try:
-        record = _whole(path / RECORD)
+        record = _whole(Place(path), RECORD)
     except UserError as error:
         if not (copied and or_copy):
             way = f"continue from a copy with 'zspace resume {path}'" if copied else "train again"
             raise UserError(f"{error}: put it back as it was, or {way}") from None
         try:
-            record = _whole(path / COPY)
+            record = _whole(Place(path), COPY)
         except UserError as again:
             raise UserError(f"{error}; {again}: train again") from None
         warnings.warn(f"{error}; continuing from the copy in {path / COPY}", stacklevel=3)
     return _understood(path, record)
 
 
-def _whole(file: Path, content: bytes | None = None) -> dict[str, Any]:
+def _whole(place: Place, name: str) -> dict[str, Any]:
     """The record in a file. Raises UserError where the file is not what was written."""
-    content = files.read(file) if content is None else content
+    file, content = place.named(name), place.read(name)
     return files.unsealed(file, content, files.parsed(file, content))
 
 
@@ -187,9 +225,22 @@ def read_spec(place: Place, record: dict[str, Any]) -> Spec:
         shape = tuple(int(size) for size in facts["shape"])
         if len(shape) != 3 or min(shape) < 1:
             raise ValueError(shape)
-        return Spec(shape, tuple(facts["classes"]), tuple(facts.get("attributes", ())))
+        attributes = tuple(facts.get("attributes", ()))
+        return Spec(shape, tuple(facts["classes"]), attributes, int(facts["train"]))
     except (KeyError, TypeError, ValueError, OverflowError):
         raise UserError(f"'{place}' is not a run: its run.json has no shape or classes") from None
+
+
+def weight_heads(place: Place, record: dict[str, Any]) -> files.Heads:
+    """Types and shapes of the best weights of a run, without the weights themselves.
+
+    Raises UserError where there are none yet, and where they are damaged.
+    """
+    if record["status"] != "finished" and WEIGHTS not in place and WEIGHTS not in record["files"]:
+        raise UserError(f"run '{place}' has no finished epoch yet: use 'zspace resume {place}'")
+    with _again(place):
+        file, size = place.named(WEIGHTS), place.size(WEIGHTS)
+        return files.heads(file, lambda n: place.read(WEIGHTS, first=n), size)
 
 
 def read_weights(place: Place, record: dict[str, Any]) -> dict[str, Tensor]:
@@ -197,18 +248,27 @@ def read_weights(place: Place, record: dict[str, Any]) -> dict[str, Tensor]:
 
     Those of a finished run must be the ones that its record names. While a training goes on they
     may be newer than the record, which is written after them: then their own SHA-256 counts.
-    Raises UserError where there are none yet, and where they are damaged.
+    Raises UserError where they are damaged, and where one of them is no finite number.
     """
-    file, finished = place.named(WEIGHTS), record["status"] == "finished"
-    if not finished and WEIGHTS not in place and not record["files"].get(WEIGHTS):
-        raise UserError(f"run '{place}' has no finished epoch yet: use 'zspace resume {place}'")
-    try:
+    file = place.named(WEIGHTS)
+    with _again(place):
         content = place.read(WEIGHTS)
-        if finished:
+        if record["status"] == "finished":
             files.verify(file, content, record["files"].get(WEIGHTS, ""))
         else:
             files.unsealed(file, content, files.parsed(file, files.note_of(file, content)))
-        return files.unpacked(file, content)
+        weights = files.unpacked(file, content)
+        for name, values in weights.items():
+            if not values.isfinite().all():
+                raise UserError(f"{file} holds weights that are not finite numbers ('{name:.60}')")
+        return weights
+
+
+@contextlib.contextmanager
+def _again(place: Place) -> Iterator[None]:
+    """What to do where the weights are of no use."""
+    try:
+        yield
     except UserError as error:
         again = f"'zspace repeat {place} --out DIR' trains it again"
         raise UserError(f"{error}: {again}") from None

@@ -9,6 +9,7 @@ state/              what an exact resume needs, until the training has ended
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -24,8 +25,10 @@ from zspace.analysis.numbers import number_text
 from zspace.analysis.trained import TrainedModel
 from zspace.data.dataset import Data
 from zspace.data.kinds.image import by
-from zspace.data.loading import is_resized
+from zspace.data.labels import MISSING
+from zspace.data.loading import is_resized, lasting, load_new
 from zspace.data.loading import load as load_data
+from zspace.data.readers.objects import PREFIX
 from zspace.data.spec import Spec
 from zspace.models import recipes
 from zspace.runs import record
@@ -84,6 +87,9 @@ class Run(TrainedModel):
             binarize=self.config.data.binarize,
         )
         self._data = data
+        scale = self.record["data"].get("read", {}).get("scale")
+        if self.config.data.values and scale:
+            self.values = (float(scale[0]), float(scale[1]))
 
     @classmethod
     def from_bytes(cls, content: bytes, device: str = "cpu") -> Run:
@@ -137,17 +143,26 @@ class Run(TrainedModel):
         return self.place.folder
 
     def _rebuild(self, spec: Spec) -> recipes.Recipe:
-        weights = record.read_weights(self.place, self.record)
+        heads = record.weight_heads(self.place, self.record)
         build = recipes.find(self.config.recipe)
+        most = (
+            len(heads) + MORE[0],
+            sum(math.prod(shape) for _, shape in heads.values()) + MORE[1],
+        )
         try:
             with contextlib.suppress(NotImplementedError), torch.device("meta"):
                 # Takes no memory, whatever sizes run.json claims; but not every part can do it.
-                claims = build(spec, **self.config.arguments).model.state_dict()
-                if _shapes(claims) != _shapes(weights):
+                with recipes.bounded(*most):
+                    claims = build(spec, **self.config.arguments).model.state_dict()
+                if _shapes(claims) != {name: shape for name, (_, shape) in heads.items()}:
                     raise RuntimeError
-            recipe = build(spec, **self.config.arguments)
+            weights = record.read_weights(self.place, self.record)
+            with recipes.bounded(*most):
+                recipe = build(spec, **self.config.arguments)
             recipe.model.load_state_dict(weights)
-        except (RuntimeError, TypeError):  # torch raises both for sizes that no tensor can have
+        except (RuntimeError, TypeError, OverflowError):  # of sizes that no tensor can have
+            if self.place.size(record.WEIGHTS) < files.MOST:
+                record.read_weights(self.place, self.record)  # if it is damaged, that is why
             unfit = f"the weights in '{self.place}' do not fit recipe '{self.config.recipe}'"
             raise UserError(f"{unfit} in this version of zspace: train again") from None
         return recipe
@@ -194,45 +209,88 @@ class Run(TrainedModel):
         return [line for line in self.metrics if line.get("quality")]
 
     def data(
-        self, source: str | Path | None = None, *, data_dir: Path | None = None, quiet: bool = True
+        self,
+        source: Any = None,
+        *,
+        data_dir: Path | None = None,
+        quiet: bool = True,
+        unlabelled: bool = False,
     ) -> Data:
         """The data that the run was trained on (read once), or another source in its shape.
 
-        data_dir: where files of named sets lie, if not where they lay in training.
+        New data are one set of any size, which nobody splits: one image, a folder, an array. Their
+        labels are matched with the classes of the run by name. Of a run that was trained on what
+        was held in Python, the same data given again are its own.
+
+        data_dir: where files of named sets lie, if not where they lay in training. unlabelled:
+        take new data without labels for a conditional model, too.
         """
         folder = data_dir or self.config.data.data_dir
         if source is None:
             return self._fitting(self._own(folder, quiet))
+        named = isinstance(source, str | Path)
+        if named and lasting(str(source)) == lasting(self.config.data.data):
+            return self._fitting(self._own(folder, quiet))
+        if not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
+            return self._fitting(self._own(folder, quiet))
         channels, height, width = self.spec.shape
-        squared = is_resized(str(source)) and height == width
-        data = load_data(
-            str(source),
+        resized = named and is_resized(str(source))
+        options = self.config.data
+        data = load_new(
+            str(source) if named else source,
+            classes=self.spec.classes,
             data_dir=folder,
-            size=height if squared else None,
-            channels=3 if squared and channels == 3 else None,  # grey becomes colour, not back
+            size=(height, width) if resized else None,
+            fit=options.fit,
+            transparency=options.transparency,
+            channels=3 if resized and channels == 3 else None,  # grey becomes colour, not back
+            values=self.values or (),
             quiet=quiet,
         )
         if (data.spec.shape[0], channels) == (3, 1):
             unfit = f"data '{data.name}' has colour images, but the model was trained on grey"
             raise UserError(f"{unfit}: make the images grey, or train on colour images")
-        return self._fitting(data)
+        return self._fitting(data, unlabelled)
 
     def share_data(self, data: Data) -> None:
         """Use data that were read already, if they are those that it was trained on."""
         if data.fingerprint == self.record["data"].get("fingerprint"):
             self._data = data
 
+    def _is_own(self, source: Any) -> bool:
+        """Whether these are the data that it was trained on, which are then kept."""
+        if source is self._data:
+            return True
+        try:
+            data = self._read_as_own(source, None, quiet=True)
+        except UserError:  # too few to be split, for example
+            return False
+        own = data.fingerprint == self.record["data"].get("fingerprint")
+        self._data = data if own else self._data
+        return own
+
+    def _read_as_own(self, source: Any, folder: Path | None, quiet: bool) -> Data:
+        """Data read as those that it was trained on."""
+        given = self.config.data
+        return load_data(
+            source,
+            data_dir=folder,
+            size=given.size,
+            fit=given.fit,
+            transparency=given.transparency,
+            skip_bad=given.skip_bad,
+            hold_out_class=given.hold_out_class,
+            val=given.val,
+            test=given.test,
+            values=given.values,
+            labels=given.labels,
+            leave_out=given.leave_out,
+            quiet=quiet,
+        )
+
     def _own(self, folder: Path | None, quiet: bool) -> Data:
         if self._data is None:
-            given = self.config.data
-            self._data = load_data(
-                given.data,
-                data_dir=folder,
-                size=given.size,
-                skip_bad=given.skip_bad,
-                hold_out_class=given.hold_out_class,
-                quiet=quiet,
-            )
+            self._data = self._read_as_own(self.config.data.data, folder, quiet)
             if self._data.fingerprint != self.record["data"].get("fingerprint"):
                 warnings.warn(
                     f"the data of run '{self.place}' has changed since it was trained: results "
@@ -241,25 +299,31 @@ class Run(TrainedModel):
                 )
         return self._data
 
-    def _fitting(self, data: Data) -> Data:
+    def _fitting(self, data: Data, unlabelled: bool = False) -> Data:
         if data.spec.shape != self.spec.shape:
             raise UserError(
                 f"data '{data.name}' has images of {by(data.spec.shape)}, but this model reads "
                 f"{by(self.spec.shape)} (channels × height × width): give images of that shape"
             )
-        if self.model.context and self.spec.attributes:
+        if self.model.context and self.spec.attributes and not unlabelled:
             if data.attributes != self.spec.attributes:
                 unfit = f"data '{data.name}' lacks attributes that this conditional model needs"
                 raise UserError(f"{unfit}: give data with {', '.join(self.spec.attributes)}")
             return data
-        known = self.spec.classes[: len(data.classes)]
-        if self.model.context and (not data.classes or data.classes != known):
-            raise UserError(
-                f"data '{data.name}' has the labels {', '.join(data.classes) or '(none)'}, but "
-                f"this conditional model needs labels among {', '.join(self.spec.classes)}"
-            )
+        if self.model.context and data.whole is not None and not unlabelled:
+            told = [samples.labels() for samples in data.splits.values()]
+            strange = data.classes[len(self.spec.classes) :]
+            if strange or any(y is None or bool((y == MISSING).any()) for y in told):
+                raise UserError(
+                    f"data '{data.name}' has the labels {', '.join(strange) or '(none)'}, but "
+                    f"this conditional model needs labels among {', '.join(self.spec.classes)}"
+                )
         return data
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
+MORE = (10_000, 1 << 27)
+"""Parameters, and numbers in them, that other networks of a recipe may have beside its model."""
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -19,10 +18,12 @@ from rich.progress import Progress
 from zspace.data.loading import DataOptions
 from zspace.report.html.page import write_report
 from zspace.runs.many import open_study, write_table
-from zspace.runs.record import METRICS
+from zspace.runs.record import METRICS, RECORD
 from zspace.studies import ray
 from zspace.studies.executors import STOPPED, Executor, on_stacks, one_by_one, side_by_side
 from zspace.studies.grid import PRESETS, Entry, Grid, conduct, parse_choices
+from zspace.system import files
+from zspace.system.bars import lines
 from zspace.system.device import pick_device
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted
@@ -40,6 +41,7 @@ def study(
     latent: Sequence[int] = (),
     seeds: int = 1,
     choices: Sequence[str] = (),
+    minutes: float = 0.0,
     preset: str | None = None,
     jobs: int = 1,
     threads: int = 0,
@@ -56,6 +58,7 @@ def study(
         latent: Code sizes; by default those of the preset.
         seeds: Runs of each kind, with seeds 0, 1, ...
         choices: Other options as text: "epochs=5" for all runs, "beta=0.5,1,4" to try each.
+        minutes: Of each run, which choose its epochs; 0 takes epochs.
         preset: quick (2 and 20, and 40 epochs unless choices say otherwise) or full (2 to 100);
             by default quick on mnist5k, else full.
         jobs: Runs at the same time on this machine, each in its own process if more than 1; 0
@@ -82,7 +85,13 @@ def study(
         recipes=tuple(recipes),
         latent=tuple(latent) or sizes,
         seeds=seeds,
-        fixed={"data": data, "data_dir": data_dir, "snapshots": SNAPSHOTS, **usual, **fixed},
+        fixed={
+            "data": data,
+            "data_dir": data_dir,
+            "snapshots": SNAPSHOTS,
+            **({"minutes": minutes} if minutes else usual),
+            **fixed,
+        },
         vary=vary,
     )
     out = out or Path("studies") / Path(data.removeprefix("hf:")).stem
@@ -111,7 +120,8 @@ def _written(folder: Path, console: Console) -> Path:
     study = open_study(folder)
     write_table(study, folder / "table.csv")
     console.print("writing the report ...")
-    return write_report(study, folder / "report.html", console)
+    with lines("the report", quiet=console.quiet):
+        return write_report(study, folder / "report.html", console)
 
 
 def _executor(name: str, jobs: int, threads: int) -> Executor:
@@ -160,17 +170,26 @@ def _train(
 
 @contextlib.contextmanager
 def _watched(folder: Path, total: int, console: Console | None) -> Iterator[None]:
-    """Within, a bar on a terminal shows how far all runs together are; None shows nothing."""
-    if console is None or console.quiet or not console.is_terminal:
+    """Within, it is shown how far all runs together are; None shows nothing.
+
+    On a terminal it is a bar, elsewhere a line a minute.
+    """
+    if console is None or console.quiet:
         yield
         return
     over = threading.Event()
-    with Progress(*Progress.get_default_columns(), console=console) as bar:
-        task = bar.add_task("runs", total=total)
+    tell: Callable[..., None]
+    with contextlib.ExitStack() as shown:
+        if console.is_terminal:
+            bar = shown.enter_context(Progress(*Progress.get_default_columns(), console=console))
+            task = bar.add_task("runs", total=total)
+            tell = partial(bar.update, task)
+        else:
+            tell = shown.enter_context(lines(f"{total} runs", total)).reached
 
         def watch() -> None:
             while not over.wait(1.0):
-                bar.update(task, completed=sum(map(_share, (folder / "runs").glob("*"))))
+                tell(completed=sum(map(_share, (folder / "runs").glob("*"))))
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
@@ -184,8 +203,8 @@ def _watched(folder: Path, total: int, console: Console | None) -> Iterator[None
 def _share(run: Path) -> float:
     """How much of a run is done, from its folder alone."""
     try:
-        epochs = json.loads((run / "run.json").read_text())["config"]["training"]["epochs"]
-        done = (run / METRICS).read_bytes().count(b"\n")
-    except (OSError, ValueError, KeyError):
+        epochs = files.read_json(run / RECORD)["config"]["training"]["epochs"]
+        done = files.read(run / METRICS).count(b"\n")
+    except (UserError, KeyError):
         return 0.0  # it has only begun
     return min(1.0, done / epochs)

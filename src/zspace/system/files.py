@@ -1,6 +1,10 @@
 """Durable files: written beside their place, flushed, fsynced, renamed; verified when read.
 
-Files that carry their own SHA-256, so that each can be verified without any other.
+A folder may come from a stranger. So its files are opened without following links, must be plain
+files, and are read up to a limit; a folder that holds links is refused as a whole.
+
+Files carry their own SHA-256, a seal, so that each can be verified without any other. It is a
+checksum against accidents, and no signature: who changes a file can compute the seal again.
 
 The digest is that of the file with 64 zeros in the digest's place. It stands in the field "sha256"
 of a JSON object: the file itself, or the note of a safetensors file.
@@ -17,8 +21,9 @@ import hashlib
 import io
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,16 +124,103 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write(path, text.getvalue().encode())
 
 
-def read(path: Path) -> bytes:
-    """The content of a file. Raises UserError where the system does not give it."""
+def refuse_links(folder: Path) -> None:
+    """Raise UserError where a folder, or a folder in it, holds a link.
+
+    The folder itself may be reached through one.
+    """
+    with _reading(folder):
+        inner = [one.path for one in os.scandir(folder) if one.is_dir(follow_symlinks=False)]
+        for level in (str(folder), *inner):
+            for entry in list(os.scandir(level)):
+                if entry.is_symlink():
+                    name = os.path.relpath(entry.path, folder)
+                    raise UserError(
+                        f"'{folder}' holds a link, {name!r:.100}, which may lead anywhere: "
+                        "replace it by what it leads to, or delete it"
+                    )
+
+
+STEP = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+PLAIN = NO_LINK | sum(getattr(os, f"O_{name}", 0) for name in ("CLOEXEC", "NONBLOCK", "BINARY"))
+BELOW = os.open in os.supports_dir_fd
+"""Whether this system opens names relative to an open folder; Windows does not."""
+
+
+def opened(path: Path, within: Path | None = None, flags: int = os.O_RDONLY) -> int:
+    """The descriptor of a plain file. No link is followed below the folder `within`, by default
+    the file's own.
+
+    Nothing that has no end is opened: a pipe, a device. Raises UserError where it is none, and
+    where it lies outside the folder; OSError where the system does not give it.
+    """
+    folder = within or path.parent
+    inner = path.relative_to(folder).parts if path.is_relative_to(folder) else ()
+    if not inner or ".." in inner:
+        raise UserError(f"cannot read {str(path)!r:.200}: it lies outside '{folder}'")
+    if BELOW:
+        at = os.open(folder, os.O_RDONLY | STEP)
+        try:
+            for name in inner[:-1]:
+                above, at = at, os.open(name, os.O_RDONLY | STEP | NO_LINK, dir_fd=at)
+                os.close(above)
+            handle = os.open(inner[-1], flags | PLAIN, 0o644, dir_fd=at)
+        finally:
+            os.close(at)
+    else:
+        handle = os.open(path, flags | PLAIN, 0o644)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise UserError(f"cannot read {path}: it is not a plain file")
+    return handle
+
+
+MOST = 1 << 26
+"""Bytes of a file of text: 64 MiB."""
+
+
+def read(
+    path: Path, most: float = MOST, *, within: Path | None = None, first: int | None = None
+) -> bytes:
+    """The content of a file, or its first bytes; see `opened`.
+
+    Raises UserError where the system does not give it, and where there are more bytes than `most`.
+    """
+    with _reading(path), open(opened(path, within), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if first is None and size > most:
+            raise UserError(
+                f"cannot read {path}: it has {size:,} bytes, but at most {most:,.0f} are read"
+            )
+        return file.read(size if first is None else first)
+
+
+def size(path: Path, within: Path | None = None) -> int:
+    """The length of a file in bytes. Raises UserError as `read` does."""
+    with _reading(path):
+        handle = opened(path, within)
+        try:
+            return os.fstat(handle).st_size
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what the system raises where it does not give a file into a sentence for the user."""
     try:
-        return path.read_bytes()
+        yield
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except ValueError:  # a zero in it, or half of a character
         raise UserError(f"cannot read {str(path)!r}: no file has such a name") from None
+    except MemoryError:
+        raise UserError(f"cannot read {path}: it takes more memory than there is") from None
 
 
 def read_json(path: Path) -> Any:
@@ -136,12 +228,22 @@ def read_json(path: Path) -> Any:
     return parsed(path, read(path))
 
 
+DIGITS = 40
+"""Of the longest whole number in a file; no program here writes a longer one."""
+
+
 def parsed(path: Path, content: bytes | str) -> Any:
     """The value of the JSON text that was read from path. Raises UserError where it is none."""
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
+        return json.loads(content, parse_int=_whole)
+    except (ValueError, RecursionError, MemoryError):
         raise UserError(f"{path} is damaged: it is not valid JSON") from None
+
+
+def _whole(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError(f"a whole number of {len(text)} digits")
+    return int(text)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "") -> str:
@@ -149,9 +251,44 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "") -> 
     return write(path, packed(tensors, note))
 
 
+def room() -> float:
+    """Bytes that one thing may take: half of the memory that is free."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+    except (AttributeError, ValueError, OSError):  # not on this system
+        return 4e9
+
+
+LONGEST_HEAD = 1 << 25
+Heads = dict[str, tuple[str, tuple[int, ...]]]
+"""What the head of a safetensors file says of its tensors: name -> type of numbers, shape."""
+
+
+def heads(path: Path, first: Callable[[int], bytes], size: int) -> Heads:
+    """The tensors in a safetensors file, from its head alone.
+
+    first: gives that many bytes of its start. Raises UserError where the head is damaged, or the
+    file has not the length that it says.
+    """
+    damaged = f"{path} is damaged or was changed by hand: its head does not fit its {size:,} bytes"
+    start = 8 + int.from_bytes(first(8), "little")
+    if not 8 < start <= min(size, LONGEST_HEAD):
+        raise UserError(damaged)
+    head = parsed(path, first(start)[8:])
+    try:
+        head.pop("__metadata__", None)
+        found = {name: (one["dtype"], tuple(one["shape"])) for name, one in head.items()}
+        ends = [one["data_offsets"][1] for one in head.values()]
+    except (AttributeError, KeyError, TypeError, IndexError):
+        raise UserError(damaged) from None
+    if start + max(ends, default=0) != size:
+        raise UserError(damaged)
+    return found
+
+
 def read_tensors(path: Path, sha256: str) -> tuple[dict[str, Tensor], str]:
     """Named tensors and their note. Raises UserError where the content is not what was written."""
-    content = read(path)
+    content = read(path, room())
     verify(path, content, sha256)
     return unpacked(path, content), note_of(path, content)
 
@@ -170,10 +307,11 @@ def packed(tensors: Mapping[str, Tensor], note: str = "") -> bytes:
 
 def unpacked(path: Path, content: bytes) -> dict[str, Tensor]:
     """The tensors in what was read from path. Raises UserError where it is no safetensors file."""
-    try:
-        return safetensors.torch.load(content)
-    except SafetensorError as error:
-        raise UserError(f"{path} is not a safetensors file: {error}") from None
+    with _reading(path):
+        try:
+            return safetensors.torch.load(content)
+        except (SafetensorError, KeyError) as error:  # KeyError: numbers of an unusual type
+            raise UserError(f"{path} is not a safetensors file: {error}") from None
 
 
 def note_of(path: Path, content: bytes) -> str:
@@ -215,9 +353,9 @@ def write_sealed_tensors(
     return write(path, *sealed_tensors(tensors, note))
 
 
-def read_sealed_json(path: Path) -> dict[str, Any]:
+def read_sealed_json(path: Path, within: Path | None = None) -> dict[str, Any]:
     """What `write_json` wrote. Raises UserError where a bit of the file is another one now."""
-    content = read(path)
+    content = read(path, within=within)
     return unsealed(path, content, parsed(path, content))
 
 
@@ -228,7 +366,8 @@ def read_sealed_tensors(
 
     sha256: what `write_tensors` returned, where it is known; then the file must be that one.
     """
-    content = read(path)
+    heads(path, lambda n: read(path, first=n), size(path))
+    content = read(path, room())
     if sha256 is not None:
         verify(path, content, sha256)
     note = unsealed(path, content, parsed(path, note_of(path, content)))
@@ -274,22 +413,22 @@ except ImportError:  # Windows: nothing is locked there
 
 
 @contextlib.contextmanager
-def locked(path: Path, refusal: str) -> Iterator[None]:
+def locked(path: Path, refusal: str = "") -> Iterator[None]:
     """Within, nobody else holds the lock on this file, which is made where it is not there.
 
-    Raises UserError with the refusal where somebody does. Nothing is locked where the system or
-    the file system knows no locks.
+    Where somebody does, it raises UserError with the refusal; without one it waits. Nothing is
+    locked where the system or the file system knows no locks.
     """
     with explained(path):
         path.parent.mkdir(exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644) if fcntl else None
+        handle = opened(path, path.parents[1], os.O_RDWR | os.O_CREAT) if fcntl else None
     if handle is None:
         yield
         return
     try:
         with contextlib.suppress(OSError):  # a file system without locks
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if refusal else 0))
             except BlockingIOError:
                 raise UserError(refusal) from None
         yield

@@ -46,6 +46,8 @@ class Mirror:
             self.storage.invalidate_cache()
             for found in self._found():
                 name = str(found)[len(self.root) :].lstrip("/")
+                if ".." in name.split("/"):
+                    raise UserError(f"{self.url} holds a file outside itself, {name!r:.100}")
                 if wanted(name):
                     path = self.folder / name
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +91,8 @@ class Mirror:
     def _explained(self, doing: str) -> Iterator[None]:
         try:
             yield
+        except UserError:
+            raise
         except Exception as error:  # every kind of storage has errors of its own
             why = (str(error) or type(error).__name__).splitlines()[0]
             check = f"check the URL, and that you may {doing} there"

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from zspace.data.readers.objects import PREFIX, noted
 from zspace.runs.checkpoint import Checkpoints
 from zspace.runs.config import Config
 from zspace.runs.record import Place, read_either, read_record
@@ -23,6 +24,8 @@ from zspace.training.progress import reporter as default_reporter
 from zspace.training.recorder import Recorder
 
 SAVE_SECONDS = 30.0
+HELD = ("data", "val", "test")
+"""Options of the data that may be objects in Python."""
 NOTHING_YET = "stopped before the first step, so there is nothing to go on with"
 
 
@@ -45,7 +48,8 @@ def train(
         save_every: Seconds between checkpoints.
         options: Keywords of the recipe (latent, hidden, ...), of the data (data, data_dir, size,
             binarize, ...; see `zspace.data.DataOptions`) and of the training (epochs, batch, lr,
-            seed, ...; see `zspace.runs.settings.Settings`).
+            seed, ...; see `zspace.runs.settings.Settings`). ``data``, ``val`` and ``test`` are
+            names or paths, or what is held in Python: see `zspace.data.load`.
         recipe_options: Keywords of the recipe alone; needed for those that share their name with
             an option of the data or the training.
 
@@ -57,8 +61,10 @@ def train(
     >>> run.model.latent
     (2,)
     """
-    config = Config.of(recipe, options, recipe_options)
-    return start(config, out, reporter or default_reporter(quiet=quiet), save_every)
+    held = {n: v for n, v in options.items() if n in HELD and not isinstance(v, str | Path)}
+    names = {name: noted(value) for name, value in held.items()}
+    config = Config.of(recipe, {**options, **names}, recipe_options)
+    return start(config, out, reporter or default_reporter(quiet=quiet), save_every, held=held)
 
 
 def start(
@@ -67,10 +73,11 @@ def start(
     reporter: Reporter,
     save_every: float,
     fingerprint: str | None = None,
+    held: Mapping[str, Any] | None = None,
 ) -> Run:
     """Train a configuration from the beginning, into a new folder or in memory (False).
 
-    fingerprint: what that of the data must be.
+    fingerprint: what that of the data must be. held: data, val or test that are held in Python.
     """
     _check_seconds(save_every)
     distributed.join()
@@ -84,11 +91,15 @@ def start(
             _refuse_existing(Path(out), Path(out).exists())
         config.data.refuse_inside(Path(out))
     with refused(NOTHING_YET) as note_in, ExitStack() as locks:
-        build = Build.prepare(config, quiet=not reporter.bars)
+        build = Build.prepare(config, quiet=not reporter.bars, held=held)
         if not distributed.first():
             return load(build.follow())
         if fingerprint is not None and build.data.fingerprint != fingerprint:
-            raise UserError("the data of that run has changed since: use zspace train")
+            raise UserError(
+                "the data given are not those of that run: give the same, or use zspace.train"
+                if held
+                else "the data of that run has changed since: use zspace train"
+            )
         if out is False:
             recorder = Recorder(Place(), build, reporter, save_every)
             note_in(recorder.signals)
@@ -112,6 +123,7 @@ def repeat(
     reporter: Reporter | None = None,
     save_every: float = SAVE_SECONDS,
     device: str = "",
+    data: Any = None,
 ) -> Run:
     """Train the configuration of a run again, into a new folder or in memory (False).
 
@@ -120,6 +132,8 @@ def repeat(
         out: A new folder; by default runs/<name>.
         save_every: Seconds between checkpoints.
         device: Where, if not on the device that the configuration names.
+        data: The same data again, where the run was trained on what was held in Python; a dict of
+            data, val and test where several were.
 
     Raises UserError where `path` is no run, or the data is no longer the same.
 
@@ -129,7 +143,8 @@ def repeat(
     """
     record = read_record(Path(path))
     config, fingerprint = _config(record, device), record["data"]["fingerprint"]
-    return start(config, out, reporter or default_reporter(), save_every, fingerprint)
+    reporter, held = reporter or default_reporter(), _again(config, data)
+    return start(config, out, reporter, save_every, fingerprint, held)
 
 
 def resume(
@@ -138,6 +153,7 @@ def resume(
     reporter: Reporter | None = None,
     save_every: float = SAVE_SECONDS,
     device: str = "",
+    data: Any = None,
 ) -> Run:
     """Continue a training that was interrupted, bit for bit as if it had not been.
 
@@ -146,6 +162,7 @@ def resume(
         save_every: Seconds between checkpoints.
         device: Where to continue, if not on the kind of device on which it began. Another kind
             adds numbers in another order, and draws others.
+        data: The same data again, as in `repeat`.
 
     Raises UserError where the run has ended, or the data is no longer the same.
 
@@ -164,10 +181,16 @@ def resume(
         with distributed.together():
             record = _resumable(folder)  # once more: whoever held the lock may have ended it
         with refused(f"stopped before the first step: {on}") as note_in:
-            build = Build.prepare(_config(record, device), quiet=not reporter.bars)
+            config = _config(record, device)
+            held = _again(config, data)
+            build = Build.prepare(config, quiet=not reporter.bars, held=held)
             with distributed.together():
                 if build.data.fingerprint != record["data"].get("fingerprint"):
-                    raise UserError(f"the data of run '{path}' has changed since: train again")
+                    raise UserError(
+                        f"the data given are not those of run '{path}': give the same"
+                        if held
+                        else f"the data of run '{path}' has changed since: train again"
+                    )
                 checkpoints = kept_in(folder)
                 lines = _take_up(build, checkpoints)
             if not distributed.first():
@@ -177,6 +200,20 @@ def resume(
             recorder.begin()
             note_in(recorder.signals)
             return recorder.run()
+
+
+def _again(config: Config, data: Any) -> dict[str, Any]:
+    """What is held in Python, given again. Raises UserError where it is missing."""
+    wanted = [n for n in HELD if str(getattr(config.data, n)).startswith(PREFIX)]
+    if wanted and data is None:
+        kind = getattr(config.data, wanted[0]).removeprefix(PREFIX)
+        raise UserError(
+            f"this run was trained on data handed over in Python ({kind}): give the same "
+            "again, as data=..."
+        )
+    if not wanted or data is None:
+        return {}
+    return {n: data[n] for n in wanted} if len(wanted) > 1 else {wanted[0]: data}
 
 
 def _config(record: dict[str, Any], device: str) -> Config:
