@@ -167,6 +167,7 @@ def test_a_wrong_suffix_is_refused(study, tmp_path, name, file, said):
         ("holes", "recipe ae, --latent 2"),
         ("training", "train with --snapshots"),
         ("error-per-class", "have no labels"),
+        ("rate-distortion", "several weights of the KL"),
     ],
 )
 def test_an_unmet_need_is_a_sentence(bare, name, said):
@@ -180,6 +181,18 @@ def test_all_else_is_drawn_of_colour_images_without_labels(bare):
     assert {"data", "curves", "samples", "codes-pca", "posterior", "tweak"} < set(drawn)
     for name in drawn:
         assert registry.draw(name, bare).axes
+
+
+def test_rate_and_distortion_are_those_of_the_runs(runs):
+    some = [runs["ae"], runs["vae"], runs["beta_vae"]]
+    fig = registry.draw("rate-distortion", Study(Path("study"), some))
+    (axes,) = fig.axes
+    drawn = {tuple(point) for line in axes.lines for point in line.get_xydata()}
+    results = [run.result["test"] for run in some[1:]]  # an AE has no rate
+    assert drawn == {(values["kl"], values["mse"]) for values in results}
+    assert {text.get_text() for text in axes.texts} == {"β = 1", "β = 4"}
+    assert axes.get_ylabel() == "distortion: squared error, drawn code"
+    assert FIGURES["rate-distortion"].needs(Study(Path("study"), some[:2])) is not None
 
 
 def old(run: zspace.Run) -> zspace.Run:

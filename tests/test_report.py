@@ -283,8 +283,9 @@ def test_a_choice_says_by_how_much(study, runs):
     for family, row in zip(families(study), tables.choices(study), strict=True):
         values = {size: family.mean("validation", "objective", size) for size in family.sizes}
         best, other = sorted(values, key=values.get)
-        assert row[:4] == [family.title, str(best), number(values[best]), str(other)]
-        assert row[4] == number(values[other] - values[best])
+        chosen = [family.title, "objective", str(best), number(values[best]), str(other)]
+        assert row[:5] == chosen
+        assert row[5] == number(values[other] - values[best])
     assert tables.choices(of(runs, "vae")) == []  # one size: nothing was chosen
 
 

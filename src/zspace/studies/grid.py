@@ -14,7 +14,7 @@ import torch
 
 from zspace.models import recipes
 from zspace.runs.config import DEFAULTS, GROUPS, OWN, RESERVED, Config
-from zspace.runs.many import STUDY_FORMAT
+from zspace.runs.many import STUDY_FORMAT, read_study
 from zspace.studies.executors import Executor, Task, found, one_by_one
 from zspace.system import files
 from zspace.system.device import environment
@@ -212,8 +212,8 @@ def _same(asked: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
 def _earlier(out: Path) -> list[dict[str, Any]]:
     """The finished runs that study.json names: a study that grows keeps them all."""
     path = out / "study.json"
-    runs = files.read_json(path).get("runs", []) if path.exists() else []
-    return [run for run in runs if run["status"] == "finished"]
+    runs = read_study(out)["runs"] if path.exists() else []
+    return [dict(run) for run in runs if run["status"] == "finished"]
 
 
 def _note(out: Path, grid: Grid, entries: Sequence[Entry], mirror: Mirror | None) -> None:

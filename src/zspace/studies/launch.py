@@ -80,7 +80,8 @@ def study(
         raise UserError(f"jobs is {jobs}, threads is {threads}: use numbers >= 1, or 0 for auto")
     fixed, vary = parse_choices(choices)
     sizes, usual = PRESETS[preset or ("quick" if data == "mnist5k" else "full")]
-    usual = {name: value for name, value in usual.items() if name not in vary}
+    taken = {*vary, "epochs"} if minutes else {*vary}
+    usual = {name: value for name, value in usual.items() if name not in taken}
     grid = Grid(
         recipes=tuple(recipes),
         latent=tuple(latent) or sizes,
@@ -89,7 +90,8 @@ def study(
             "data": data,
             "data_dir": data_dir,
             "snapshots": SNAPSHOTS,
-            **({"minutes": minutes} if minutes else usual),
+            **({"minutes": minutes} if minutes else {}),
+            **usual,
             **fixed,
         },
         vary=vary,
@@ -117,7 +119,7 @@ def _on_storage(grid: Grid, url: str, executor: Executor, console: Console) -> s
 
 def _written(folder: Path, console: Console) -> Path:
     """Table and report of what is finished."""
-    study = open_study(folder)
+    study = open_study(folder, trust_data=True)  # it is of the data that were asked for
     write_table(study, folder / "table.csv")
     console.print("writing the report ...")
     with lines("the report", quiet=console.quiet):

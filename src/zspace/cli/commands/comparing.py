@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from zspace.cli import DataDir, Out, OutOrDefault
+from zspace.cli import DataDir, Out, OutOrDefault, TrustData
 
 RunOrStudy = Annotated[
     Positional[Path], arg(metavar="PATH", help="The folder of a run or a study.")
@@ -60,7 +60,7 @@ def study(
     print(launch.study(options.pop("recipes") or ("ae", "vae", "cvae"), **options))
 
 
-def report(path: RunOrStudy, *, out: OutOrDefault = None) -> None:
+def report(path: RunOrStudy, *, out: OutOrDefault = None, trust_data: TrustData = False) -> None:
     """Write the report of a run or a study: one HTML file that needs no network.
 
     Args:
@@ -72,11 +72,16 @@ def report(path: RunOrStudy, *, out: OutOrDefault = None) -> None:
     from zspace.runs.many import open_study
 
     console = Console(stderr=True, highlight=False)
-    print(write_report(open_study(path), out or path / "report.html", console))
+    study = open_study(path, trust_data=trust_data)
+    print(write_report(study, out or path / "report.html", console))
 
 
 def figure(
-    name: Annotated[Positional[str], arg(metavar="NAME")], path: RunOrStudy, *, out: Out
+    name: Annotated[Positional[str], arg(metavar="NAME")],
+    path: RunOrStudy,
+    *,
+    out: Out,
+    trust_data: TrustData = False,
 ) -> None:
     """Draw one figure of a run or a study.
 
@@ -87,4 +92,4 @@ def figure(
     from zspace.report.figures import registry
     from zspace.runs.many import open_study
 
-    print(registry.write(name, open_study(path), out))
+    print(registry.write(name, open_study(path, trust_data=trust_data), out))

@@ -81,13 +81,20 @@ def as_images(x: Any, shape: tuple[int, ...], values: tuple[float, float] | None
             f"({', '.join(['N', *map(str, shape)])})"
         )
     array = images.cpu().numpy()
-    low, high = extent([array], "images")
+    low, high = extent([array], "x")
     if array.dtype.kind == "f":
-        scale = scale_of(array.dtype, low, high, (), "images")
+        if low < -SLACK or high > 1 + SLACK:
+            black, white = _guess(array.dtype, low, high)
+            shifted = f"(x - {black:g})" if black > 0 else f"(x + {-black:g})" if black else "x"
+            raise UserError(
+                f"x holds values from {low:g} to {high:g}, but floats must lie in [0, 1]: give "
+                f"{shifted} / {white - black:g}"
+            )
+        scale = scale_of(array.dtype, low, high, (), "x")
     elif values is None:
-        scale = scale_of(array.dtype, low, max(high, 2 * (array.dtype == np.uint8)), (), "images")
+        scale = scale_of(array.dtype, low, max(high, 2 * (array.dtype == np.uint8)), (), "x")
     else:
-        scale = scale_of(array.dtype, low, high, values, "images")
+        scale = scale_of(array.dtype, low, high, values, "x")
     found = to_float(torch.from_numpy(scale(array)))
     return found.to(images.device) if isinstance(x, Tensor) else found
 
