@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import repeat
+from threading import RLock
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -39,7 +40,7 @@ def once(function: Callable[P, R]) -> Callable[P, R]:
 
     The object is the first argument; the others must be hashable. The same values are the same
     call, whether given by position, by name or by default. Results are shared: do not write into
-    them.
+    them. Of two threads that ask for the same, one waits for the other.
 
     >>> calls = []
     >>> @once
@@ -52,17 +53,18 @@ def once(function: Callable[P, R]) -> Callable[P, R]:
     1
     """
     memory: WeakKeyDictionary[Any, dict[Any, R]] = WeakKeyDictionary()
-    signature = inspect.signature(function)
+    signature, lock = inspect.signature(function), RLock()
 
     @functools.wraps(function)
     def remembered(*args: P.args, **kwargs: P.kwargs) -> R:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         first, *others = bound.arguments.values()
-        known, key = memory.setdefault(first, {}), tuple(others)
-        if key not in known:
-            known[key] = function(*args, **kwargs)
-        return known[key]
+        with lock:
+            known, key = memory.setdefault(first, {}), tuple(others)
+            if key not in known:
+                known[key] = function(*args, **kwargs)
+            return known[key]
 
     return remembered
 
@@ -171,7 +173,10 @@ class TrainedModel:
                 torch.seed()
             else:
                 torch.manual_seed(seed)
-            return self.model.sample(n, c).mean.cpu().numpy()
+            x = self.model.sample(n, c).mean.cpu().numpy()
+        if not np.isfinite(x).all():
+            raise UserError("the samples are not finite numbers, since the weights are too large")
+        return x
 
     def encode(self, x: Array, label: Label | None = None) -> Array:
         """Codes (N, *Z) of images x: the means of q(z|x), or the codes where there is no q.
@@ -231,6 +236,37 @@ class TrainedModel:
         if len(told) not in (1, n):
             raise UserError(f"{len(told)} labels were given for {n} images: give 1 or {n}")
         return columns(told, self.model.context).to(self.device).expand(n, -1)
+
+
+def overflowing(trained: TrainedModel) -> str:
+    """The kind of layer that gives other than finite numbers for an image of noise; "" if none.
+
+    >>> overflowing(run)
+    ''
+    """
+    found: list[str] = []
+
+    def look(layer: torch.nn.Module, _: object, out: object) -> None:
+        for value in out if isinstance(out, tuple) else (out,):
+            is_float = isinstance(value, Tensor) and value.is_floating_point()
+            if is_float and not value.isfinite().all():
+                found.append(type(layer).__name__)
+
+    model, spec = trained.model, trained.spec
+    hooks = [layer.register_forward_hook(look) for layer in model.modules()]
+    x = torch.rand(1, *spec.shape, generator=torch.Generator().manual_seed(0))
+    c = torch.zeros(1, model.context, device=trained.device) if model.context else None
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            z = model.encode(x.to(trained.device), c)
+            finite = z.isfinite().all() and model.decode(z, c).mean.isfinite().all()
+            finite = finite and model.sample(1, c).mean.isfinite().all()
+    except ValueError:  # a distribution that does not take such parameters
+        finite = torch.tensor(False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else "" if finite else "the model"
 
 
 def split(x: Tensor, c: Tensor | None, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:

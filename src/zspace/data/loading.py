@@ -303,6 +303,17 @@ def _is_filled(folder: Path) -> bool:
         return False
 
 
+def is_harmless(name: str, data_dir: Path | None = None) -> bool:
+    """Whether the source is a named set on this machine, for which no network is needed.
+
+    >>> is_harmless("mnist5k"), is_harmless("hf:beans"), is_harmless("/etc")
+    (True, False, False)
+    """
+    if name not in KNOWN or is_resized(name):
+        return False
+    return _where(KNOWN[name], data_dir) is not None
+
+
 def lasting(name_or_path: str) -> str:
     """The name, or the absolute path, so that it means the same from any folder.
 

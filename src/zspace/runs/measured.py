@@ -27,7 +27,8 @@ from zspace.analysis.anomaly import inferred_labels
 from zspace.analysis.numbers import print_sections
 from zspace.analysis.trained import CHUNK
 from zspace.data.dataset import Data, Samples
-from zspace.runs.record import EVALUATION
+from zspace.runs.formats import Evaluation, refuse_unfit
+from zspace.runs.record import EVALUATION, WEIGHTS
 from zspace.runs.run import Run, load
 from zspace.system import files
 from zspace.system.bars import bar
@@ -136,7 +137,7 @@ def _opened(run: Run, data: Data) -> dict[str, Any]:
     fresh = {
         "format": EVALUATION_FORMAT,
         "zspace": __version__,
-        "model": run.record["files"]["model.safetensors"],
+        "model": run.record["files"][WEIGHTS],
         "data": {"fingerprint": data.fingerprint, "name": data.name, "images": len(data.test)},
         "sections": {},
     }
@@ -155,11 +156,12 @@ def read(run: Run) -> dict[str, Any] | None:
         return None
     path = run.place.named(EVALUATION)
     record = files.parsed(path, run.place.read(EVALUATION))
-    if not isinstance(record, dict) or not {"format", "model", "data", "sections"} <= set(record):
-        raise UserError(f"{path} is not an evaluation: delete it and use 'zspace evaluate' again")
-    if record["format"] > EVALUATION_FORMAT:
+    newest = isinstance(record, dict) and record.get("format")
+    if isinstance(newest, int) and newest > EVALUATION_FORMAT:
         raise UserError(f"{path} was made by a newer zspace: upgrade zspace")
-    return record if record["model"] == run.record["files"]["model.safetensors"] else None
+    way = "delete it and use 'zspace evaluate' again"
+    refuse_unfit(record, Evaluation, path, "an evaluation", way)
+    return record if record["model"] == run.record["files"].get(WEIGHTS) else None
 
 
 def measures_of(record: Mapping[str, Any]) -> dict[str, dict[str, Measure]]:

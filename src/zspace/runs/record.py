@@ -22,9 +22,12 @@ from typing import Any
 
 from torch import Tensor
 
+from zspace.data.loading import is_harmless
 from zspace.data.spec import Spec
-from zspace.system import files
+from zspace.runs.formats import Line, Record, refuse_unfit
+from zspace.system import files, owner
 from zspace.system.errors import UserError
+from zspace.system.schema import Unfit, check
 
 FORMAT = 1
 
@@ -34,7 +37,6 @@ PARTS = (RECORD, METRICS, WEIGHTS, SNAPSHOTS, EVALUATION, "encoding.*", "README.
 """Patterns of the files that make up a run. Its states and what is drawn of it are none."""
 MOST_NAMED = 8
 """Runs of a study that an error names."""
-KEYS = {"config": dict, "data": dict, "status": str, "files": dict}
 
 
 class Place:
@@ -212,23 +214,47 @@ def _understood(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     if record["format"] > FORMAT:
         newer = f"zspace {record.get('zspace')} (newer than this one)"
         raise UserError(f"run '{path}' was made by {newer}: upgrade zspace")
-    missing = [name for name, kind in KEYS.items() if not isinstance(record.get(name), kind)]
-    if missing:
-        raise UserError(f"'{path}' is not a run: its run.json has no {', '.join(missing)}")
+    refuse_unfit(record, Record, path / RECORD, "that of a run", "train again")
+    if record["status"] == "finished" and not ("result" in record and WEIGHTS in record["files"]):
+        raise UserError(
+            f"'{path}' is not a run: its run.json has no result or weights: train again"
+        )
     return record
 
 
-def read_spec(place: Place, record: dict[str, Any]) -> Spec:
-    """What the model was told of its data. Raises UserError where the record does not say it."""
+def is_own(record: dict[str, Any]) -> bool:
+    """Whether this user chose the data that the record names; see `zspace.system.owner`."""
+    return owner.is_mine(chosen_data(record["config"]["data"]), record.get("mark", ""))
+
+
+def chosen_data(options: Mapping[str, Any]) -> str:
+    """The options of data in a record as the text that is marked."""
+    return json.dumps(options, sort_keys=True)
+
+
+def refuse_strange(place: object, record: dict[str, Any], data_dir: Path | None) -> None:
+    """Raise Untrusted for data that somebody else chose, unless it is harmless to open them.
+
+    That is so for a named set that is on this machine, if no folder is used that they name.
+    """
+    source = record["config"]["data"].get("data")
+    if isinstance(source, str) and is_harmless(source, data_dir):
+        return
+    raise Untrusted(
+        f"run '{place}' was not made by you on this machine, so its data, {source!r:.100}, are "
+        "not opened and it is used without them: add --trust-data (trust_data=True) to open them"
+    )
+
+
+class Untrusted(UserError):
+    """The data of a run were chosen by somebody else, and are not opened."""
+
+
+def read_spec(record: dict[str, Any]) -> Spec:
+    """What the model was told of its data."""
     facts = record["data"]
-    try:
-        shape = tuple(int(size) for size in facts["shape"])
-        if len(shape) != 3 or min(shape) < 1:
-            raise ValueError(shape)
-        attributes = tuple(facts.get("attributes", ()))
-        return Spec(shape, tuple(facts["classes"]), attributes, int(facts["train"]))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise UserError(f"'{place}' is not a run: its run.json has no shape or classes") from None
+    classes, attributes = tuple(facts["classes"]), tuple(facts["attributes"])
+    return Spec(tuple(facts["shape"]), classes, attributes, facts["train"])
 
 
 def weight_heads(place: Place, record: dict[str, Any]) -> files.Heads:
@@ -274,6 +300,9 @@ def _again(place: Place) -> Iterator[None]:
         raise UserError(f"{error}: {again}") from None
 
 
+TERMS = ("train", "validation")
+
+
 def read_metrics(place: Place, sha256: str | None = None) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl; a last line that a crash tore is left out.
 
@@ -282,7 +311,7 @@ def read_metrics(place: Place, sha256: str | None = None) -> list[dict[str, Any]
     """
     path = place.named(METRICS)
     content = place.read(METRICS) if METRICS in place else b""
-    metrics = []
+    metrics: list[dict[str, Any]] = []
     if sha256 not in (None, hashlib.sha256(content).hexdigest()):
         warnings.warn(
             f"{path} is damaged, or was changed by hand: its curves may be wrong", stacklevel=2
@@ -290,11 +319,14 @@ def read_metrics(place: Place, sha256: str | None = None) -> list[dict[str, Any]
     *lines, last = content.split(b"\n")
     for number, line in enumerate([*lines, *([last] if last else [])], 1):
         try:
-            epoch = json.loads(line)
-            if not all(isinstance(epoch[name], dict) for name in ("train", "validation")):
-                raise TypeError
+            epoch = files.parsed(path, line)
+            check(epoch, Line)
+            if metrics and [*epoch] != [*metrics[0]]:
+                raise Unfit("epochs differ in what they hold")
+            if metrics and any(epoch[s].keys() != metrics[0][s].keys() for s in TERMS):
+                raise Unfit("epochs differ in their terms")
             metrics.append(epoch)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (UserError, Unfit):
             if number <= len(lines):
                 warnings.warn(f"line {number} of {path} is damaged and left out", stacklevel=2)
     return metrics

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zspace.analysis.trained import TrainedModel
+from zspace.analysis.numbers import number_text
+from zspace.analysis.trained import TrainedModel, overflowing
 from zspace.data.dataset import Data
 from zspace.data.kinds.image import by
 from zspace.data.labels import MISSING
@@ -33,17 +34,19 @@ from zspace.models import recipes
 from zspace.runs import record
 from zspace.runs.config import Config
 from zspace.runs.record import Place
-from zspace.system import files
+from zspace.system import files, notebook
 from zspace.system.device import pick_device
 from zspace.system.errors import UserError
 
 
-def load(path: str | Path, device: str = "cpu") -> Run:
+def load(path: str | Path, device: str = "cpu", *, trust_data: bool = False) -> Run:
     """A run from its folder, ready to use.
 
     Arguments:
         path: The folder that `zspace.train` or `Run.save` made.
         device: Where the model goes: cpu, cuda, cuda:1, mps, or auto.
+        trust_data: Open the data that the run names, though somebody else chose them: files and
+            addresses of their choice are then read. Runs made by you on this machine need it not.
 
     Raises UserError if the folder holds no run, if its weights are missing or damaged, or if a
     newer version of zspace made it.
@@ -51,7 +54,7 @@ def load(path: str | Path, device: str = "cpu") -> Run:
     >>> zspace.load(run.path).config.recipe
     'vae'
     """
-    return Run(Place(Path(path)), device)
+    return Run(Place(Path(path)), device, trust_data=trust_data)
 
 
 class Run(TrainedModel):
@@ -64,6 +67,7 @@ class Run(TrainedModel):
         place: Where its files are.
         device: Where the model goes: cpu, cuda, cuda:1, mps, or auto.
         data: The data that it was trained on, if they were read already.
+        trust_data: As for `load`.
 
     >>> run.sample(4).shape == (4, *run.spec.shape)
     True
@@ -73,11 +77,18 @@ class Run(TrainedModel):
     True
     """
 
-    def __init__(self, place: Place, device: str = "cpu", data: Data | None = None) -> None:
-        self.place = place
+    def __init__(
+        self,
+        place: Place,
+        device: str = "cpu",
+        data: Data | None = None,
+        *,
+        trust_data: bool = False,
+    ) -> None:
+        self.place, self.trust_data = place, trust_data
         self.record = record.read_place(place)
         self.config = Config.from_json(self.record["config"])
-        spec = record.read_spec(place, self.record)
+        spec = record.read_spec(self.record)
         super().__init__(
             self._rebuild(spec).to(pick_device(device)),
             spec,
@@ -89,6 +100,7 @@ class Run(TrainedModel):
         scale = self.record["data"].get("read", {}).get("scale")
         if self.config.data.values and scale:
             self.values = (float(scale[0]), float(scale[1]))
+        self._refuse_overflow()
 
     @classmethod
     def from_bytes(cls, content: bytes, device: str = "cpu") -> Run:
@@ -166,8 +178,37 @@ class Run(TrainedModel):
             raise UserError(f"{unfit} in this version of zspace: train again") from None
         return recipe
 
+    def _refuse_overflow(self) -> None:
+        """Raise UserError where some layer gives no finite numbers for an image of noise."""
+        try:
+            overflow = overflowing(self)
+        except RuntimeError:
+            overflow = "the network"
+        if overflow:
+            raise UserError(
+                f"the weights in '{self.place}' are of no use: {overflow} gives values that are "
+                "not finite: train again"
+            )
+
     def __repr__(self) -> str:
         return f"Run({str(self.place)!r}, {self.config.name}, {self.record['status']})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what was trained, its results, and the pictures of its folder."""
+        own, result = self.config, self.record.get("result", {})
+        known = {
+            "recipe": own.recipe.replace("_", "-"),
+            "data": own.data.data,
+            "code": " × ".join(map(str, self.model.latent)),
+            "parameters": f"{sum(p.numel() for p in self.model.parameters()):,}",
+            "status": self.record["status"],
+            "best epoch": result and f"{result['best_epoch']} of {result['epochs']}",
+            **{f"test {name}": number_text(v) for name, v in result.get("test", {}).items()},
+        }
+        folder = self.place.folder
+        found = sorted(folder.glob("figures/*.png")) if folder else []
+        pictures = (notebook.image(files.read(path), path.stem) for path in found)
+        return "".join((notebook.facts(known, str(self.place)), *pictures))
 
     @property
     def result(self) -> dict[str, Any]:
@@ -206,8 +247,14 @@ class Run(TrainedModel):
 
         data_dir: where files of named sets lie, if not where they lay in training. unlabelled:
         take new data without labels for a conditional model, too.
+
+        Raises UserError where somebody else chose the run's data, unless it was loaded with
+        `trust_data` or they are a named set that is on this machine.
         """
-        folder = data_dir or self.config.data.data_dir
+        own = self.trust_data or record.is_own(self.record)
+        if source is None and self._data is None and not own:
+            record.refuse_strange(self.place, self.record, data_dir)
+        folder = data_dir or (self.config.data.data_dir if own else None)
         if source is None:
             return self._fitting(self._own(folder, quiet))
         named = isinstance(source, str | Path)
@@ -238,6 +285,7 @@ class Run(TrainedModel):
         """Use data that were read already, if they are those that it was trained on."""
         if data.fingerprint == self.record["data"].get("fingerprint"):
             self._data = data
+        self._refuse_overflow()
 
     def _is_own(self, source: Any) -> bool:
         """Whether these are the data that it was trained on, which are then kept."""

@@ -29,6 +29,9 @@ from zspace.system.signals import Interrupted, noted_in
 from zspace.training.pace import Pace, measured
 from zspace.training.trainer import NonFinite, Trainer
 
+MOST_TENSORS = 20_000
+"""Parameters that the networks may have, each with many numbers."""
+
 
 @dataclass
 class Build:
@@ -101,7 +104,11 @@ class Build:
         settings = config.training
         device = torch.device(settings.device)
         torch.manual_seed(settings.seed)
-        recipe = recipes.find(config.recipe)(data.spec, **config.arguments)
+        try:
+            with recipes.bounded(MOST_TENSORS, 1 << 40):
+                recipe = recipes.find(config.recipe)(data.spec, **config.arguments)
+        except recipes.TooLarge as error:
+            raise UserError(f"the networks are too large, {error}: choose fewer layers") from None
         check_conditions(data, config.recipe, recipe.model.context)
         config = replace(config, recipe_options={**config.recipe_options, **recipe.decided})
         model = on_device(recipe.model, device)

@@ -20,9 +20,9 @@ from zspace.models import recipes
 from zspace.models.likelihoods import Bernoulli, bits_per_dimension
 from zspace.models.recipes import Player
 from zspace.runs.checkpoint import Checkpoints
-from zspace.runs.record import COPY, FORMAT, METRICS, RECORD, WEIGHTS, Place
+from zspace.runs.record import COPY, FORMAT, METRICS, RECORD, WEIGHTS, Place, chosen_data
 from zspace.runs.run import Run
-from zspace.system import distributed, files
+from zspace.system import distributed, files, owner
 from zspace.system.bars import lines
 from zspace.system.device import environment
 from zspace.system.errors import UserError
@@ -283,13 +283,15 @@ class Recorder:
 
     def record(self, status: str, **more: Any) -> dict[str, Any]:
         """What run.json holds."""
-        model = self.build.recipe.model
+        model, config = self.build.recipe.model, self.build.config.to_json()
         return {
             "format": FORMAT,
             "zspace": __version__,
             "status": status,
             "path": str(self.place),
-            "config": self.build.config.to_json(),
+            "config": config,
+            "mark": owner.mark(chosen_data(config["data"])),
+            "output": {"save_every": self.save_every},
             "data": self.build.facts(),
             "parameters": sum(p.numel() for p in model.parameters()),
             "objectives": [player.objective.final_weights() for player in self.trainer.players],

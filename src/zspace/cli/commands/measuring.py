@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from zspace.cli import DataDir, OtherData, Out, OutOrDefault, RunPath
+from zspace.cli import DataDir, OtherData, Out, OutOrDefault, RunPath, TrustData
 
 
 def evaluate(
@@ -18,6 +18,7 @@ def evaluate(
     anomaly: str | None = None,
     sections: tuple[str, ...] = (),
     data_dir: DataDir = None,
+    trust_data: TrustData = False,
     seed: int = 0,
     quiet: bool = False,
 ) -> None:
@@ -37,13 +38,20 @@ def evaluate(
         quiet: Print no table.
     """
     from zspace.runs import measured
+    from zspace.runs.run import load
 
     options: dict[str, dict[str, str]]
     options = {name: {"sampler": sampler} for name in ("generation", "novelty", "inception")}
     if anomaly:
         options["anomaly"] = {"against": anomaly}
     measured.evaluate(
-        run, iw=iw, sections=sections, options=options, data_dir=data_dir, seed=seed, quiet=quiet
+        load(run, trust_data=trust_data),
+        iw=iw,
+        sections=sections,
+        options=options,
+        data_dir=data_dir,
+        seed=seed,
+        quiet=quiet,
     )
 
 
@@ -84,6 +92,7 @@ def score(
     *,
     data: OtherData = None,
     data_dir: DataDir = None,
+    trust_data: TrustData = False,
     scores: tuple[str, ...] = (),
     rate: float = 0.05,
     heat: Path | None = None,
@@ -106,7 +115,7 @@ def score(
     from zspace.runs.measured import score as write_scores
     from zspace.runs.run import load
 
-    model = load(run)
+    model = load(run, trust_data=trust_data)
     done = write_scores(
         model, data, out=out, names=scores, rate=rate, data_dir=data_dir, quiet=quiet
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from zspace.cli import Count, DataDir, OtherData, Out, OutOrDefault, RunPath
+from zspace.cli import Count, DataDir, OtherData, Out, OutOrDefault, RunPath, TrustData
 
 
 def sample(
@@ -38,6 +38,7 @@ def reconstruct(
     *,
     data: OtherData = None,
     data_dir: DataDir = None,
+    trust_data: TrustData = False,
     n: Count = 10,
     out: OutOrDefault = None,
 ) -> None:
@@ -50,10 +51,21 @@ def reconstruct(
     from zspace.runs.run import load
 
     out = out or run / "reconstructions.png"
-    print(output.reconstruct(load(run), data=data, data_dir=data_dir, n=n, out=out))
+    print(
+        output.reconstruct(
+            load(run, trust_data=trust_data), data=data, data_dir=data_dir, n=n, out=out
+        )
+    )
 
 
-def embed(run: RunPath, *, data: OtherData = None, data_dir: DataDir = None, out: Out) -> None:
+def embed(
+    run: RunPath,
+    *,
+    data: OtherData = None,
+    data_dir: DataDir = None,
+    trust_data: TrustData = False,
+    out: Out,
+) -> None:
     """Write the codes of all images of a data set, with their ids and labels.
 
     A conditional model reads images without a label under the one of the highest bound, which
@@ -66,7 +78,8 @@ def embed(run: RunPath, *, data: OtherData = None, data_dir: DataDir = None, out
     from zspace.runs import measured
     from zspace.runs.run import load
 
-    print(measured.embed(load(run), data, out=out, data_dir=data_dir, quiet=False))
+    opened = load(run, trust_data=trust_data)
+    print(measured.embed(opened, data, out=out, data_dir=data_dir, quiet=False))
 
 
 def data(
