@@ -91,9 +91,8 @@ def explored() -> str:
 
 def unevaluated() -> str:
     text = said("compare", "study/runs/ae", "study/runs/vae", "--format", "csv")
-    return ", ".join(
-        dict.fromkeys(line.split(",")[1] for line in text.splitlines() if "," in line)
-    )
+    lines = text.splitlines()[1:]
+    return ", ".join(dict.fromkeys(line.split(",")[1] for line in lines if "," in line))
 
 
 def errors() -> str:
