@@ -137,10 +137,10 @@ def _parsers(folder: Path) -> list[Guided]:
     numbers = [_saved(np.save, value) for value in (y, y.astype(">u2"), y[:, None])]
     zips = [_saved(np.savez, x=x, y=y, x_test=x, y_test=y), _saved(np.savez_compressed, x / 255)]
 
-    def reader(load: Callable[[Path, float], object]) -> Callable[[bytes], object]:
+    def reader(load: Callable[[Path, images.ReadOptions], object]) -> Callable[[bytes], object]:
         def work(content: bytes) -> object:
             file.write_bytes(content)
-            return load(file, 1e8)
+            return load(file, images.ReadOptions(memory=1e8))
 
         return work
 
@@ -151,7 +151,7 @@ def _parsers(folder: Path) -> list[Guided]:
             with zipfile.ZipFile(file, "w") as archive:
                 for other, array in {**others, name: content}.items():
                     archive.writestr(f"{other}.npy", array)
-            return arrays.load_npz(file, 1e8)
+            return arrays.load_npz(file, images.ReadOptions(memory=1e8))
 
         return work
 

@@ -1,12 +1,16 @@
-"""Draw the README's pictures from a cvae on digits: python scripts/draw_readme.py RUN
+"""Draw the README's pictures from a cvae on digits: python scripts/draw_readme.py RUN [PLANAR]
 
 Writes docs/images/decomposition.png, what an autoencoder is made of, with the run's own images and
-numbers, and docs/images/samples.png, its samples.
+numbers, and docs/images/samples.png, its samples. Of a second run with codes of two dimensions it
+writes docs/images/explorer.png, its page in the explorer, which needs playwright and Chromium.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +73,7 @@ def code_bars(axes: Axes, x: float, z: np.ndarray) -> None:
     for i, value in enumerate(0.42 * z / np.abs(z).max()):
         y = 3.1 + (len(z) / 2 - 0.5 - i) * 1.8 / len(z)
         axes.barh(
-            y, value, left=x, height=1.3 / len(z), color=COLOURS[0 if value >= 0 else 6], zorder=3
+            y, value, left=x, height=1.3 / len(z), color=COLOURS[0 if value >= 0 else 1], zorder=3
         )
 
 
@@ -86,7 +90,7 @@ def decomposition(run: zspace.Run) -> Figure:
     box(axes, 4.75, 3.1, (1.4, 0.7), "bottleneck", COLOURS[4])
     code_bars(axes, 6.25, z)
     trapezium(axes, 7.0, (0.45, 0.9), "decoder", COLOURS[0])
-    box(axes, 9.55, 3.1, (1.3, 0.7), "likelihood", COLOURS[6])
+    box(axes, 9.55, 3.1, (1.3, 0.7), "likelihood", COLOURS[1])
     picture(fig, axes, 11.2, 3.1, decoded, 1.3)
     for start, end in [(1.8, 2.15), (3.75, 4.0), (5.5, 5.75), (6.75, 6.97), (8.55, 8.85),
                        (10.25, 10.5)]:  # fmt: skip
@@ -111,13 +115,52 @@ def decomposition(run: zspace.Run) -> Figure:
     return fig
 
 
+def page(run: zspace.Run, out: Path) -> Path:
+    """The explorer's page as a visitor sees it who points at the map, in full colour."""
+    from playwright.sync_api import sync_playwright
+
+    command = [
+        sys.executable,
+        "-m",
+        "zspace",
+        "explore",
+        str(run.path),
+        "--no-open",
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            )
+            size = {"width": 1200, "height": 720}
+            shown = browser.new_page(viewport=size, reduced_motion="reduce")
+            shown.goto(server.stdout.readline().strip())
+            shown.wait_for_selector("body.ready")
+            box = shown.locator(".map").bounding_box()
+            assert box is not None
+            shown.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.55 * box["height"])
+            shown.wait_for_load_state("networkidle")
+            shown.wait_for_timeout(1500)
+            shown.screenshot(path=out)
+            browser.close()
+        server.terminate()
+    return out
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run")
-    run = zspace.load(parser.parse_args().run)
+    parser.add_argument("planar", nargs="?")
+    options = parser.parse_args()
+    run = zspace.load(options.run)
     IMAGES.mkdir(parents=True, exist_ok=True)
     print(style.save(decomposition(run), IMAGES / "decomposition.png", dpi=130))
     rows, labels = reconstruction.sample_rows(run, 12)
+    if options.planar is not None:
+        print(page(zspace.load(options.planar), IMAGES / "explorer.png"))
     title = "A conditional VAE: a label a row, the same z down each column"
     print(style.save(style.image_grid(rows, labels, title), IMAGES / "samples.png", dpi=80))
 

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import struct
@@ -114,6 +115,8 @@ def test_train_says_what_it_does_without_a_terminal(zs, undrawn, digits, tmp_pat
     for part in ("vae", "parameters", "digits", "243 train", "27 validation", "cpu in fp32"):
         assert part in first
     assert str(tmp_path / "run") in first
+    pace = epochs.pop(0)
+    assert re.fullmatch(r"about \d+ s: 1 more epoch of 4 steps at \S+ ms", pace)
     assert [line.split()[1] for line in epochs] == ["1/2", "2/2"]
     for line in epochs:
         assert all(part in line for part in ("validation", "mse ", "kl ", "images/s"))
@@ -143,11 +146,12 @@ def test_json_lines_are_machine_readable(zs, undrawn, digits, tmp_path):
     result = zs("train", "vae", "--data", digits, "--out", tmp_path / "run", *SMALL, "--json")
     assert (result.code, result.err) == (0, "")
     events = [json.loads(line) for line in result.out.splitlines()]
-    assert [event["event"] for event in events] == ["start", "epoch", "epoch", "end"]
+    assert [event["event"] for event in events] == ["start", "pace", "epoch", "epoch", "end"]
     assert events[0]["data"]["train"] == 243
     assert events[0]["path"] == str(tmp_path / "run")
-    assert events[2]["validation"].keys() == {"mse", "kl", "objective"}
-    assert events[3]["result"]["test"]["mse"] > 0
+    assert 0 < events[1]["step"] < events[1]["seconds"]
+    assert events[3]["validation"].keys() == {"mse", "kl", "objective"}
+    assert events[4]["result"]["test"]["mse"] > 0
 
 
 def test_quiet_says_nothing(zs, digits, tmp_path):
@@ -211,7 +215,8 @@ def test_resume_goes_on(zs, undrawn, digits, tmp_path):
         )  # fmt: skip
     result = zs("resume", tmp_path / "run", "--json")
     events = [json.loads(line) for line in result.out.splitlines()]
-    assert [event.get("number") for event in events] == [None, 2, 3, None]
+    assert [event["event"] for event in events] == ["start", "pace", "epoch", "epoch", "end"]
+    assert [event["number"] for event in events[2:4]] == [2, 3]
     assert events[-1]["status"] == "finished"
     assert "finished" in bad(zs("resume", tmp_path / "run"))
 

@@ -91,6 +91,9 @@ class Fixed:
         for rows in torch.arange(N).chunk(4)[start:]:
             yield Batch(self.x[rows], None if self.c is None else self.c[rows])
 
+    def at_random(self, batch: int) -> Fixed:
+        return self
+
 
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest) -> tuple[Recipe, Tensor, Tensor | None]:

@@ -53,7 +53,7 @@ def test_splits_share_the_storage_and_no_sample(digits):
     assert [len(s) for s in (digits.train, digits.validation, digits.test)] == [4050, 450, 500]
     assert digits.train.x is digits.validation.x is digits.test.x
     assert disjoint(digits).sort().values.equal(torch.arange(5000))
-    assert digits.spec == Spec((1, 28, 28), tuple("0123456789"))
+    assert digits.spec == Spec((1, 28, 28), tuple("0123456789"), samples=4050)
 
 
 def test_splits_do_not_change_with_the_version():

@@ -1,4 +1,4 @@
-"""What `evaluate` keeps and prints, what `compare` marks, and what the page says of both."""
+"""What `evaluate` keeps and prints, and what the page says of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from rich.console import Console
 
 import zspace
 from zspace.analysis.anomaly import SCORES
-from zspace.analysis.compare import Cell, best
 from zspace.analysis.measure import METRICS, Measure, Metric, metric
 from zspace.analysis.numbers import (
     count,
@@ -34,16 +33,11 @@ from zspace.report.html import page
 from zspace.report.html.page import write_report
 from zspace.runs.many import open_study
 from zspace.runs.measured import (
-    Group,
-    cell,
-    compare,
     evaluate,
-    grouped,
     measures_of,
     missing_of,
     ordered,
     read,
-    show_comparison,
     warnings_of,
 )
 from zspace.system.errors import NotMeasured
@@ -265,62 +259,10 @@ def test_text_in_brackets_is_printed_as_it_is():
     assert "a [b] c" in text
 
 
-def test_compare_groups_seeds(evaluated, capsys):
-    found = compare(list(evaluated.values()), quiet=False)
-    elbo = next(row for row in found if row["measure"] == "elbo")
-    values = elbo["values"]
-    assert {name: one["seeds"] for name, one in values.items()} == {
-        "vae latent=3": 2,
-        "vae latent=2": 1,
-    }
-    both = [measures_of(read(evaluated[n]))["likelihood"]["elbo"].value for n in ("a0", "a1")]
-    assert values["vae latent=3"]["mean"] == pytest.approx(sum(both) / 2)
-    assert values["vae latent=3"]["spread"] == pytest.approx(abs(both[0] - both[1]) / 2**0.5)
-    assert values["vae latent=2"]["spread"] is None
-    assert all(row["best"] is None for row in found)
-    assert not any(row["measure"].startswith("kl_") for row in found)
-    assert "2 seeds" in capsys.readouterr().out
-
-
-def test_compare_refuses_what_does_not_compare(evaluated, runs, tmp_path):
-    run = evaluated["a0"]
-    with pytest.raises(zspace.UserError, match="two or more"):
-        compare([run])
-    with pytest.raises(zspace.UserError, match="two or more"):
-        compare([run, run.path])
-    fresh = shutil.copytree(run.path, tmp_path / "fresh")
-    (fresh / "evaluation.json").unlink()
-    with pytest.raises(zspace.UserError, match="has not been evaluated"):
-        compare([run, fresh])
-    other = shutil.copytree(run.path, tmp_path / "other")
-    record = json.loads((other / "evaluation.json").read_text())
-    record["data"]["fingerprint"] = "another"
-    (other / "evaluation.json").write_text(json.dumps(record))
-    with pytest.raises(zspace.UserError, match="different data"):
-        compare([run, other])
-
-
-def cells(better, *pairs):
-    return {
-        f"g{i}": Cell(mean, spread, "", "same", better) for i, (mean, spread) in enumerate(pairs)
-    }
-
-
-def test_best_is_beyond_the_larger_spread():
-    assert best(cells("high", (-90, 1), (-92, 1.9))) == "g0"
-    assert best(cells("high", (-90, 1), (-92, 2.0))) is None
-    assert best(cells("high", (-90, 1), (-92, 1), (-93, 4))) is None
-    assert best(cells("low", (3, 0.1), (2, 0.1))) == "g1"
-    assert best(cells("high", (-90, None), (-99, 1))) is None
-    assert best(cells("neither", (3, 0.1), (2, 0.1))) is None
-    assert best(cells("high", (-90, 1))) is None
-    other = replace(cells("high", (-99, 1))["g0"], about="other")
-    assert best({**cells("high", (-90, 1)), "g1": other}) is None
-
-
 HIGH = {
     "likelihood": "elbo iw_3 reconstruction",
-    "representation": "neighbours probe probe_10 probe_100 nmi ari",
+    "representation": "neighbours probe probe_10 probe_100 nmi ari neighbours_draws probe_draws "
+    "probe_10_draws probe_100_draws nmi_draws ari_draws",
     "generation": "precision recall coverage conditional_accuracy",
     "disentanglement": "mig sap factor_vae dci_disentanglement dci_completeness "
     "dci_informativeness",
@@ -371,23 +313,6 @@ class Features(torch.nn.Module):
         return torch.nn.functional.adaptive_avg_pool2d(x[:, :1].double() / 255, 2).flatten(1)
 
 
-def test_a_cell_is_none_where_a_seed_lacks_it(evaluated):
-    group = next(g for g in grouped(list(evaluated.values())) if len(g.runs) == 2)
-    assert cell(group, "likelihood", "elbo") is not None
-    first, second = group.measured
-    lacking = Group(group.name, group.runs, (first, {**second, "likelihood": {}}))
-    assert cell(lacking, "likelihood", "elbo") is None
-
-
-def test_the_best_is_starred(evaluated):
-    groups = grouped(list(evaluated.values()))
-    value = {"mean": 1.0, "spread": 0.1, "seeds": 2, "text": "1.00 ± 0.10"}
-    row = {"section": "s", "measure": "m", "best": groups[0].name}
-    console = Console(width=120, record=True, file=io.StringIO())
-    show_comparison(groups, [{**row, "values": {group.name: value for group in groups}}], console)
-    assert console.export_text().count("★") == 1
-
-
 def test_the_page_has_the_numbers_where_there_are_some(evaluated, tmp_path):
     from zspace.report.html import tables
 
@@ -419,10 +344,8 @@ def test_not_measured_is_a_users_error():
     assert issubclass(NotMeasured, zspace.UserError)
 
 
-def test_the_commands_measure_and_compare(evaluated, capsys):
+def test_the_command_measures(evaluated, capsys):
     measuring.evaluate(evaluated["b0"].path, iw=2, sections=("likelihood",))
-    measuring.compare((evaluated["a0"].path, evaluated["b0"].path))
     out = capsys.readouterr().out
     assert "iw_2" in out
-    assert "vae latent=2" in out
     assert all(name in (measuring.evaluate.__doc__ or "") for name in (*HIGH, *LOW))

@@ -4,6 +4,7 @@ known.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torchmetrics.image.fid import _compute_fid
 
-from zspace.analysis import generation
+from zspace.analysis import generation, representation
 from zspace.analysis.fid import inception_distance
 from zspace.analysis.generation import (
     as_asked,
@@ -34,7 +35,7 @@ from zspace.analysis.generation import (
     usual_distances,
 )
 from zspace.analysis.latents import codes, drawn, encoded
-from zspace.analysis.measure import METRICS
+from zspace.analysis.measure import METRICS, error_of_halves, halves
 from zspace.analysis.representation import (
     alike,
     balanced,
@@ -97,20 +98,54 @@ def test_manifold_equals_the_prdc_package(n, m, d, k):
     for name, value in want.items():
         assert found[name].mean() == pytest.approx(value, abs=1e-6)
     assert 0.05 < want["coverage"] < 0.999  # the case is not a trivial one
-    assert (len(found["precision"]), len(found["recall"])) == (m, n)
 
 
-def test_manifold_of_what_is_known():
-    a = spread(100, 4, 0)
-    same, apart = manifold(a, a), manifold(a, a + 1000)
-    for name in ("precision", "recall", "density", "coverage"):
-        assert apart[name].mean() == 0
-        assert same[name].mean() >= 0.99
-    one = manifold(a, np.repeat(a[:1], 100, axis=0) + 1e-6)  # every image the same
-    assert one["precision"].mean() == 1
-    assert one["coverage"].mean() < 0.2
-    with pytest.raises(UserError, match="at least 6"):
-        manifold(a[:5], a)
+def test_manifold_of_halves_equals_the_prdc_package_on_them():
+    real, made = spread(300, 6, 0), 0.8 * spread(201, 6, 1) + 0.2
+    parts = halves(300, 201, draws=3)
+    assert [sorted(np.r_[parts[i][1], parts[i + 1][1]]) for i in (0, 2, 4)] == [[*range(201)]] * 3
+    found = manifold(real, made, 5, halves=parts)
+    for at, (i, j) in enumerate(parts, 1):
+        for name, value in compute_prdc(real[i], made[j], 5).items():
+            assert found[name][at] == pytest.approx(value, abs=1e-9)
+
+
+def test_errors_from_halves_are_those_of_repeated_experiments():
+    """200 pairs of sets: what is reported against how far values lie apart, and 95% intervals."""
+    values, errors = {}, {}
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        real, made = random.normal(size=(150, 8)), 0.9 * random.normal(size=(150, 8)) + 0.1
+        parts = halves(150, 150, draws=25, seed=seed)
+        found = manifold(real, made, halves=parts)
+        distances = [frechet(real[i], made[j]) for i, j in parts]
+        found["frechet"] = np.array([frechet(real, made), *distances])
+        for name, (value, *of_halves) in found.items():
+            values.setdefault(name, []).append(value)
+            error = error_of_halves(of_halves, smooth=name == "frechet")
+            errors.setdefault(name, []).append(error)
+    for name in ("recall", "density", "coverage", "frechet"):
+        value, error = np.array(values[name]), np.array(errors[name])
+        assert 0.9 <= (abs(value - value.mean()) < 1.96 * error).mean() <= 0.98, name
+        assert error.mean() == pytest.approx(value.std(ddof=1), rel=0.2), name
+
+
+def test_the_error_of_a_mean_and_of_its_square():
+    """Of a mean, s / sqrt(N). Of |mean|^2 around 0 in D dimensions the second order alone counts:
+    its variance is 2 D / N^2.
+    """
+    x = np.random.default_rng(1).normal(size=(400, 50))
+    parts = halves(400, draws=400)
+    found = error_of_halves([x[i, 0].mean() for (i,) in parts])
+    assert found == pytest.approx(x[:, 0].std(ddof=1) / 20, rel=0.1)
+    smooth, other = [], []
+    for seed in range(20):
+        x = np.random.default_rng(seed).normal(size=(400, 50))
+        squares = [np.square(x[i].mean(0)).sum() for (i,) in halves(400, draws=100)]
+        smooth.append(error_of_halves(squares, smooth=True))
+        other.append(error_of_halves(squares))
+    assert np.mean(smooth) == pytest.approx(10 / 400, rel=0.12)
+    assert np.mean(other) == pytest.approx(math.sqrt(2) * 10 / 400, rel=0.12)
 
 
 # Densities of codes
@@ -194,6 +229,9 @@ def test_generation_of_small_runs(runs, name):
     assert found["frechet"].value > found["frechet_of_training_images"].value
     assert ("mixture" if name == "ae" else "prior") in found["frechet"].about
     assert all(measure.about for measure in found.values())
+    assert all(found[key].error >= 0 for key in ("precision", "recall", "density", "coverage"))
+    low, high = found["frechet"].interval
+    assert low < found["frechet"].value < high
     assert sample_quality(run, data) == found
     assert sample_quality(run, data, seed=1) != found
 
@@ -393,11 +431,31 @@ def test_representation_of_a_run_stands_beside_pixels_and_pca(runs):
     found = label_probes(run, data)
     assert torch.equal(state, torch.get_rng_state())
     bases = ["neighbours", "probe", "probe_10", "probe_100", "nmi", "ari"]
-    assert list(found) == [f"{base}{end}" for base in bases for end in ("", "_pca", "_pixels")]
+    ends = ("", "_draws", "_pca", "_pixels")
+    assert list(found) == [f"{base}{end}" for base in bases for end in ends]
+    assert "error over test images" in found["probe"].about
+    assert "error over those draws" in found["probe_100"].about
     assert found["probe_pixels"].value > 0.6  # digits, of 240 training images
     assert found["probe"].value > 0.15
     assert "principal components" in found["nmi_pca"].about
     assert label_probes(run, data) == found
+
+
+def test_a_collapsed_code_scores_by_its_draws(runs, monkeypatch):
+    """Means that differ by a thousandth are rescaled and read; draws say what the code holds."""
+    run = runs["vae"]
+    data = run.data()
+    far = {len(split): np.eye(10)[split.labels()] for split in data.splits.values()}
+    noise = np.random.RandomState(0)
+    monkeypatch.setattr(representation, "encoded", lambda run, split: 1e-3 * far[len(split)])
+    monkeypatch.setattr(representation, "drawn", lambda run, split: noise.randn(len(split), 10))
+    found = label_probes(run, data)
+    assert found["probe"].value == 1
+    assert found["probe_draws"].value < 0.4
+    assert "100% of the labels from means" in METRICS["representation"].warning(found)
+    alike = {**found, "probe_draws": found["probe"]}
+    assert METRICS["representation"].warning(alike) == ""
+    assert "probe_draws" not in label_probes(runs["ae"], runs["ae"].data())
 
 
 def test_representation_says_why_it_is_not_measured(runs, maps):

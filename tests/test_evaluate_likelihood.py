@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 from torch import nn
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 import zspace
 from zspace.analysis import latents, likelihood
@@ -18,7 +18,8 @@ from zspace.analysis.likelihood import bounds
 from zspace.data.spec import Batch
 from zspace.models.autoencoder import Autoencoder
 from zspace.models.bottlenecks import Gaussian
-from zspace.models.likelihoods import Likelihood
+from zspace.models.flow import Latent, Pass
+from zspace.models.likelihoods import LIKELIHOODS, Likelihood
 from zspace.models.priors import StandardNormal
 from zspace.system.errors import NotMeasured
 
@@ -213,6 +214,37 @@ def test_images_that_are_binary_need_no_binarisation(binary, tmp_path):
     assert found["elbo_bits"].value > 0
 
 
+class Levels(Likelihood):
+    """x = k / 4, by the mass of a Gaussian around each level."""
+
+    discrete = True
+
+    def forward(self, h, event):
+        return Independent(Rounded(torch.sigmoid(h)), event)
+
+
+class Rounded(Normal):
+    def __init__(self, mean):
+        super().__init__(mean, 0.2, validate_args=False)
+
+    def log_prob(self, x):
+        below, above = (self.cdf(x + side / 8) for side in (-1, 1))
+        return (above - below).clamp(min=1e-9).log()
+
+
+@pytest.mark.usefixtures("own_parts")
+def test_a_discrete_likelihood_of_ones_own_has_bits(digits, tmp_path):
+    LIKELIHOODS["levels"] = Levels
+    run = zspace.train(
+        "vae", data=str(digits), likelihood="levels", latent=2, hidden=(16,), epochs=1, batch=64,
+        out=tmp_path / "run", quiet=True,
+    )  # fmt: skip
+    found = likelihood.likelihood_bounds(run, run.data(), samples=3)
+    assert "of finitely many values" in found["elbo"].about
+    bits = run.result["bits_per_dimension"]["test"]
+    assert found["elbo_bits"].value == pytest.approx(bits, rel=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["gaussian", "continuous-bernoulli", "logistic-mixture"])
 def test_densities_have_no_bits(kind, digits, tmp_path):
     run = zspace.train(
@@ -263,12 +295,18 @@ def test_the_mixture_is_scipys():
     np.testing.assert_allclose(latents.log_mixture(z, mu, sigma), direct, rtol=1e-9)
 
 
+def told_by(z, mu, sigma):
+    """The information in draws z (N, Z) of Gaussians, with densities by scipy."""
+    own, prior = norm.logpdf(z, mu, sigma).sum(1), norm.logpdf(z).sum(1)
+    return latents.information(own, latents.log_mixture(z, mu, sigma), prior)
+
+
 def test_mutual_information_of_a_gaussian_channel_and_its_ends():
     random = np.random.RandomState(0)
     n, s = 4000, 0.5
     mu = math.sqrt(1 - s * s) * random.randn(n, 1)
     sigma = np.full_like(mu, s)
-    found = latents.information(mu + s * random.randn(n, 1), mu, sigma)
+    found = told_by(mu + s * random.randn(n, 1), mu, sigma)
     told = found["mutual_information"]
     assert abs(told.value - math.log(1 / s)) < 4 * told.error
     assert abs(found["marginal_kl"].value) < 0.01
@@ -276,9 +314,9 @@ def test_mutual_information_of_a_gaussian_channel_and_its_ends():
     total = told.value + found["marginal_kl"].value
     assert total == pytest.approx(kl, abs=0.06)
     far = np.arange(50.0)[:, None] / 10
-    apart = latents.information(far, far, np.full_like(far, 0.01))
+    apart = told_by(far, far, np.full_like(far, 0.01))
     assert apart["mutual_information"].value == pytest.approx(math.log(50), abs=1e-9)
-    same = latents.information(random.randn(50, 2), np.zeros((50, 2)), np.ones((50, 2)))
+    same = told_by(random.randn(50, 2), np.zeros((50, 2)), np.ones((50, 2)))
     assert same["mutual_information"].value == pytest.approx(0, abs=1e-12)
     assert same["marginal_kl"].value == pytest.approx(0, abs=1e-12)
 
@@ -316,3 +354,54 @@ def test_collapse_is_said():
     assert latents.collapse(of(1.0, 0.001, 0.002)).startswith("2 of 3 code dimensions have")
     assert latents.collapse(of(0.001, 0.002)).startswith("the whole code has collapsed")
     assert latents.collapse({}) == ""
+    told = {"mutual_information": Measure(0.002, "")}  # of a prior that has no dimensions
+    assert latents.collapse(told).startswith("the whole code has collapsed")
+    assert latents.collapse({"mutual_information": Measure(2.0, "")}) == ""
+
+
+class Collapsed(nn.Module):
+    """q(z|x) = N(scale_j x, I): with a scale of 0, dimension j says nothing of x."""
+
+    def __init__(self, *scales, q=lambda mu: Independent(Normal(mu, 1.0), 1)):
+        super().__init__()
+        self.scales, self.q = torch.tensor(scales), q
+
+    def forward(self, x, c=None, samples=1):
+        q = self.q(x * self.scales)
+        p = self.q(torch.zeros(len(self.scales)))
+        return Pass(x, p, (Latent(q.sample((samples,)), q, p),))
+
+
+def test_collapse_is_found_in_one_pass():
+    batches = [Batch(torch.randn(50, 1)) for _ in range(3)]
+    state = torch.get_rng_state()
+    assert latents.collapse_of(Collapsed(1.0, 2.0), batches) == ""
+    assert latents.collapse_of(Collapsed(1.0, 0.0), batches).startswith("1 of 2 code dimensions")
+    assert latents.collapse_of(Collapsed(0.0, 0.0), batches).startswith("the whole code")
+    full = Collapsed(0.0, 0.0, q=lambda mu: MultivariateNormal(mu, torch.eye(2)))
+    assert latents.collapse_of(full, batches).startswith("the whole code")
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_latents_of_a_model_with_another_prior(tmp_path, digits):
+    """Active units and I(x; z) need no N(0, I); distances to it are not given."""
+    run = zspace.train(
+        "vae", data=str(digits), prior="mixture", latent=3, hidden=(32,), epochs=2, batch=64,
+        out=tmp_path / "run", quiet=True,
+    )  # fmt: skip
+    found = latents.code_statistics(run, run.data())
+    assert {"active_units", "mutual_information", "marginal_kl"} <= found.keys()
+    assert not {"mmd", "ks", "kl_0", "active_kl"} & found.keys()
+    assert "KL(q(z) || p(z))" in found["marginal_kl"].about
+    whole = found["mutual_information"].value + found["marginal_kl"].value
+    assert whole == pytest.approx(run.result["test"]["kl"], abs=1e-3)
+
+
+def test_information_of_any_posterior_is_that_of_the_same_gaussian(runs, monkeypatch):
+    """The sum over pairs of any q against the product form of diagonal Gaussians."""
+    run = runs["vae"]
+    usual = latents.shared(run, run.data().test)
+    monkeypatch.setattr(latents, "_base", lambda q: q)
+    general = latents.shared(run, run.data().test)
+    for name, measure in usual.items():
+        assert general[name].value == pytest.approx(measure.value, abs=1e-4)

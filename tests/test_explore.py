@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 import zspace
 from zspace.analysis import latents, planes, projections, reconstruction, trained
 from zspace.data.dataset import Samples
+from zspace.models import MLP, Gaussian, Objective, Player, Recipe, assemble, kl, mse, recipe
 from zspace.runs import many
 from zspace.runs.many import flattened
 
@@ -183,13 +184,37 @@ def test_windows_of_one_point():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("split", ["test", "validation"])
+@pytest.mark.parametrize("split", ["train", "test", "validation"])
 def test_terms_of_samples_average_to_the_result(runs, name, split):
     run = runs[name]
     values = reconstruction.per_sample_terms(run, run.data(), split)
     assert set(values) == set(run.result[split]) - {"objective"}
     for term, value in values.items():
         assert value.mean() == pytest.approx(run.result[split][term], rel=1e-5)
+
+
+@pytest.mark.usefixtures("own_parts")
+def test_terms_of_samples_leave_out_what_calls_an_untrained_network(digits, tmp_path):
+    """A term of one's own that reads a second player, through a closure: the run has no weights
+    of it.
+    """
+
+    @recipe
+    def rivalled(data, latent=2, **net):
+        model = assemble(data, Gaussian(latent), net=net)
+        rival = MLP(data.shape, (1,))
+        fooled = lambda p: {"fooled": rival(p.px.mean[0]).flatten()}  # noqa: E731 # in a closure
+        seen = lambda p: {"seen": rival(p.x).flatten().square()}  # noqa: E731
+        own = Player(model, Objective([mse, kl, fooled], {"mse": 1.0, "kl": 1.0, "fooled": 0.1}))
+        return Recipe(model, (own, Player(rival, Objective([seen], {"seen": 1.0}))))
+
+    run = zspace.train(
+        "rivalled", data=str(digits), hidden=(16,), epochs=1, batch=64, out=tmp_path / "run",
+        quiet=True,
+    )  # fmt: skip
+    loaded = zspace.load(run.path)
+    assert "fooled" in loaded.result["test"]
+    assert set(reconstruction.per_sample_terms(loaded, loaded.data())) == {"mse", "kl"}
 
 
 def test_errors_of_classes_average_to_the_result(runs):

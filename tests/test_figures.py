@@ -228,7 +228,7 @@ def test_all_is_drawn_of_codes_that_are_maps(maps):
     drawn = [name for name, drawing in FIGURES.items() if drawing.needs(study) is None]
     assert set(FIGURES) - set(drawn) == {
         "error-per-class", "plane", "plane-by-label", "plane-labels", "holes",
-        "few-labels", "reconstructions-by-size",
+        "few-labels", "reconstructions-by-size", "rate-distortion",
     }  # fmt: skip
     for name in drawn:
         made = registry.draw(name, study)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -349,9 +351,33 @@ def test_a_judge_is_trained_once(quick, small, monkeypatch):
     assert set(first.accuracy) == {"validation", "test"}
     [file] = quick.glob("*.safetensors")
     assert small.fingerprint in file.name
+    monkeypatch.setattr(judges, "RATE", 4e-3)
+    assert judges._place(small, 0) != file  # another recipe is another judge
 
 
-@pytest.mark.parametrize("harm", ["cut", "swapped", "no checksum", "another network", "no note"])
+def test_of_two_processes_one_trains_the_judge_and_the_other_waits(quick, small, digits):
+    program = f"""if True:
+        from pathlib import Path
+        import sys, torch, pooch, zspace
+        from zspace.data.loading import load
+        from zspace.models import judge
+        pooch.os_cache = lambda name: Path({str(quick.parents[1])!r}) / name
+        judge.MOST_EPOCHS, learn = 2, judge._learn
+        judge._learn = lambda *given: print("trained") or learn(*given)
+        torch.set_num_threads(1)
+        data = load({str(digits)!r}, quiet=True)
+        made = judge.train_judge(data, torch.device("cpu"), quiet=True)
+        print(made.accuracy)
+    """
+    command = [sys.executable, "-c", program]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    texts = [process.communicate(timeout=100)[0].splitlines() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted(map(len, texts)) == [1, 2]  # one of them trained
+    assert texts[0][-1] == texts[1][-1]
+
+
+@pytest.mark.parametrize("harm", ["cut", "swapped", "no seal", "another network", "no note"])
 def test_a_cache_that_is_not_what_was_written_is_made_again(quick, small, harm):
     first = train_judge(small, CPU, quiet=True)
     [path] = quick.glob("*.safetensors")
@@ -360,14 +386,13 @@ def test_a_cache_that_is_not_what_was_written_is_made_again(quick, small, harm):
         path.write_bytes(good[:-1])
     elif harm == "swapped":
         path.write_bytes(good.replace(b"head.bias", b"head.bios"))
-    elif harm == "no checksum":
-        path.with_suffix(".sha256").unlink()
+    elif harm == "no seal":
+        files.write_tensors(path, first.network.state_dict(), '{"accuracy": {}}')
     else:
         tensors = first.network.state_dict()
         if harm == "another network":
             tensors = {**tensors, "head.bias": torch.zeros(3)}
-        digest = files.write_tensors(path, tensors, "{}" if harm != "no note" else "")
-        path.with_suffix(".sha256").write_text(digest)
+        files.write_sealed_tensors(path, tensors, {"accuracy": {}} if harm == "no note" else {})
     again, x = train_judge(small, CPU, quiet=True), small.test.images()
     assert torch.equal(first.logits(x), again.logits(x))
     assert path.read_bytes() == good

@@ -9,8 +9,10 @@ import json
 import os
 import pickle
 import platform
+import re
 import shutil
 import signal
+import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +32,7 @@ from zspace.runs import measured
 from zspace.runs.many import read_moments
 from zspace.runs.measured import evaluate
 from zspace.runs.record import archived
-from zspace.system import files
+from zspace.system import device, files
 from zspace.system.signals import Interrupted
 from zspace.training.progress import Quiet
 
@@ -292,7 +294,8 @@ def test_run_json_holds_all_that_a_training_was(runs, digits):
     assert data["classes"] == [str(i) for i in range(10)]
     assert len(data["fingerprint"]) == 64
     there = record["environment"]
-    assert (there["torch"], there["numpy"]) == (torch.__version__, np.__version__)
+    libraries = there["libraries"]
+    assert (libraries["torch"], libraries["numpy"]) == (torch.__version__, np.__version__)
     assert (there["python"], there["platform"]) == (
         platform.python_version(),
         platform.platform(),
@@ -706,7 +709,7 @@ def test_an_archive_gives_no_files_but_those_of_a_run(twins, tmp_path, name):
 
 def test_what_needs_a_folder_says_so(twins, digits):
     memory = twins[0]
-    for needs in (evaluate, overview, lambda run: measured.compare([run, run])):
+    for needs in (evaluate, overview):
         with pytest.raises(zspace.UserError, match=r"in memory only.*run\.save\(path\)"):
             needs(memory)
 
@@ -738,3 +741,91 @@ def test_data_that_were_read_already_are_shared_where_they_are_the_same(twins, r
     other = load_data("mnist5k", quiet=True)
     run.share_data(other)
     assert run.data() is runs["ae"].data()
+
+
+# What made a run
+
+
+def test_a_run_says_what_its_numbers_are(runs):
+    for name, words in (("vae", "squared error, drawn code"), ("ae", "squared error, mean code")):
+        about = runs[name].result["about"]
+        assert about["terms"]["mse"] == words
+        assert about["quality"]["mse"] == "MSE, mean code"
+        assert about["terms"].keys() >= runs[name].result["test"].keys()
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    subprocess.run(["git", "-C", folder, *who, *words], check=True, capture_output=True)
+
+
+def test_commits_are_those_of_files_that_git_keeps(tmp_path):
+    assert device.commit(tmp_path) == ""
+    mine, other = tmp_path / "mine.py", tmp_path / "library" / "other.py"
+    other.parent.mkdir()
+    for file in (mine, other):
+        file.write_text("a = 1\n")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "mine.py")
+    git(tmp_path, "commit", "-qm", "Begin")
+    device.commit.cache_clear()
+    found = device.commit(mine)
+    assert re.fullmatch("[0-9a-f]{40}", found)
+    assert device.commit(tmp_path) == found
+    assert device.commit(other) == ""  # a library in a project is none of its files
+    mine.write_text("a = 2\n")
+    device.commit.cache_clear()
+    assert device.commit(tmp_path) == f"{found}-dirty"
+
+
+def test_a_repository_runs_nothing(tmp_path):
+    """What a repository's settings name as a monitor of files is not started."""
+    git(tmp_path, "init", "-q")
+    (tmp_path / "a.py").write_text("")
+    git(tmp_path, "add", "a.py")
+    git(tmp_path, "commit", "-qm", "Begin")
+    trap = tmp_path / "trap"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\n")
+    trap.chmod(0o755)
+    git(tmp_path, "config", "core.fsmonitor", str(trap))
+    device.commit.cache_clear()
+    assert device.commit(tmp_path)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_the_environment_is_whole(runs, tmp_path, monkeypatch):
+    there = runs["vae"].record["environment"]
+    assert there["libraries"].keys() >= {"torch", "numpy", "zuko", "scipy", "torchmetrics"}
+    assert there["libraries"]["torch"] == torch.__version__
+    assert there["processor"] not in ("", "x86_64")
+    assert runs["vae"].config.training.precision == "fp32"
+    monkeypatch.setenv("PATH", str(tmp_path))  # no git
+    device.commit.cache_clear()
+    assert device.commit(tmp_path) == ""
+
+
+# A study where a run is wanted
+
+
+def test_a_study_is_no_run(runs, tmp_path, capsys):
+    from zspace.cli.main import run as main
+
+    study = tmp_path / "my study"
+    for i in range(10):
+        shutil.copytree(runs["vae"].path, study / "runs" / f"vae-{i}")
+    (study / "study.json").write_text("{}")
+    with pytest.raises(
+        zspace.UserError, match=r"is a study with 10 runs, not a run: .* and 2 more"
+    ):
+        zspace.load(study)
+    with pytest.raises(zspace.UserError, match="is a folder with 10 runs"):
+        zspace.load(study / "runs")
+    for words in (["explore", str(study)], ["sample", str(study)], ["evaluate", str(study)],
+                  ["resume", str(study)], ["repeat", str(study), "--out", "x"]):  # fmt: skip
+        assert main(words) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert f"for example: zspace {words[0]} '{study}/runs/vae-0'\n" in said
+    shutil.rmtree(study / "runs")
+    with pytest.raises(zspace.UserError, match=r"holds no run\.json"):
+        zspace.load(study)

@@ -184,7 +184,7 @@ def test_a_study_trains_every_run_and_notes_it(conduct, tmp_path):
     }
     record = json.loads((tmp_path / "study.json").read_text())
     assert record["grid"]["recipes"] == ["ae", "vae"]
-    assert record["environment"]["torch"] == torch.__version__
+    assert record["environment"]["libraries"]["torch"] == torch.__version__
 
 
 def test_what_is_done_is_not_done_again(conduct, tmp_path):
@@ -298,6 +298,7 @@ def made_up(recipe: str, latent: int, seed: int, **splits: float | dict[str, flo
         config=SimpleNamespace(recipe=recipe, latent=latent, training=SimpleNamespace(seed=seed)),
         result={"epochs": 12, "best_epoch": 11, "seconds": 3.25, **terms},
         record={"parameters": 1234},
+        objective=SimpleNamespace(comparable=("objective",)),
     )
     return run
 

@@ -31,6 +31,7 @@ from browsing import (
 )  # fmt: skip
 from visiting import TOKEN, serving
 from zspace.explorer.export import write_page
+from zspace.explorer.view import RunView
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
@@ -190,6 +191,25 @@ def test_a_drawn_digit_lies_among_its_like(visit: Open, digit: str) -> None:
     page.screenshot(path=SHOTS / f"draw-{digit}.png")
 
 
+def test_a_conditional_model_reads_a_drawing_as_what_it_is(visit: Open) -> None:
+    page = visit("cvae")
+    page.click("[data-tab='draw']")
+    drag(page, STROKES["0"], "#pad")
+    best = page.locator("#readings li:first-child button")
+    soon(lambda: best.count() and best.get_attribute("aria-pressed") == "true")
+    soon(lambda: best.get_attribute("data-label") == "0")
+    assert page.locator("#readings button").count() == 10
+    soon(lambda: "as 0" in page.locator("#drawn .sentence").inner_text())
+    before = pixels(page, ".mini:nth-child(2) canvas")
+    page.click("#readings [data-label='7']")
+    soon(lambda: "as 7" in page.locator("#drawn .sentence").inner_text())
+    changed(page, ".mini:nth-child(2) canvas", before)
+    soon(lambda: "as=7" in link(page))
+    page.screenshot(path=SHOTS / "readings.png")
+    page.click("#best")
+    soon(lambda: "as 0" in page.locator("#drawn .sentence").inner_text())
+
+
 def test_the_lasso_counts_and_makes_a_table(visit: Open, trained: dict[str, zspace.Run]) -> None:
     page = visit("vae")
     labels = trained["vae"].data().test
@@ -306,6 +326,98 @@ def test_the_time_of_the_training(visit: Open) -> None:
     page.screenshot(path=SHOTS / "training.png")
 
 
+def test_an_image_and_its_reconstruction_change_together(visit: Open) -> None:
+    page = visit("vae")
+    page.mouse.move(*at(page, 0.2, 0.2))
+    page.wait_for_load_state("networkidle")
+
+    def slow(route: Any) -> None:
+        time.sleep(0.15)
+        route.continue_()
+
+    page.route("**/reconstructions*", slow)
+    page.evaluate("""() => {
+      window.pairs = new Set();
+      const look = () => {
+        const pair = [...document.querySelectorAll(".companion canvas")];
+        window.pairs.add(pair.map((one) => one.toDataURL()).join());
+        requestAnimationFrame(look);
+      };
+      look();
+    }""")
+    drag(page, [(0.25, 0.3), (0.7, 0.3), (0.4, 0.6), (0.6, 0.7)], n=8)
+    page.wait_for_timeout(800)
+    shown = [pair.split(",data:") for pair in page.evaluate("[...window.pairs]")]
+    images, backs = ({pair[k] for pair in shown} for k in (0, 1))
+    assert len(images) > 2
+    assert len(shown) == len(images) == len(backs)
+
+
+def test_ends_of_a_path_keep_their_classes(visit: Open, trained: dict[str, zspace.Run]) -> None:
+    page = visit("cvae")
+    page.click("[data-tab='path']")
+    soon(lambda: "ends=" in link(page) and page.locator(".film canvas.empty").count() == 0)
+    ends = numbers(link(page), "ends")
+    assert ends[0] != ends[1]
+    page.click("#strip button:nth-child(5)")
+    page.wait_for_timeout(300)
+    for name, label, selector in (
+        ("a", ends[0], ".slot canvas"),
+        ("b", ends[1], ".slot:last-child canvas"),
+    ):
+        z = torch.tensor([numbers(link(page), name)])
+        expected = trained["cvae"].decode(z, int(label))[0, 0]
+        np.testing.assert_allclose(pixels(page, selector)[:, :, 0] / 255, expected, atol=0.01)
+    page.locator("#along").fill("40")
+    soon(lambda: page.locator(".code").inner_text().endswith(f" as {ends[1]:.0f}"))
+    soon(
+        lambda: (
+            alike(page, page, ".hero")
+            and np.array_equal(pixels(page, ".hero"), pixels(page, ".slot:last-child canvas"))
+        )
+    )
+    again = visit("cvae", fragment="#" + urlsplit(link(page)).fragment)
+    soon(lambda: again.locator(".film canvas.empty").count() == 0)
+    soon(lambda: alike(again, page, ".slot:last-child canvas"))
+
+
+def test_a_link_keeps_the_lasso(visit: Open) -> None:
+    page = visit("vae")
+    page.click("#legend button:nth-child(2)")  # what has faded is not held
+    page.click("[data-tool='lasso']")
+    drag(page, [(0.1, 0.1), (0.5, 0.1), (0.5, 0.9), (0.1, 0.9)], n=60)
+    some = total(page)
+    soon(lambda: "lasso=" in link(page))
+    again = visit("vae", fragment="#" + urlsplit(link(page)).fragment)
+    assert total(again) == some
+    assert (
+        again.locator(".bars li").all_inner_texts() == page.locator(".bars li").all_inner_texts()
+    )
+
+
+def test_decodings_are_off_where_none_are_drawn(visit: Open) -> None:
+    page = visit("vae")
+    tiles = page.locator("#tiles")
+    assert tiles.is_enabled()
+    assert tiles.is_checked()
+    page.click("[data-tab='training']")
+    assert tiles.is_disabled()
+    assert not tiles.is_checked()
+    page.click("[data-tab='look']")
+    assert tiles.is_enabled()
+    assert tiles.is_checked()
+
+
+def test_sliders_say_whose_they_are(visit: Open, trained: dict[str, zspace.Run]) -> None:
+    page = visit("two")
+    page.mouse.move(*at(page, 0.5, 0.5))
+    page.click("[data-tab='sliders']")
+    title = page.locator("#tab-sliders h2")
+    assert title.inner_text() == f"Sliders of {trained['vae'].config.name}"
+    page.mouse.move(*at(page, 0.5, 0.5, ".map:nth-child(2)"))
+    soon(lambda: title.inner_text() == f"Sliders of {trained['cvae'].config.name}")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read(visit: Open, scheme: str) -> None:
     page = visit("cvae", color_scheme=scheme)
@@ -333,7 +445,27 @@ def test_an_exported_page_decodes_by_itself(
     page.click("[data-tab='draw']")
     drag(page, STROKES["0"], "#pad")
     soon(lambda: "test images" in page.locator("#drawn .sentence").inner_text())
+    assert page.locator("#readings li:first-child button").get_attribute("data-label") == "0"
     page.screenshot(path=SHOTS / "export.png")
+    test = trained["cvae"].data().test
+    image = test.images()[17].mul(255).round().to(torch.uint8)
+    told = page.evaluate(
+        """async (bytes) => {
+          const { StaticSource } = await import(new URL("static/static.js", location.href));
+          const source = new StaticSource();
+          await source.info();
+          return source.encode("a", Uint8Array.from(bytes), "all");
+        }""",
+        image.flatten().tolist(),
+    )
+    view = RunView(trained["cvae"])
+    served = view.drawing(view.encode(image.permute(1, 2, 0).numpy(), "all"))
+    assert [one["label"] for one in told["readings"]] == [
+        one["label"] for one in served["readings"]
+    ]
+    errors = [[one["error"] for one in answer["readings"]] for answer in (told, served)]
+    np.testing.assert_allclose(*errors, rtol=0.02)
+    np.testing.assert_allclose(told["z"], served["z"], atol=0.02)
     z = np.random.RandomState(0).randn(5, 2).astype(np.float32)
     floats = page.evaluate(
         """async (codes) => {

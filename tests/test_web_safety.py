@@ -7,15 +7,19 @@ import contextlib
 import http.client
 import json
 import socket
+import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from starlette.datastructures import Headers
 
 import zspace
+from browsing import soon
 from visiting import TOKEN, Answer, Visitor, serving
 from zspace import UserError
-from zspace.explorer import app
+from zspace.explorer import app, page_files, server
 from zspace.explorer.access import HEADERS, AccessPolicy, Refused, codes, indices, label, path
 
 CODE = np.zeros((1, 2), "<f4")
@@ -82,6 +86,37 @@ def refused(answer: Answer) -> str:
 def test_without_the_cookie_there_is_nothing(visitor, headers, where):
     method = "POST" if where.endswith("decode") else "GET"
     assert visitor.ask(method, where, b"", **headers).status == 401
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        'prefs={"a":1}',
+        "theme=dark mode",
+        "a b=c",
+        "n\xe4me=x",
+        "=",
+        "alone",
+        "x=\x01\x7f",
+        "zspace=of another program",
+        'q="open',
+    ],
+)
+@pytest.mark.parametrize("form", ["{other}; {own}", "{own}; {other}", "{other};{own};{other}"])
+def test_cookies_of_other_programs_lock_nobody_out(visitor, other, form):
+    own = visitor.cookie["Cookie"]
+    assert own.startswith("zspace=")
+    assert visitor.guard.policy.knows(Headers({"cookie": form.format(other=other, own=own)}))
+    if "\x01" not in other:  # no client may send this one
+        told = visitor.ask("GET", "/api/info", Cookie=form.format(other=other, own=own))
+        assert told.status == 200
+    assert not visitor.guard.policy.knows(Headers({"cookie": other}))
+
+
+def test_who_is_refused_hears_what_helps(visitor):
+    answer = visitor.ask("GET", "/", Cookie="zspace=old")
+    assert "open the URL that zspace printed last" in refused(answer)
+    assert "delete the cookies" in refused(answer)
 
 
 @pytest.mark.parametrize("token", ["", "wrong", TOKEN[:-1], TOKEN + "x", "%00", "%C3%A9"])
@@ -223,7 +258,18 @@ def test_paths_lead_nowhere_else(visitor, where):
         ("b/decode?label=1e0", CODE.tobytes()),
         ("b/decode?label=%D9%A3", CODE.tobytes()),
         ("b/decode?label=" + "9" * 5000, CODE.tobytes()),
-        ("b/encode?label=all", bytes(196)),
+        ("a/encode?label=all", bytes(196)),
+        ("b/encode", bytes(196)),
+        ("b/encode?label=1:2", bytes(196)),
+        ("b/decode?label=1:10", CODE.tobytes()),
+        ("b/decode?label=1:2:3", CODE.tobytes()),
+        ("b/decode?label=all:2", CODE.tobytes()),
+        ("b/decode?label=1:", CODE.tobytes()),
+        ("a/decode?label=1:2", CODE.tobytes()),
+        ("b/gif", json.dumps({**JSON, "label": [1, 10]}).encode()),
+        ("b/gif", json.dumps({**JSON, "label": [1, 2, 3]}).encode()),
+        ("b/gif", json.dumps({**JSON, "label": [1, True]}).encode()),
+        ("b/gif", json.dumps({**JSON, "label": []}).encode()),
         ("a/encode", bytes(195)),
         ("a/encode", b""),
         ("a/gif", b""),
@@ -328,6 +374,85 @@ def test_two_lengths_do_not_smuggle_a_request(visitor):
         "0\r\n\r\nGET /api/info HTTP/1.1\r\n\r\n",
     )
     assert 400 <= answer.status < 500
+
+
+# sockets
+
+
+@contextlib.contextmanager
+def crowd(visitor: Visitor, n: int, first: bytes, then: bytes) -> Iterator[list[socket.socket]]:
+    """Sockets of somebody without a cookie, who sends a little more all the time."""
+    address, _, port = visitor.host.partition(":")
+    sockets: list[socket.socket] = []
+    over = threading.Event()
+
+    def drip() -> None:
+        while not over.wait(0.1):
+            for one in sockets:
+                with contextlib.suppress(OSError):
+                    one.send(then)
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(n):
+            one = stack.enter_context(socket.create_connection((address, int(port)), timeout=5))
+            sockets.append(one)
+            one.sendall(first)
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            yield sockets
+        finally:
+            over.set()
+            thread.join()
+
+
+def closed(one: socket.socket) -> bool:
+    """Whether the server has hung up."""
+    one.setblocking(False)
+    try:
+        while one.recv(4096):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+HALF = [
+    (b"GET /api/info HTTP/1.1\r\nHost: x\r\n", b"X: y\r\n"),
+    (b"POST /api/a/decode HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9000\r\n\r\n", b"x"),
+]
+
+
+@pytest.mark.parametrize(("first", "then"), HALF)
+def test_300_idle_sockets_do_not_keep_the_owner_out(visitor, first, then):
+    held = http.client.HTTPConnection(visitor.host, timeout=10)
+    held.request("GET", "/api/info", headers=visitor.cookie)
+    assert held.getresponse().read()
+    kept = held.sock
+    owner = Visitor(visitor.guard, visitor.host)
+    with crowd(visitor, 300, first.replace(b"{host}", visitor.host.encode()), then):
+        began = time.monotonic()
+        assert owner.enter().status == 303
+        names = [f"static/{name}" for name in page_files()]
+        asked = ["/", *(f"/{name}" for name in names), "/api/info", "/api/a/map?projection=pca"]
+        assert {owner.ask("GET", where).status for where in asked} == {200}
+        assert time.monotonic() - began < 2
+        held.request("GET", "/api/info", headers=visitor.cookie)  # on its old socket
+        assert held.getresponse().status == 200
+        assert held.sock is kept
+    held.close()
+
+
+def test_headers_that_never_end_are_not_waited_for(visitor, monkeypatch):
+    monkeypatch.setattr(server, "HEADER_SECONDS", 0.5)
+    again = f"GET /api/info HTTP/1.1\r\nHost: {visitor.host}\r\n"
+    cookie = f"Cookie: {visitor.cookie['Cookie']}\r\n\r\n"
+    whole = (again + cookie).encode()
+    for first in (b"", b"GET", whole + b"GET /", b"\r\n"):  # also those of a second request
+        with crowd(visitor, 3, first, b"" if first == b"" else b"X") as sockets:
+            soon(lambda sockets=sockets: all(map(closed, sockets)), 3)
 
 
 # what is said in every answer

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import runpy
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.color import rgb2lab
 
 import zspace
 from visiting import TOKEN, Visitor, serving
@@ -24,8 +28,12 @@ from zspace.analysis import latents, planes
 from zspace.cli.main import run as main
 from zspace.explorer import server
 from zspace.explorer.app import LazyResult, ModelThread
-from zspace.explorer.view import RunView
+from zspace.explorer.view import Reading, RunView
+from zspace.report.figures import style
 from zspace.runs import many
+from zspace.system.pixels import COLOURS
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "find_palette.py"
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +66,24 @@ def draw(n: int, dims: int = 2) -> np.ndarray:
 # facts and arrays
 
 
+def test_everybody_can_tell_the_colours_of_classes_apart():
+    """Also from the greys that lie behind the points; Lab is that of another library."""
+    palette = runpy.run_path(str(SCRIPT))
+    colours = palette["rgb"](COLOURS)
+    lab, behind = palette["seen"](colours), palette["seen"](palette["greys"]())
+    np.testing.assert_allclose(lab[0], rgb2lab(colours[None])[0], atol=0.02)
+    np.testing.assert_allclose(palette["SIGHTS"].sum(2), 1, atol=1e-5)  # white stays white
+    assert np.isfinite(behind).all()
+    assert lab.shape == (3, 10, 3)
+    assert palette["pairs"](lab).min() > 30
+    assert palette["distances"](lab, behind).min() > 30
+    assert style.COLOURS is COLOURS
+
+
 def test_info_is_of_the_runs(visitor, vae, cvae):
     found = visitor.get("info").json
     assert found["version"] == zspace.__version__
+    assert found["colours"] == list(COLOURS)
     a, b = found["runs"]
     assert (a["id"], a["recipe"], a["dims"], a["shape"]) == ("a", "vae", 2, [1, 14, 14])
     assert (b["id"], b["context"], b["conditions"]) == ("b", 10, list(cvae.spec.classes))
@@ -280,18 +303,57 @@ def test_white_paper_is_less_like_a_digit_than_any_digit(visitor):
     assert visitor.post("a/encode", paper).json["percentile"] == 100
 
 
-def test_a_conditional_model_encodes_under_a_label(visitor, cvae):
+@pytest.mark.parametrize("taken", ["all", 0, 9])
+def test_a_conditional_model_reads_a_picture_under_every_label(visitor, cvae, taken):
     x = visitor.get("b/images?i=4").numbers("u1", 14, 14, 1)
-    for label in (0, 9):
-        found = visitor.post(f"b/encode?label={label}", x).json
-        np.testing.assert_allclose(found["z"], cvae.encode(x[:, :, 0], label)[0], atol=1e-5)
+    shown = x[None, :, :, 0] / np.float32(255)
+    errors = [
+        float(((cvae.reconstruct(shown[:, None], k) - shown[:, None]) ** 2).sum())
+        for k in range(10)
+    ]
+    order = np.argsort(errors)
+    label = order[0] if taken == "all" else taken
+    found = visitor.post(f"b/encode?label={taken}", x).json
+    assert found["label"] == label
+    assert [one["label"] for one in found["readings"]] == order.tolist()
+    told = [one["error"] for one in found["readings"]]
+    np.testing.assert_allclose(told, np.sort(errors), rtol=1e-4)
+    np.testing.assert_allclose(found["z"], cvae.encode(shown, label)[0], atol=1e-5)
+    assert found["error"] == pytest.approx(errors[label], rel=1e-4)
+    usual = visitor.get("b/errors").numbers("<f4", -1)
+    assert found["percentile"] == pytest.approx(100 * (usual < found["error"]).mean())
+
+
+def test_a_label_must_be_one_of_the_model(visitor):
+    x = visitor.get("b/images?i=4").numbers("u1", 14, 14, 1)
     refused = visitor.post("b/encode?label=none", x)
     assert (refused.status, refused.json) == (
         400, {"error": "this model is conditional: give label=0 to 9"}
     )  # fmt: skip
+    plain = visitor.post("a/encode", x).json
+    assert (plain["label"], plain["readings"]) == (None, [])
+
+
+@pytest.mark.parametrize(("label", "last"), [(3, 9), (46, 46)])
+def test_of_many_labels_ten_are_shown_and_the_one_that_was_taken(label, last):
+    errors = np.arange(47.0)
+    assert Reading(np.zeros(2), errors, label).shown == [*range(9), last]
 
 
 # paths and moments
+
+
+def test_a_way_between_two_labels_mixes_them(visitor, cvae):
+    z = draw(5)
+    shown = visitor.post("b/decode?label=3:7", z).numbers("u1", 5, 14, 14, 1).astype(int)
+    assert np.abs(shown[:1] - grey(cvae.decode(z[:1], 3))).max() <= 1
+    assert np.abs(shown[4:] - grey(cvae.decode(z[4:], 7))).max() <= 1
+    half = (torch.eye(10)[[3]] + torch.eye(10)[[7]]) / 2
+    middle = cvae.model.decode(torch.from_numpy(z[2:3]), half).mean.detach().numpy()
+    assert np.abs(shown[2:3] - grey(middle)).max() <= 1
+    told = {"from": [0, 0], "to": [1, 1], "steps": 5, "path": "straight", "label": [3, 7]}
+    with Image.open(io.BytesIO(visitor.post("b/gif", told).body)) as film:
+        assert film.n_frames == 8
 
 
 @pytest.mark.parametrize("way", ["straight", "spherical"])
@@ -393,6 +455,27 @@ def test_without_the_extra_the_command_says_what_to_install(vae, capsys, monkeyp
     assert 'pip install "zspace[web]"' in line
 
 
+@pytest.mark.parametrize("host", ["0", "0x0", "0.0", "00", "0.0.0.0", "::", "::ffff:0.0.0.0", ""])
+def test_every_address_is_refused_however_it_is_written(vae, capsys, host):
+    options = ["--no-open", "--port", "0", "--token", TOKEN]
+    assert main(["explore", str(vae.path), "--host", host, *options]) == 2
+    assert "means every address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "127.1", "2130706433", "::1", "::ffff:127.0.0.1"]
+)
+def test_this_machine_needs_no_token(host):
+    server.check_host(host, None)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "::ffff:192.0.2.1", "3221225985"])
+def test_other_addresses_need_a_token(host):
+    with pytest.raises(zspace.UserError, match="choose a secret with --token"):
+        server.check_host(host, None)
+    server.check_host(host, TOKEN)
+
+
 def test_addresses_are_as_browsers_write_them():
     assert server.address("127.0.0.1", 8123) == "127.0.0.1:8123"
     assert server.address("localhost", 80) == "localhost"
@@ -401,7 +484,9 @@ def test_addresses_are_as_browsers_write_them():
 
 
 @pytest.mark.slow
-def test_the_command_serves_until_it_is_stopped(vae):
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_the_command_serves_until_it_is_stopped(vae, unfinished):
+    """Also while the body of a POST is still on its way."""
     command = [sys.executable, "-m", "zspace", "explore", str(vae.path), "--no-open", "--port"]
     process = subprocess.Popen(
         [*command, "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -413,8 +498,18 @@ def test_the_command_serves_until_it_is_stopped(vae):
         visitor = Visitor(None, host)  # type: ignore[arg-type] # its app is in another process
         assert visitor.enter(token).status == 303
         assert json.loads(visitor.get("info").body)["runs"][0]["id"] == "a"
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        name, _, port = host.partition(":")
+        with socket.create_connection((name, int(port))) as half:
+            head = f"POST /api/a/decode HTTP/1.1\r\nHost: {host}\r\nContent-Length: 8\r\n"
+            half.sendall(f"{head}Cookie: {visitor.cookie['Cookie']}\r\n\r\n123".encode())
+            time.sleep(0.3)
+            if not unfinished:
+                half.sendall(b"45678")
+                assert half.recv(100).startswith(b"HTTP/1.1 200")
+            process.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            out, err = process.communicate(timeout=60)
+        assert time.monotonic() - began < 15
     finally:
         process.kill()
     assert process.returncode == 0

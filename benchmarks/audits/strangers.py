@@ -141,7 +141,11 @@ AUDITS = [
     ("a network of 100,000 layers in run.json", "stopped after 40 s", layers),
     ("weights of 1e38", "sampled 1.0", overflow),
     ("figures is a link, and the run is resumed", "exit code 0, 4 files outside the folder", link),
-    ("the data of a stranger's run are hf:somebody/something", "opened ['hf:somebody/something']", address),
+    (
+        "the data of a stranger's run are hf:somebody/something",
+        "opened ['hf:somebody/something']",
+        address,
+    ),
     ("result in run.json is a list", "traceback: TypeError", result),
     ("--save-every after resume", "--save-every 7.0 became 30.0", checkpoints),
 ]

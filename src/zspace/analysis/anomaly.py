@@ -31,6 +31,7 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 from zspace.analysis.latents import encoded
 from zspace.analysis.measure import BOOTSTRAP_DRAWS, Measure, bootstrap, metric
 from zspace.analysis.trained import TrainedModel, each, split, subset
+from zspace.data.batches import Batches
 from zspace.data.dataset import Data, Samples
 from zspace.data.spec import Batch
 from zspace.models.flow import Latent, Model
@@ -255,8 +256,9 @@ class Scorer:
     def _batch(self, batch: Batch) -> dict[str, Tensor]:
         model, found = self.trained.model, dict[str, Tensor]()
         if "mahalanobis" in self.names:
-            z = model.encode(batch.x, batch.c).flatten(1).double().cpu().numpy()
-            found["mahalanobis"] = torch.from_numpy(np.sqrt(self._ordinary.mahalanobis(z)))
+            z = model.encode(batch.x, batch.c).flatten(1).cpu().numpy().astype(np.float64)
+            distance = np.sqrt(self._ordinary.mahalanobis(z)).astype(np.float32)
+            found["mahalanobis"] = torch.from_numpy(distance)
         if "error" in self.names:
             found["error"] = squared_error(self.trained, batch).flatten(1).sum(1)
         if {"elbo", "iw", "typicality"} & set(self.names):
@@ -283,6 +285,43 @@ def _bounds(model: Model, batch: Batch) -> dict[str, Tensor]:
         parts.append((nll(p)["nll"] + kl(p)["kl"], iwae(p)["iwae"]))
     elbo, iw = (torch.cat(values) for values in zip(*parts, strict=True))
     return {"elbo": elbo, "typicality": elbo, "iw": iw}
+
+
+@torch.no_grad()
+def inferred_labels(trained: TrainedModel, samples: Samples) -> np.ndarray:
+    """The class (N,) under which a conditional model gives each sample the highest bound.
+
+    The bound is the mean ELBO of 16 draws, the same for every class; where the code has no
+    distribution, the class of the lowest squared error is taken. Raises UserError for a model that
+    is told attributes, whose combinations are too many to try.
+    """
+    if trained.spec.attributes:
+        raise UserError(
+            f"recipe '{trained.name}' is told attributes, which are not inferred: give data with "
+            f"{', '.join(trained.spec.attributes):.200}"
+        )
+    batches = Batches(
+        samples,
+        batch=max(trained.batch, 512),
+        device=trained.device,
+        seed=0,
+        binarize=trained.binarize,
+        shuffle=False,
+    )
+    found = []
+    for batch in batches.epoch(0):
+        under = []
+        for one_hot in torch.eye(trained.model.context, device=trained.device):
+            told = Batch(batch.x, one_hot.expand(len(batch.x), -1))
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                under.append(
+                    _bounds(trained.model, told)["elbo"]
+                    if trained.variational
+                    else squared_error(trained, told).flatten(1).sum(1)
+                )
+        found.append(torch.stack(under).argmin(0).cpu())
+    return torch.cat(found).numpy()
 
 
 def available(trained: TrainedModel) -> tuple[str, ...]:
@@ -375,16 +414,17 @@ def sides(trained: TrainedModel, data: Data, against: Data | None = None) -> Sid
             f"recipe '{trained.name}' must be told the label of an image, which an anomaly "
             "does not have: use an unconditional model"
         )
-    usual, held = data.test, data.held_out
+    usual, held = data.test, data.novel
     if held:
-        usual, odd = _parted(data, data.classes.index(held))
-        about = f"images of class '{held}' of {data.name} against those of its other classes"
+        usual, odd = _parted(data, [data.classes.index(name) for name in held])
+        which = f"class{'es' * (len(held) > 1)} {', '.join(map(repr, held))}"
+        about = f"images of {which} of {data.name} against those of its other classes"
     if against is not None:
         odd, about = against.test, f"images of {against.name} against images of {data.name}"
     elif not held:
         raise NotMeasured(
             "nothing says what an anomaly is: give other data, such as --anomaly fashion-mnist, "
-            "or train with --hold-out-class"
+            "train with --hold-out-class, or give a test set with a class that training lacks"
         )
     if not (len(usual) and len(odd)):
         raise NotMeasured(
@@ -394,13 +434,13 @@ def sides(trained: TrainedModel, data: Data, against: Data | None = None) -> Sid
     return Sides(usual, odd, about)
 
 
-def _parted(data: Data, label: int) -> tuple[Samples, Samples]:
-    """Test images of other labels, and of this one."""
+def _parted(data: Data, labels: list[int]) -> tuple[Samples, Samples]:
+    """Test images of other labels, and of these."""
     y = data.test.labels()
     if y is None:
         raise UserError(f"data '{data.name}' have no labels: give the data of the run")
-    index = data.test.index
-    return replace(data.test, index=index[y != label]), replace(data.test, index=index[y == label])
+    index, odd = data.test.index, torch.isin(y, torch.tensor(labels))
+    return replace(data.test, index=index[~odd]), replace(data.test, index=index[odd])
 
 
 def _alarms(above: np.ndarray, rate: float) -> Measure:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from zspace.analysis.latents import ACTIVE, encoded
-from zspace.analysis.measure import Measure, metric
+from zspace.analysis.latents import drawn, encoded
+from zspace.analysis.measure import Measure, error_of_halves, halves, metric, within
 from zspace.analysis.trained import TrainedModel, subset
 from zspace.data.dataset import Data
 from zspace.data.sets.shapes import factors_of
@@ -19,23 +19,27 @@ from zspace.system.errors import NotMeasured
 
 MOST = 10_000
 BINS = 20
+ACTIVE = 0.01
+"""Of the variance of draws of q(z|x): the variance of their means in a dimension that votes."""
 BATCH, VOTES = 64, 5000
+DIVISIONS = 25
+"""How many times the images are divided into halves; the scores take a second for all of them."""
 
 
 @metric("disentanglement", place=70)
 def factor_scores(
     trained: TrainedModel, data: Data, *, seed: int = 0, quiet: bool = True
 ) -> dict[str, Measure]:
-    """MIG, SAP, DCI and the FactorVAE score of the codes of at most 10,000 training images.
+    """MIG, SAP, DCI and the FactorVAE score of the codes of at most 10,000 test images.
 
-    Each lies in [0, 1], and higher is better. Factors that do not vary are left out. Raises
-    NotMeasured for data whose factors are not known. References: `mig`, `sap`, `dci` and
-    `factor_vae` in this module.
+    Each lies in [0, 1], and higher is better; its interval is over the choice of images. Factors
+    that do not vary are left out. Raises NotMeasured for data whose factors are not known.
+    References: `mig`, `sap`, `dci` and `factor_vae` in this module.
 
     Arguments:
         trained: The model, usually a run.
         data: Data with known factors, such as "shapes".
-        seed: Of the images, the halves of the samples, the trees and the votes.
+        seed: Of the images, the halves of them, the trees and the votes.
         quiet: Whether no progress bar is shown.
 
     >>> factor_scores(run, data)  # digits have no known factors
@@ -48,22 +52,33 @@ def factor_scores(
             f"disentanglement needs data whose factors are known, but those of '{data.name}' are "
             "not: train on 'shapes'"
         )
-    some = subset(data.train, MOST, seed)
+    some = subset(data.test, MOST, seed)
     z, v = encoded(trained, some), factors_of(data, some)
-    v = v[:, np.ptp(v, axis=0) > 0]
-    scores = (
-        lambda: mig(z, v),
-        lambda: sap(z, v, seed),
-        lambda: dci(z, v, seed),
-        lambda: factor_vae(z, v, seed),
-    )
-    values: list[float] = []
-    with bar("scoring factors", len(scores), quiet) as did:
-        for score in scores:
-            values += np.atleast_1d(score()).tolist()
+    variance = drawn(trained, some).var(0)
+    sets = [(np.arange(len(z)),), *halves(len(z), draws=DIVISIONS, seed=seed)]
+    values = []
+    with bar("scoring factors", len(sets), quiet) as did:
+        for (rows,) in sets:
+            values.append(scores(z[rows], v[rows], seed, variance))
             did(1)
-    named = zip(ABOUT.items(), values, strict=True)
-    return {name: Measure(value, about, better="high") for (name, about), value in named}
+    return {
+        name: within(
+            values[0][name],
+            error_of_halves([one[name] for one in values[1:]]),
+            about,
+            better="high",
+        )
+        for name, about in ABOUT.items()
+    }
+
+
+def scores(
+    z: np.ndarray, v: np.ndarray, seed: int = 0, drawn: np.ndarray | None = None
+) -> dict[str, float]:
+    """All scores of codes z (N, Z) against factors v (N, F), by name; of factors that vary."""
+    v = v[:, np.ptp(v, axis=0) > 0]
+    found = (mig(z, v), sap(z, v, seed), *dci(z, v, seed), factor_vae(z, v, seed, drawn))
+    return dict(zip(ABOUT, found, strict=True))
 
 
 def mig(z: np.ndarray, v: np.ndarray) -> float:
@@ -145,25 +160,38 @@ def dci(z: np.ndarray, v: np.ndarray, seed: int = 0) -> tuple[float, float, floa
     return float(rows @ _certainty(r)), float(_certainty(r.T).mean()), float(np.mean(right))
 
 
-def factor_vae(z: np.ndarray, v: np.ndarray, seed: int = 0) -> float:
+def factor_vae(
+    z: np.ndarray, v: np.ndarray, seed: int = 0, drawn: np.ndarray | None = None
+) -> float:
     """The share of correct votes for which factor was held fixed.
 
     A vote: 64 samples that agree in one factor are drawn; the dimension whose variance, over that
     of all samples, is least votes for it. A majority table of 5,000 votes is scored on as many
-    others. Dimensions whose variance is below 0.01 are left out; without any other the score is 0.
-    Chance is 1 / F.
+    others. Chance is 1 / F.
+
+    Dimensions that have collapsed have no vote: those in which the variance of z is below 0.01 of
+    that of draws of q(z|x), or that do not vary at all. The scale of a code does not matter. The
+    score is 0 without any vote.
 
     Reference: Kim, Mnih. Disentangling by factorising. 2018, arXiv 1802.05983.
+
+    Arguments:
+        z: Codes (N, Z).
+        v: Factors (N, F).
+        seed: Of the votes.
+        drawn: The variances (Z,) of draws of q(z|x), whose means are z; None for a deterministic
+            code.
 
     >>> v = np.random.RandomState(0).randint(0, 3, (500, 2))
     >>> factor_vae(v.astype(float), v)
     1.0
     """
-    variance = z.var(0)
-    active = variance > ACTIVE
+    deviation = z.std(0)
+    least = 1e-6 * np.abs(z).max(0) if drawn is None else np.sqrt(ACTIVE * drawn)
+    active = deviation > least
     if not active.any():
         return 0.0
-    z, random = z[:, active] / np.sqrt(variance[active]), np.random.RandomState(seed)
+    z, random = z[:, active] / deviation[active], np.random.RandomState(seed)
     rows = [[np.flatnonzero(factor == k) for k in np.unique(factor)] for factor in v.T]
     table = np.zeros((2, z.shape[1], v.shape[1]), np.int64)
     for half in table:

@@ -21,13 +21,23 @@ coverage, K = 5).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from zspace.analysis.latents import drawn, labels
-from zspace.analysis.measure import Better, Measure, mean, metric
+from zspace.analysis.measure import (
+    Better,
+    Measure,
+    error_of_halves,
+    halves,
+    mean,
+    metric,
+    within,
+)
 from zspace.analysis.trained import CHUNK, TrainedModel, decoded, once, subset
 from zspace.data.conditions import columns_of, turns
 from zspace.data.dataset import Data
@@ -49,6 +59,7 @@ SAMPLERS: dict[str, str] = {
     "kde": "a kernel density fitted to codes",
 }
 """Where codes are drawn from, in words."""
+Positions = tuple[np.ndarray, ...]
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
@@ -97,23 +108,33 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 
 
 def manifold(
-    real: np.ndarray, made: np.ndarray, k: int = NEIGHBOURS, quiet: bool = True
+    real: np.ndarray,
+    made: np.ndarray,
+    k: int = NEIGHBOURS,
+    quiet: bool = True,
+    halves: Sequence[Positions] = (),
 ) -> dict[str, np.ndarray]:
-    """Four measures of features real (N, D) and made (M, D), in Euclidean distance, per sample.
+    """Four measures of features real (N, D) and made (M, D), in Euclidean distance: (1 + H,) each.
 
-    precision (M,): 1 where a made sample lies in some real ball. recall (N,): 1 where a real
-    sample lies in some made ball. density (M,): real balls around a made sample, over K.
-    coverage (N,): 1 where a real sample's ball holds a made sample. The measures are their means.
+    precision: the share of made samples that lie in some real ball. recall: of real samples in
+    some made ball. density: real balls around a made sample, over K. coverage: the share of real
+    samples whose ball holds a made one. The first value is of all samples, the others of H halves.
 
-    Memory is O(512 (N + M)). Raises NotMeasured where a set has no K + 1 samples. The references
-    are those of this module.
+    All come from one pass over the distances, since the balls of a half reach little further.
+    Memory is O(512 (N + M) + H (N + M)). Raises NotMeasured where a set has no K + 1 samples. The
+    references are those of this module.
+
+    Arguments:
+        real, made: The features.
+        k: K.
+        quiet: Whether no progress bar is shown.
+        halves: Positions in both sets, see `zspace.analysis.measure.halves`; more than K of each.
 
     >>> x = np.random.RandomState(0).randn(20, 2)
-    >>> {name: float(values.mean()) for name, values in manifold(x, x + 100).items()}
-    {'precision': 0.0, 'recall': 0.0, 'density': 0.0, 'coverage': 0.0}
+    >>> {name: values.tolist() for name, values in manifold(x, x + 100).items()}
+    {'precision': [0.0], 'recall': [0.0], 'density': [0.0], 'coverage': [0.0]}
     """
     from sklearn.metrics import pairwise_distances  # slow to import
-    from sklearn.neighbors import NearestNeighbors
 
     if min(len(real), len(made)) <= k:
         raise NotMeasured(
@@ -121,21 +142,62 @@ def manifold(
             f"{len(made)} made samples: give at least {k + 1} of both"
         )
     real, made = (np.asarray(x, dtype=np.float64) for x in (real, made))
-    of_real, of_made = (
-        NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors()[0][:, -1]
-        for x in (real, made)
+    sets = [(np.arange(len(real)), np.arange(len(made))), *halves]
+    in_real, in_made = (
+        _members(places, len(x))
+        for places, x in zip(zip(*sets, strict=True), (real, made), strict=True)
     )
-    inside, rows = np.zeros(len(made)), [slice(i, i + ROWS) for i in range(0, len(real), ROWS)]
-    recall, coverage = np.zeros((2, len(real)), bool)
-    with bar("comparing neighbours", len(rows), quiet) as did:
-        for some in rows:
-            distances = pairwise_distances(real[some], made)
-            within = distances < of_real[some, None]
-            inside += within.sum(0)
-            recall[some], coverage[some] = (distances < of_made).any(1), within.any(1)
-            did(1)
-    names = ("precision", "recall", "density", "coverage")
-    return dict(zip(names, (inside > 0, recall, inside / k, coverage), strict=True))
+    of_real, of_made = _radii(real, in_real, k), _radii(made, in_made, k)
+    widest = of_real.max(0)[:, None], of_made.max(0)
+    inside = np.zeros(in_made.shape, np.int64)
+    recall, coverage = np.zeros((2, *in_real.shape), bool)
+    with bar("comparing neighbours", len(real), quiet) as did:
+        for start in range(0, len(real), ROWS):
+            rows = slice(start, start + ROWS)
+            distances = pairwise_distances(real[rows], made)
+            i, j = np.nonzero(distances < np.maximum(widest[0][rows], widest[1]))
+            near, i = distances[i, j], i + start
+            for s in range(len(sets)):
+                there = in_real[s, i] & in_made[s, j]
+                a, b, away = i[there], j[there], near[there]
+                held = away < of_real[s, a]
+                inside[s] += np.bincount(b[held], minlength=len(made))
+                coverage[s, a[held]] = recall[s, a[away < of_made[s, b]]] = True
+            did(len(distances))
+    n, m = in_real.sum(1), in_made.sum(1)
+    return {
+        "precision": (inside > 0).sum(1) / m,
+        "recall": recall.sum(1) / n,
+        "density": inside.sum(1) / (k * m),
+        "coverage": coverage.sum(1) / n,
+    }
+
+
+def _members(sets: Sequence[np.ndarray], n: int) -> np.ndarray:
+    """Whether each of n samples is in each of S sets of positions: (S, n)."""
+    found = np.zeros((len(sets), n), bool)
+    for row, places in zip(found, sets, strict=True):
+        row[places] = True
+    return found
+
+
+def _radii(x: np.ndarray, members: np.ndarray, k: int) -> np.ndarray:
+    """How far the ball of each sample x (N, D) reaches in each of S sets of members: (S, N).
+
+    It reaches to the k-th neighbour in the set. In a half that is among the 10 k nearest of all
+    samples, but for one ball in 10^9, which is cut short there.
+    """
+    from sklearn.neighbors import NearestNeighbors  # slow to import
+
+    near = min(len(x) - 1, k if len(members) == 1 else 10 * k)
+    search = NearestNeighbors(n_neighbors=near, algorithm="brute").fit(x)
+    distances, neighbours = search.kneighbors()
+    found = np.empty(members.shape)
+    for radii, there in zip(found, members, strict=True):
+        enough = there[neighbours].cumsum(1) >= k
+        at = np.where(enough[:, -1], enough.argmax(1), near - 1)
+        radii[:] = distances[np.arange(len(x)), at]
+    return found
 
 
 @metric("generation", place=40)
@@ -177,9 +239,10 @@ def sample_quality(
     truth, _ = _seen(judge, real, trained.device)
     source = f"{n:,} images drawn from {SAMPLERS[sampler]}, against as many test images"
     about = f"squared Frechet distance of judge features: {source}"
+    parts = halves(len(truth), n, seed=seed) if min(len(truth), n) > 2 * NEIGHBOURS + 1 else []
     found = {
-        "frechet": Measure(frechet(truth, features), about, better="low"),
-        **_neighbours(manifold(truth, features, quiet=quiet)),
+        "frechet": replace(_frechet(truth, features, parts, about), headline=True),
+        **_neighbours(manifold(truth, features, quiet=quiet, halves=parts)),
         "class_distance": _class_distance(votes, asked),
         **_right(trained, judge, votes, asked),
     }
@@ -399,6 +462,14 @@ def _seen(judge: Judge, x: np.ndarray, device: torch.device) -> tuple[np.ndarray
     return features.cpu().numpy(), judge.network.head(features).argmax(1).cpu().numpy()
 
 
+def _frechet(a: np.ndarray, b: np.ndarray, parts: Sequence[Positions], about: str) -> Measure:
+    value = frechet(a, b)
+    if not parts:
+        return Measure(value, about, better="low")
+    error = error_of_halves([frechet(a[i], b[j]) for i, j in parts], smooth=True)
+    return within(value, error, about, high=math.inf, better="low")
+
+
 def _neighbours(found: dict[str, np.ndarray]) -> dict[str, Measure]:
     ball = f"ball, which reaches to the {NEIGHBOURS}th neighbour"
     about = {
@@ -408,7 +479,15 @@ def _neighbours(found: dict[str, np.ndarray]) -> dict[str, Measure]:
         "coverage": f"share of real images with a made image in their {ball}",
     }
     better: dict[str, Better] = {**dict.fromkeys(about, "high"), "density": "neither"}
-    return {k: mean(found[k], text, better=better[k]) for k, text in about.items()}
+    return {
+        name: Measure(
+            float(found[name][0]),
+            text,
+            error=error_of_halves(found[name][1:]) if len(found[name]) > 1 else None,
+            better=better[name],
+        )
+        for name, text in about.items()
+    }
 
 
 def _class_distance(votes: np.ndarray, asked: np.ndarray) -> Measure:

@@ -1,27 +1,29 @@
-"""Codes of test images, and how near they come to the prior N(0, I).
+"""Codes of test images, what they hold of x, and how near they come to the prior.
 
 Codes z (N, Z) are flat: means of q(z|x), or, where a function says so, one draw z_n ~ q(z|x_n) for
-each image. Such draws are samples of the aggregate posterior ``q(z) = 1/N sum_n q(z|x_n)``, whose
+each image. Such draws are samples of the aggregate posterior ``q(z) = 1/N sum_n q(z|x_n)``. Where
+there is a q, ``E KL(q(z|x) || p) = I(x; z) + KL(q(z) || p)`` is split, whatever the prior. The
 distance to N(0, I) is measured by moments, by dimension (Kolmogorov-Smirnov) and as a whole (MMD).
-Where q is a diagonal Gaussian, ``E KL(q(z|x) || p) = I(x; z) + KL(q(z) || p)`` is split too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal
+from torch.distributions import Distribution, Independent, Normal
 
 from zspace.analysis.measure import Measure, mean, metric
 from zspace.analysis.projections import principal, tsne
-from zspace.analysis.trained import TrainedModel, each, once, subset
+from zspace.analysis.trained import TrainedModel, each, once, over, subset
 from zspace.data.dataset import Data, Samples
 from zspace.data.spec import Batch
-from zspace.models.terms import kl_per_dimension
+from zspace.models.flow import Model
+from zspace.models.terms import kl, kl_per_dimension
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured, UserError
 
@@ -29,8 +31,10 @@ MOST = 10_000
 LINE = "the code dimension"
 ACTIVE = 0.01
 """A dimension is active with a mean KL above it, in nats, or with a variance of means above it."""
-WORK, ROWS = 8e9, 500
-"""Numbers read by the sums over pairs of codes, N * N * Z: some seconds; rows of them at once."""
+WORK, ROWS, FEW = 8e9, 500, 2000
+"""Numbers read by the sums over pairs of codes, N * N * Z: some seconds; rows of them at once; and
+codes at most where the density of each pair is asked for by itself.
+"""
 
 
 @dataclass(frozen=True)
@@ -229,10 +233,15 @@ def pixels(trained: TrainedModel, samples: Samples) -> np.ndarray:
 
 def collapse(found: Mapping[str, Measure]) -> str:
     """A sentence on code dimensions that say nothing of x; empty where all say something."""
-    if "active_kl" not in found:
-        return ""
-    size = sum(name.startswith("kl_") for name in found)
-    dead = size - int(found["active_kl"].value)
+    if "active_kl" in found:
+        size = sum(name.startswith("kl_") for name in found)
+        return _collapsed(size - int(found["active_kl"].value), size)
+    told = found.get("mutual_information")
+    return _collapsed(1, 1) if told is not None and told.value <= ACTIVE else ""
+
+
+def _collapsed(dead: int, size: int) -> str:
+    """The sentence for `dead` of `size` dimensions, which may be all that is known: 1 of 1."""
     if not dead:
         return ""
     what = f"collapsed onto the prior (a mean KL of at most {ACTIVE} nats per dimension)"
@@ -242,15 +251,35 @@ def collapse(found: Mapping[str, Measure]) -> str:
     return f"{few}; a smaller --latent would do"
 
 
+@torch.no_grad()
+def collapse_of(model: Model, batches: Iterable[Batch]) -> str:
+    """The sentence of `collapse` from one pass over batches; the random state stays as it was."""
+    found = []
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for batch in batches:
+            p = model(batch.x, batch.c)
+            if any(level.q is None for level in p.latents):
+                return ""
+            try:
+                each_kl = kl_per_dimension(p.latents[0]).flatten(1)
+            except (UserError, NotImplementedError):  # q and p do not fall into dimensions
+                each_kl = kl(p)["kl"][:, None]
+            found.append(each_kl.cpu())
+    dead = torch.cat(found).mean(0) <= ACTIVE
+    return _collapsed(int(dead.sum()), len(dead))
+
+
 @metric("latents", place=20, warning=collapse)
 def code_statistics(
     trained: TrainedModel, data: Data, *, seed: int = 0, quiet: bool = True
 ) -> dict[str, Measure]:
-    """KL per dimension, active units, q(z) against the prior, and mutual information, on test.
+    """KL per dimension, active units, mutual information, and q(z) against the prior, on test.
 
-    kl_j is the KL of dimension j in nats. It is left out, with the mutual information, where the
-    code is deterministic or q(z|x) is not a diagonal Gaussian. Raises NotMeasured where the prior
-    is not N(0, I), and for fewer than 2 test images.
+    kl_j is the KL of dimension j in nats, where both q(z|x) and the prior fall into dimensions.
+    mutual_information and marginal_kl need a q(z|x), of any kind; distances to N(0, I) are those
+    of a model whose prior that is. Raises NotMeasured for a deterministic code without that prior,
+    and for fewer than 2 test images.
 
     References: `posterior_summary` (active units), `mmd` and `information` in this module.
 
@@ -267,11 +296,15 @@ def code_statistics(
     >>> found["active_units"].value <= 3
     True
     """
-    size = math.prod(trained.model.latent)
+    size, standard = math.prod(trained.model.latent), trained.traits.standard
+    if not (standard or trained.variational):
+        raise NotMeasured(
+            "the code is deterministic and its prior is not N(0, I), so there is nothing that it "
+            "is compared with: leave the section 'latents' out"
+        )
     some = subset(data.test, int(min(MOST, math.sqrt(WORK / size))), seed)
     if len(some) < 2:
         raise NotMeasured("there is only 1 test image, so codes have no spread: give more")
-    z, *gaussian = _drawn_parts(trained, some)
     summary = posterior_summary(trained, data)
     units = f"dimensions of {size} in which means of q(z|x) have a variance above {ACTIVE}"
     found = {"active_units": Measure(summary.active_units, units)}
@@ -279,11 +312,13 @@ def code_statistics(
         about = f"dimensions of {size} with a mean KL above {ACTIVE} nats"
         found["active_kl"] = Measure(summary.active, about)
         for j, value in enumerate(summary.kl):
-            about = f"mean KL(q(z_{j}|x) || N(0, 1)) of one code dimension"
+            prior = "N(0, 1)" if standard else f"p(z_{j})"
+            about = f"mean KL(q(z_{j}|x) || {prior}) of one code dimension"
             found[f"kl_{j}"] = Measure(float(value), about, "nats")
-    found |= against_prior(z)
-    if gaussian:
-        found |= information(z, *gaussian, quiet=quiet)
+    if standard:
+        found |= against_prior(drawn(trained, some))
+    if trained.variational:
+        found |= shared(trained, some, quiet=quiet)
     return found
 
 
@@ -351,30 +386,75 @@ def _factor(size: int, more: float) -> float:
     return (size / (size + more)) ** (size / 2)
 
 
-def information(
-    z: np.ndarray, mu: np.ndarray, sigma: np.ndarray, *, quiet: bool = True
-) -> dict[str, Measure]:
-    """What draws z (N, Z) of N(mu_n, diag sigma_n^2), (N, Z) each, tell of n.
+def shared(trained: TrainedModel, samples: Samples, *, quiet: bool = True) -> dict[str, Measure]:
+    """`information` of the posteriors of samples, of a model with a q(z|x) and any prior.
 
-    The mean KL to N(0, I) is their mutual information plus the KL of q(z): what is learned of x,
+    Of a q(z|x) that is no diagonal Gaussian, at most 2,000 samples are taken.
+    """
+
+    def parts(batch: Batch) -> dict[str, Tensor]:
+        level = trained.model(batch.x, batch.c).latents[0]
+        z, q = level.z[:1], level.q
+        base = _base(q)
+        normal = {"loc": base.loc, "scale": base.scale} if isinstance(base, Normal) else {}
+        own, prior = (law.log_prob(z)[0] for law in (q, level.p))
+        return {"z": z[0], "own": own, "prior": prior, **normal}
+
+    if isinstance(_base(trained.probe.latents[0].q), Normal):
+        of = each(trained, samples, parts)
+        z, mu, sigma = (of[name].reshape(len(samples), -1) for name in ("z", "loc", "scale"))
+        mixture = log_mixture(z, mu, sigma, quiet=quiet)
+    else:
+        samples = subset(samples, FEW)
+        of = each(trained, samples, parts)
+        mixture = _any_mixture(trained, samples, torch.from_numpy(of["z"]))
+    return information(of["own"], mixture, of["prior"], standard=trained.traits.standard)
+
+
+def _base(q: Distribution | None) -> Distribution | None:
+    return q.base_dist if isinstance(q, Independent) else q
+
+
+def _any_mixture(trained: TrainedModel, samples: Samples, z: Tensor) -> np.ndarray:
+    """``log 1/N sum_m q(z_n | x_m)`` for every z (N, *Z), of any q: (N,)."""
+
+    def part(batch: Batch) -> np.ndarray:
+        q = trained.model(batch.x, batch.c).latents[0].q
+        rows = [q.log_prob(some[:, None].to(trained.device)) for some in z.split(ROWS)]
+        return torch.cat([row.logsumexp(1) for row in rows]).cpu().double().numpy()
+
+    return np.logaddexp.reduce(over(trained, samples, part)) - math.log(len(z))
+
+
+def information(
+    own: np.ndarray, mixture: np.ndarray, prior: np.ndarray, *, standard: bool = True
+) -> dict[str, Measure]:
+    """What draws z_n ~ q(z|x_n) tell of n, from log-densities (N,) of each under three laws.
+
+    The mean KL to the prior is their mutual information plus the KL of q(z): what is learned of x,
     and what misses the prior. Both are means over the N draws, with q(z) all N posteriors; their
     errors treat the N terms as independent.
 
     Reference: Hoffman, Johnson. ELBO surgery: yet another way to carve up the variational evidence
     lower bound. NIPS workshop on advances in approximate Bayesian inference, 2016.
 
-    >>> z = np.array([[-9.0], [9.0]])  # two narrow posteriors far apart tell which is which
-    >>> round(information(z, z, np.full((2, 1), 0.1))["mutual_information"].value, 4)  # log 2
+    Arguments:
+        own: ``log q(z_n|x_n)``.
+        mixture: ``log 1/N sum_m q(z_n|x_m)``, see `log_mixture`.
+        prior: ``log p(z_n)``.
+        standard: Whether the prior is N(0, I), for the definition in words.
+
+    >>> far = np.zeros(2)  # two narrow posteriors far apart: each z has half of its own density
+    >>> round(information(far, far - math.log(2), far)["mutual_information"].value, 4)  # log 2
     0.6931
     """
-    n = len(z)
-    own, mixture = _log_normal(z, mu, sigma), log_mixture(z, mu, sigma, quiet=quiet)
-    prior = _log_normal(z, np.zeros_like(z), np.ones_like(z))
+    n = len(own)
     of = f"q(z) the mixture of all {n:,} posteriors"
     most = f"I(x; z), {of}: at most log {n:,} = {math.log(n):.2f}"
+    against = "N(0, I)" if standard else "p(z)"
     return {
         "mutual_information": mean(own - mixture, most, "nats"),
-        "marginal_kl": mean(mixture - prior, f"KL(q(z) || N(0, I)), {of}", "nats", "low"),
+        "marginal_kl": mean(mixture - prior, f"KL(q(z) || {against}), {of}", "nats", "low"),
     }
 
 
@@ -395,25 +475,3 @@ def log_mixture(
             found.append(logsumexp(inner, axis=1) - math.log(len(mu)))
             made(len(part))
     return np.concatenate(found)
-
-
-def _log_normal(z: np.ndarray, mu: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    z, mu, sigma = (a.astype(np.float64) for a in (z, mu, sigma))
-    return -0.5 * (((z - mu) / sigma) ** 2 + np.log(2 * math.pi * sigma**2)).sum(1)
-
-
-def _drawn_parts(trained: TrainedModel, samples: Samples) -> list[np.ndarray]:
-    """A draw z (N, Z) of every q(z|x) and, of diagonal Gaussians, their means and deviations."""
-
-    def parts(batch: Batch) -> dict[str, Tensor]:
-        level = trained.model(batch.x, batch.c).latents[0]
-        q, p = (d.base_dist if isinstance(d, Independent) else d for d in (level.q, level.p))
-        if not (isinstance(p, Normal) and (p.loc == 0).all() and (p.scale == 1).all()):
-            raise NotMeasured(
-                "the prior of this model is not N(0, I), which its codes are compared with: "
-                "leave the section 'latents' out"
-            )
-        normal = {"loc": q.loc, "scale": q.scale} if isinstance(q, Normal) else {}
-        return {name: a.flatten(1) for name, a in {"z": level.z[0], **normal}.items()}
-
-    return list(each(trained, samples, parts).values())

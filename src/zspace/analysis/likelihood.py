@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -61,9 +62,9 @@ def likelihood_bounds(
 
     def terms(batch: Batch) -> dict[str, Tensor]:
         p = trained.model(batch.x, batch.c)
-        return {"nll": nll(p)["nll"].double(), "kl": kl(p)["kl"].double()}
+        return {"nll": nll(p)["nll"], "kl": kl(p)["kl"]}
 
-    parts = each(trained, data.test, terms)
+    parts = {k: v.astype(np.float64) for k, v in each(trained, data.test, terms).items()}
     bound = importance_weighted(trained, data.test, samples, seed=seed, quiet=quiet)
     p, of = "p(x | context)" if trained.model.context else "p(x)", f"x {words}"
     name, one = f"iw_{samples}", f"one draw per image, {of}"
@@ -73,7 +74,7 @@ def likelihood_bounds(
         "elbo": mean(-(parts["nll"] + parts["kl"]), lower, "nats", "high"),
         "reconstruction": mean(-parts["nll"], f"E log p(x|z); {one}", "nats", "high"),
         "kl": mean(parts["kl"], "KL(q(z|x) || p(z))", "nats"),
-        name: mean(bound, tighter, "nats", "high"),
+        name: replace(mean(bound, tighter, "nats", "high"), headline=True),
     }
     if discrete:
         for key in ("elbo", name):
@@ -83,6 +84,8 @@ def likelihood_bounds(
 
 def target(trained: TrainedModel, samples: Samples) -> tuple[str, bool]:
     """What x in log p(x) is, in words, and whether it has finitely many values.
+
+    A likelihood of one's own says so itself, by `Likelihood.discrete`.
 
     Raises NotMeasured where the likelihood is not a probability of anything.
     """
@@ -101,6 +104,8 @@ def target(trained: TrainedModel, samples: Samples) -> tuple[str, bool]:
         )
     if isinstance(base, LogisticMixture):
         return f"of {base.levels} levels", True
+    if getattr(getattr(trained.model, "likelihood", None), "discrete", False):
+        return "of finitely many values", True
     if not isinstance(base, Bernoulli):
         return "grey values (a density)", False
     if trained.binarize != "none":
@@ -156,14 +161,14 @@ def bounds(
     size, at_once = max(1, rows // K), min(K, rows)
     found = []
     for x, c in split(batch.x, batch.c, size):
-        total = torch.full((len(x),), -math.inf, dtype=torch.float64, device="cpu")
+        total = np.full(len(x), -math.inf)
         for start in range(0, K, at_once):
             count = min(at_once, K - start)
             value = iwae(model(x, c, count))["iwae"]  # -log of the mean of `count` weights
-            total = torch.logaddexp(total, math.log(count) - value.cpu().double())
+            total = np.logaddexp(total, math.log(count) - value.cpu().numpy().astype(np.float64))
         found.append(total - math.log(K))
         made(len(x))
-    return torch.cat(found).numpy()
+    return np.concatenate(found)
 
 
 def _bits(name: str, nats: Measure, shape: tuple[int, ...]) -> Measure:

@@ -7,21 +7,22 @@ measures of `zspace.data.kinds.image`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zspace.analysis.anomaly import squared_error
 from zspace.analysis.trained import TrainedModel, each, evenly, once
 from zspace.data.dataset import Data, Samples
 from zspace.data.kinds.image import image_quality
 from zspace.data.spec import Batch
-from zspace.models.adversarial import GeneratorLoss
-from zspace.models.flow import Model
-from zspace.models.perceptual import Perceptual
+from zspace.models.flow import Model, Term
+from zspace.models.perceptual import NotReady
 
 WATCHED = 1000
 """Images that are measured after every epoch, at most."""
@@ -81,7 +82,8 @@ class Surprises:
     error, summed over channels; the highest error first.
 
     error (N,): the sum of each map. usual: the mean error of all images that were looked at, of
-    which there were `images`. i (N,): positions among them, one split after another.
+    which there were `images`. i (N,): positions among them, one split after another. ids: what
+    each of them is called.
     """
 
     x: np.ndarray
@@ -91,6 +93,7 @@ class Surprises:
     usual: float
     images: int
     i: np.ndarray
+    ids: list[str]
 
 
 def surprises(trained: TrainedModel, *splits: Samples, n: int = 10) -> Surprises:
@@ -103,16 +106,17 @@ def surprises(trained: TrainedModel, *splits: Samples, n: int = 10) -> Surprises
     error = np.concatenate(of_splits)
     i = np.argsort(-error, kind="stable")[:n]
     ends = np.cumsum([0, *map(len, of_splits)])
-    shown = []
+    shown, ids = [], list[str]()
     for samples, start, end in zip(splits, ends, ends[1:], strict=False):
         rows = torch.from_numpy(i[(start <= i) & (i < end)] - start)
         if len(rows):
             shown.append(_looked(trained, replace(samples, index=samples.index[rows])))
+            ids += samples.names(rows)
     x, decoded, maps = (np.concatenate(part) for part in zip(*shown, strict=True))
     order = np.argsort(-maps.sum((1, 2)), kind="stable")
-    return Surprises(
-        x[order], decoded[order], maps[order], error[i], float(error.mean()), len(error), i
-    )
+    names = [ids[at] for at in order]
+    mean = float(error.mean())
+    return Surprises(x[order], decoded[order], maps[order], error[i], mean, len(error), i, names)
 
 
 def _looked(trained: TrainedModel, samples: Samples) -> tuple[np.ndarray, ...]:
@@ -138,7 +142,8 @@ def per_sample_terms(
     """Each term of the run's objective for every sample of a split: name -> (N,).
 
     Their means are the numbers in `run.result`. Terms that are statistics of a batch are left out,
-    and so are those that look through another network, which a run does not keep.
+    and so are those that look through another network, such as a discriminator: a run keeps the
+    model alone, so any other is untrained once the run is loaded.
 
     Arguments:
         trained: The model, usually a run.
@@ -149,8 +154,7 @@ def per_sample_terms(
     >>> sorted(terms), terms["kl"].shape == (len(data.test),)
     (['kl', 'mse'], True)
     """
-    objective = trained.objective
-    own = [term for term in objective.terms if not isinstance(term, GeneratorLoss | Perceptual)]
+    objective, own = trained.objective, own_terms(trained)
 
     def terms(batch: Batch) -> dict[str, Tensor]:
         p = trained.model(batch.x, batch.c, objective.samples)
@@ -160,12 +164,43 @@ def per_sample_terms(
     return each(trained, data.splits[split], terms)
 
 
+class _Elsewhere(Exception):
+    """A network was called that does not belong to the model."""
+
+
+def own_terms(trained: TrainedModel) -> list[Term]:
+    """The terms of the objective that call no network but the model's own.
+
+    Each is tried on one pass, during which the networks of other players and the feature networks
+    of the recipe refuse to be called.
+    """
+
+    def refuse(module: nn.Module, given: Any) -> None:
+        raise _Elsewhere
+
+    recipe, own = trained.recipe, set(trained.model.modules())
+    others = [*(player.module for player in recipe.players[1:]), *recipe.feature_networks]
+    foreign = {module for network in others for module in network.modules()} - own
+    hooks = [module.register_forward_pre_hook(refuse) for module in foreign]
+    found = []
+    try:
+        for term in trained.objective.terms:
+            with contextlib.suppress(_Elsewhere, NotReady), torch.no_grad():
+                term(trained.probe)
+                found.append(term)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
 def per_class(values: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
     """The mean of values (N,) over each class of labels y (N,): (classes,), nan where empty.
 
     >>> per_class(np.array([1.0, 3.0, 5.0]), np.array([0, 0, 2]), 3).tolist()
     [2.0, nan, 5.0]
     """
+    values, y = values[y >= 0], y[y >= 0]
     counts = np.bincount(y, minlength=classes)
     sums = np.bincount(y, weights=values, minlength=classes)
     return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
@@ -218,10 +253,10 @@ def reconstruction_quality(
 
     A reconstruction is the mean of p(x|z) at the code that `encode` gives: nothing is drawn, the
     model is in eval mode meanwhile, and no random state moves. Numbers are read from the device
-    once, at the end. Samples that are not images (C, H, W) have no such measures, so the result is
-    empty.
+    once, at the end, in float32, and added up in float64. Samples that are not images (C, H, W)
+    have no such measures, so the result is empty.
     """
-    training, total, count = model.training, dict[str, Tensor](), 0
+    training, parts, count = model.training, dict[str, list[Tensor]](), 0
     model.eval()
     try:
         for batch in batches:
@@ -231,11 +266,12 @@ def reconstruction_quality(
             c = None if batch.c is None else batch.c[: len(x)]
             values = image_quality(x, model.decode(model.encode(x, c), c).mean)
             for name, value in values.items():
-                total[name] = total.get(name, 0) + value.sum(dtype=torch.float64)
+                parts.setdefault(name, []).append(value)
             count += len(x)
     finally:
         model.train(training)
-    if not total:
+    if not parts:
         return {}
-    means = torch.stack(list(total.values())) / count
-    return dict(zip(total, means.tolist(), strict=True))
+    found = torch.stack([torch.cat(part) for part in parts.values()]).float().cpu().numpy()
+    means = found.sum(1, dtype=np.float64) / count
+    return dict(zip(parts, means.tolist(), strict=True))

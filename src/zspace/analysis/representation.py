@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from zspace.analysis.latents import codes, encoded, labels, pixels
+from zspace.analysis.latents import codes, drawn, encoded, labels, pixels
 from zspace.analysis.measure import Measure, mean, metric
 from zspace.analysis.projections import principal
 from zspace.analysis.trained import TrainedModel, in_turns, once, subset
@@ -23,17 +23,34 @@ FEW = (10, 100, 1000)
 DRAWS = 5
 
 SPACES = {
-    "": "codes",
+    "": "means of q(z|x)",
+    "_draws": "draws of q(z|x)",
     "_pca": "as many principal components of the pixels",
     "_pixels": "pixels",
 }
-"""What measures are of, by the end of their names."""
+"""What measures are of, by the end of their names; a deterministic code has no draws."""
+APART = 0.1
+"""How much less a draw may tell of the labels, in accuracy, before a warning."""
 
 Space = tuple[np.ndarray, np.ndarray]
 """Training and test points, (N, D) and (M, D)."""
 
 
-@metric("representation", place=30)
+def scale(found: Mapping[str, Measure]) -> str:
+    """A sentence where means of q(z|x) tell what draws do not; empty where both do."""
+    if "probe_draws" not in found:
+        return ""
+    means, draws = (found[name].value for name in ("probe", "probe_draws"))
+    if means - draws <= APART:
+        return ""
+    return (
+        f"a linear probe reads {means:.0%} of the labels from means of q(z|x), which are "
+        f"rescaled, but {draws:.0%} from draws: the code holds less than its means show; see the "
+        "KL of each dimension in the section 'latents', which warns of collapsed ones"
+    )
+
+
+@metric("representation", place=30, warning=scale)
 def label_probes(
     trained: TrainedModel, data: Data, *, seed: int = 0, quiet: bool = True
 ) -> dict[str, Measure]:
@@ -41,10 +58,13 @@ def label_probes(
 
     neighbours: accuracy on test images of 5 nearest neighbours. probe, probe_N: of a linear probe
     on all labels, and on N = 10, 100 or 1,000 of them. nmi, ari: how k-means clusters of test
-    images match the classes. Each for the codes, for the same number of principal components of
-    the pixels ("_pca") and for the pixels themselves ("_pixels"), of at most 10,000 images of
-    either split. Raises NotMeasured for data without labels, and for conditional models, whose
-    encoder is told the label.
+    images match the classes. Each for the codes, which are means of q(z|x), for draws of q(z|x)
+    ("_draws"; not of a deterministic code), for as many principal components of the pixels
+    ("_pca") and for the pixels themselves ("_pixels"), of at most 10,000 images of either split.
+    All are divided by one number, so that the means of a collapsed code, which differ by next to
+    nothing, are as good as others: it is the draws that a decoder reads. Errors are over the test
+    images; those of probe_N are over the images whose labels are given. Raises NotMeasured for
+    data without labels, and for conditional models, whose encoder is told the label.
 
     Arguments:
         trained: The model, usually a run.
@@ -54,7 +74,7 @@ def label_probes(
 
     >>> found = label_probes(run, data)
     >>> list(found)[:3]
-    ['neighbours', 'neighbours_pca', 'neighbours_pixels']
+    ['neighbours', 'neighbours_draws', 'neighbours_pca']
     >>> 0 <= found["probe"].value <= 1
     True
     """
@@ -66,7 +86,7 @@ def label_probes(
             f"the encoder of recipe '{trained.name}' is told the label, so its codes need not "
             "hold it and may copy it: measure an unconditional model"
         )
-    splits = [subset(split, MOST, seed) for split in (data.train, data.test)]
+    splits = [subset(split.labelled(), MOST, seed) for split in (data.train, data.test)]
     y, y_test = (np.asarray(labels(split)) for split in splits)
     if len(set(y)) < 2:
         raise NotMeasured(
@@ -81,11 +101,14 @@ def label_probes(
             did(1)
     found: dict[str, Measure] = {}
     for key in made[""]:  # side by side: of codes, of principal components, of pixels
-        for name, about in SPACES.items():
+        for name in spaces:
             measure = made[name][key]
-            better = "neither" if name else measure.better  # pixels are not the model's merit
+            # Pixels are not the model's merit.
+            better = measure.better if name in ("", "_draws") else "neither"
+            about = SPACES[name] if name or trained.variational else "codes"
             about = f"{about}: {measure.about}"
-            found[f"{key}{name}"] = replace(measure, about=about, better=better)
+            first = key == "probe" and not name
+            found[f"{key}{name}"] = replace(measure, about=about, better=better, headline=first)
     return found
 
 
@@ -96,12 +119,13 @@ def of_space(space: Space, y: np.ndarray, y_test: np.ndarray, seed: int = 0) -> 
     x, x_test = scaled(space)
     k = min(NEIGHBOURS, len(x))
     near = KNeighborsClassifier(k).fit(x, y).predict(x_test)
-    about = f"test accuracy of {k} nearest neighbours among {len(x):,} training images"
+    sure = "error over test images"
+    about = f"test accuracy of {k} nearest neighbours among {len(x):,} training images; {sure}"
     found = {
         "neighbours": mean(near == y_test, about, better="high"),
         "probe": mean(
             probe(x, y, x_test) == y_test,
-            f"test accuracy of a logistic regression on {len(x):,} training images",
+            f"test accuracy of a logistic regression on {len(x):,} training images; {sure}",
             better="high",
         ),
     }
@@ -204,7 +228,10 @@ def _few(
     for _ in range(DRAWS):
         rows = balanced(y, n, random)
         scores.append(float((probe(x[rows], y[rows], x_test) == y_test).mean()))
-    about = f"test accuracy of a logistic regression on {n:,} labels, a mean over {DRAWS} draws"
+    about = (
+        f"test accuracy of a logistic regression on {n:,} labels, a mean over {DRAWS} draws of "
+        "them; error over those draws"
+    )
     return mean(scores, about, better="high")
 
 
@@ -212,8 +239,13 @@ def _spaces(trained: TrainedModel, splits: Sequence[Samples]) -> Mapping[str, Sp
     z, z_test = (encoded(trained, split) for split in splits)
     x, x_test = (pixels(trained, split) for split in splits)
     pca = principal(x, min(z.shape[1], *x.shape))
+    draws: dict[str, Space] = {}
+    if trained.variational:
+        train, test = (drawn(trained, split) for split in splits)
+        draws["_draws"] = (train, test)
     return {
         "": (z, z_test),
+        **draws,
         "_pca": (pca.points, pca.project(x_test)),
         "_pixels": (x, x_test),
     }

@@ -95,6 +95,9 @@ class TrainedModel:
     True
     """
 
+    values: tuple[float, float] | None = None
+    """The raw integers that are 0 and 1 in [0, 1], where they were declared in training."""
+
     def __init__(
         self, recipe: Recipe, spec: Spec, *, name: str, batch: int, binarize: Binarize
     ) -> None:
@@ -178,7 +181,7 @@ class TrainedModel:
 
         Raises UserError for images of another shape or range than the model reads.
         """
-        return self._batched(as_images(x, self.spec.shape), label, x, self.model.encode)
+        return self._batched(self._images(x), label, x, self.model.encode)
 
     def decode(self, z: Array, label: Label | None = None) -> Array:
         """Images (N, C, H, W) in [0, 1] of codes z (N, *Z): the means of p(x|z).
@@ -200,7 +203,10 @@ class TrainedModel:
         def through(x: Tensor, c: Tensor | None) -> Tensor:
             return self.model.decode(self.model.encode(x, c), c).mean
 
-        return self._batched(as_images(x, self.spec.shape), label, x, through)
+        return self._batched(self._images(x), label, x, through)
+
+    def _images(self, x: Array) -> Tensor:
+        return as_images(x, self.spec.shape, self.values)
 
     @torch.no_grad()
     def _batched(self, x: Tensor, label: Label | None, like: Array, function: Any) -> Array:
@@ -312,10 +318,10 @@ def in_turns(y: np.ndarray) -> np.ndarray:
 def evenly(samples: Samples, n: int) -> torch.Tensor:
     """Positions of at most n samples: classes take turns, and those chosen are sorted by class.
 
-    Without labels they are the first n samples.
+    Without labels, or where some are missing, they are the first n samples.
     """
     y = samples.labels()
-    if y is None:
+    if y is None or bool((y < 0).any()):
         return torch.arange(min(n, len(samples)))
     first = torch.from_numpy(in_turns(y.numpy())[:n])
     return first[torch.argsort(y[first], stable=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -19,10 +20,13 @@ from tyro.extras import subcommand_cli_from_dict
 from zspace._version import __version__
 from zspace.cli.commands import COMMANDS
 from zspace.cli.commands.training import train_command
+from zspace.system.bars import lines
 from zspace.system.errors import UserError, unknown
 from zspace.system.signals import Unheard, deafen
 
 TOGETHER = ("train", "resume", "repeat")
+SPEAKING = (*TOGETHER, "study", "explore")
+"""Commands that say by themselves how far they are."""
 ABOUT = (
     "Build, train, compare and explore autoencoders from parts. Every command also takes --import "
     "MODULE or --import FILE.py, which loads recipes of your own."
@@ -48,6 +52,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         code = _main(args)
         sys.stdout.flush()
     except UserError as error:
+        if runs := getattr(error, "runs", ()):  # several, where the command takes one
+            error.args = (f"{error}, for example: zspace {args[0]} {shlex.quote(str(runs[0]))}",)
         _say(error)
         return _left(error)
     except (MemoryError, RuntimeError) as error:  # torch raises either, or one of its own kind
@@ -144,12 +150,14 @@ def _main(args: list[str]) -> int:
         commands["train"] = train_command(args[1:])  # imports torch: only when it is wanted
     registry = ConstructorRegistry()
     registry.primitive_rule(_optional)
-    subcommand_cli_from_dict(
-        commands,
-        prog="zspace",
-        description=ABOUT,
-        args=args or ["--help"],
-        registry=registry,
-        config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
-    )
+    silent = not args or args[0] in SPEAKING or bool({"-h", "--help", "--quiet"} & set(args))
+    with lines(" ".join(["zspace", *args[:1]]), quiet=silent):
+        subcommand_cli_from_dict(
+            commands,
+            prog="zspace",
+            description=ABOUT,
+            args=args or ["--help"],
+            registry=registry,
+            config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
+        )
     return 0

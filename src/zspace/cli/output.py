@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import io
 import re
-from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
 from zspace.analysis import reconstruction
+from zspace.data.account import lines
 from zspace.data.conditions import as_conditions, turns
-from zspace.data.loading import describe, sources
+from zspace.data.loading import describe, is_known, load, sources
+from zspace.data.readers.hf import PREFIX
 from zspace.models import recipes
 from zspace.runs.run import Run
 from zspace.system import files, pixels
@@ -74,25 +75,6 @@ def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, ou
     return out
 
 
-def embed(run: Run, *, data: str | None, data_dir: Path | None, out: Path) -> Path:
-    """Write codes of every image, its label or attributes, split and row: z, y, split, index."""
-    if out.suffix != ".npz":
-        raise UserError(f"cannot write '{out}': codes go into an .npz file (-o z.npz)")
-    source = run.data(data, data_dir=data_dir, quiet=False)
-    parts = defaultdict[str, list[np.ndarray]](list)
-    for split, samples in source.splits.items():
-        for i in torch.arange(len(samples)).split(1024):
-            y = samples.conditions(i)
-            codes = run.encode(samples.images(i), y if run.model.context else None)
-            parts["z"].append(codes.numpy())
-            parts["split"].append(np.full(len(i), split))
-            parts["index"].append(samples.index[i].numpy())
-            if y is not None:
-                parts["y"].append(y.numpy())
-    save_npz(out, {name: np.concatenate(values) for name, values in parts.items()})
-    return out
-
-
 def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays as a compressed .npz, whole or not at all."""
     content = io.BytesIO()
@@ -139,10 +121,14 @@ def _plainly(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def describe_data(name: str, data_dir: Path | None) -> None:
-    """Print the facts of one data set."""
+def describe_data(name: str, data_dir: Path | None, **options: Any) -> None:
+    """Print the facts of one data set; of the user's own, what was read and what was left out."""
     if not name:
-        raise UserError("data info needs a name: 'zspace data info mnist', for example")
+        raise UserError("data info needs a name or a path: 'zspace data info mnist', for example")
+    if name.startswith(PREFIX) or (Path(name).exists() and not is_known(name)):
+        found = load(name, data_dir=data_dir, **options)
+        Screen(highlight=False, soft_wrap=True).print(*lines(found), sep="\n", markup=False)
+        return
     table = Table(box=None, show_header=False)
     for key, value in describe(name, data_dir=data_dir).items():
         if value not in ({}, [], ()):

@@ -19,10 +19,12 @@ The draws come from torch's global generator, whose state checkpoints keep.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Literal
 from weakref import WeakValueDictionary
 
@@ -251,6 +253,25 @@ class Batches:
         """
         whole = self.order(number).to(self.device).split(self.batch)[start:]
         yield from self.of([self._own(i) for i in whole], start)
+
+    def at_random(self, batch: int) -> Batches:
+        """The same samples in one random order, in whole batches of this size and no smaller one.
+
+        What is estimated from a batch is measured on these: samples that lie side by side may be
+        alike, and the size of a batch matters. What is left over does not count; where there are
+        fewer samples than a batch has, they are one batch. The order is always the same.
+
+        >>> cpu = torch.device("cpu")
+        >>> batches = Batches(data.test, batch=100, device=cpu, seed=0)
+        >>> {len(batch.x) for batch in batches.at_random(7).epoch(0)}
+        {7}
+        """
+        order = torch.randperm(len(self.samples), generator=torch.Generator().manual_seed(0))
+        whole = order[: len(order) // batch * batch or len(order)]
+        other = copy.copy(self)
+        other.samples = replace(self.samples, index=self.samples.index[whole])
+        other.batch, other.shuffle = batch, False
+        return other
 
     def of(self, rows: Sequence[Tensor], start: int = 0) -> Iterator[Batch]:
         """The batch of each of these rows (B,) of the storage; the first has number ``start``."""

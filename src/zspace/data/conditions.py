@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zspace.data.dataset import Samples
+from zspace.data.dataset import Data, Samples
+from zspace.data.labels import MISSING
 from zspace.data.spec import Spec
 from zspace.system.errors import UserError, unknown
 
@@ -46,6 +47,34 @@ def columns_of(samples: Samples, context: int, i: Tensor | None = None) -> Tenso
     """
     told = samples.conditions(i) if context else None
     return None if told is None else columns(told, context)
+
+
+def check_conditions(data: Data, recipe: str, context: int) -> None:
+    """Raise UserError where a conditional model cannot be trained on the labels of these data.
+
+    Arguments:
+        data: What it would be trained on.
+        recipe: Its name, for the sentence.
+        context: Columns that the model reads; 0 takes any data.
+    """
+    if not context or data.attributes:
+        return
+    for split, samples in data.splits.items():
+        y = samples.labels()
+        missing = 0 if y is None else int((y == MISSING).sum())
+        if missing:
+            raise UserError(
+                f"recipe '{recipe}' reads the label of every sample, but {missing:,} of the "
+                f"{split} samples of '{data.name}' have none: leave those out with "
+                "--labelled-only, or use an unconditional recipe"
+            )
+    novel = [name for name in data.novel if name != data.held_out]
+    if novel:
+        raise UserError(
+            f"recipe '{recipe}' is told the class of every sample, but '{data.name}' has no "
+            f"training sample of class {', '.join(map(repr, novel)):.200}: add some, or use an "
+            "unconditional recipe, for which they are anomalies"
+        )
 
 
 def lookup(

@@ -1,24 +1,21 @@
-"""What a data set is: storages of images, the samples that index them, and their splits.
+"""What a data set is: storages of samples, the rows of them that a split has, and all splits.
 
-    storage   N images (N, C, H, W): a uint8 or float32 tensor, or `Lazy`, which reads rows of it
-    Part      a storage with its labels or attributes, before it is split
+    storage   N samples (N, C, H, W): a uint8 or float32 tensor, or `Lazy`, which reads rows of it
+    Part      a storage with its labels or attributes and ids, before it is split
+    Unsplit   the parts of a source as a reader found them
     Samples   some rows of a storage: splits share it and copy nothing
     Data      three Samples, train, validation and test, that share no row
 
-A set that comes with test samples gives a tenth of the others to validation. A set without gives
-a tenth to test first, then a tenth of the rest to validation: of 1,000 samples, 810, 90 and 100.
-The permutation has a seed of its own, `SPLIT_SEED`. It does not depend on the seed of a run, so
-runs with different seeds and models are compared on the same samples.
-
-`without` keeps a class out of training, so that its images can serve as anomalies.
+How a missing split is cut is told in `zspace.data.splits`. `without` keeps a class out of
+training, so that its samples can serve as anomalies.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -26,11 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zspace.data.account import NOTHING_READ, Read
+from zspace.data.labels import MISSING, merged, renumbered
 from zspace.data.spec import Spec
+from zspace.data.splits import SPLITS, cut
 from zspace.system.errors import UserError, unknown
 
-SPLITS = ("train", "validation", "test")
-SPLIT_SEED = 20240229
 FEWEST = 10
 """Samples of the smallest data set; with fewer, a tenth would be less than one sample."""
 _PIECE = 1 << 24
@@ -65,10 +63,11 @@ class Samples:
 
     Arguments:
         x: The storage, (N, C, H, W).
-        y: Labels (N,) int64 of the whole storage, or None.
+        y: Labels (N,) int64 of the whole storage, -1 where there is none; None without labels.
         index: (n,) int64, the rows that these samples are.
         attributes: (N, A) uint8 of the whole storage, 1 where an attribute holds; several may hold
             of one image. None where there are none.
+        ids: What each row of the storage is called; None: its position.
 
     >>> x = torch.tensor([0, 51, 102, 255], dtype=torch.uint8).reshape(4, 1, 1, 1)
     >>> some = Samples(x, torch.tensor([7, 8, 9, 9]), index=torch.tensor([3, 1]))
@@ -82,9 +81,22 @@ class Samples:
     y: Tensor | None
     index: Tensor
     attributes: Tensor | None = None
+    ids: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def names(self, i: Tensor | None = None) -> list[str]:
+        """The ids of positions ``i`` (None: of all): file names, row labels, or row numbers."""
+        rows = self._rows(i).tolist()
+        return [str(row) if self.ids is None else str(self.ids[row]) for row in rows]
+
+    def labelled(self) -> Samples:
+        """Those that have a label; all of them where there are no labels at all."""
+        y = self.labels()
+        if y is None or bool((y != MISSING).all()):
+            return self
+        return replace(self, index=self.index[y != MISSING])
 
     def images(self, i: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W), float32 in [0, 1], of positions ``i`` (B,); None: of all."""
@@ -125,6 +137,9 @@ class Data:
         factors: Names and numbers of values of the factors that the images were made from, if they
             are known. Row i of the storage is the i-th combination, the last factor fastest.
         held_out: The class that only the test split has; see `without`.
+        read: What was read, and what was left out; see `zspace.data.account`.
+        whole: New data for a finished run: one set of this name to its samples, or the source's
+            own parts. Nothing was cut, and `train` and `validation` may be empty.
 
     >>> few = zspace.data.load("mnist5k", quiet=True)
     >>> {name: len(samples) for name, samples in few.splits.items()}
@@ -143,16 +158,39 @@ class Data:
     attributes: tuple[str, ...] = ()
     factors: tuple[tuple[str, int], ...] = ()
     held_out: str = ""
+    read: Read = NOTHING_READ
+    whole: Mapping[str, Samples] | None = None
 
     @property
     def splits(self) -> dict[str, Samples]:
-        """The three splits by name, in the order of `SPLITS`."""
+        """The three splits by name, in the order of `SPLITS`; of new data, its own parts."""
+        if self.whole is not None:
+            return dict(self.whole)
         return {name: getattr(self, name) for name in SPLITS}
+
+    @cached_property
+    def novel(self) -> tuple[str, ...]:
+        """The classes that no training sample has: held out, or known to the other splits only."""
+        known, others = _labels_in(self.train), set[int]()
+        for samples in self.splits.values():
+            others |= _labels_in(samples)
+        return tuple(self.classes[i] for i in sorted(others - known))
 
     @property
     def spec(self) -> Spec:
-        """The shape (C, H, W), the classes and the attributes: what a recipe must know."""
-        return Spec(tuple(self.train.x.shape[1:]), self.classes, self.attributes)
+        """What a recipe must know: the shape (C, H, W), classes, attributes, number of samples."""
+        shape = tuple(self.train.x.shape[1:])
+        return Spec(shape, self.classes, self.attributes, len(self.train))
+
+    def as_new(self, known: tuple[str, ...]) -> Data:
+        """The same as new data for a run that knows these classes; labels are matched by name."""
+        classes = merged([known, self.classes], self.name)
+        moved = {
+            name: replace(s, y=s.y if s.y is None else renumbered(s.y, self.classes, classes))
+            for name, s in self.splits.items()
+        }
+        one, two, three = (moved.get(split, getattr(self, split)) for split in SPLITS)
+        return replace(self, train=one, validation=two, test=three, classes=classes, whole=moved)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -193,17 +231,128 @@ def _content(x: Tensor) -> memoryview:
     return np.ascontiguousarray(x.numpy()).reshape(-1).view(np.uint8).data
 
 
+def _labels_in(samples: Samples) -> set[int]:
+    y = samples.labels()
+    return set() if y is None else set(torch.unique(y).tolist()) - {MISSING}
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A storage x (N, C, H, W) with its labels y (N,) or attributes (N, A), before it is split."""
+    """A storage with what is known of its samples, before it is split.
+
+    Arguments:
+        x: (N, C, H, W).
+        y: Labels (N,) int64, -1 where there is none; None without labels.
+        attributes: (N, A) uint8, as `Samples` has them.
+        classes: Names of the labels of this part; empty: those of the data set.
+        ids: What each sample is called; None: its position.
+        origin: Where the samples are from, for people: "x_train".
+    """
 
     x: Storage
     y: Tensor | None = None
     attributes: Tensor | None = None
+    classes: tuple[str, ...] = ()
+    ids: Sequence[str] | None = None
+    origin: str = ""
 
     def rows(self, index: Tensor) -> Samples:
         """Those rows (n,) as samples."""
-        return Samples(self.x, self.y, index, self.attributes)
+        return Samples(self.x, self.y, index, self.attributes, self.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Unsplit:
+    """A data set as a reader found it.
+
+    Arguments:
+        name: What it is called.
+        parts: "train", and "validation" and "test" where the source has its own.
+        read: What only the reader knows.
+        facts: Other fields of `Data`: classes, provenance, ...
+    """
+
+    name: str
+    parts: Mapping[str, Part]
+    read: Read = NOTHING_READ
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def data(self, *, fixed: bool = False) -> Data:
+        """Its three splits; `fixed` as `assemble` has it."""
+        return assemble(self.name, **self.parts, read=self.read, fixed=fixed, **self.facts)
+
+    def with_split(self, split: str, other: Unsplit) -> Unsplit:
+        """The same with everything of another source as one of its splits.
+
+        Raises UserError where there is such a split already, and where the other has several.
+        """
+        flag = "--val" if split == "validation" else "--test"
+        if split in self.parts:
+            raise UserError(
+                f"'{self.name}' has a {split} set of its own ({self.parts[split].origin}): leave "
+                f"it out with --leave-out, or leave out {flag}"
+            )
+        if len(other.parts) > 1:
+            there = ", ".join(other.parts)
+            raise UserError(f"'{other.name}' holds the splits {there}: give one of them as {flag}")
+        if other.facts.get("attributes", ()) != self.facts.get("attributes", ()):
+            raise UserError(f"'{self.name}' and '{other.name}' differ in their attributes")
+        (part,) = other.parts.values()
+        train = self.parts["train"]
+        if part.y is None and train.y is not None:
+            part = replace(part, y=torch.full((part.x.shape[0],), MISSING))
+        named = part.classes or tuple(other.facts.get("classes", ()))
+        ids = part.ids or [str(i) for i in range(part.x.shape[0])]
+        part = replace(part, classes=named, ids=ids, origin=f"{other.name} ({flag})")
+        if other.read.scale != self.read.scale and other.read.values != self.read.values:
+            note = f"{flag}: {other.read.values}"
+            read = replace(self.read, notes=(*self.read.notes, note))
+        else:
+            read = self.read
+        gone = tuple(f"{text} of {other.name}" for text in other.read.left_out)
+        read = replace(read, left_out=(*read.left_out, *gone))
+        return replace(self, parts={**self.parts, split: part}, read=read)
+
+    def as_one(self, known: tuple[str, ...] = ()) -> Data:
+        """Everything as new data for a finished run, which nobody splits.
+
+        Arguments:
+            known: The classes of the run; labels are matched with them by name.
+        """
+        named = tuple(self.facts.get("classes", ()))
+        tables = [known, named] if named else [known]
+        parts, classes = _matched(self.name, dict(self.parts), tables)
+        samples = {name: part.rows(torch.arange(part.x.shape[0])) for name, part in parts.items()}
+        first = next(iter(samples.values()))
+        own = samples if len(samples) > 1 else {"all": first}
+        nothing = replace(first, index=torch.arange(0))
+        origins = {name: part.origin for name, part in zip(own, parts.values(), strict=True)}
+        return Data(
+            self.name,
+            samples.get("train", nothing) if len(samples) > 1 else nothing,
+            samples.get("validation", nothing),
+            samples.get("test", first),
+            read=replace(self.read, origins=origins),
+            whole=own,
+            **{**self.facts, "classes": classes},
+        )
+
+
+def _matched(
+    name: str, parts: dict[str, Part], tables: list[tuple[str, ...]]
+) -> tuple[dict[str, Part], tuple[str, ...]]:
+    """The parts with labels that are positions in one table of classes, and that table.
+
+    tables: of classes that go before those of the parts; the last is that of parts without one.
+    """
+    told = [part for part in parts.values() if part.y is not None]
+    own = tables[-1] if tables else ()
+    classes = merged([*tables, *(part.classes for part in told)] or [()], name)
+    for split, part in parts.items():
+        if part.y is not None:
+            y = renumbered(part.y, part.classes or own, classes)
+            parts[split] = replace(part, y=y, classes=classes)
+    return parts, classes
 
 
 def assemble(
@@ -212,6 +361,8 @@ def assemble(
     *,
     validation: Part | None = None,
     test: Part | None = None,
+    fixed: bool = False,
+    read: Read = NOTHING_READ,
     **facts: Any,
 ) -> Data:
     """Data whose missing splits are cut from ``train``.
@@ -221,6 +372,9 @@ def assemble(
         train: The samples for training and for every split that is not given.
         validation: None: a tenth of ``train``, after test has had its part.
         test: None: a tenth of ``train``.
+        fixed: Cut whatever the class. That of sets with a name must not change, so that figures
+            of different versions compare.
+        read: What only the reader knows.
         facts: The other fields of `Data`: classes, provenance, ...
 
     Raises UserError as `check` does.
@@ -229,24 +383,27 @@ def assemble(
     >>> [len(samples) for samples in data.splits.values()]
     [81, 9, 10]
     """
-    given = [part for part in (train, validation, test) if part is not None]
-    check(name, [tuple(part.x.shape) for part in given])
-    # RandomState's stream is frozen by numpy's policy; torch.randperm's and default_rng's are not,
-    # and the validation set must not change with a version.
-    rows = np.random.RandomState(SPLIT_SEED).permutation(train.x.shape[0]).astype(np.int64)
-    rest = torch.from_numpy(rows)
-
-    def split(part: Part | None) -> Samples:
-        """All rows of a part; without one, a tenth of the rows that are left of train."""
-        nonlocal rest
-        if part is not None:
-            return part.rows(torch.arange(part.x.shape[0]))
-        n = max(1, len(rest) // 10)
-        cut, rest = rest[:n], rest[n:]
-        return train.rows(cut.sort().values)  # sorted, because disks read in order
-
-    last, middle = split(test), split(validation)
-    return Data(name, train.rows(rest.sort().values), middle, last, **facts)
+    given = {"train": train, "validation": validation, "test": test}
+    parts = {split: part for split, part in given.items() if part is not None}
+    check(name, [tuple(part.x.shape) for part in parts.values()])
+    table = tuple(facts.pop("classes", ()))
+    parts, classes = _matched(name, parts, [table] if table else [])
+    train = parts["train"]
+    strata = None if fixed or train.y is None else train.y.numpy()
+    missing = [split for split in ("test", "validation") if split not in parts]
+    *cuts, rest = cut(train.x.shape[0], strata, len(missing))
+    rows = dict(zip(missing, cuts, strict=True)) | {"train": rest}
+    one, two, three = (
+        train.rows(torch.from_numpy(rows[split]))
+        if split in rows
+        else parts[split].rows(torch.arange(parts[split].x.shape[0]))
+        for split in SPLITS
+    )
+    how = f"cut from {train.origin or 'all samples'}{' by class' * (strata is not None)}"
+    left = train.origin if len(missing) < 2 else how
+    origins = {s: parts[s].origin if s in parts else how for s in SPLITS} | {"train": left}
+    facts |= {"classes": classes, "read": replace(read, origins=origins)}
+    return Data(name, one, two, three, **facts)
 
 
 def check(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
@@ -273,7 +430,7 @@ def check(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
 
 
 def without(data: Data, name: str) -> Data:
-    """The data with no image of one class in training and validation; the test split keeps it.
+    """The data with no sample of one class in training and validation; test has all of them.
 
     The labels 0, 1, ... and the names of the classes stay as they are, so that a conditional model
     has the same number of columns.
@@ -286,8 +443,8 @@ def without(data: Data, name: str) -> Data:
     be left empty.
 
     >>> rest = without(zspace.data.load("mnist5k", quiet=True), "7")
-    >>> [7 in samples.labels() for samples in rest.splits.values()]
-    [False, False, True]
+    >>> [int((samples.labels() == 7).sum()) for samples in rest.splits.values()]
+    [0, 0, 500]
     """
     if not name:
         return data
@@ -296,17 +453,91 @@ def without(data: Data, name: str) -> Data:
     if name not in data.classes:
         raise unknown("class to hold out", name, data.classes)
     label = data.classes.index(name)
-    train, validation = _others(data.train, label), _others(data.validation, label)
+    (train, first), (validation, second) = (
+        _parted(samples, label) for samples in (data.train, data.validation)
+    )
     if not (len(train) and len(validation)):
         raise UserError(
             f"without class '{name}', data set '{data.name}' has {len(train)} training and "
             f"{len(validation)} validation images: hold out another class"
         )
-    return replace(data, train=train, validation=validation, held_out=name)
+    moved = len(first) + len(second)
+    note = (f"class '{name}' is held out: {moved:,} of its samples moved to test",) * (moved > 0)
+    return replace(
+        data,
+        train=train,
+        validation=validation,
+        test=joined([data.test, first, second]),
+        held_out=name,
+        read=replace(data.read, notes=(*data.read.notes, *note)),
+    )
 
 
-def _others(samples: Samples, label: int) -> Samples:
-    """The samples of other labels."""
+def _parted(samples: Samples, label: int) -> tuple[Samples, Samples]:
+    """The samples of other labels, and those of this one."""
     y = samples.labels()
-    assert y is not None
-    return replace(samples, index=samples.index[y != label])
+    if y is None:
+        return samples, replace(samples, index=samples.index[:0])
+    index = samples.index
+    return replace(samples, index=index[y != label]), replace(samples, index=index[y == label])
+
+
+def joined(several: Sequence[Samples]) -> Samples:
+    """Samples of several storages as those of one, in order; empty ones may lack labels.
+
+    >>> a, b = (Samples(torch.full((4, 1, 2, 2), v), None, torch.arange(2)) for v in (0.0, 1.0))
+    >>> joined([a, b]).images()[:, 0, 0, 0].tolist()
+    [0.0, 0.0, 1.0, 1.0]
+    """
+    some = [samples for samples in several if len(samples)] or [several[0]]
+    first = some[0]
+    if all(samples.x is first.x for samples in some):
+        index = torch.cat([samples.index for samples in some])
+        return replace(first, index=index.sort().values)
+    if all(isinstance(samples.x, Tensor) for samples in some):
+        x: Storage = torch.cat([s.x.index_select(0, s.index) for s in some])  # type: ignore[union-attr]
+    else:
+        x = Joined(tuple((samples.x, samples.index) for samples in some))
+
+    labels = [samples.labels() for samples in some]
+    unknown_ = [torch.full((len(samples),), MISSING) for samples in some]
+    y = [a if b is None else b for a, b in zip(unknown_, labels, strict=True)]
+    attributes = [s.attributes[s.index] for s in some if s.attributes is not None]
+    return Samples(
+        x,
+        None if all(one is None for one in labels) else torch.cat(y),
+        torch.arange(x.shape[0]),
+        torch.cat(attributes) if len(attributes) == len(some) else None,
+        [name for samples in some for name in samples.names()],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Rows of several storages, one after the other, as one storage; see `Lazy`.
+
+    Arguments:
+        parts: Each storage and the rows (n,) of it.
+    """
+
+    parts: tuple[tuple[Storage, Tensor], ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        return sum(len(rows) for _, rows in self.parts), *self.parts[0][0].shape[1:]
+
+    def read(self, rows: Tensor) -> Tensor:
+        """The images (B, C, H, W) of rows (B,)."""
+        found: Tensor | None = None
+        start = 0
+        for x, own in self.parts:
+            here = (rows >= start) & (rows < start + len(own))
+            wanted = own[rows[here] - start]
+            images = x.index_select(0, wanted) if isinstance(x, Tensor) else x.read(wanted)
+            if found is None:
+                found = images.new_empty((len(rows), *images.shape[1:]))
+            found[here] = images
+            start += len(own)
+        assert found is not None
+        return found

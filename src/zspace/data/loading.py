@@ -12,20 +12,26 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
 
+from zspace.data.account import Read
 from zspace.data.batches import Augment, Binarize
-from zspace.data.dataset import SPLITS, Data, Part, assemble, check, without
+from zspace.data.dataset import Data, Part, Unsplit, check, without
+from zspace.data.kinds.image import extent, parse_values, scale_of
+from zspace.data.labels import read_labels
 from zspace.data.readers import arrays, fetch, hf
-from zspace.data.readers.folder import ARCHIVES, load_folder
-from zspace.data.readers.images import ReadOptions
+from zspace.data.readers.folder import ARCHIVES, load_file, load_folder
+from zspace.data.readers.images import SUFFIXES, Fit, ReadOptions, Transparency, sides
+from zspace.data.readers.objects import PREFIX, load_object
 from zspace.data.sets import celeba, mnist
 from zspace.data.sets.catalogue import KNOWN, Known
+from zspace.data.splits import SPLITS
 from zspace.system.errors import UserError, nearest, unknown
 from zspace.system.files import room
 
@@ -44,8 +50,14 @@ class DataOptions:
     data_dir: Path | None = None
     """Folder with local copies of known sets; default: the environment variable ZSPACE_DATA."""
 
-    size: int | None = None
-    """Resize and crop images in files (a folder, celeba, hf:NAME) to this many pixels square."""
+    size: str | None = None
+    """Bring images in files to this many pixels square, or to WIDTHxHEIGHT, such as 128x32."""
+
+    fit: Fit = "crop"
+    """How: fill the size and crop the rest, pad with black, or stretch."""
+
+    transparency: Transparency = "white"
+    """Lay transparent pixels over white, drop the transparency, or keep it as a fourth channel."""
 
     skip_bad: bool = False
     """Leave out unreadable images of a folder instead of stopping at the first."""
@@ -57,19 +69,42 @@ class DataOptions:
     """Make pixels 0 or 1 at random: one draw for good (static), a new one each time (dynamic)."""
 
     hold_out_class: str = ""
-    """Keep this class out of training and validation; its test images are the anomalies."""
+    """Keep this class out of training and validation; all its images go to test, as anomalies."""
+
+    val: str = ""
+    """The validation set, where it lies apart: a path or a name, read as the data are."""
+
+    test: str = ""
+    """The test set, where it lies apart."""
+
+    values: tuple[str, ...] = ()
+    """The raw values that are black and white, such as 0 4095 or -1 1; auto takes those found."""
+
+    labels: str = ""
+    """What holds the labels: FILE.csv (or FILE.csv:COLUMN), an array of an .npz, a column."""
+
+    leave_out: tuple[str, ...] = ()
+    """Names or patterns of arrays, folders, files or columns that are not to be read."""
 
     def check(self) -> DataOptions:
         """These options. Raises UserError for an unknown value of ``augment`` or ``binarize``."""
-        for name, known in (("augment", get_args(Augment)), ("binarize", get_args(Binarize))):
+        offered = {"augment": Augment, "binarize": Binarize, "fit": Fit}
+        for name, kind in {**offered, "transparency": Transparency}.items():
+            known = get_args(kind)
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
+        parse_values(self.values)
+        parse_size(self.size)
         return self
 
     def refuse_inside(self, out: Path) -> None:
         """Raise UserError where results would be written into the folder of the data itself."""
         source = Path(self.data).resolve()
-        if self.data not in KNOWN and source.is_dir() and source in (out := out.resolve()).parents:
+        if (
+            not is_known(self.data)
+            and source.is_dir()
+            and source in (out := out.resolve()).parents
+        ):
             raise UserError(
                 f"'{out}' lies inside the data folder '{source}', whose images would then include "
                 "the results: choose another --out"
@@ -97,30 +132,49 @@ class KnownSource(NamedTuple):
 
 
 def load(
-    name_or_path: str,
+    source: Any,
     *,
     data_dir: Path | None = None,
-    size: int | None = None,
+    size: int | str | tuple[int, int] | None = None,
+    fit: Fit = "crop",
+    transparency: Transparency = "white",
     channels: int | None = None,
     skip_bad: bool = False,
     hold_out_class: str = "",
+    val: Any = "",
+    test: Any = "",
+    values: Sequence[Any] = (),
+    labels: str = "",
+    leave_out: Sequence[str] = (),
     memory: float | None = None,
     quiet: bool = False,
 ) -> Data:
     """A data set by its name, or from a folder of images or IDX files, an .npz or an .npy file,
-    or, as hf:NAME, from the Hugging Face hub.
+    or, as hf:NAME, from the Hugging Face hub, or from what is held in Python: arrays and tensors,
+    (x, y), dicts of them, torch's Dataset and DataLoader (`zspace.data.readers.objects`).
 
     Splits that the data do not have are cut from train, always in the same way: see
-    `zspace.data.dataset`.
+    `zspace.data.splits`. What was read is told by `zspace.data.account.lines`.
 
     Arguments:
-        name_or_path: A known name goes before a folder of the same name; write ./NAME for that.
+        source: A name, a path or an object; a folder with content goes before a known set of the
+            same name. `Data` are returned as they are.
         data_dir: Where local copies of known sets lie; else ZSPACE_DATA, else they are downloaded
             to the user's cache folder and checked.
-        size: For images in files, side in pixels of the square they are resized and cropped to.
+        size: For images in files, what they are brought to: pixels of a square, "WIDTHxHEIGHT", or
+            (height, width).
+        fit: How: "crop" what is over, "pad" with black, or "stretch".
+        transparency: Laid over "white", or "drop" it, or "keep" it as a fourth channel.
         channels: 1 for grey or 3 for RGB; None leaves it to the images.
         skip_bad: Leave out unreadable images of a folder and warn, rather than stop.
-        hold_out_class: A class of which only the test split keeps images; it can serve as anomaly.
+        val: The validation set, where it lies apart; whatever ``source`` may be.
+        test: The test set, likewise.
+        hold_out_class: A class of which only the test split has images: all of them.
+        values: (LOW, HIGH), the raw values that become 0 and 1; ("auto",) takes what is there.
+            Without, bytes are divided by 255, 16 bits by 65,535, and floats lie in [0, 1].
+        labels: FILE.csv with the label of each file (FILE.csv:COLUMN), or the array or the column
+            that holds the labels, where names do not say it.
+        leave_out: Names or patterns of arrays, folders, files or columns that are not read.
         memory: Bytes that images may take before they stay on disk, where files are decoded once
             into the cache folder. None: half of the free memory, which leaves room for a model.
         quiet: Show no progress bars.
@@ -133,41 +187,141 @@ def load(
     >>> load("mnist5k").fingerprint == data.fingerprint
     True
     """
-    if size is not None and not 1 <= size <= MOST_SIDE:
-        raise UserError(f"--size is {size}: give a side of 1 to {MOST_SIDE:,} pixels")
-    if channels not in (None, 1, 3):
-        raise UserError(f"channels is {channels}: give 1 (grey) or 3 (RGB)")
     budget = room() if memory is None else memory
-    options = ReadOptions(size, channels, skip_bad, budget, quiet)
+    options = ReadOptions(parse_size(size), channels, skip_bad, budget, quiet)
+    options = replace(options, values=tuple(values), labels=labels, leave_out=tuple(leave_out))
+    options = replace(options, fit=fit, transparency=transparency)
+    if isinstance(source, Data):
+        return without(source, hold_out_class)
+    found = read(source, options, data_dir)
+    for split, other in (("validation", val), ("test", test)):
+        if not isinstance(other, str) or other:
+            apart = replace(options, whole=True, labels="", leave_out=())
+            found = found.with_split(split, read(other, apart, data_dir))
+    fixed = isinstance(source, str) and is_known(source)
+    return without(found.data(fixed=fixed), hold_out_class)
+
+
+def load_new(
+    source: Any,
+    *,
+    classes: tuple[str, ...] = (),
+    data_dir: Path | None = None,
+    size: int | str | tuple[int, int] | None = None,
+    fit: Fit = "crop",
+    transparency: Transparency = "white",
+    channels: int | None = None,
+    values: Sequence[Any] = (),
+    quiet: bool = False,
+) -> Data:
+    """The same for a finished run: one set of any size, which nobody splits.
+
+    Arguments:
+        source: As in `load`; also a single image.
+        classes: Those of the run, with which labels are matched by name.
+        data_dir: Where local copies of known sets lie.
+        size: Of images in files.
+        fit: As the run was trained.
+        transparency: As the run was trained.
+        channels: Of images in files.
+        values: The range that the run was trained with.
+        quiet: Show no progress bars.
+
+    >>> whole = load_new("mnist5k")
+    >>> {name: len(samples) for name, samples in whole.splits.items()}
+    {'all': 5000}
+    """
+    options = ReadOptions(parse_size(size), channels, memory=room(), quiet=quiet, whole=True)
+    options = replace(options, fit=fit, transparency=transparency)
+    if isinstance(source, Data):
+        return source.as_new(classes)
+    return read(source, replace(options, values=tuple(values)), data_dir).as_one(classes)
+
+
+def read(source: Any, options: ReadOptions, data_dir: Path | None = None) -> Unsplit:
+    """What `load` reads, before anything is cut. Raises UserError as it does."""
+    if options.channels not in (None, 1, 3):
+        raise UserError(f"channels is {options.channels}: give 1 (grey) or 3 (RGB)")
+    if not isinstance(source, str | Path):
+        return _fixed(load_object(source, options), options)
+    name_or_path = str(source)
     path = Path(os.path.expanduser(name_or_path))  # pathlib's raises where a user is unknown
     try:
-        if name_or_path in KNOWN:
-            data = _load_known(name_or_path, data_dir, options)
-        elif name_or_path.startswith(hf.PREFIX):
-            data = hf.load_hub(name_or_path, options)
-        else:
-            data = _load_path(path, name_or_path, options)
+        if is_known(name_or_path):
+            if name_or_path.startswith(PREFIX):
+                raise UserError(
+                    f"these data were handed over in Python ({name_or_path.removeprefix(PREFIX)}) "
+                    "and are not here: give the same again, as data=..."
+                )
+            if name_or_path.startswith(hf.PREFIX):
+                return hf.load_hub(name_or_path, options)
+            return _load_known(name_or_path, data_dir, options)
+        found = _load_path(path, name_or_path, options)
     except OSError as error:
         raise UserError(f"'{path!s:.200}' cannot be read: {error!s:.300}") from error
-    return without(data, hold_out_class)
+    if name_or_path not in KNOWN:
+        return found
+    note = f"'{name_or_path}' is the folder of this name here, not the known set"
+    return replace(found, read=replace(found.read, notes=(note, *found.read.notes)))
+
+
+def parse_size(size: int | str | tuple[int, int] | None) -> tuple[int, int] | None:
+    """``--size`` as (height, width). Raises UserError for what is no size.
+
+    >>> parse_size("128x32"), parse_size(64), parse_size(None)
+    ((32, 128), (64, 64), None)
+    """
+    if size is None:
+        return None
+    try:
+        given = [*size] if isinstance(size, tuple) else [*str(size).lower().split("x")][::-1]
+        numbers = [int(side) for side in given] * (3 - len(given))
+        if len(numbers) != 2 or not all(1 <= side <= MOST_SIDE for side in numbers):
+            raise ValueError
+    except ValueError:
+        raise UserError(
+            f"--size is {size!s:.60}: give a side of 1 to {MOST_SIDE:,} pixels, or WIDTHxHEIGHT"
+        ) from None
+    return numbers[0], numbers[1]
 
 
 def is_known(name: str) -> bool:
-    """Whether that is a name rather than a path: of a known set, or of a set of the hub.
+    """Whether that is a name rather than a path: of a set of the hub, or of a known set, unless
+    a folder with content has that name here.
 
     >>> is_known("mnist5k"), is_known("hf:beans"), is_known("./mnist5k")
     (True, True, False)
     """
-    return name in KNOWN or name.startswith(hf.PREFIX)
+    return (name in KNOWN and not _is_filled(Path(name))) or name.startswith((hf.PREFIX, PREFIX))
 
 
-def is_harmless(name: str, data_dir: Path | None = None) -> bool:
-    """Whether the source is a named set on this machine, for which no network is needed.
+def _is_filled(folder: Path) -> bool:
+    """Whether it is a folder that holds more than hidden files."""
+    try:
+        return folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
+    except OSError:
+        return False
 
-    >>> is_harmless("mnist5k"), is_harmless("hf:beans"), is_harmless("/etc")
-    (True, False, False)
+
+PLAIN = ("data", "data_dir", "augment", "binarize", "hold_out_class")
+"""Options of `DataOptions` that name no file but a set of the catalogue, or are not used."""
+
+
+def is_harmless(options: Mapping[str, Any], data_dir: Path | None = None) -> bool:
+    """Whether options of data name a set on this machine, for which no network is needed.
+
+    Arguments:
+        options: Those of `DataOptions`, which may be anybody's; their data_dir is not looked at.
+        data_dir: Where local copies may lie, as in `load`.
+
+    >>> is_harmless({"data": "mnist5k"}), is_harmless({"data": "mnist5k", "val": "/etc"})
+    (True, False)
     """
-    if name not in KNOWN or is_resized(name):
+    name, usual = options.get("data"), asdict(DataOptions())
+    if not isinstance(name, str) or name not in KNOWN or is_resized(name):
+        return False
+    others = [n for n in usual if n not in PLAIN]
+    if any((options.get(n, usual[n]) or None) != (usual[n] or None) for n in others):
         return False
     return _where(KNOWN[name], data_dir) is not None
 
@@ -180,7 +334,7 @@ def lasting(name_or_path: str) -> str:
     """
     if name_or_path.startswith(hf.PREFIX):
         return hf.lasting(name_or_path)
-    return name_or_path if name_or_path in KNOWN else str(Path(name_or_path).resolve())
+    return name_or_path if is_known(name_or_path) else str(Path(name_or_path).resolve())
 
 
 def is_resized(name_or_path: str) -> bool:
@@ -189,9 +343,10 @@ def is_resized(name_or_path: str) -> bool:
     >>> is_resized("celeba"), is_resized("mnist5k")
     (True, False)
     """
-    if name_or_path in KNOWN:
+    if name_or_path in KNOWN and is_known(name_or_path):
         return KNOWN[name_or_path].read is None and KNOWN[name_or_path].made is None
-    return name_or_path.startswith(hf.PREFIX) or Path(name_or_path).is_dir()
+    path = Path(name_or_path)
+    return name_or_path.startswith(hf.PREFIX) or path.is_dir() or path.suffix.lower() in SUFFIXES
 
 
 def sources(data_dir: Path | None = None) -> list[KnownSource]:
@@ -252,24 +407,31 @@ def _where(known: Known, data_dir: Path | None) -> str | None:
     return str(found[0].parent) if found else None
 
 
-def _load_known(name: str, data_dir: Path | None, options: ReadOptions) -> Data:
+def _load_known(name: str, data_dir: Path | None, options: ReadOptions) -> Unsplit:
     known = KNOWN[name]
+    if options.values or options.labels or options.leave_out:
+        raise UserError(
+            f"'{name}' is a known set, whose arrays and values are given: use --values, --labels "
+            "and --leave-out for data of your own alone"
+        )
     if known.remote is None:
-        train, test = (known.made or _packaged)(), None
+        parts = {"train": (known.made or _packaged)()}
     else:
         files = fetch.local(known.remote, data_dir) or fetch.download(known.remote, options.quiet)
         if known.read is None:
             return celeba.load(name, files, options, known.provenance)
         train, test = known.read(files, len(known.classes))
-    data = assemble(
-        name,
-        train,
-        test=test,
-        classes=known.classes,
-        factors=known.factors,
-        provenance=known.provenance,
-    )
-    return _fixed(data, options)
+        parts = {
+            "train": replace(train, origin="published training set"),
+            "test": replace(test, origin="published test set"),
+        }
+    facts = {
+        "classes": known.classes,
+        "factors": known.factors,
+        "provenance": known.provenance,
+    }
+    read = Read(values="uint8 values, 0 to 255 as 0 to 1", scale=(0, 255))
+    return _fixed(Unsplit(name, parts, read, facts), options)
 
 
 def _packaged() -> Part:
@@ -278,17 +440,33 @@ def _packaged() -> Part:
     return Part(torch.from_numpy(x).unsqueeze(1), torch.from_numpy(y.astype(np.int64)))
 
 
-def _own_idx(path: Path, files: fetch.Found, memory: float) -> Data:
+def _own_idx(path: Path, files: fetch.Found, options: ReadOptions) -> Unsplit:
     """A folder of the user's with the four IDX files of a set, whatever set it is."""
     name = path.resolve().name
     claims = [mnist.shape(images, axes=3) for images in files[::2]]
-    arrays.check_memory(path, sum(map(math.prod, claims)), memory)
-    check(name, [(n, 1, *sides) for n, *sides in claims])
-    train, test = mnist.read_set(files, 256)
-    return arrays.numbered(name, train, test, provenance=f"The IDX files of the folder {name}.")
+    arrays.check_memory(path, sum(map(math.prod, claims)), options.memory)
+    if not options.whole:
+        check(name, [(n, 1, *sides) for n, *sides in claims])
+    raw = mnist.read_set(files, 256)
+    pixels = [part.x.numpy() for part in raw if isinstance(part.x, torch.Tensor)]
+    low, high = extent(pixels, f"'{name}'", enough=math.inf if options.values else 1)
+    scale = scale_of(np.dtype("uint8"), low, high, options.values, f"'{name}'")
+    parts = {}
+    for split, part, x, file in zip(("train", "test"), raw, pixels, files[::2], strict=True):
+        told = read_labels(part.y, len(x), file.name, f"'{name}'")
+        parts[split] = Part(
+            torch.from_numpy(scale(x)), told.y, classes=told.classes, origin=file.name
+        )
+    others = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
+    gone = [n for n in others if n not in {file.name for file in files}]
+    about = {"provenance": f"The IDX files of the folder {name}."}
+    read = Read(
+        values=scale.about, scale=(scale.low, scale.high), labels="IDX", left_out=tuple(gone)
+    )
+    return Unsplit(name, parts, read, about)
 
 
-def _load_path(path: Path, given: str, options: ReadOptions) -> Data:
+def _load_path(path: Path, given: str, options: ReadOptions) -> Unsplit:
     if not given or not path.exists():
         raise UserError(_missing(given))
     suffix = path.suffix.lower()
@@ -296,33 +474,38 @@ def _load_path(path: Path, given: str, options: ReadOptions) -> Data:
         quartet = mnist.find(path)
         if quartet is None:
             return load_folder(path, options)
-        data = _own_idx(path, quartet, options.memory)
+        found = _own_idx(path, quartet, options)
     elif not path.is_file():
         raise UserError(f"'{given}' is not a file but a pipe or a device; {_CHOICE}")
     elif suffix in (".npz", ".npy"):
-        read = arrays.load_npz if suffix == ".npz" else arrays.load_npy
-        data = read(path, options.memory)
+        found = (arrays.load_npz if suffix == ".npz" else arrays.load_npy)(path, options)
     elif suffix in ARCHIVES:
         raise UserError(f"'{given}' is an archive; unpack it first and give the folder")
+    elif suffix in SUFFIXES and options.whole:
+        return load_file(path, options)
+    elif suffix in SUFFIXES:
+        raise UserError(f"'{given}' is one image: give the folder of images to train on")
     else:
         raise UserError(f"'{given}' is not a data set; {_CHOICE}")
-    return _fixed(data, options)
+    return _fixed(found, options)
 
 
-def _fixed(data: Data, options: ReadOptions) -> Data:
+def _fixed(found: Unsplit, options: ReadOptions) -> Unsplit:
     """The data as they are. Raises UserError where another size or colour is asked for."""
-    channels, height, width = data.spec.shape
-    if options.size not in (None, height) or options.size not in (None, width):
+    channels, height, width = next(iter(found.parts.values())).x.shape[1:]
+    if (to := sides(options.size)) not in (None, (height, width)):
+        assert to is not None
+        asked = to[0] if to[0] == to[1] else f"{to[1]}x{to[0]}"
         raise UserError(
-            f"--size {options.size} is for folders of images; '{data.name}' is {width} x "
-            f"{height}: leave --size out"
+            f"--size {asked} is for folders of images; '{found.name}' is {width} x {height}: "
+            "leave --size out"
         )
     if options.channels not in (None, channels):
         raise UserError(
-            f"'{data.name}' has {channels} channels, but {options.channels} were asked for; only "
+            f"'{found.name}' has {channels} channels, but {options.channels} were asked for; only "
             "images in files are converted: leave channels out"
         )
-    return data
+    return found
 
 
 _CHOICE = (

@@ -1,6 +1,7 @@
 """What passes between data and models: what a recipe must know of the data, and one batch of them.
 
-Spec    shape (*X) of one x; classes or attributes, which a conditional model reads as c (B, C)
+Spec    kind and shape (*X) of one x; classes or attributes, which a conditional model reads as
+        c (B, C); for tables, each Column
 Batch   x (B, *X), c (B, C) or None
 Fact    what a number is, so that tables, figures and sentences need not guess it from its name
 """
@@ -12,7 +13,8 @@ from typing import Literal
 
 from torch import Tensor
 
-Role = Literal["reconstruction", "divergence", "bound", "regulariser"]
+Role = Literal["reconstruction", "divergence", "bound", "regulariser", "objective"]
+ColumnKind = Literal["number", "category", "boolean", "count", "date"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,11 @@ class Fact:
             on its size and must be compared at the same size.
         role: What it does in an objective. "reconstruction": how far the output is from x;
             "divergence": KL(q(z|x) || p(z)), which makes a reconstruction in nats a bound on
-            -log p(x); "bound": such a bound by itself; "regulariser": anything else.
+            -log p(x); "bound": such a bound by itself; "objective": the sum itself; "regulariser":
+            anything else.
+        code: With which code of x it is measured: "drawn", that of a forward pass, which is a draw
+            of q(z|x) where there is one; "mean"; or "" where it does not matter. By default
+            "drawn" for a reconstruction, a bound and the objective, else "".
 
     >>> Fact("squared error", role="reconstruction").better
     'low'
@@ -38,6 +44,48 @@ class Fact:
     better: Literal["low", "high", "neither"] = "low"
     per: Literal["sample", "batch"] = "sample"
     role: Role = "regulariser"
+    code: Literal["drawn", "mean", ""] | None = None
+
+    def __post_init__(self) -> None:
+        if self.code is None:
+            object.__setattr__(self, "code", "drawn" if self.headline else "")
+
+    @property
+    def headline(self) -> bool:
+        """Whether models are compared by it first: the objective, the error, a bound."""
+        return self.role in ("objective", "reconstruction", "bound")
+
+    def named(self, variational: bool) -> str:
+        """The title, and with which code of a model it is measured; one without a q draws none.
+
+        >>> Fact("squared error", role="reconstruction").named(variational=True)
+        'squared error, drawn code'
+        """
+        if not self.code:
+            return self.title
+        return f"{self.title}, {self.code if variational else 'mean'} code"
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a likelihood must know of a column of a table.
+
+    Arguments:
+        name: As the table calls it.
+        kind: What its values are.
+        width: How many entries of x stand for it: one for each category and one for any other,
+            else 1.
+        knots: Of counts: (x, count) at the corners of the map between them, which is linear in
+            between; both increase.
+
+    >>> Column("sex", "category", width=3).knots
+    ()
+    """
+
+    name: str
+    kind: ColumnKind
+    width: int = 1
+    knots: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,9 +93,14 @@ class Spec:
     """What a recipe must know of a data set: enough to build its model without any data.
 
     Arguments:
-        shape: Of one sample, without the batch axis; (C, H, W) for images.
+        shape: Of one sample, without the batch axis; (C, H, W) for images, (W,) for rows of a
+            table.
         classes: Names of the labels 0, 1, ...; each sample has one. Empty where there are none.
         attributes: Names of what may hold of a sample, several at once; usually empty.
+        samples: How many training samples there are; 0 where that is not known.
+        missing: Whether elements of x may be missing; they are NaN.
+        kind: What sort of samples they are: "image" or "table".
+        columns: Of a table, in the order of their entries in x.
 
     >>> Spec((1, 28, 28), classes=("cat", "dog")).context
     2
@@ -58,6 +111,10 @@ class Spec:
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
+    samples: int = 0
+    missing: bool = False
+    kind: str = "image"
+    columns: tuple[Column, ...] = ()
 
     @property
     def context(self) -> int:

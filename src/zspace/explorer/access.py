@@ -19,7 +19,6 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import numpy as np
@@ -71,8 +70,13 @@ def indices(text: str, n: int) -> np.ndarray:
     return found
 
 
-def label(text: str, conditions: int) -> str | int:
-    """'none', 'all' or the number of a condition. Raises Refused where the model has no such.
+Label = str | int | tuple[int, int]
+
+
+def label(text: str, conditions: int) -> Label:
+    """'none', 'all', the number of a condition, or two for a way from one to another: '3:7'.
+
+    Raises Refused where the model has no such.
 
     conditions: how many the model knows; 0 for an unconditional one, which takes 'none' only.
     """
@@ -82,8 +86,11 @@ def label(text: str, conditions: int) -> str | int:
         raise Refused(400, "this model is not conditional, it has no labels: use label=none")
     if text in LABELS:
         return text
-    if text.isascii() and text.isdigit() and len(text) < 6 and int(text) < conditions:
-        return int(text)
+    ends = text.split(":")
+    if all(end.isascii() and end.isdigit() and len(end) < 6 for end in ends):
+        numbers = [int(end) for end in ends]
+        if len(ends) <= 2 and max(numbers) < conditions:
+            return numbers[0] if len(ends) == 1 else (numbers[0], numbers[1])
     known = f"a number below {conditions}, or all" if conditions else "none"
     raise Refused(400, f"label {text[:20]!r} is unknown to this model: use {known}")
 
@@ -100,9 +107,10 @@ def path(body: bytes, dims: int, conditions: int) -> Path:
         raise Refused(400, f"steps is not a whole number: use one from 2 to {MOST_STEPS}")
     if way not in ("straight", "spherical"):
         raise Refused(400, "path is neither straight nor spherical: use one of these")
-    if told is not None and type(told) is not int:
-        raise Refused(400, "label is neither a whole number nor null: use one of these")
-    one = label("none" if told is None else str(told), conditions)
+    ends = told if isinstance(told, list) else [told]
+    if told is not None and (len(ends) > 2 or not all(type(end) is int for end in ends)):
+        raise Refused(400, "label is neither null nor one or two whole numbers: use one of these")
+    one = label("none" if told is None else ":".join(map(str, ends)), conditions)
     start, end = (_code(wanted.get(name), name, dims) for name in ("from", "to"))
     return Path(start, end, steps, way == "spherical", one)
 
@@ -165,12 +173,12 @@ class AccessPolicy:
         self.session = secrets.token_urlsafe(32)
 
     def knows(self, headers: Headers) -> bool:
-        """Whether a request brings the cookie."""
-        try:
-            jar = SimpleCookie("; ".join(headers.getlist("cookie")))
-        except CookieError:
-            return False
-        return self.cookie in jar and same(jar[self.cookie].value, self.session)
+        """Whether a request brings the cookie. Cookies know no ports: what other programs of
+        this host set stands beside it, in any form, and may even have its name.
+        """
+        pairs = (pair for line in headers.getlist("cookie") for pair in line.split(";"))
+        named = (pair.strip().partition("=") for pair in pairs)
+        return any(same(v, self.session) for name, _, v in named if name == self.cookie)
 
     def opens(self, key: str) -> bool:
         """Whether a key fits; one that works once is used up by that."""
@@ -202,7 +210,8 @@ class Guard:
             try:
                 answer: ASGIApp = self._checked(scope) or self.app
             except Refused as refused:
-                answer = JSONResponse({"error": refused.detail}, refused.status_code)
+                told = {"error": refused.detail}
+                answer = JSONResponse(told, refused.status_code, {"Connection": "close"})
             await answer(scope, receive, _with_headers(send))
 
     def _checked(self, scope: Scope) -> Response | None:
@@ -228,7 +237,11 @@ class Guard:
             )
             return answer
         if not known:
-            raise Refused(401, "this browser has no valid cookie: open the URL that was printed")
+            raise Refused(
+                401,
+                "this browser has no valid cookie: open the URL that zspace printed last, and if "
+                "that does not help, delete the cookies of this address first",
+            )
         return None
 
 

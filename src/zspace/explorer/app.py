@@ -28,6 +28,7 @@ from zspace.explorer import access, page_files
 from zspace.explorer.access import MOST_CODES, AccessPolicy, Guard, Refused
 from zspace.explorer.view import RunView
 from zspace.system.errors import UserError
+from zspace.system.pixels import COLOURS
 
 T = TypeVar("T")
 Asked = tuple[np.ndarray, Tensor | None, "asyncio.Future[np.ndarray]"]
@@ -248,9 +249,9 @@ async def page(request: Request) -> Response:
 
 
 async def info(request: Request) -> Response:
-    """What there is: the runs and the facts of each."""
+    """What there is: the runs, the facts of each, and the colours of classes."""
     runs = [state.facts for state in request.app.state.states.values()]
-    return JSONResponse({"version": __version__, "runs": runs})
+    return JSONResponse({"version": __version__, "colours": COLOURS, "runs": runs})
 
 
 async def points(request: Request, state: RunState) -> Response:
@@ -330,12 +331,16 @@ def _moments(part: str) -> Answer:
 # what is asked of the model
 
 
-def _label(request: Request, view: RunView) -> str | int:
+def _label(request: Request, view: RunView) -> access.Label:
     return access.label(request.query_params.get("label", "none"), len(view.conditions))
 
 
 async def decode(request: Request, state: RunState) -> np.ndarray:
-    """Codes, float32 (n, Z), as images, uint8 (n, H, W, C); of 'all' labels, (n * K, H, W, C)."""
+    """Codes, float32 (n, Z), as images, uint8 (n, H, W, C); of 'all' labels, (n * K, H, W, C).
+
+    With label=3:7 the first code is decoded under label 3, the last under 7, those between under
+    mixtures.
+    """
     view, label = state.view, _label(request, state.view)
     z = access.codes(await _body(request, 4 * view.dims * access.MOST_CODES), view.dims)
     c = view.contexts(label, len(z))
@@ -347,14 +352,16 @@ async def decode(request: Request, state: RunState) -> np.ndarray:
 
 
 async def encode(request: Request, state: RunState) -> dict[str, Any]:
-    """A picture, uint8 (H, W, C): its code, place on the maps, error and neighbours."""
+    """A picture, uint8 (H, W, C): its code, place on the maps, error and neighbours; of 'all'
+    labels, under the one that fits best.
+    """
     view, label = state.view, _label(request, state.view)
-    if label == "all":
-        raise Refused(400, "a picture is encoded under one label: give its number")
     x = access.picture(await _body(request, int(np.prod(view.shape))), view.shape)
-    z, error = await _soon(state.thread.do(view.encode, x, label))
+    if isinstance(label, tuple):
+        raise Refused(400, "a picture is read under one label or all: give one number, or all")
+    read = await _soon(state.thread.do(view.encode, x, label))
     await _ready(state)
-    return await _soon(asyncio.to_thread(view.drawing, z, error))
+    return await _soon(asyncio.to_thread(view.drawing, read))
 
 
 async def gif(request: Request, state: RunState) -> Response:

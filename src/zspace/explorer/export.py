@@ -33,6 +33,7 @@ from zspace.models.networks.mlp import MLP
 from zspace.runs.run import Run
 from zspace.system import files
 from zspace.system.errors import UserError
+from zspace.system.pixels import COLOURS
 
 MOST = 2000
 BYTES = 16 << 20
@@ -98,7 +99,7 @@ def arrays(view: RunView) -> Iterator[tuple[str, Any]]:
     flat, net = view.flat_maps, networks(view.run)
     facts = view.facts("a") | {"static": True, "n": len(i), "projections": flat}
     facts["decoder"] = "net" if net else "tiles"
-    yield "info.json", {"version": __version__, "runs": [facts]}
+    yield "info.json", {"version": __version__, "colours": COLOURS, "runs": [facts]}
     z = view.z[i]
     for name in flat:
         yield f"map-{name}.f32", view.flat(z, name).astype("<f4")

@@ -1,24 +1,38 @@
-"""`zspace explore`: a socket, a URL with a token, and the app on it until Ctrl-C."""
+"""`zspace explore`: a socket, a URL with a token, and the app on it until Ctrl-C.
+
+Who has not shown the cookie is a stranger. Strangers share a few connections: when these are used
+up, the oldest one of the address that holds most is closed. With the cookie there is always room.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import socket
 import sys
 import webbrowser
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import h11
 import uvicorn
+from starlette.datastructures import Headers
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from zspace.explorer.access import AccessPolicy
 from zspace.explorer.app import create_app
 from zspace.explorer.view import MOST, RunView
 from zspace.runs.run import load
+from zspace.system.bars import lines
 from zspace.system.errors import UserError
 
 IDS = "ab"
+HEADER_SECONDS = 10.0
+"""In which the headers of a request come, all of them."""
+STRANGERS = 64
 
 
 def serve(
@@ -40,14 +54,16 @@ def serve(
     check_host(host, token)
     with listen(host, port) as listener:
         port = listener.getsockname()[1]
-        names = ["127.0.0.1", "localhost"] if host in ("127.0.0.1", "localhost") else [host]
+        bound = listener.getsockname()[0]  # "127.1" is "127.0.0.1" in a browser
+        names = {host.lower(), bound, *(["localhost"] if bound == "127.0.0.1" else [])}
         policy = AccessPolicy(
-            hosts=tuple(address(name.lower(), port) for name in names),
+            hosts=tuple(address(name, port) for name in sorted(names)),
             token=token,
             cookie=f"zspace-{port}",
             announce=lambda key: print(f"for another browser: {url(host, port, key)}", flush=True),
         )
-        app = create_app(views(paths, data_dir, trust_data=trust_data), policy)
+        with lines("opening the runs"):
+            app = create_app(views(paths, data_dir, trust_data=trust_data), policy)
         entrance = url(host, port, policy.key)
         print(f"{entrance}\nstop with Ctrl-C", flush=True)
         if show:
@@ -60,7 +76,7 @@ def configuration(app: object) -> uvicorn.Config:
     """The limits under which the app runs."""
     return uvicorn.Config(
         app,  # type: ignore[arg-type] # its union of ASGI types does not name ours
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="on",
         log_level="warning",
@@ -72,6 +88,58 @@ def configuration(app: object) -> uvicorn.Config:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=2,
     )
+
+
+class Connection(H11Protocol):
+    """A socket: its headers come in time, it makes way for others until it shows the cookie, and
+    a body that has not come does not hold up the end.
+    """
+
+    known, born = False, 0.0
+    late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.born = self.loop.time()
+        self._await_headers()
+        strangers = [one for one in self.connections if isinstance(one, Connection)]
+        strangers = [one for one in strangers if not (one.known or one.transport.is_closing())]
+        if len(strangers) > STRANGERS:
+            ((most, _),) = Counter(one.address for one in strangers).most_common(1)
+            crowd = (one for one in strangers if one.address == most)
+            min(crowd, key=lambda one: one.born).transport.abort()
+
+    @property
+    def address(self) -> str:
+        """Where it comes from."""
+        return self.client[0] if self.client else ""
+
+    def data_received(self, data: bytes) -> None:
+        if self.late is None and self.conn.their_state is h11.IDLE:  # the next request begins
+            self._await_headers()
+        before = self.scope
+        super().data_received(data)
+        if self.scope is not before:
+            self._forget()
+            policy = self.config.app.policy  # type: ignore[union-attr] # it is our Guard
+            self.known |= policy.knows(Headers(raw=self.headers))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.conn.their_state is h11.SEND_BODY:
+            self.transport.close()
+
+    def _await_headers(self) -> None:
+        self.late = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+
+    def _forget(self) -> None:
+        if self.late is not None:
+            self.late.cancel()
+            self.late = None
 
 
 def views(
@@ -90,14 +158,25 @@ def views(
 
 def check_host(host: str, token: str | None) -> None:
     """Raise UserError for an address that others can reach where there is no token."""
-    local, everywhere = host == "localhost", False
-    with contextlib.suppress(ValueError):  # a name is no number
-        number = ipaddress.ip_address(host)
-        local, everywhere = number.is_loopback, number.is_unspecified
-    if everywhere:
-        raise UserError(f"host {host} means every address: give the one that people will type")
-    if not local and token is None:
+    numbers = addresses(host)
+    if not host or any(number.is_unspecified for number in numbers):
+        told = host or "''"
+        raise UserError(f"host {told} means every address: give the one that people will type")
+    if token is None and not all(number.is_loopback for number in numbers):
         raise UserError(f"others can reach host {host}: choose a secret with --token")
+
+
+def addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """What a host stands for, whichever way it is written: 0, 0x0 and ::ffff:0.0.0.0 are 0.0.0.0.
+
+    Empty where nobody knows it, which `listen` then says.
+    """
+    found = []
+    with contextlib.suppress(OSError, UnicodeError):
+        for *_, place in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
+            number = ipaddress.ip_address(str(place[0]).partition("%")[0])
+            found.append(getattr(number, "ipv4_mapped", None) or number)
+    return found
 
 
 def listen(host: str, port: int) -> socket.socket:

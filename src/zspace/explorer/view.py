@@ -16,7 +16,7 @@ from torch import Tensor
 from zspace.analysis import latents, planes, projections, trained
 from zspace.analysis.latents import ACTIVE
 from zspace.analysis.projections import FEWEST_MAPPED
-from zspace.analysis.trained import over
+from zspace.analysis.trained import over, split
 from zspace.data.conditions import columns, columns_of
 from zspace.data.dataset import to_float
 from zspace.data.spec import Batch
@@ -26,6 +26,7 @@ from zspace.system.pixels import enlarged, gif, to_uint8
 
 MOST = 70_000
 NEIGHBOURS = 8
+READINGS = 10
 CHUNK = 256
 SPREAD = 0.1
 """A dimension is active with a KL above 0.01 nats or, without KL, a deviation above this."""
@@ -44,7 +45,26 @@ class Path:
     end: np.ndarray
     steps: int
     spherical: bool
-    label: str | int
+    label: str | int | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A picture as the model reads it: its code z (Z,), the label under which it was read or None,
+    and the squared errors (K,) under every label, or (1,) without labels.
+    """
+
+    z: np.ndarray
+    errors: np.ndarray
+    label: int | None
+
+    @property
+    def shown(self) -> list[int]:
+        """At most ten labels, the best first; that under which it was read is one of them."""
+        if self.label is None:
+            return []
+        best = np.argsort(self.errors, kind="stable")[:READINGS].tolist()
+        return best if self.label in best else [*best[:-1], self.label]
 
 
 class RunView:
@@ -64,6 +84,11 @@ class RunView:
 
     def __len__(self) -> int:
         return len(self.z)
+
+    @property
+    def binarized(self) -> bool:
+        """Whether the model sees only black and white."""
+        return self.run.config.data.binarize != "none"
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -138,11 +163,16 @@ class RunView:
 
     # what the model makes; these run on the thread that owns it
 
-    def contexts(self, label: str | int, n: int) -> Tensor | None:
-        """What the model is told of n codes: one condition; of 'all', each code under each."""
+    def contexts(self, label: str | int | tuple[int, int], n: int) -> Tensor | None:
+        """What the model is told of n codes: one condition; of 'all', each code under each; of
+        two, mixtures in a straight line from the first to the second.
+        """
         if label == "none":
             return None
         count = self.run.model.context
+        if isinstance(label, tuple):
+            first, last = columns(torch.tensor(label), count)
+            return torch.lerp(first, last, torch.linspace(0, 1, n)[:, None])
         every = torch.arange(n * count) % count
         return columns(every if label == "all" else torch.full((n,), int(label)), count)
 
@@ -162,21 +192,33 @@ class RunView:
         return np.concatenate(parts)
 
     @torch.inference_mode()
-    def encode(self, picture: np.ndarray, label: str | int) -> tuple[np.ndarray, float]:
-        """The code (Z,) of a picture (H, W, C) uint8, and the squared error of its decoding."""
-        run, c = self.run, self.contexts(label, 1)
-        x = to_float(torch.tensor(picture).permute(2, 0, 1)[None].to(run.device))
-        if run.config.data.binarize != "none":
+    def encode(self, picture: np.ndarray, label: str | int) -> Reading:
+        """A picture (H, W, C) uint8 read under a label, or under the best one for 'all': that
+        whose decoding of the mean code has the smallest squared error.
+        """
+        device = self.run.device
+        x = to_float(torch.tensor(picture).permute(2, 0, 1)[None].to(device))
+        if self.binarized:
             x = x.round()
-        batch = Batch(x, None if c is None else c.to(run.device))
-        z = run.model.encode(batch.x, batch.c).flatten(1).cpu().numpy()[0]
-        return z, float(self._errors(batch)[0])
+        told = self.contexts("none" if label == "none" else "all", 1)
+        c = None if told is None else told.to(device)
+        x = x.expand(1 if c is None else len(c), *x.shape[1:])
+        parts = [self._read(Batch(*some)) for some in split(x, c, CHUNK)]
+        z, errors = (np.concatenate(part) for part in zip(*parts, strict=True))
+        taken = label if isinstance(label, int) else int(errors.argmin())
+        return Reading(z[taken], errors, None if c is None else taken)
+
+    def _read(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """Mean codes (B, Z), and the squared errors (B,) of what they decode to, summed over
+        pixels.
+        """
+        model = self.run.model
+        z = model.encode(batch.x, batch.c)
+        error = (model.decode(z, batch.c).mean - batch.x).square().flatten(1).sum(1)
+        return z.flatten(1).cpu().numpy(), error.cpu().numpy()
 
     def _errors(self, batch: Batch) -> np.ndarray:
-        """Squared errors (B,), summed over pixels, of what the mean codes decode to."""
-        model = self.run.model
-        mean = model.decode(model.encode(batch.x, batch.c), batch.c).mean
-        return (mean - batch.x).square().flatten(1).sum(1).cpu().numpy()
+        return self._read(batch)[1]
 
     @cached_property
     def errors(self) -> np.ndarray:
@@ -203,18 +245,23 @@ class RunView:
         """Compute what the first drawing would have to wait for."""
         _ = self.errors, self._near
 
-    def drawing(self, z: np.ndarray, error: float) -> dict[str, Any]:
-        """What there is to say of a picture with code (Z,): its places, rank and neighbours.
+    def drawing(self, read: Reading) -> dict[str, Any]:
+        """What there is to say of a picture: its code, places, rank and neighbours, and how well
+        it is read under each label, the best ones first.
 
-        percentile: the share of test images whose error is smaller, in per cent.
+        percentile: the share of test images whose error is smaller, in per cent. label: under
+        which it is read; None for a model without labels.
         """
-        distances, near = (found[0] for found in self._near.kneighbors(z[None]))
+        distances, near = (found[0] for found in self._near.kneighbors(read.z[None]))
         label = None if self.labels is None else self.labels[near].tolist()
+        error = float(read.errors[read.label or 0])
         return {
-            "z": z.tolist(),
-            "points": {n: self.flat(z[None], n)[0].tolist() for n in self.flat_maps},
+            "z": read.z.tolist(),
+            "points": {n: self.flat(read.z[None], n)[0].tolist() for n in self.flat_maps},
             "error": error,
             "percentile": 100 * float((self.errors < error).mean()),
+            "label": read.label,
+            "readings": [{"label": k, "error": float(read.errors[k])} for k in read.shown],
             "neighbours": [
                 {"i": int(i), "label": label and label[k], "distance": float(distances[k])}
                 for k, i in enumerate(near)
@@ -252,6 +299,7 @@ class RunView:
             "mean": self.z.mean(0).tolist(),
             "sd": self.z.std(0).tolist(),
             "snapshots": [] if moments is None else moments.epoch.tolist(),
+            "binarized": self.binarized,
             "static": False,
             "projections": self.projections,
             "error": "mse",

@@ -25,7 +25,7 @@ from zspace.models.objective import Adaptive, Objective
 from zspace.models.perceptual import FeatureNetwork, Perceptual
 from zspace.models.priors import PRIORS, Flow, Mixture, StandardNormal
 from zspace.models.recipes import Player, Recipe, assemble, one_player, recipe
-from zspace.models.terms import FreeBits, bce, gives, kl, mse, nll, split_kl
+from zspace.models.terms import FreeBits, StratifiedKL, bce, gives, kl, mse, nll, split_kl
 from zspace.models.zoo import ae, beta_vae, cvae, iwae, tcvae, vae, vaegan
 from zspace.system.schedules import Schedule, cyclical, starts_at, warmup
 
@@ -34,7 +34,8 @@ __all__ = [
     "Bottleneck", "Code", "ContinuousBernoulli", "DiscriminatorLoss", "Fact", "FeatureNetwork",
     "Flow", "FreeBits", "Gaussian", "GeneratorLoss", "Latent", "Likelihood", "LogisticMixture",
     "Mixture", "Model", "NetOptions", "Objective", "Pass", "PatchDiscriminator", "Perceptual",
-    "Player", "Point", "Recipe", "Schedule", "Spec", "SquaredError", "StandardNormal", "Term",
-    "ae", "assemble", "bce", "beta_vae", "cvae", "cyclical", "gives", "iwae", "kl", "mse",
-    "nll", "one_player", "recipe", "split_kl", "starts_at", "tcvae", "vae", "vaegan", "warmup",
+    "Player", "Point", "Recipe", "Schedule", "Spec", "SquaredError", "StandardNormal",
+    "StratifiedKL", "Term", "ae", "assemble", "bce", "beta_vae", "cvae", "cyclical", "gives",
+    "iwae", "kl", "mse", "nll", "one_player", "recipe", "split_kl", "starts_at", "tcvae", "vae",
+    "vaegan", "warmup",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from zspace.data.spec import Fact
+from zspace.models.distributions import refuse_missing
 from zspace.models.flow import Pass
 from zspace.system.errors import UserError, unknown
 
@@ -131,6 +132,7 @@ class DiscriminatorLoss(_Adversarial):
     gives: ClassVar = {"discriminator_loss": Fact("loss of the discriminator", better="neither")}
 
     def __call__(self, p: Pass) -> dict[str, Tensor]:
+        refuse_missing(p.px, "a discriminator")
         fake = p.px.mean.detach()
         logits = self.discriminator(torch.cat([p.x, fake.flatten(0, 1)])).float().flatten(1)
         real, made = logits.split([len(p.x), len(logits) - len(p.x)])

@@ -7,10 +7,12 @@ Other graphs, such as ladders, are subclasses of `Model` of their own.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from zspace.models.bottlenecks import Bottleneck
+from zspace.models.distributions import Observed
 from zspace.models.flow import Latent, Model, Pass
 from zspace.models.likelihoods import Likelihood
 from zspace.system.errors import UserError
@@ -22,6 +24,10 @@ class Autoencoder(Model):
     `assemble` builds one from names; this class takes the parts themselves. Codes and the
     decoder's output are in float32, also where the networks run under autocast.
 
+    Elements of x that are missing are NaN. A model that may read such x gives the encoder x with
+    0 in their places, followed along the first axis by 1 where x is seen and 0 where it is not;
+    p(x|z) leaves them out (`zspace.models.distributions.Observed`).
+
     Arguments:
         encoder: (x (B, *X), c) -> h (B, bottleneck.features, ...).
         bottleneck: (h, K) -> `Code`.
@@ -30,6 +36,7 @@ class Autoencoder(Model):
         prior: (c) -> Distribution over codes.
         latent: The shape *Z of one code.
         context: Columns of c that the networks read; 0 for none.
+        missing: Whether elements of x may be missing; the encoder then reads (B, 2 X_1, X_2, ...).
 
     Its methods raise UserError where c is missing or has another number of columns.
 
@@ -58,11 +65,12 @@ class Autoencoder(Model):
         prior: nn.Module,
         latent: tuple[int, ...],
         context: int = 0,
+        missing: bool = False,
     ) -> None:
         super().__init__()
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
         self.likelihood, self.prior = likelihood, prior
-        self.latent, self.context = latent, context
+        self.latent, self.context, self.missing = latent, context, missing
 
     def forward(self, x: Tensor, c: Tensor | None = None, samples: int = 1) -> Pass:
         """One pass with K = samples draws of each code; the context c is (B, context)."""
@@ -92,6 +100,9 @@ class Autoencoder(Model):
 
     def _read(self, x: Tensor, c: Tensor | None) -> Tensor:
         self._check(c)
+        if self.missing:
+            unseen = x.isnan()
+            x = torch.cat([x.float().masked_fill(unseen, 0.0), (~unseen).float()], 1)
         return self.encoder(x, c).float()  # the statistics of codes are kept in fp32
 
     def _write(self, z: Tensor, c: Tensor | None, lead: int = 1) -> Distribution:
@@ -101,7 +112,8 @@ class Autoencoder(Model):
         if c is not None:
             c = c.expand(*batch, -1).flatten(0, lead - 1)
         h = self.decoder(z.flatten(0, lead - 1), c).float()
-        return self.likelihood(h.unflatten(0, batch), h.dim() - 1)
+        px = self.likelihood(h.unflatten(0, batch), h.dim() - 1)
+        return Observed(px) if self.missing else px
 
     def _check(self, c: Tensor | None) -> None:
         if self.context and (c is None or c.shape[-1] != self.context):

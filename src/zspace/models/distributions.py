@@ -1,18 +1,21 @@
 """Distributions that torch lacks, or lacks in a stable form.
 
-All but `LogisticMixture` are elementwise (empty event shape): wrap them in
+All but `LogisticMixture` and `Observed` are elementwise (empty event shape): wrap them in
 ``torch.distributions.Independent`` to make an image one event.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Normal, constraints
+from torch.distributions import Distribution, Independent, Normal, constraints
 from torch.nn import functional as F
+
+from zspace.system.errors import UserError
 
 Shape = torch.Size | list[int] | tuple[int, ...]
 
@@ -265,3 +268,109 @@ class LogisticMixture(Distribution):
         logits, loc, log_scale, coupling = parts
         event = len(self.event_shape)
         return LogisticMixture(logits, loc, log_scale, coupling, event, self.levels)
+
+
+class Observed(Distribution):
+    r"""p(x|z) of samples of which some elements are missing, which are NaN in x.
+
+    ``log p(x|z) = sum_{j seen} log p(x_j|z)``: of independent elements, those that are missing are
+    integrated out, so that they add exactly 0 and no gradient. They are replaced by a value of the
+    support *before* any arithmetic, because 0 times NaN is NaN in gradients. All else is that of
+    the whole distribution.
+
+    Reference: Nazabal, Olmos, Ghahramani, Valera. Handling incomplete heterogeneous data using
+    VAEs. 2018, arXiv 1807.03653.
+
+    Arguments:
+        px: An elementwise distribution, or `Independent` over one.
+
+    Raises UserError where elements of a sample are not independent.
+
+    >>> px = Observed(Independent(Normal(torch.zeros(1, 2), 1.0), 1))
+    >>> px.log_prob(torch.tensor([[0.0, math.nan]]))  # -log(2 pi) / 2, of one element
+    tensor([-0.9189])
+    """
+
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, px: Distribution) -> None:
+        base = px.base_dist if isinstance(px, Independent) else px
+        if base.event_shape:
+            raise UserError(
+                f"x may have missing values, but {type(base).__name__} gives the elements of a "
+                "sample no probabilities of their own: choose another likelihood"
+            )
+        self.px, self.base_dist = px, base
+        super().__init__(px.batch_shape, px.event_shape, validate_args=False)
+
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override] # a plain attribute of torch's
+        return self.px.has_rsample
+
+    @property
+    def support(self) -> constraints.Constraint | None:
+        return self.px.support
+
+    @property
+    def mean(self) -> Tensor:
+        return self.px.mean
+
+    @property
+    def mode(self) -> Tensor:
+        return self.px.mode
+
+    @property
+    def variance(self) -> Tensor:
+        return self.px.variance
+
+    def expand(self, batch_shape: Shape, _instance: object = None) -> Observed:
+        return Observed(self.px.expand(torch.Size(batch_shape)))
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        return self.px.sample(torch.Size(sample_shape))
+
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
+        return self.px.rsample(torch.Size(sample_shape))
+
+    def entropy(self) -> Tensor:
+        return self.px.entropy()
+
+    def filled(self, value: Tensor) -> Tensor:
+        """x with a value of the support where it is missing."""
+        support: Any = self.base_dist.support
+        for one in (0.0, 0.5, 1.0) if support else ():
+            if bool(support.check(torch.tensor(one)).all()):
+                return torch.where(value.isnan(), one, value)
+        return torch.where(value.isnan(), self.base_dist.mean.detach(), value)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        each = self.base_dist.log_prob(self.filled(value))
+        each = torch.where(value.isnan(), 0.0, each)
+        axes = len(self.event_shape)
+        return each.flatten(-axes).sum(-1) if axes else each
+
+
+def per_element(px: Distribution, x: Tensor, distance: Callable[[Tensor], Tensor]) -> Tensor:
+    """``distance(x)``, of every element of x; 0 where x is missing, which it never sees.
+
+    >>> px = Observed(Normal(torch.zeros(2), 1.0))
+    >>> per_element(px, torch.tensor([3.0, math.nan]), lambda x: (x - px.mean).square())
+    tensor([9., 0.])
+    """
+    if not isinstance(px, Observed):
+        return distance(x)
+    return torch.where(x.isnan(), 0.0, distance(px.filled(x)))
+
+
+def refuse_missing(px: Distribution, what: str) -> None:
+    """Raise UserError where x may have missing values, which this reader of x cannot leave out.
+
+    Arguments:
+        px: p(x|z), as the model made it.
+        what: The reader, as the sentence names it.
+    """
+    if isinstance(px, Observed):
+        raise UserError(
+            f"{what} compares whole samples, but these data have missing values: fill them in "
+            "first, or use a recipe without it, such as 'vae'"
+        )

@@ -57,7 +57,7 @@ class Objective:
         told = {k: v for term in self.terms for k, v in getattr(term, "gives", {}).items()}
         self.facts = {
             **{name: told.get(name, Fact(name.replace("_", " "))) for name in self.weights},
-            "objective": Fact("objective"),
+            "objective": Fact("objective", role="objective"),
         }
 
     @property
@@ -68,6 +68,23 @@ class Objective:
     def of_role(self, role: Role) -> list[str]:
         """The names of the terms of one role, those that are only reported included."""
         return [name for name in self.weights if self.facts[name].role == role]
+
+    @property
+    def estimates(self) -> list[str]:
+        """The terms that are estimates from a batch, and so depend on its size."""
+        return [name for name in self.weights if self.facts[name].per == "batch"]
+
+    @property
+    def comparable(self) -> tuple[str, ...]:
+        """The terms whose sum may be compared between code sizes.
+
+        That is the objective. Where it minimises an estimate from a batch, it is the
+        reconstruction and the KL, if there are both: the constants that such estimates leave out,
+        and their bias, may depend on the code size.
+        """
+        error, divergence = self.reconstruction, self.of_role("divergence")
+        estimated = any(name in self.minimised() for name in self.estimates)
+        return (error, divergence[0]) if estimated and error and divergence else ("objective",)
 
     def minimised(self) -> dict[str, float]:
         """The terms whose weight is not 0 at the end of training, with that weight."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from zspace.data.dataset import Data
 from zspace.data.spec import Fact, Spec
+from zspace.models.distributions import refuse_missing
 from zspace.models.flow import Pass
 from zspace.models.judge import Judge, train_judge
 from zspace.models.networks.vgg import VGG16Features, find_weights
@@ -59,7 +60,7 @@ class Perceptual(nn.Module):
     """
 
     network: Features
-    gives: ClassVar = {"perceptual": Fact("perceptual distance")}
+    gives: ClassVar = {"perceptual": Fact("perceptual distance", code="drawn")}
 
     def __init__(self, network: Features) -> None:
         super().__init__()
@@ -72,6 +73,7 @@ class Perceptual(nn.Module):
                 "the perceptual term compares images (C, H, W), but these samples have shape "
                 f"{tuple(p.x.shape[1:])}: leave it out"
             )
+        refuse_missing(p.px, "the perceptual term")
         mean = p.px.mean  # (K, B, C, H, W)
         with torch.no_grad():
             real = self._seen(p.x)
@@ -96,6 +98,10 @@ class Perceptual(nn.Module):
         return torch.stack(parts).sum(0)
 
 
+class NotReady(UserError):
+    """A feature network was used that has no weights yet."""
+
+
 class FeatureNetwork(nn.Module):
     """A frozen network that sees images at several depths, once it is ready.
 
@@ -106,7 +112,7 @@ class FeatureNetwork(nn.Module):
     Arguments:
         make: (data, device, quiet=) -> the network; see `FEATURE_NETWORKS`.
 
-    Raises UserError where it is used before it is ready.
+    Raises NotReady, a UserError, where it is used before it is ready.
 
     >>> from zspace.models.judge import Classifier
     >>> def untrained(data: Data, device: torch.device, *, quiet: bool) -> Judge:
@@ -134,7 +140,7 @@ class FeatureNetwork(nn.Module):
 
     def _seeing(self) -> Judge | VGG16Features:
         if self.network is None:
-            raise UserError("a feature network was used before it was ready: call ready() first")
+            raise NotReady("a feature network was used before it was ready: call ready() first")
         return self.network
 
 

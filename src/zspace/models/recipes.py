@@ -202,7 +202,9 @@ def assemble(
             raise unknown("likelihood", likelihood, LIKELIHOODS)
         likelihood = LIKELIHOODS[likelihood]()
     outputs = likelihood.outputs(spec.shape)
-    wanted = NetworkSpec(spec.shape, bottleneck.features, bottleneck.latent, outputs, context)
+    first, *rest = spec.shape
+    reads = (2 * first, *rest) if spec.missing else spec.shape
+    wanted = NetworkSpec(reads, bottleneck.features, bottleneck.latent, outputs, context)
     encoder, decoder, latent = build_networks(NetOptions(**(net or {})), wanted)
     return Autoencoder(
         encoder=encoder,
@@ -212,6 +214,7 @@ def assemble(
         prior=build_prior(prior, latent),
         latent=latent,
         context=context,
+        missing=spec.missing,
     )
 
 

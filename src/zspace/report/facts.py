@@ -18,7 +18,7 @@ from zspace.analysis.trained import once
 from zspace.data.dataset import Data
 from zspace.data.spec import Fact
 from zspace.models.recipes import Traits, hyphenated
-from zspace.runs.many import Study
+from zspace.runs.many import QUALITY, Study, quality_cells
 from zspace.runs.run import Run
 
 DASH = "–"
@@ -105,6 +105,10 @@ class Family:
         facts = {k: v for p in self.run.recipe.players for k, v in p.objective.facts.items()}
         return facts.get(name, Fact(name.replace("_", " ")))
 
+    def named(self, name: str) -> str:
+        """What one of its terms is called, and with which code it is measured."""
+        return self.fact(name).named(self.traits.variational)
+
     def mean(self, split: str, name: str, size: int | None = None) -> float | None:
         """A term on a split, a mean over seeds, at a size (by default the chosen one)."""
         runs = self.sizes[self.chosen if size is None else size]
@@ -168,7 +172,7 @@ def on_test(study: Study, pick: Callable[[Family], str | None]) -> dict[str, dic
     for family in families(study):
         name = pick(family)
         if name:
-            title = family.fact(name).title
+            title = family.named(name)
             row = found.setdefault(title[:1].upper() + title[1:], {})
             row.update(means([family], "test", name))
     return found
@@ -186,8 +190,21 @@ def asked(
 
 
 def errors(study: Study) -> dict[str, dict[str, str]]:
-    """The reconstruction error of each family, by the term that each has."""
-    return on_test(study, lambda family: family.run.error)
+    """The reconstruction error of each family: the term that each has, which may be that of drawn
+    codes, and the squared error of mean codes, in which all families compare.
+    """
+    found = on_test(study, lambda family: family.run.error)
+    title = sentence(QUALITY["mse_mean_code"].named(True)).rstrip(".")
+    without = each(families(study), mean_code_error)
+    if without:
+        found[title] = {**without, **found.get(title, {})}
+    return found
+
+
+def mean_code_error(family: Family, size: int | None = None) -> float | None:
+    """The squared error of mean codes over seeds, at a size (by default the chosen one)."""
+    cells = quality_cells(family.sizes[family.chosen if size is None else size])
+    return cells["mse_mean_code"].mean if "mse_mean_code" in cells else None
 
 
 def priors(shown: Iterable[Family]) -> Numbers:

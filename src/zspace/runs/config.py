@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ def fitting(name: str, value: Any, default: Any) -> Any:
     """
     if isinstance(value, np.generic | np.ndarray) and np.size(value) < 100:
         value = value.tolist()
+    if name == "size" and isinstance(value, int | str | tuple | list) and value is not True:
+        return tuple(value) if isinstance(value, list) else value
     if (
         default is None
         or default is inspect.Parameter.empty
@@ -52,7 +54,7 @@ def fitting(name: str, value: Any, default: Any) -> Any:
     ):
         return value
     if isinstance(default, tuple) and isinstance(value, list | tuple):
-        return tuple(fitting(name, item, default[0]) for item in value) if default else value
+        return tuple(fitting(name, v, default[0]) if default else v for v in value)
     if isinstance(default, str | Path) and isinstance(value, str | Path):
         return type(default)(value) if isinstance(default, str) else Path(value)
     if isinstance(default, bool) and isinstance(value, bool):
@@ -130,12 +132,18 @@ class Config:
             group: {n: fitting(n, flat[n], DEFAULTS[n]) for n in flat if n in GROUPS[group]}
             for group in GROUPS
         }
+        training = Settings(**chosen["training"])
+        if training.minutes and training.epochs is not None:
+            raise UserError(
+                f"minutes is {training.minutes:g} and epochs is {training.epochs}, but minutes "
+                "chooses the epochs: give one of the two"
+            )
         return cls(
             recipe.replace("-", "_"),
             _complete(choices.own, own),
             _network(_complete(choices.network, flat), choices.network),
             DataOptions(**chosen["data"]),
-            Settings(**chosen["training"]),
+            training,
             recipes.source_of(function),
         )
 
@@ -152,13 +160,14 @@ class Config:
     @property
     def name(self) -> str:
         """A short name for a folder: recipe, data and code size."""
-        data = Path(self.data.data.removeprefix("hf:")).stem
+        data = Path(self.data.data.removeprefix("hf:").removeprefix("memory:")).stem
         parts = [recipes.hyphenated(self.recipe), data, self.latent]
         return "-".join(str(part) for part in parts if part not in (None, ""))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON can hold it. A path becomes absolute: it means the same from anywhere."""
-        data = {**asdict(self.data), "data": lasting(self.data.data)}
+        data = asdict(self.data)
+        data |= {name: lasting(data[name]) for name in ("data", "val", "test") if data[name]}
         if self.data.data_dir is not None:
             data["data_dir"] = str(Path(self.data.data_dir).resolve())
         return {**asdict(self), "data": data}
@@ -177,8 +186,11 @@ class Config:
             if source and name not in recipes.known():
                 way = f"--import {source['module']}.py, or 'import {source['module']}'"
                 raise UserError(f"recipe '{name}' is not part of zspace: import it first ({way})")
-            options = {**record["network"], **data, **record["training"]}
+            training = dict(record["training"])
+            minutes = fitting("minutes", training.pop("minutes", 0.0), 0.0)  # chose the epochs
+            options = {**record["network"], **data, **training}
             config = cls.of(name, options, record["recipe_options"])
+            config = replace(config, training=replace(config.training, minutes=minutes))
             if source and config.source != source:
                 warnings.warn(
                     f"the source of recipe '{name}' (module '{source['module']}') has changed "

@@ -32,6 +32,12 @@ else:
 Quality = dict[Split, dict[Kind, float]]
 
 
+class Read(TypedDict):
+    """How the data were read."""
+
+    scale: NotRequired[tuple[float, float] | None]
+
+
 class Facts(TypedDict):
     """What run.json says of the data."""
 
@@ -39,6 +45,8 @@ class Facts(TypedDict):
     shape: Annotated[list[Annotated[int, Range(1, 1 << 20)]], Range(3, 3)]
     classes: Annotated[list[Name], Range(0, 10_000)]
     attributes: Annotated[list[Name], Range(0, 10_000)]
+    train: Count
+    read: NotRequired[Read]
     provenance: str
     fingerprint: Name
 

@@ -5,9 +5,9 @@ DIR/runs/<name>/   the run folders
 DIR/table.csv      every term of every run on train, validation and test
 DIR/report.html    all of it on one page
 
-Runs that differ in code size and seed are a family; its size is chosen by the mean validation
-objective over seeds. `over_seeds` gives means and spreads, `write_table` the table, `read_moments`
-the snapshots that a run kept of its training.
+Runs that differ in code size and seed are a family; its size is chosen on validation, by a mean
+over seeds (see `deciding`). `over_seeds` gives means and spreads, `write_table` the table,
+`read_moments` the snapshots that a run kept of its training.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from zspace.analysis.trained import once
 from zspace.data.dataset import SPLITS, Data, to_float
 from zspace.data.kinds import image
 from zspace.data.readers.arrays import Header, member_header, npz_members, read_member
+from zspace.data.spec import Fact
 from zspace.runs.formats import StudyRecord, refuse_unfit
 from zspace.runs.record import SNAPSHOTS
 from zspace.runs.run import Run, load
@@ -100,20 +101,15 @@ class Study:
 
     @cached_property
     def chosen(self) -> dict[str, int]:
-        """Family -> the code size with the lowest mean validation objective over seeds."""
+        """Family -> the code size with the lowest mean of `deciding` over seeds."""
         return {
-            name: min(sizes, key=lambda latent: validation(sizes[latent]))
+            name: min(sizes, key=lambda latent: deciding(sizes[latent]).mean)
             for name, sizes in self.families.items()
         }
 
     def best(self, name: str) -> Run:
         """The run of a family at its chosen code size, first seed."""
         return self.families[name][self.chosen[name]][0]
-
-
-def validation(runs: Sequence[Run]) -> float:
-    """The mean validation objective of runs that differ in their seed."""
-    return sum(run.result["validation"]["objective"] for run in runs) / len(runs)
 
 
 def open_study(path: str | Path, *, trust_data: bool = False) -> Study:
@@ -151,13 +147,16 @@ def read_study(folder: Path) -> StudyRecord:
     return refuse_unfit(record, StudyRecord, path, "that of a study", way)
 
 
-QUALITY = {name: fact for name, fact in image.QUALITY.items() if name != "mse"}
-"""What test images' reconstructions are measured by, beside the terms, which have an mse."""
+QUALITY = {
+    "mse_mean_code": Fact("squared error", role="reconstruction", code="mean"),
+    **{name: fact for name, fact in image.QUALITY.items() if name != "mse"},
+}
+"""What test images' reconstructions are measured by, beside the terms: nothing is drawn."""
 
 
 def rows(study: Study) -> list[dict[str, Any]]:
-    """One dict per run: family, code size, seed, epochs, seconds, every term on every split, SSIM
-    and PSNR on test where they were measured.
+    """One dict per run: family, code size, seed, epochs, seconds, every term on every split, and
+    on test, where they were measured, the squared error of mean codes, SSIM and PSNR.
     """
     return [
         {
@@ -169,7 +168,7 @@ def rows(study: Study) -> list[dict[str, Any]]:
             "seconds": round(run.result["seconds"], 1),
             "parameters": run.record["parameters"],
             **{f"{s}_{name}": v for s in SPLITS for name, v in run.result[s].items()},
-            **{f"test_{name}": v for name, v in test_quality(run).items() if name in QUALITY},
+            **{f"test_{name}": v for name, v in test_quality(run).items()},
         }
         for family, sizes in study.families.items()
         for latent, runs in sizes.items()
@@ -186,8 +185,14 @@ def write_table(study: Study, path: Path) -> Path:
 
 
 def test_quality(run: Run) -> dict[str, float]:
-    """MSE, SSIM and PSNR of all test images; empty if they were not measured."""
-    return run.result.get("quality", {}).get("test", {})
+    """What `QUALITY` names, of all test images; empty if it was not measured.
+
+    The squared error is summed over an image, as the term is, so that the two compare.
+    """
+    found = dict(run.result.get("quality", {}).get("test", {}))
+    error = found.pop("mse", None)
+    summed = {} if error is None else {"mse_mean_code": error * math.prod(run.spec.shape)}
+    return {**summed, **found}
 
 
 @dataclass(frozen=True)
@@ -207,9 +212,21 @@ def over_seeds(runs: Sequence[Run], split: str, name: str) -> Cell | None:
 
 
 def quality_cells(runs: Sequence[Run]) -> dict[str, Cell]:
-    """SSIM and PSNR of test images over seeds, those that all runs have."""
+    """What `QUALITY` names over seeds, those that all runs have."""
     cells = {name: _cell([test_quality(run).get(name) for run in runs]) for name in QUALITY}
     return {name: cell for name, cell in cells.items() if cell is not None}
+
+
+def deciding(runs: Sequence[Run]) -> Cell:
+    """What chooses a code size, the lowest: on validation, of runs that differ in their seed.
+
+    It is the objective, or the sum of terms that may be compared between code sizes where the
+    objective may not (see `Objective.comparable`).
+    """
+    values = [
+        sum(run.result["validation"][name] for name in run.objective.comparable) for run in runs
+    ]
+    return Cell(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def _cell(values: Sequence[float | None]) -> Cell | None:

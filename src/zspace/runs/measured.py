@@ -1,4 +1,4 @@
-"""What lies in a run's folder of its measures; the runs of a study or a list side by side.
+"""What lies in a run's folder of its measures, and tables of scores.
 
 RUN/evaluation.json    format, zspace, model (SHA-256 of the weights), data (fingerprint, name,
                        images of the test split), sections: name -> seed, options, seconds, and
@@ -6,44 +6,35 @@ RUN/evaluation.json    format, zspace, model (SHA-256 of the weights), data (fin
                        or neither); or not_measured: why; warnings
 
 Each section is what one metric found; see `zspace.analysis.metric`.
-
-`compare` puts several evaluated runs side by side. Runs whose configurations are equal but for the
-seed (and the device and where files lie) are one group. A measure is marked best where the group's
-mean differs from that of every other group by more than the larger of the two sample standard
-deviations over seeds. Without two seeds in each group the spread is not known and nothing is
-marked; nor is a measure that is defined differently (draws of a bound, kind of binarisation), or
-for which neither more nor less is better.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import statistics
+import io
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from rich.console import Console
-from rich.table import Table
 
 from zspace._version import __version__
 from zspace.analysis import METRICS, Measure, Scorer
-from zspace.analysis.compare import Cell, best
-from zspace.analysis.numbers import error_text, measure_text, print_sections
+from zspace.analysis.anomaly import inferred_labels
+from zspace.analysis.numbers import print_sections
+from zspace.analysis.trained import CHUNK
 from zspace.data.dataset import Data, Samples
-from zspace.models.recipes import hyphenated as named
 from zspace.runs.formats import Evaluation, refuse_unfit
 from zspace.runs.record import EVALUATION, WEIGHTS
 from zspace.runs.run import Run, load
 from zspace.system import files
+from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured, UserError, unknown
 
 EVALUATION_FORMAT = 1
-ELSEWHERE = {"seed", "device", "data_dir"}
-"""Choices in which runs of one group may differ."""
 
 
 def evaluate(
@@ -92,9 +83,9 @@ def evaluate(
     if isinstance(against, str):
         given["anomaly"]["against"] = run.data(against, data_dir=data_dir, quiet=quiet)
     for name in wanted:
-        record["sections"][name] = measured_section(
-            name, run, data, given.get(name, {}), seed, quiet
-        )
+        with bar(f"measuring {name}", None, quiet):
+            found = measured_section(name, run, data, given.get(name, {}), seed, quiet)
+        record["sections"][name] = found
         files.write_json(path, record)
     if not quiet:
         shown = {**record, "sections": {name: record["sections"][name] for name in wanted}}
@@ -204,150 +195,6 @@ def _ordered(record: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Runs that differ in their seed alone, and what each measured: section -> name -> Measure."""
-
-    name: str
-    runs: tuple[Run, ...]
-    measured: tuple[dict[str, dict[str, Measure]], ...]
-
-
-def compare(runs: Sequence[str | Path | Run], *, quiet: bool = True) -> list[dict[str, Any]]:
-    """The measures of evaluated runs, one dict per measure: section, measure, values, best.
-
-    values: group -> mean, spread (sample standard deviation over seeds, None of one run), seeds.
-    best: the group that is better by more than the spread, or None. quiet: False prints it.
-
-    Raises UserError for fewer than two runs, a run without an evaluation, and runs that were
-    measured on different data.
-    """
-    groups = grouped(runs)
-    seeds = {group.name: len(group.runs) for group in groups}
-    found: list[dict[str, Any]] = []
-    for section, name in _names(groups):
-        cells = {group.name: one for group in groups if (one := cell(group, section, name))}
-        values = {
-            key: {"mean": one.mean, "spread": one.spread, "seeds": seeds[key], "text": one.text}
-            for key, one in cells.items()
-        }
-        first = best(cells) if len(cells) == len(groups) else None
-        found.append({"section": section, "measure": name, "values": values, "best": first})
-    if not quiet:
-        show_comparison(groups, found, Console(highlight=False))
-    return found
-
-
-def grouped(runs: Sequence[str | Path | Run]) -> list[Group]:
-    """The runs by config, in the order in which they were given."""
-    opened = [run if isinstance(run, Run) else load(run) for run in runs]
-    if len({run.path.resolve() for run in opened}) < max(2, len(opened)):
-        raise UserError(f"got {len(opened)} runs: give two or more different ones")
-    records = [_record(run) for run in opened]
-    families: dict[str, list[int]] = {}
-    sources = {record["data"]["fingerprint"]: i for i, record in enumerate(records)}
-    if len(sources) > 1:
-        one, other = (opened[i] for i in list(sources.values())[:2])
-        both = f"'{one.path}' and '{other.path}'"
-        raise UserError(f"{both} were measured on different data: give runs of the same data")
-    for i, run in enumerate(opened):
-        families.setdefault(json.dumps(_choices(run), sort_keys=True), []).append(i)
-    names = _labels([opened[members[0]] for members in families.values()])
-    measured = [measures_of(record) for record in records]
-    return [
-        Group(name, tuple(opened[i] for i in members), tuple(measured[i] for i in members))
-        for name, members in zip(names, families.values(), strict=True)
-    ]
-
-
-def cell(group: Group, section: str, name: str) -> Cell | None:
-    """One measure of a group; None where one of its runs lacks it."""
-    found = [one.get(section, {}).get(name) for one in group.measured]
-    known = [one for one in found if one is not None]
-    if len(known) < len(found):
-        return None
-    abouts, better = {one.about for one in known}, known[0].better
-    about = abouts.pop() if len(abouts) == 1 else ""
-    if len(known) == 1:
-        return Cell(known[0].value, None, measure_text(known[0]), about, better)
-    values = [one.value for one in known]
-    mean, spread = statistics.mean(values), statistics.stdev(values)
-    return Cell(mean, spread, error_text(mean, spread), about, better)
-
-
-def show_comparison(
-    groups: Sequence[Group], found: Sequence[dict[str, Any]], console: Console
-) -> None:
-    """Print the table: one column per group, one row per measure, the best in bold with a star."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for group in groups:
-        table.add_column(f"{group.name}\n{len(group.runs)} seed{'s' * (len(group.runs) > 1)}")
-    section = ""
-    for row in found:
-        if row["section"] != section:
-            section = row["section"]
-            table.add_row(f"[bold]{section}[/]")
-        texts = [row["values"].get(group.name, {}).get("text", "–") for group in groups]
-        marked = [
-            f"[bold]{text} ★[/]" if group.name == row["best"] else text.replace("[", r"\[")
-            for group, text in zip(groups, texts, strict=True)
-        ]
-        table.add_row(f"  {row['measure']}", *marked)
-    console.print(table)
-    if any(len(group.runs) < 2 for group in groups):
-        note = "± of one run is the error of its own mean; seeds may vary more: no best"
-    else:
-        note = "mean ± standard deviation over seeds; ★ better than all others by more than that"
-    console.print(note, style="dim", markup=False)
-
-
-def _record(run: Run) -> dict[str, Any]:
-    record = read(run)
-    if record is None:
-        way = f"use 'zspace evaluate {run.path}'"
-        raise UserError(f"run '{run.path}' has not been evaluated as it is now: {way}")
-    return record
-
-
-def _choices(run: Run) -> dict[str, Any]:
-    """All that decides a training but its seed and where it was made, by name."""
-    record = run.config.to_json()
-    flat = {"recipe": named(record["recipe"])}
-    for group in ("data", "recipe_options", "network", "training"):
-        flat |= {key: value for key, value in record[group].items() if key not in ELSEWHERE}
-    return flat
-
-
-def _labels(runs: Sequence[Run]) -> list[str]:
-    """A name for each: its recipe, and the choices in which these runs differ."""
-    choices = [_choices(run) for run in runs]
-    keys = dict.fromkeys(key for one in choices for key in one if key != "recipe")
-    differ = [key for key in keys if len({repr(one[key]) for one in choices if key in one}) > 1]
-    return [
-        " ".join([one["recipe"], *(f"{key}={_text(one[key])}" for key in differ if key in one)])
-        for one in choices
-    ]
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _names(groups: Sequence[Group]) -> list[tuple[str, str]]:
-    """Every (section, measure) that some run has, in order; single code dimensions left out."""
-    pairs = dict.fromkeys(
-        (section, name)
-        for group in groups
-        for measured in group.measured
-        for section, measures in measured.items()
-        for name in measures
-        if not re.fullmatch(r"kl_\d+", name)
-    )
-    order = dict.fromkeys(section for section, _ in pairs)
-    return [pair for section in order for pair in pairs if pair[0] == section]
-
-
-@dataclass(frozen=True)
 class Scored:
     """What was written: how many images, the threshold of each score, how many lie above it."""
 
@@ -357,9 +204,101 @@ class Scored:
     flagged: dict[str, int]
 
 
+CODES = (".npz", ".csv", ".parquet")
+
+
+def embed(
+    run: Run, data: Any = None, *, out: Path, data_dir: Path | None = None, quiet: bool = True
+) -> Path:
+    """Write the code of every sample of a data set, with its id, split, row and label.
+
+    An .npz holds z (N, *Z), ids, split, index, and y with the names in label where there are
+    labels; a table (.csv, .parquet) the same as columns, z0, z1, ... A conditional model needs no
+    labels for it: where one is missing, the label of the highest bound is used, and
+    ``label_inferred`` is true.
+
+    Arguments:
+        run: The run.
+        data: A name, a path or an object; by default the run's own data.
+        out: The file.
+        data_dir: The folder with files of named data sets.
+        quiet: Whether no progress bar is shown.
+
+    Raises UserError for another suffix, and for data that the run cannot read.
+
+    >>> embed(run, data, out=Path("codes.npz"))
+    PosixPath('codes.npz')
+    """
+    if out.suffix.lower() not in CODES:
+        raise UserError(f"cannot write '{out}': codes go into {', '.join(CODES)} (-o z.npz)")
+    source = run.data(data, data_dir=data_dir, quiet=quiet, unlabelled=True)
+    parts = [_embedded(run, split, samples, source) for split, samples in source.splits.items()]
+    table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    with files.explained(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix.lower() == ".npz":
+        content = io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **table)
+        files.write(out, content.getvalue())
+    else:
+        _write_table(out, table)
+    return out
+
+
+def _embedded(run: Run, split: str, samples: Samples, source: Data) -> dict[str, np.ndarray]:
+    """What is written of one split: name -> (n, ...)."""
+    told = samples.conditions()
+    found = {
+        "ids": np.array(samples.names(), dtype=str),
+        "split": np.full(len(samples), split),
+        "index": samples.index.numpy(),
+    }
+    if run.model.context and not run.spec.attributes:
+        y = torch.full((len(samples),), -1) if samples.y is None else samples.labels()
+        assert y is not None
+        lacking = (y < 0) | (y >= run.model.context)
+        if bool(lacking.any()):
+            rows = replace(samples, index=samples.index[lacking])
+            y = y.masked_scatter(lacking, torch.from_numpy(inferred_labels(run, rows)))
+        told, found["label_inferred"] = y, lacking.numpy()
+    elif run.model.context and told is None:
+        inferred_labels(run, samples)  # says that attributes cannot be inferred
+    if told is not None:
+        found["y"] = told.numpy()
+        if told.dim() == 1:
+            names = np.array([*source.classes, ""])
+            found["label"] = names[found["y"]]
+    rows = torch.arange(len(samples)).split(CHUNK)
+    c = told if run.model.context else None
+    codes = [run.encode(samples.images(i), None if c is None else c[i]) for i in rows]
+    return {"z": torch.cat(codes).numpy() if codes else np.empty((0, *run.model.latent)), **found}
+
+
+def _write_table(out: Path, table: Mapping[str, np.ndarray]) -> None:
+    """One row per sample; arrays of several columns are numbered."""
+    import pandas  # slow to import
+
+    columns: dict[str, np.ndarray] = {}
+    for name in sorted(table, key=lambda name: name == "z"):
+        flat = table[name].reshape(len(table[name]), -1)
+        one = {"ids": "id"}.get(name, name)
+        for k, column in enumerate(flat.T):
+            columns[one if table[name].ndim == 1 else f"{one}{k}"] = column
+    frame = pandas.DataFrame(columns)
+    if out.suffix.lower() == ".csv":
+        files.write(out, frame.to_csv(index=False).encode())
+        return
+    content = io.BytesIO()
+    try:
+        frame.to_parquet(content, index=False)
+    except ImportError:
+        raise UserError(f"'{out}' needs pyarrow: pip install \"zspace[tables]\"") from None
+    files.write(out, content.getvalue())
+
+
 def score(
     run: Run,
-    data: str | None = None,
+    data: Any = None,
     *,
     out: Path,
     names: Sequence[str] = (),
@@ -369,12 +308,14 @@ def score(
 ) -> Scored:
     """Write the scores of every image of a data set into a CSV file, one line per image.
 
-    Its columns: split, index (the row within the data), label where there is one, then each score
-    and, as <score>_anomaly, 1 where it lies above its threshold. The threshold is the one that
-    `rate` of the run's own validation images exceed; scores mean nothing across models.
+    Its columns: split, index (the row within the data), id (a file name, where there is one),
+    label where there is one, then each score and, as <score>_anomaly, 1 where it lies above its
+    threshold. The threshold is the one that `rate` of the run's own validation images exceed;
+    scores mean nothing across models.
 
-    data: a name or a path; by default the run's own data. names: of `SCORES`; by default all that
-    the model has. Raises UserError for what does not fit, before anything is computed.
+    data: a name, a path or an object; by default the run's own data. names: of `SCORES`; by
+    default all that the model has. Raises UserError for what does not fit, before anything is
+    computed.
     """
     if out.suffix.lower() != ".csv":
         raise UserError(f"cannot write '{out}': scores go into a .csv file (-o scores.csv)")
@@ -398,12 +339,13 @@ def _lines(
     split: str, samples: Samples, classes: Sequence[str], scorer: Scorer, limits: dict[str, float]
 ) -> Iterator[dict[str, Any]]:
     """The lines of one split, column -> value."""
-    found, y = scorer(samples), samples.labels()
+    found, y, ids = scorer(samples), samples.labels(), samples.names()
     for i, row in enumerate(samples.index.tolist()):
         yield {
             "split": split,
             "index": row,
-            **({} if y is None else {"label": classes[int(y[i])]}),
+            "id": ids[i],
+            **({} if y is None else {"label": (*classes, "")[int(y[i])]}),
             **{name: f"{found[name][i]:.6g}" for name in scorer.names},
             **{f"{k}_anomaly": int(found[k][i] > limits[k]) for k in scorer.names},
         }

@@ -15,7 +15,7 @@ import json
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ RECORD, COPY, WEIGHTS, METRICS = "run.json", "state/run.json", "model.safetensor
 SNAPSHOTS, EVALUATION = "snapshots.npz", "evaluation.json"
 PARTS = (RECORD, METRICS, WEIGHTS, SNAPSHOTS, EVALUATION, "encoding.*", "README.md", "fitted/*")
 """Patterns of the files that make up a run. Its states and what is drawn of it are none."""
+MOST_NAMED = 8
+"""Runs of a study that an error names."""
 
 
 class Place:
@@ -128,6 +130,31 @@ def unarchived(content: bytes) -> dict[str, bytes]:
         raise UserError(f"{what}: give what run.to_bytes() returned") from None
 
 
+class SeveralRuns(UserError):
+    """A study, or another folder of runs, where one run is wanted.
+
+    Attributes:
+        runs: The folders of its runs, at least one.
+    """
+
+    def __init__(self, path: Path, runs: Sequence[Path]) -> None:
+        self.runs = tuple(runs)
+        kind = "a study" if (path / "study.json").is_file() else "a folder"
+        few = ", ".join(f"'{run}'" for run in runs[:MOST_NAMED])
+        rest = len(runs) - MOST_NAMED
+        more = f" and {rest} more" if rest > 0 else ""
+        number = f"{len(runs)} runs" if len(runs) > 1 else "one run"
+        super().__init__(f"'{path}' is {kind} with {number}, not a run: give one of {few}{more}")
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The run folders in a study, or in a folder of runs."""
+    for inner in (folder / "runs", folder):
+        if found := sorted(one.parent for one in inner.glob(f"*/{RECORD}")):
+            return found
+    return []
+
+
 def read_place(place: Place) -> dict[str, Any]:
     """The content of the run.json in a folder or in memory. Raises UserError as `read_record`."""
     if place.folder:
@@ -155,8 +182,10 @@ def read_either(path: Path) -> dict[str, Any]:
 def _read(path: Path, or_copy: bool) -> dict[str, Any]:
     if not path.is_dir():
         raise UserError(f"run folder '{path}' does not exist: give one that zspace train made")
-    files.refuse_links(path)
     copied = (path / COPY).is_file()
+    if not copied and not (path / RECORD).is_file() and (inner := runs_in(path)):
+        raise SeveralRuns(path, inner)
+    files.refuse_links(path)
     if not copied and not (path / RECORD).is_file():
         raise UserError(f"'{path}' is not a run: it holds no run.json (zspace train makes one)")
     try:
@@ -208,9 +237,10 @@ def refuse_strange(place: object, record: dict[str, Any], data_dir: Path | None)
 
     That is so for a named set that is on this machine, if no folder is used that they name.
     """
-    source = record["config"]["data"].get("data")
-    if isinstance(source, str) and is_harmless(source, data_dir):
+    options = record["config"]["data"]
+    if is_harmless(options, data_dir):
         return
+    source = options.get("data")
     raise Untrusted(
         f"run '{place}' was not made by you on this machine, so its data, {source!r:.100}, are "
         "not opened and it is used without them: add --trust-data (trust_data=True) to open them"
@@ -224,7 +254,8 @@ class Untrusted(UserError):
 def read_spec(record: dict[str, Any]) -> Spec:
     """What the model was told of its data."""
     facts = record["data"]
-    return Spec(tuple(facts["shape"]), tuple(facts["classes"]), tuple(facts["attributes"]))
+    shape, classes = tuple(facts["shape"]), tuple(facts["classes"])
+    return Spec(shape, classes, tuple(facts["attributes"]), facts["train"])
 
 
 def weight_heads(place: Place, record: dict[str, Any]) -> files.Heads:

@@ -24,8 +24,10 @@ from torch import Tensor
 from zspace.analysis.trained import TrainedModel, overflowing
 from zspace.data.dataset import Data
 from zspace.data.kinds.image import by
-from zspace.data.loading import is_resized
+from zspace.data.labels import MISSING
+from zspace.data.loading import is_resized, lasting, load_new
 from zspace.data.loading import load as load_data
+from zspace.data.readers.objects import PREFIX
 from zspace.data.spec import Spec
 from zspace.models import recipes
 from zspace.runs import record
@@ -94,6 +96,9 @@ class Run(TrainedModel):
             binarize=self.config.data.binarize,
         )
         self._data = data
+        scale = self.record["data"].get("read", {}).get("scale")
+        if self.config.data.values and scale:
+            self.values = (scale[0], scale[1])
         self._refuse_overflow()
 
     @classmethod
@@ -209,51 +214,92 @@ class Run(TrainedModel):
         return [line for line in self.metrics if line.get("quality")]
 
     def data(
-        self, source: str | Path | None = None, *, data_dir: Path | None = None, quiet: bool = True
+        self,
+        source: Any = None,
+        *,
+        data_dir: Path | None = None,
+        quiet: bool = True,
+        unlabelled: bool = False,
     ) -> Data:
         """The data that the run was trained on (read once), or another source in its shape.
 
-        data_dir: where files of named sets lie, if not where they lay in training. Raises
-        UserError where somebody else chose the run's data, unless it was loaded with `trust_data`
-        or they are a named set that is on this machine.
+        New data are one set of any size, which nobody splits: one image, a folder, an array. Their
+        labels are matched with the classes of the run by name. Of a run that was trained on what
+        was held in Python, the same data given again are its own.
+
+        data_dir: where files of named sets lie, if not where they lay in training. unlabelled:
+        take new data without labels for a conditional model, too. Raises UserError where somebody
+        else chose the run's data, unless it was loaded with `trust_data` or they are a named set
+        that is on this machine.
         """
         own = self.trust_data or record.is_own(self.record)
-        if source is None and self._data is None and not own:
-            record.refuse_strange(self.place, self.record, data_dir)
         folder = data_dir or (self.config.data.data_dir if own else None)
-        if source is None:
+        named = isinstance(source, str | Path)
+        same = named and lasting(str(source)) == lasting(self.config.data.data)
+        if source is None or same:
+            if self._data is None and not own:
+                record.refuse_strange(self.place, self.record, data_dir)
+            return self._fitting(self._own(folder, quiet))
+        if own and not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
             return self._fitting(self._own(folder, quiet))
         channels, height, width = self.spec.shape
-        squared = is_resized(str(source)) and height == width
-        data = load_data(
-            str(source),
+        resized = named and is_resized(str(source))
+        options = self.config.data
+        data = load_new(
+            str(source) if named else source,
+            classes=self.spec.classes,
             data_dir=folder,
-            size=height if squared else None,
-            channels=3 if squared and channels == 3 else None,  # grey becomes colour, not back
+            size=(height, width) if resized else None,
+            fit=options.fit,
+            transparency=options.transparency,
+            channels=3 if resized and channels == 3 else None,  # grey becomes colour, not back
+            values=self.values or (),
             quiet=quiet,
         )
         if (data.spec.shape[0], channels) == (3, 1):
             unfit = f"data '{data.name}' has colour images, but the model was trained on grey"
             raise UserError(f"{unfit}: make the images grey, or train on colour images")
-        return self._fitting(data)
+        return self._fitting(data, unlabelled)
 
     def share_data(self, data: Data) -> None:
         """Use data that were read already, if they are those that it was trained on."""
         if data.fingerprint == self.record["data"].get("fingerprint"):
             self._data = data
-        self._refuse_overflow()
+
+    def _is_own(self, source: Any) -> bool:
+        """Whether these are the data that it was trained on, which are then kept."""
+        if source is self._data:
+            return True
+        try:
+            data = self._read_as_own(source, None, quiet=True)
+        except UserError:  # too few to be split, for example
+            return False
+        own = data.fingerprint == self.record["data"].get("fingerprint")
+        self._data = data if own else self._data
+        return own
+
+    def _read_as_own(self, source: Any, folder: Path | None, quiet: bool) -> Data:
+        """Data read as those that it was trained on."""
+        given = self.config.data
+        return load_data(
+            source,
+            data_dir=folder,
+            size=given.size,
+            fit=given.fit,
+            transparency=given.transparency,
+            skip_bad=given.skip_bad,
+            hold_out_class=given.hold_out_class,
+            val=given.val,
+            test=given.test,
+            values=given.values,
+            labels=given.labels,
+            leave_out=given.leave_out,
+            quiet=quiet,
+        )
 
     def _own(self, folder: Path | None, quiet: bool) -> Data:
         if self._data is None:
-            given = self.config.data
-            self._data = load_data(
-                given.data,
-                data_dir=folder,
-                size=given.size,
-                skip_bad=given.skip_bad,
-                hold_out_class=given.hold_out_class,
-                quiet=quiet,
-            )
+            self._data = self._read_as_own(self.config.data.data, folder, quiet)
             if self._data.fingerprint != self.record["data"].get("fingerprint"):
                 warnings.warn(
                     f"the data of run '{self.place}' has changed since it was trained: results "
@@ -262,23 +308,25 @@ class Run(TrainedModel):
                 )
         return self._data
 
-    def _fitting(self, data: Data) -> Data:
+    def _fitting(self, data: Data, unlabelled: bool = False) -> Data:
         if data.spec.shape != self.spec.shape:
             raise UserError(
                 f"data '{data.name}' has images of {by(data.spec.shape)}, but this model reads "
                 f"{by(self.spec.shape)} (channels × height × width): give images of that shape"
             )
-        if self.model.context and self.spec.attributes:
+        if self.model.context and self.spec.attributes and not unlabelled:
             if data.attributes != self.spec.attributes:
                 unfit = f"data '{data.name}' lacks attributes that this conditional model needs"
                 raise UserError(f"{unfit}: give data with {', '.join(self.spec.attributes)}")
             return data
-        known = self.spec.classes[: len(data.classes)]
-        if self.model.context and (not data.classes or data.classes != known):
-            raise UserError(
-                f"data '{data.name}' has the labels {', '.join(data.classes) or '(none)'}, but "
-                f"this conditional model needs labels among {', '.join(self.spec.classes)}"
-            )
+        if self.model.context and data.whole is not None and not unlabelled:
+            told = [samples.labels() for samples in data.splits.values()]
+            strange = data.classes[len(self.spec.classes) :]
+            if strange or any(y is None or bool((y == MISSING).any()) for y in told):
+                raise UserError(
+                    f"data '{data.name}' has the labels {', '.join(strange) or '(none)'}, but "
+                    f"this conditional model needs labels among {', '.join(self.spec.classes)}"
+                )
         return data
 
 

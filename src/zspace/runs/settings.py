@@ -19,6 +19,10 @@ class Settings:
 
     epochs: int | None = None
     """Passes over the training set; by default enough for 650,000 samples, from 12 to 60."""
+    minutes: float = 0.0
+    """Choose the epochs by time: as many as fit into these minutes, measured before the first step
+    and kept in run.json; 0 takes `epochs`. Loading and what comes before the steps is not counted.
+    """
     batch: int = 128
     """Samples per step, over all processes together."""
     lr: float = 3e-3
@@ -58,7 +62,7 @@ class Settings:
         _check_number("batch", self.batch, 1)
         for name in ("patience", "seed", "snapshots"):
             _check_number(name, getattr(self, name), 0)
-        for name in ("clip", "weight_decay"):
+        for name in ("clip", "weight_decay", "minutes"):
             _check_number(name, getattr(self, name), 0.0)
         if not 0 < self.lr < math.inf:
             raise UserError(f"lr is {self.lr}: use a finite number above 0, for example 0.002")

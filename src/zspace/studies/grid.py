@@ -218,7 +218,7 @@ def _note(out: Path, grid: Grid, entries: Sequence[Entry], mirror: Mirror | None
     record = {
         "format": STUDY_FORMAT,
         "grid": asdict(grid),
-        "environment": environment(torch.device("cpu")),
+        "environment": environment(torch.device("cpu"), zspace=Path(__file__)),
         "runs": runs,
     }
     files.write_json(out / "study.json", json.loads(json.dumps(record, default=str)))

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,7 @@ from zspace.studies import ray
 from zspace.studies.executors import STOPPED, Executor, on_stacks, one_by_one, side_by_side
 from zspace.studies.grid import PRESETS, Entry, Grid, conduct, parse_choices
 from zspace.system import files
+from zspace.system.bars import lines
 from zspace.system.device import pick_device
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted
@@ -40,6 +41,7 @@ def study(
     latent: Sequence[int] = (),
     seeds: int = 1,
     choices: Sequence[str] = (),
+    minutes: float = 0.0,
     preset: str | None = None,
     jobs: int = 1,
     threads: int = 0,
@@ -56,6 +58,7 @@ def study(
         latent: Code sizes; by default those of the preset.
         seeds: Runs of each kind, with seeds 0, 1, ...
         choices: Other options as text: "epochs=5" for all runs, "beta=0.5,1,4" to try each.
+        minutes: Of each run, which choose its epochs; 0 takes epochs.
         preset: quick (2 and 20) or full (2 to 100); by default quick on mnist5k, else full.
         jobs: Runs at the same time on this machine, each in its own process if more than 1; 0
             chooses. A script must then call this under ``if __name__ == "__main__":``.
@@ -79,7 +82,13 @@ def study(
         recipes=tuple(recipes),
         latent=tuple(latent) or PRESETS[preset or ("quick" if data == "mnist5k" else "full")],
         seeds=seeds,
-        fixed={"data": data, "data_dir": data_dir, "snapshots": SNAPSHOTS, **fixed},
+        fixed={
+            "data": data,
+            "data_dir": data_dir,
+            "snapshots": SNAPSHOTS,
+            **({"minutes": minutes} if minutes else {}),
+            **fixed,
+        },
         vary=vary,
     )
     out = out or Path("studies") / Path(data.removeprefix("hf:")).stem
@@ -108,7 +117,8 @@ def _written(folder: Path, console: Console) -> Path:
     study = open_study(folder, trust_data=True)  # it is of the data that were asked for
     write_table(study, folder / "table.csv")
     console.print("writing the report ...")
-    return write_report(study, folder / "report.html", console)
+    with lines("the report", quiet=console.quiet):
+        return write_report(study, folder / "report.html", console)
 
 
 def _executor(name: str, jobs: int, threads: int) -> Executor:
@@ -157,17 +167,26 @@ def _train(
 
 @contextlib.contextmanager
 def _watched(folder: Path, total: int, console: Console | None) -> Iterator[None]:
-    """Within, a bar on a terminal shows how far all runs together are; None shows nothing."""
-    if console is None or console.quiet or not console.is_terminal:
+    """Within, it is shown how far all runs together are; None shows nothing.
+
+    On a terminal it is a bar, elsewhere a line a minute.
+    """
+    if console is None or console.quiet:
         yield
         return
     over = threading.Event()
-    with Progress(*Progress.get_default_columns(), console=console) as bar:
-        task = bar.add_task("runs", total=total)
+    tell: Callable[..., None]
+    with contextlib.ExitStack() as shown:
+        if console.is_terminal:
+            bar = shown.enter_context(Progress(*Progress.get_default_columns(), console=console))
+            task = bar.add_task("runs", total=total)
+            tell = partial(bar.update, task)
+        else:
+            tell = shown.enter_context(lines(f"{total} runs", total)).reached
 
         def watch() -> None:
             while not over.wait(1.0):
-                bar.update(task, completed=sum(map(_share, (folder / "runs").glob("*"))))
+                tell(completed=sum(map(_share, (folder / "runs").glob("*"))))
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import platform
+import re
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -112,18 +116,85 @@ def keep_freed_memory() -> None:
         mallopt(trim_threshold, largest)
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions and hardware, as run.json keeps them."""
-    cuda = device.type == "cuda"
+def environment(device: torch.device, **sources: Path) -> dict[str, Any]:
+    """Versions and hardware, as run.json keeps them.
+
+    sources: files of code by what they hold. Those that are kept in a git repository have its
+    commit; so has the working directory.
+    """
+    commits = {name.replace("_", " "): commit(path) for name, path in sources.items()}
+    commits["working directory"] = commit(Path.cwd())
+    cuda = {"cuda": torch.version.cuda} if device.type == "cuda" else {}
     return {
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
+        "libraries": {**libraries(), **cuda},
+        "commits": {name: one for name, one in commits.items() if one},
         "platform": platform.platform(),
-        "processor": torch.cuda.get_device_name(device) if cuda else platform.machine(),
+        "processor": torch.cuda.get_device_name(device) if cuda else processor(),
         "threads": torch.get_num_threads(),
         "processes": distributed.size(),
     }
+
+
+@lru_cache(maxsize=1)
+def libraries() -> dict[str, str]:
+    """The version of each library that zspace needs, by its name.
+
+    >>> libraries()["torch"].startswith(torch.__version__.partition("+")[0])
+    True
+    """
+    try:
+        needed = metadata.requires("zspace") or []
+    except metadata.PackageNotFoundError:  # run from its source, without an installation
+        needed = ["torch", "numpy", "zuko", "scipy", "scikit-learn", "torchmetrics"]
+    names = [re.split(r"[^\w.-]", one)[0] for one in needed if "extra ==" not in one]
+    found = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+@lru_cache(maxsize=1)
+def processor() -> str:
+    """The processor as its maker calls it, or its kind where that is not to be had."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        text = Path("/proc/cpuinfo").read_text()
+        if found := re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE):
+            return found[1].strip()
+    if sys.platform == "darwin" and (name := _told("sysctl", "-n", "machdep.cpu.brand_string")):
+        return name
+    return platform.processor() or platform.machine()
+
+
+@lru_cache
+def commit(path: Path) -> str:
+    """The git commit of the repository that keeps a file or surrounds a folder; "" without one.
+
+    It ends in "-dirty" where files that git keeps have changed since. Nothing that a repository
+    names is run.
+    """
+    at = path if path.is_dir() else path.parent
+    git = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(at))
+    if path != at and not _told(*git, "ls-files", "--", path.name):
+        return ""  # a library in a folder of somebody's project is none of its files
+    return _told(*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _told(*command: str) -> str:
+    """What a command prints; "" where there is no such command, or it fails."""
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            stdin=subprocess.DEVNULL,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return ""
+    return done.stdout.strip()
 
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]

@@ -413,11 +413,11 @@ except ImportError:  # Windows: nothing is locked there
 
 
 @contextlib.contextmanager
-def locked(path: Path, refusal: str) -> Iterator[None]:
+def locked(path: Path, refusal: str = "") -> Iterator[None]:
     """Within, nobody else holds the lock on this file, which is made where it is not there.
 
-    Raises UserError with the refusal where somebody does. Nothing is locked where the system or
-    the file system knows no locks.
+    Where somebody does, it raises UserError with the refusal; without one it waits. Nothing is
+    locked where the system or the file system knows no locks.
     """
     with explained(path):
         path.parent.mkdir(exist_ok=True)
@@ -428,7 +428,7 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
     try:
         with contextlib.suppress(OSError):  # a file system without locks
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if refusal else 0))
             except BlockingIOError:
                 raise UserError(refusal) from None
         yield

@@ -18,6 +18,15 @@ from torch import Tensor
 from zspace.system import files
 from zspace.system.errors import UserError
 
+COLOURS = (
+    "#2d89ff", "#d07a07", "#94000c", "#b19162", "#3a3cfa",
+    "#f9d500", "#042fa4", "#e4e480", "#1f629a", "#23c9fe",
+)  # fmt: skip
+"""Ten colours of classes, in figures and on the explorer's page: every two are more than 30 apart
+in CIE Lab in normal, deuteranope and protanope sight, and so is each from the greys of decodings
+(scripts/find_palette.py).
+"""
+
 Array = TypeVar("Array", np.ndarray, Tensor)
 
 

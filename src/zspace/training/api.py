@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from zspace.data.readers.objects import PREFIX, noted
 from zspace.runs.checkpoint import Checkpoints
 from zspace.runs.config import Config
 from zspace.runs.record import Place, is_own, read_either, read_record, refuse_strange
@@ -23,6 +24,8 @@ from zspace.training.progress import reporter as default_reporter
 from zspace.training.recorder import Recorder
 
 SAVE_SECONDS = 30.0
+HELD = ("data", "val", "test")
+"""Options of the data that may be objects in Python."""
 NOTHING_YET = "stopped before the first step, so there is nothing to go on with"
 
 
@@ -45,7 +48,8 @@ def train(
         save_every: Seconds between checkpoints.
         options: Keywords of the recipe (latent, hidden, ...), of the data (data, data_dir, size,
             binarize, ...; see `zspace.data.DataOptions`) and of the training (epochs, batch, lr,
-            seed, ...; see `zspace.runs.settings.Settings`).
+            seed, ...; see `zspace.runs.settings.Settings`). ``data``, ``val`` and ``test`` are
+            names or paths, or what is held in Python: see `zspace.data.load`.
         recipe_options: Keywords of the recipe alone; needed for those that share their name with
             an option of the data or the training.
 
@@ -57,8 +61,10 @@ def train(
     >>> run.model.latent
     (2,)
     """
-    config = Config.of(recipe, options, recipe_options)
-    return start(config, out, reporter or default_reporter(quiet=quiet), save_every)
+    held = {n: v for n, v in options.items() if n in HELD and not isinstance(v, str | Path)}
+    names = {name: noted(value) for name, value in held.items()}
+    config = Config.of(recipe, {**options, **names}, recipe_options)
+    return start(config, out, reporter or default_reporter(quiet=quiet), save_every, held=held)
 
 
 def start(
@@ -67,10 +73,11 @@ def start(
     reporter: Reporter,
     save_every: float,
     fingerprint: str | None = None,
+    held: Mapping[str, Any] | None = None,
 ) -> Run:
     """Train a configuration from the beginning, into a new folder or in memory (False).
 
-    fingerprint: what that of the data must be.
+    fingerprint: what that of the data must be. held: data, val or test that are held in Python.
     """
     _check_seconds(save_every)
     distributed.join()
@@ -84,11 +91,15 @@ def start(
             _refuse_existing(Path(out), Path(out).exists())
         config.data.refuse_inside(Path(out))
     with refused(NOTHING_YET) as note_in, ExitStack() as locks:
-        build = Build.prepare(config, quiet=not reporter.bars)
+        build = Build.prepare(config, quiet=not reporter.bars, held=held)
         if not distributed.first():
             return load(build.follow())
         if fingerprint is not None and build.data.fingerprint != fingerprint:
-            raise UserError("the data of that run has changed since: use zspace train")
+            raise UserError(
+                "the data given are not those of that run: give the same, or use zspace.train"
+                if held
+                else "the data of that run has changed since: use zspace train"
+            )
         if out is False:
             recorder = Recorder(Place(), build, reporter, save_every)
             note_in(recorder.signals)
@@ -113,6 +124,7 @@ def repeat(
     save_every: float | None = None,
     device: str = "",
     trust_data: bool = False,
+    data: Any = None,
 ) -> Run:
     """Train the configuration of a run again, into a new folder or in memory (False).
 
@@ -122,6 +134,8 @@ def repeat(
         save_every: Seconds between checkpoints; by default as in the first training.
         device: Where, if not on the device that the configuration names.
         trust_data: Open the data that the run names, though somebody else chose them.
+        data: The same data again, where the run was trained on what was held in Python; a dict of
+            data, val and test where several were.
 
     Raises UserError where `path` is no run, or the data is no longer the same.
 
@@ -131,8 +145,9 @@ def repeat(
     """
     record = read_record(Path(path))
     config, fingerprint = _config(path, record, device, trust_data), record["data"]["fingerprint"]
+    reporter, held = reporter or default_reporter(), _again(config, data)
     seconds = _seconds(record) if save_every is None else save_every
-    return start(config, out, reporter or default_reporter(), seconds, fingerprint)
+    return start(config, out, reporter, seconds, fingerprint, held)
 
 
 def resume(
@@ -142,6 +157,7 @@ def resume(
     save_every: float | None = None,
     device: str = "",
     trust_data: bool = False,
+    data: Any = None,
 ) -> Run:
     """Continue a training that was interrupted, bit for bit as if it had not been.
 
@@ -151,6 +167,7 @@ def resume(
         device: Where to continue, if not on the kind of device on which it began. Another kind
             adds numbers in another order, and draws others.
         trust_data: Open the data that the run names, though somebody else chose them.
+        data: The same data again, as in `repeat`.
 
     Raises UserError where the run has ended, or the data is no longer the same.
 
@@ -171,10 +188,15 @@ def resume(
             record = _resumable(folder)  # once more: whoever held the lock may have ended it
             config = _config(path, record, device, trust_data)
         with refused(f"stopped before the first step: {on}") as note_in:
-            build = Build.prepare(config, quiet=not reporter.bars)
+            held = _again(config, data)
+            build = Build.prepare(config, quiet=not reporter.bars, held=held)
             with distributed.together():
                 if build.data.fingerprint != record["data"].get("fingerprint"):
-                    raise UserError(f"the data of run '{path}' has changed since: train again")
+                    raise UserError(
+                        f"the data given are not those of run '{path}': give the same"
+                        if held
+                        else f"the data of run '{path}' has changed since: train again"
+                    )
                 checkpoints = kept_in(folder)
                 lines = _take_up(build, checkpoints)
             if not distributed.first():
@@ -190,6 +212,20 @@ def resume(
 def _seconds(record: dict[str, Any]) -> float:
     """What `save_every` was."""
     return record["output"]["save_every"] if "output" in record else SAVE_SECONDS
+
+
+def _again(config: Config, data: Any) -> dict[str, Any]:
+    """What is held in Python, given again. Raises UserError where it is missing."""
+    wanted = [n for n in HELD if str(getattr(config.data, n)).startswith(PREFIX)]
+    if wanted and data is None:
+        kind = getattr(config.data, wanted[0]).removeprefix(PREFIX)
+        raise UserError(
+            f"this run was trained on data handed over in Python ({kind}): give the same "
+            "again, as data=..."
+        )
+    if not wanted or data is None:
+        return {}
+    return {n: data[n] for n in wanted} if len(wanted) > 1 else {wanted[0]: data}
 
 
 def _config(path: str | Path, record: dict[str, Any], device: str, trust_data: bool) -> Config:

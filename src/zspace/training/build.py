@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any, cast
 import torch
 
 from zspace.analysis.reconstruction import WATCHED
+from zspace.data import account
 from zspace.data.batches import Batches
+from zspace.data.conditions import check_conditions
 from zspace.data.dataset import Data, Samples
 from zspace.data.loading import load as load_data
 from zspace.models import recipes
@@ -19,9 +22,11 @@ from zspace.models.networks.conv import on_device
 from zspace.runs.config import Config
 from zspace.runs.settings import Settings
 from zspace.system import distributed
+from zspace.system.bars import lines
 from zspace.system.device import Precision, pick_device, pick_precision
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted, noted_in
+from zspace.training.pace import Pace, measured
 from zspace.training.trainer import NonFinite, Trainer
 
 MOST_TENSORS = 20_000
@@ -39,17 +44,34 @@ class Build:
     splits: dict[str, Batches]
 
     @classmethod
-    def prepare(cls, config: Config, *, quiet: bool = False) -> Build:
+    def prepare(
+        cls,
+        config: Config,
+        *,
+        quiet: bool = False,
+        planned: bool = True,
+        held: Mapping[str, Any] | None = None,
+    ) -> Build:
         """Load the data and build everything. Raises UserError for what does not fit.
 
         Under torchrun it meets the other ranks: what stops one of them stops all here.
+
+        planned: whether epochs are chosen where minutes are given; see `plan`.
+        held: data, val or test that are held in Python.
         """
+        with lines("getting ready to train", quiet=quiet):
+            return cls._prepared(config, quiet, planned, held)
+
+    @classmethod
+    def _prepared(
+        cls, config: Config, quiet: bool, planned: bool, held: Mapping[str, Any] | None
+    ) -> Build:
         distributed.join()
         quiet = quiet or not distributed.first()
         with distributed.together():
             recipes.find(config.recipe)
             settings = _settled(config.training)
-        data = distributed.in_turn(lambda: load_data(**_loading(config), quiet=quiet))
+        data = distributed.in_turn(lambda: load_data(**_loading(config, held), quiet=quiet))
         settings = replace(
             settings,
             precision=cast(Precision, distributed.told(settings.precision)),
@@ -65,7 +87,16 @@ class Build:
         build._check_and_spread()
         decided = replace(settings, compile=build.trainer.compile(quiet=quiet))
         build.config = replace(build.config, training=decided)
+        if planned and config.training.epochs is None and config.training.minutes:
+            build.plan(measured(build.trainer, build.splits))
         return build
+
+    def plan(self, pace: Pace) -> None:
+        """Choose the epochs that fit into the minutes of the settings; the same on all ranks."""
+        settings, trainer = self.config.training, self.trainer
+        epochs = int(distributed.told(str(pace.epochs(settings.minutes, len(trainer.train)))))
+        trainer.plan(epochs, pace)
+        self.config = replace(self.config, training=replace(settings, epochs=epochs))
 
     @classmethod
     def built(cls, config: Config, data: Data) -> Build:
@@ -78,16 +109,17 @@ class Build:
                 recipe = recipes.find(config.recipe)(data.spec, **config.arguments)
         except recipes.TooLarge as error:
             raise UserError(f"the networks are too large, {error}: choose fewer layers") from None
+        check_conditions(data, config.recipe, recipe.model.context)
         config = replace(config, recipe_options={**config.recipe_options, **recipe.decided})
         model = on_device(recipe.model, device)
         for player in recipe.players:
             on_device(player.module, device)
         splits = {
-            name: _batches(some, name, config, data, settings, model.context)
+            name: _batches(some, config, settings, model.context)
             for name, some in data.splits.items()
         }
         watched = {
-            name: _batches(some, "watched", config, data, settings, model.context)
+            name: _batches(some, config, settings, model.context)
             for name, some in (
                 ("train", _some(data.train)),
                 ("validation", _some(data.validation)),
@@ -96,7 +128,7 @@ class Build:
         trainer = Trainer(
             model,
             recipe.players,
-            splits["train"],
+            _batches(data.train, config, settings, model.context, training=True),
             splits["validation"],
             settings,
             fixed=recipe.feature_networks,
@@ -151,6 +183,7 @@ class Build:
             "classes": list(self.data.classes),
             "attributes": list(self.data.attributes),
             **splits,
+            "read": account.facts(self.data),
             "skipped": self.data.skipped,
             "provenance": self.data.provenance,
             "fingerprint": self.data.fingerprint,
@@ -183,17 +216,17 @@ def _some(samples: Samples) -> Samples:
     return replace(samples, index=samples.index[rows.sort().values])
 
 
-def _loading(config: Config) -> dict[str, Any]:
-    options = asdict(config.data)
+def _loading(config: Config, held: Mapping[str, Any] | None) -> dict[str, Any]:
+    options = {**asdict(config.data), **(held or {})}
     for made_in_batches in ("augment", "binarize"):
         options.pop(made_in_batches)
-    return {"name_or_path": options.pop("data"), **options}
+    return {"source": options.pop("data"), **options}
 
 
 def _batches(
-    samples: Samples, split: str, config: Config, data: Data, settings: Settings, context: int
+    samples: Samples, config: Config, settings: Settings, context: int, training: bool = False
 ) -> Batches:
-    training = split == "train"
+    """What is trained on; else what is measured, which is every split in the same way."""
     return Batches(
         samples,
         batch=settings.batch if training else max(settings.batch, 512),

@@ -43,7 +43,8 @@ def chosen(trainer: Trainer, *, quiet: bool = False) -> Losses | None:
     with trainer.undisturbed():
         # This also has torch find its closed forms, which it cannot do while compiling.
         eager = seconds(trainer, trainer.losses)
-        kind, left = trainer.device.type, eager * trainer.total_steps
+        left = 60 * trainer.settings.minutes or eager * trainer.total_steps
+        kind = trainer.device.type
         if wanted == "auto" and left * SAVES.get(kind, 0.0) <= COSTS.get(kind, 0.0):
             return None
         compiled = torch.compile(trainer.losses)

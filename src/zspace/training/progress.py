@@ -24,7 +24,9 @@ from rich.text import Text
 from zspace.analysis.numbers import terms_text
 from zspace.models.recipes import hyphenated
 from zspace.runs.config import OWN, RESERVED
+from zspace.system.bars import EVERY, time_text
 from zspace.system.signals import Unheard
+from zspace.training.pace import Clock, Pace
 from zspace.training.trainer import Epoch, Trainer
 
 LINE_SECONDS = 10.0
@@ -69,13 +71,23 @@ class Quiet:
 
 
 class JsonLines(Quiet):
-    """One JSON object per line on standard output: the start, every epoch, the end."""
+    """One JSON object per line on standard output: the start, the pace, every epoch, the end."""
 
     def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
         self._line({"event": "start", **facts})
+        self.clock = Clock(trainer)
+        self._pace(trainer, trainer.pace)
+
+    def step(self, trainer: Trainer) -> None:
+        self._pace(trainer, self.clock.step(trainer))
 
     def epoch(self, epoch: Epoch, trainer: Trainer) -> None:
+        self._pace(trainer, self.clock.epoch(trainer))
         self._line({"event": "epoch", **asdict(epoch)})
+
+    def _pace(self, trainer: Trainer, pace: Pace | None) -> None:
+        if pace is not None:
+            self._line({"event": "pace", "seconds": pace.left(trainer), **asdict(pace)})
 
     def end(self, facts: Mapping[str, Any]) -> None:
         self._line({"event": "end", **facts})
@@ -85,34 +97,65 @@ class JsonLines(Quiet):
 
 
 class Lines(Quiet):
-    """Plain lines, for output that is no terminal: an epoch at most every ten seconds."""
+    """Plain lines, for output that is no terminal.
+
+    After the first steps, how long it will take; an epoch at most every ten seconds, and within a
+    long one a line a minute.
+    """
+
+    bars = True
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or stderr(soft_wrap=True)
         self.last = 0.0
 
     def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
-        self.console.print(headline(facts), markup=False)
+        for line in (*facts["data"]["read"]["lines"], headline(facts)):
+            self._say(line)
+        self._begin(trainer)
+
+    def _begin(self, trainer: Trainer) -> None:
+        self.last = time.monotonic()
+        self.clock, self.began = Clock(trainer), (self.last, trainer.step)
+        self._pace(trainer, trainer.pace)
+
+    def step(self, trainer: Trainer) -> None:
+        self._pace(trainer, self.clock.step(trainer))
+        now, (then, first) = time.monotonic(), self.began
+        if now - self.last > EVERY:
+            self.last = now
+            left = (now - then) / (trainer.step - first) * (trainer.total_steps - trainer.step)
+            self._say(
+                f"epoch {min(trainer.epoch + 1, trainer.settings.epochs or 1)}"
+                f"/{trainer.settings.epochs}  step {trainer.position:,}/{len(trainer.train):,}  "
+                f"about {time_text(left)} left"
+            )
 
     def epoch(self, epoch: Epoch, trainer: Trainer) -> None:
+        self._pace(trainer, self.clock.epoch(trainer))
         last = epoch.number == trainer.settings.epochs or trainer.stopped_early
         if last or epoch.number == 1 or time.monotonic() - self.last > LINE_SECONDS:
             self.last = time.monotonic()
-            self.console.print(
+            self._say(
                 f"epoch {epoch.number}/{trainer.settings.epochs}  "
                 f"validation {terms_text(epoch.validation)}  "
-                f"{epoch.samples_per_second:,.0f} images/s",
-                markup=False,
+                f"{epoch.samples_per_second:,.0f} images/s"
             )
 
     def end(self, facts: Mapping[str, Any]) -> None:
-        self.console.print(closing(facts), markup=False)
+        self._say(closing(facts))
+
+    def _pace(self, trainer: Trainer, pace: Pace | None) -> None:
+        if pace is not None and trainer.step < trainer.total_steps:
+            self.last = time.monotonic()
+            self._say(pace.told(trainer))
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False)
 
 
 class Bar(Lines):
     """A progress bar: epoch, validation terms, images per second, time left."""
-
-    bars = True
 
     def __init__(self) -> None:
         super().__init__(stderr())
@@ -127,7 +170,9 @@ class Bar(Lines):
         )
 
     def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
-        super().start(facts, trainer)
+        self._say(headline(facts))
+        if trainer.pace:
+            self._say(trainer.pace.told(trainer))
         self._open(facts, trainer)
 
     def _open(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
@@ -196,7 +241,7 @@ def headline(facts: Mapping[str, Any]) -> str:
 
 
 def closing(facts: Mapping[str, Any]) -> str:
-    """What came out, in one line."""
+    """What came out, in one line, and one for each warning."""
     result = facts["result"]
     early = " (stopped early)" if result["epochs"] < facts["config"]["training"]["epochs"] else ""
     seconds = result["seconds"]
@@ -206,7 +251,7 @@ def closing(facts: Mapping[str, Any]) -> str:
         f"best epoch {result['best_epoch']} of {result['epochs']}{early}, "
         f"{seconds:.{0 if seconds >= 10 else 1}f} s:  "
         f"validation {terms_text(result['validation'])}   test {terms_text(result['test'])}"
-        f"{honest}"
+        f"{honest}{''.join(f'{chr(10)}warning: {text}' for text in result.get('warnings', ()))}"
     )
 
 
@@ -240,18 +285,23 @@ class Row(Bar):
 
 
 class Line(Lines):
-    """One run of several, for output that is no terminal: a line when it is done."""
+    """One run of several, for output that is no terminal: how long it takes, and when it is done.
+
+    A line a minute says how far a longer one is.
+    """
 
     def __init__(self, number: int, total: int, name: str) -> None:
         super().__init__()
         self.name = f"[{number}/{total}] {name}"
 
-    def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None: ...
+    def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
+        self._begin(trainer)
 
-    def epoch(self, epoch: Epoch, trainer: Trainer) -> None: ...
+    def epoch(self, epoch: Epoch, trainer: Trainer) -> None:
+        self._pace(trainer, self.clock.epoch(trainer))
 
-    def end(self, facts: Mapping[str, Any]) -> None:
-        self.console.print(f"{self.name}  {closing(facts)}", markup=False)
+    def _say(self, text: str) -> None:
+        super()._say(f"{self.name}  {text}")
 
 
 def row_reporter(number: int, total: int, name: str) -> Reporter:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from zspace._version import __version__
+from zspace.analysis.latents import collapse_of
 from zspace.analysis.reconstruction import reconstruction_quality
+from zspace.analysis.trained import TrainedModel
+from zspace.data.kinds.image import QUALITY
+from zspace.models import recipes
 from zspace.models.likelihoods import Bernoulli, bits_per_dimension
 from zspace.models.recipes import Player
 from zspace.runs.checkpoint import Checkpoints
 from zspace.runs.record import COPY, FORMAT, METRICS, RECORD, WEIGHTS, Place, chosen_data
 from zspace.runs.run import Run
 from zspace.system import distributed, files, owner
+from zspace.system.bars import lines
 from zspace.system.device import environment
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted
@@ -179,18 +186,24 @@ class Recorder:
         restore(trainer.model, trainer.best)  # a state saved from now on serves nothing else
         objective = trainer.players[0].objective
         terms = {}
-        for name, batches in self.build.splits.items():
-            self._stop_if_asked(self._signal())  # the other ranks are done
-            terms[name] = evaluate(trainer.model, objective, batches)
         test = self.build.splits["test"]
-        quality = reconstruction_quality(trainer.model, test.epoch(0), most=len(test.samples))
+        with lines("measuring the best weights", quiet=not self.reporter.bars):
+            for name, batches in self.build.splits.items():
+                self._stop_if_asked(self._signal())  # the other ranks are done
+                terms[name] = evaluate(
+                    trainer.model, objective, batches, batch=trainer.estimated_in
+                )
+            quality = reconstruction_quality(trainer.model, test.epoch(0), most=len(test.samples))
         result = {
             "epochs": trainer.epoch,
             "best_epoch": trainer.best_epoch,
             "seconds": sum(line["seconds"] for line in self.lines),
             **terms,
             **({"quality": {"test": quality}} if quality else {}),
+            "about": self._about(list(quality)),
             **self._bits(terms),
+            **self._estimated(),
+            "warnings": self._warnings(),
         }
         self.files[METRICS] = self._write_metrics()
         self._note("finished", result=result)
@@ -199,6 +212,23 @@ class Recorder:
         self.reporter.end(self.record("finished", result=result))
         distributed.told(str(self.place))
         return Run(self.place, data=self.build.data)
+
+    def _about(self, quality: Sequence[str]) -> dict[str, dict[str, str]]:
+        """What each number is, in words, and with which code it was measured."""
+        build, config = self.build, self.build.config
+        model = TrainedModel(
+            build.recipe,
+            build.data.spec,
+            name=config.recipe,
+            batch=config.training.batch,
+            binarize=config.data.binarize,
+        )
+        drawn = model.traits.variational
+        terms = {k: f for p in build.recipe.players for k, f in p.objective.facts.items()}
+        return {
+            "terms": {name: fact.named(drawn) for name, fact in terms.items()},
+            "quality": {name: QUALITY[name].named(drawn) for name in quality},
+        }
 
     def _bits(self, terms: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
         """Bits per dimension, a bound, where p(x|z) is a probability of discrete pixels."""
@@ -213,6 +243,29 @@ class Recorder:
         shape = self.build.data.spec.shape
         bits = {s: bits_per_dimension(n, shape) for s, n in nats.items() if n is not None}
         return {"bits_per_dimension": bits} if bits else {}
+
+    def _warnings(self) -> list[str]:
+        """Sentences on what the training came to; test images decide."""
+        collapsed = collapse_of(self.trainer.model, self.build.splits["test"].epoch(0))
+        return [collapsed] if collapsed else []
+
+    def _estimated(self) -> dict[str, dict[str, int]]:
+        """Of each split, the samples in a batch that estimates were made from, if there are any.
+
+        A split with fewer samples than a batch has is one batch.
+        """
+        if not self.trainer.players[0].objective.estimates:
+            return {}
+        size = self.trainer.estimated_in
+        of = {name: min(size, len(b.samples)) for name, b in self.build.splits.items()}
+        return {"estimated_in_batches_of": of}
+
+    def _sources(self) -> dict[str, Path]:
+        """The files that hold zspace, and the recipe where that is not zspace's own."""
+        function = recipes.find(self.build.config.recipe)
+        own = None if recipes.source_of(function) is None else inspect.getsourcefile(function)
+        found = {"zspace": Path(recipes.__file__)}
+        return {**found, "recipe": Path(own).resolve()} if own and Path(own).is_file() else found
 
     def _player(self, player: Player) -> dict[str, Any]:
         """How a player moves."""
@@ -244,7 +297,7 @@ class Recorder:
             "objectives": [player.objective.final_weights() for player in self.trainer.players],
             "players": [self._player(player) for player in self.trainer.players],
             "best": self.trainer.criterion or "last epoch",
-            "environment": environment(self.trainer.device),
+            "environment": environment(self.trainer.device, **self._sources()),
             "files": self.files,
             **more,
         }

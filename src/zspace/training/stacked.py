@@ -43,6 +43,7 @@ from zspace.system.signals import Interrupted, refused
 from zspace.training import api
 from zspace.training.build import Build
 from zspace.training.optimizer import buffers, share_moments
+from zspace.training.pace import measured
 from zspace.training.progress import Reporter
 from zspace.training.recorder import Recorder
 from zspace.training.trainer import NonFinite, Results, Trainer
@@ -75,8 +76,14 @@ def start(
     quiet = not any(reporter.bars for reporter in reporters)
     with refused(api.NOTHING_YET) as note_in, contextlib.ExitStack() as locks:
         builds = prepared(configs, quiet=quiet)
-        stack = Stack([build.trainer for build in builds])
+        trainers = [build.trainer for build in builds]
+        stack = Stack(trainers)
         stack.trial()
+        if configs[0].training.epochs is None and configs[0].training.minutes:
+            pace = measured(stack, builds[0].splits, trainers[0], len(trainers))
+            for build in builds:
+                build.plan(pace)
+            stack = Stack(trainers)
         made: list[Path] = []
         try:
             recorders = []
@@ -106,7 +113,7 @@ def prepared(configs: Sequence[Config], *, quiet: bool = False) -> list[Build]:
             "runs can be stacked in one process only, and must differ in --seed alone"
         )
     _refuse(why_alone(configs[0]))
-    first = Build.prepare(configs[0], quiet=quiet)
+    first = Build.prepare(configs[0], quiet=quiet, planned=False)
     players = first.trainer.players
     if (
         len(players) > 1
@@ -166,6 +173,10 @@ class Joint:
 
     def counts(self, at: int) -> tuple[int, int]:
         """Runs are stacked in one process only."""
+        raise NotImplementedError
+
+    def at_random(self, batch: int) -> Batches:
+        """Each run is measured by itself."""
         raise NotImplementedError
 
 

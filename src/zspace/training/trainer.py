@@ -15,9 +15,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -42,6 +43,9 @@ from zspace.training.optimizer import (
     restore,
 )
 
+if TYPE_CHECKING:
+    from zspace.training.pace import Pace
+
 
 class NonFinite(UserError):
     """A term was NaN or infinite: says at which step, and the value of every term there."""
@@ -51,6 +55,9 @@ class NonFinite(UserError):
 class Meter:
     """Rows of terms, one per batch, weighted by the size of the batch.
 
+    Rows gather in float32 on the device and are added up in float64 on the host: not every device
+    has float64. They are added one after the other, so that it does not matter when they are read.
+
     first_step: batches that were counted before. what: what a row is called in an error.
     """
 
@@ -59,7 +66,7 @@ class Meter:
     names: list[str] = field(default_factory=list)
     rows: list[tuple[Tensor, ...]] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
-    total: Tensor | None = None
+    total: np.ndarray | None = None
     count: int = 0
 
     def add(self, report: Mapping[str, Tensor], size: int) -> None:
@@ -71,10 +78,10 @@ class Meter:
         """Read the rows into the running total. Raises NonFinite, naming step and terms."""
         if not self.rows:
             return
-        rows = torch.stack([torch.stack(row) for row in self.rows]).double().cpu()
+        rows = torch.stack([torch.stack(row) for row in self.rows]).float().cpu().numpy()
         self._refuse_non_finite(rows)
-        total = torch.tensor(self.sizes, dtype=torch.float64) @ rows
-        self.total = total if self.total is None else self.total + total
+        for row, size in zip(rows.astype(np.float64), self.sizes, strict=True):
+            self.total = size * row if self.total is None else self.total + size * row
         self.count += sum(self.sizes)
         self.first_step += len(self.rows)
         self.rows, self.sizes = [], []
@@ -84,8 +91,8 @@ class Meter:
         assert self.total is not None
         return dict(zip(self.names, (self.total / self.count).tolist(), strict=True))
 
-    def _refuse_non_finite(self, rows: Tensor) -> None:
-        bad = (~rows.isfinite()).any(dim=1).nonzero()
+    def _refuse_non_finite(self, rows: np.ndarray) -> None:
+        bad = np.flatnonzero(~np.isfinite(rows).all(1))
         if len(bad):
             i = int(bad[0])
             terms = zip(self.names, rows[i].tolist(), strict=True)
@@ -123,6 +130,9 @@ class Batches(Protocol):
 
     def counts(self, at: int) -> tuple[int, int]:
         """Rows of batch `at` that count on this rank, and on all; asked of several ranks only."""
+
+    def at_random(self, batch: int) -> Batches:
+        """The same samples, mixed, in whole batches of this size; asked of estimates only."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +207,7 @@ class Trainer:
         self.optimizers = [adamw(player, settings) for player in players]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         self.total_steps = settings.epochs * len(train)
+        self.pace: Pace | None = None
         self.epoch = self.position = self.step = self.stale = 0
         self.seconds, self.share = 0.0, 1.0
         self.meter = Meter()
@@ -226,6 +237,11 @@ class Trainer:
                 "has no objective that says which epoch is best: leave patience out, or have the "
                 "recipe name a term (best=)"
             )
+
+    def plan(self, epochs: int, pace: Pace) -> None:
+        """Take so many epochs, chosen by the pace that was measured, before the first step."""
+        self.settings, self.pace = replace(self.settings, epochs=epochs), pace
+        self.total_steps = epochs * len(self.train)
 
     def epochs(self, on_step: Callable[[Trainer], None] = lambda trainer: None) -> Iterator[Epoch]:
         """Train on, yielding after each epoch; `best` keeps the weights of the best one.
@@ -265,7 +281,7 @@ class Trainer:
             samples_per_second=samples / seconds,
             train=train,
             validation=validation,
-            quality=self._watch(),
+            quality=self.watch(),
             best=self._keep_if_best(validation),
         )
 
@@ -430,15 +446,21 @@ class Trainer:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         return self.losses([objective], batch, progress)[0]
 
+    @property
+    def estimated_in(self) -> int:
+        """Samples in a batch of a training step, which terms that are estimates are made from."""
+        return self.settings.batch // distributed.size()
+
     def _validate(self) -> dict[str, float]:
-        objective = self.players[0].objective
+        objective, batch = self.players[0].objective, self.estimated_in
         with self.average.used():
             try:
-                return evaluate(self.model, objective, self.validation, self._loss)
+                return evaluate(self.model, objective, self.validation, self._loss, batch=batch)
             except NonFinite as error:
                 raise NonFinite(f"after step {self.step}, on validation, {error}") from None
 
-    def _watch(self) -> dict[str, dict[str, float]]:
+    def watch(self) -> dict[str, dict[str, float]]:
+        """Means of the quality of reconstructions, set by set."""
         with self.average.used(), self.autocast():
             return {
                 name: reconstruction_quality(self.model, b.epoch(0))
@@ -472,7 +494,7 @@ class Trainer:
             "meter": {
                 "names": self.meter.names,
                 "count": self.meter.count,
-                "total": self.meter.total if self.meter.count else torch.zeros(0),
+                "total": [] if self.meter.total is None else self.meter.total.tolist(),
             },
             "random": random_state(self.device),
         }
@@ -490,7 +512,7 @@ class Trainer:
         for name in COUNTERS:
             setattr(self, name, state["counters"][name])
         meter = state["meter"]
-        total = meter["total"] if meter["count"] else None
+        total = np.array(meter["total"]) if meter["count"] else None
         self.meter = Meter(self.step, names=meter["names"], total=total, count=meter["count"])
         set_random_state(state["random"], self.device)
 
@@ -503,11 +525,33 @@ def evaluate(
     objective: Objective,
     batches: Batches,
     loss: Callable[[Objective, Batch, float], tuple[Tensor, dict[str, Tensor]]] | None = None,
+    *,
+    batch: int,
 ) -> dict[str, float]:
     """Means of every term over the batches, at the final weights of the schedules.
 
+    Terms that are estimates from a batch are measured in another pass, over random batches of
+    `batch` samples each. What is left over does not count for them; where there are fewer samples
+    than that, they are one batch.
+
     The draws of codes are the same at every call and leave the training's generators alone.
     """
+    means = _means(model, objective, batches, loss)
+    if estimates := objective.estimates:
+        estimated = _means(model, objective, batches.at_random(batch), loss)
+        means |= {name: estimated[name] for name in estimates}
+        terms = {n: torch.tensor(means[n], dtype=torch.float64) for n in objective.weights}
+        with torch.no_grad():
+            means["objective"] = float(objective.total(terms, 1.0))
+    return means
+
+
+def _means(
+    model: Model,
+    objective: Objective,
+    batches: Batches,
+    loss: Callable[[Objective, Batch, float], tuple[Tensor, dict[str, Tensor]]] | None,
+) -> dict[str, float]:
     device = next(model.parameters()).device
     before, meter = random_state(device), Meter(what="evaluation batch")
     model.eval()

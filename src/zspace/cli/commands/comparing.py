@@ -22,6 +22,7 @@ def study(
     latent: tuple[int, ...] = (),
     seeds: int = 1,
     set: UseAppendAction[tuple[tuple[str, ...], ...]] = (),
+    minutes: float = 0.0,
     preset: Literal["quick", "full"] | None = None,
     executor: Literal["local", "stacked", "ray"] = "local",
     jobs: int = 0,
@@ -40,6 +41,7 @@ def study(
         seeds: Runs of each kind, with seeds 0, 1, ...
         set: Other options: beta=0.5,1,4 trains one run for each value; epochs=5 or
             hidden=[256,256] sets one value for all runs.
+        minutes: Minutes of each run, which choose its epochs; 0 takes epochs.
         preset: quick has code sizes 2 and 20; full has 2, 5, 10, 20, 50 and 100. By default
             quick on mnist5k and full on other data.
         executor: local trains on this machine; stacked in one process, the seeds of a model

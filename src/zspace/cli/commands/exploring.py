@@ -16,7 +16,7 @@ def explore(
     *,
     host: str = "127.0.0.1",
     port: int = 8123,
-    open: bool = True,
+    open: Annotated[bool, arg(help_behavior_hint="(by default it is opened)")] = True,
     token: str | None = None,
     data_dir: DataDir = None,
     trust_data: TrustData = False,
@@ -27,7 +27,7 @@ def explore(
         second: The folder of a second run, shown beside the first.
         host: The address to listen on; one that other machines can reach needs --token.
         port: The port of the page; 0 takes a free one.
-        open: Do not open the page in a browser.
+        open: Print the address of the page, but do not open it in a browser.
         token: A secret that visitors must know; by default a new one is printed, which works once.
     """
     from zspace import explorer

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from zspace.cli import DataDir, OtherData, Out, RunPath, TrustData
+from zspace.cli import DataDir, OtherData, Out, OutOrDefault, RunPath, TrustData
 
 
 def evaluate(
@@ -55,15 +55,36 @@ def evaluate(
     )
 
 
-def compare(runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN ...")]) -> None:
-    """Show the measures of evaluated runs side by side, as means over seeds.
+def compare(
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN RUN ...")],
+    *,
+    rows: tuple[str, ...] = (),
+    format: Literal["table", "markdown", "latex", "csv"] | None = None,
+    out: OutOrDefault = None,
+) -> None:
+    """Show the numbers of runs side by side, as means over seeds.
+
+    Runs need not be evaluated: the results of their training come first.
 
     Args:
-        runs: Folders of runs; runs that differ only in their seed share one column.
+        runs: Folders of runs or studies; runs that differ only in their seed share one column.
+            Differences are to the first.
+        rows: The rows to test for a star, by name; by default the headline rows: objective,
+            error, bound, frechet and probe.
+        format: How it is written; by default as the suffix of --out says, and a table without it.
+        out: FILE.txt, FILE.md, FILE.tex or FILE.csv; by default it is printed.
     """
-    from zspace.runs import measured
+    from zspace.cli.output import Screen
+    from zspace.runs import comparison
 
-    measured.compare(runs, quiet=False)
+    form = comparison.format_of(out, format)
+    found = comparison.compare(runs, rows)
+    if out is not None:
+        print(comparison.write(found, out, form))
+    elif form == "table":
+        comparison.show(found, Screen(highlight=False))
+    else:
+        print(found.text(form), end="")
 
 
 def score(
@@ -87,8 +108,8 @@ def score(
             threshold of each score.
         heat: FILE.png for a picture of the images with the highest error, and of where in them
             the error lies.
-        out: FILE.csv, with split, index, label, the scores, and whether each marks the image as
-            an anomaly.
+        out: FILE.csv, with split, index, id, label, the scores, and whether each marks the image
+            as an anomaly.
         quiet: Show no progress bar.
     """
     from zspace.runs.measured import score as write_scores

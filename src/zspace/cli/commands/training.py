@@ -139,8 +139,10 @@ def _show(run: Run, *, silent: bool) -> None:
     """Draw a run's pictures into its folder and print their paths; of several ranks, the first."""
     from zspace.report.figures import registry
     from zspace.system import distributed
+    from zspace.system.bars import lines
 
     if distributed.first():
-        written = registry.overview(run)
+        with lines("drawing pictures", quiet=silent):
+            written = registry.overview(run)
         if not silent:
             print("\n".join(map(str, written)))

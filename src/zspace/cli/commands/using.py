@@ -66,16 +66,20 @@ def embed(
     trust_data: TrustData = False,
     out: Out,
 ) -> None:
-    """Write the codes of all images of a data set.
+    """Write the codes of all images of a data set, with their ids and labels.
+
+    A conditional model reads images without a label under the one of the highest bound, which
+    label_inferred tells.
 
     Args:
-        out: FILE.npz, with z (N, latent), split (N), index (N), and y where there are labels (N)
-            or attributes (N, A).
+        out: FILE.npz, with z (N, latent), ids (N), split (N), index (N), and y where there are
+            labels (N) or attributes (N, A); or FILE.csv or FILE.parquet, with the same as columns.
     """
-    from zspace.cli import output
+    from zspace.runs import measured
     from zspace.runs.run import load
 
-    print(output.embed(load(run, trust_data=trust_data), data=data, data_dir=data_dir, out=out))
+    model = load(run, trust_data=trust_data)
+    print(measured.embed(model, data, out=out, data_dir=data_dir, quiet=False))
 
 
 def data(
@@ -83,19 +87,31 @@ def data(
     name: Annotated[Positional[str], arg(metavar="[NAME]")] = "",
     *,
     data_dir: DataDir = None,
+    size: str | None = None,
+    skip_bad: bool = False,
+    values: tuple[str, ...] = (),
+    labels: str = "",
+    leave_out: tuple[str, ...] = (),
 ) -> None:
-    """List the named data sets, or describe one of them.
+    """List the named data sets, or say what a set or your own data are and how they are read.
 
     Args:
-        action: list shows all names; info NAME shows sizes, classes, source, licence and files.
-        name: A name from `zspace data list`.
+        action: list shows all names; info NAME shows sizes, classes, source, licence and files;
+            info PATH reads your own data and says what was read, and what was left out.
+        name: A name from `zspace data list`, or a path.
+        size: As in training, as are the following.
+        skip_bad: Leave out unreadable images of a folder instead of stopping at the first.
+        values: The raw values that are black and white, such as 0 4095 or -1 1; or auto.
+        labels: What holds the labels, where names do not say it.
+        leave_out: Names or patterns of arrays, folders, files or columns that are not to be read.
     """
     from zspace.cli import output
 
     if action == "list":
         output.list_data(data_dir)
     else:
-        output.describe_data(name, data_dir)
+        options = {"size": size, "skip_bad": skip_bad, "values": values, "labels": labels}
+        output.describe_data(name, data_dir, leave_out=leave_out, **options)
 
 
 def recipes() -> None:

@@ -1,11 +1,13 @@
 """Arrays in files: .npz and .npy, never with pickled objects.
 
     .npy   images x; where they do not fit the memory budget, they stay on disk, memory-mapped
-    .npz   x, y and, if it has them, x_test, y_test; or, as Keras names them, x_train, y_train,
-           x_test, y_test; or one array of any name
+    .npz   x with labels y and ids, for all samples or for each split: x_train, y_val, testLabels;
+           or one array of any name
 
-Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3, in uint8 (0..255) or in floats in
-[0, 1]. Labels are (N,) integers from 0.
+Every array of an .npz has a role by its name (see `zspace.data.splits.role`), is empty, or is left
+out by name; else the file is refused. Images are (N, H, W), (N, C, H, W) or (N, H, W, C), with any
+number of channels. How their values and labels are taken is told in `zspace.data.kinds.image` and
+`zspace.data.labels`.
 
 A header is a claim: it is read by itself and compared with the bytes that are there, before
 anything is allocated.
@@ -15,24 +17,29 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.lib import format as npy
 from torch import Tensor
 
-from zspace.data.dataset import Data, Part, assemble, check
+from zspace.data.account import Read
+from zspace.data.dataset import Part, Storage, Unsplit, check
+from zspace.data.kinds.image import Scale, extent, scale_of
+from zspace.data.labels import Labels, read_labels
+from zspace.data.readers import lists
+from zspace.data.readers.images import ReadOptions
+from zspace.data.splits import SPLITS, Role, left_out, role
 from zspace.system.errors import UserError
 
 MOST_HEADER = 1 << 14
 MOST_MEMBERS = 1000
-MOST_CLASSES = 10_000
 LARGE = 1 << 28
 """Members of more bytes are unpacked once before they are kept."""
 _PIECE = 1 << 20
@@ -104,9 +111,7 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray
         return npy.read_array(file, allow_pickle=False)
 
 
-def member_pieces(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo
-) -> Generator[np.ndarray, None, None]:
+def member_pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[np.ndarray]:
     """The values of a member in the order of the file, (n,) at a time.
 
     About a megabyte is held at once, so that a member that unpacks to too much does no harm.
@@ -121,24 +126,35 @@ def member_pieces(
 
 @dataclass(frozen=True)
 class Mapped:
-    """Images (N, C, H, W) of an .npy that is read row by row; see `zspace.data.dataset.Lazy`."""
+    """Images (N, C, H, W) of an .npy that is read row by row; see `zspace.data.dataset.Lazy`.
+
+    Arguments:
+        path: The file.
+        shape: (N, C, H, W).
+        scale: How its values become [0, 1]; None: they lie there as they are to be.
+        last: Whether the channels are the last axis in the file.
+    """
 
     path: Path
     shape: tuple[int, ...]
+    scale: Scale | None = None
+    last: bool = False
 
     def read(self, rows: Tensor) -> Tensor:
         """The images of rows (B,), uint8 or float32, in memory."""
         # Opened for each batch: a memory map would travel to a worker as a full copy.
-        images = _images(npy.open_memmap(self.path, mode="r"))[rows.numpy()]
-        return torch.from_numpy(np.ascontiguousarray(images, _dtype(images)))
+        raw = npy.open_memmap(self.path, mode="r")[rows.numpy()]
+        scaled_ = raw if self.scale is None else self.scale(raw)
+        images = np.moveaxis(scaled_, 3, 1) if self.last else scaled_
+        return torch.from_numpy(np.ascontiguousarray(images).reshape(-1, *self.shape[1:]))
 
 
-def load_npy(path: Path, memory: float) -> Data:
+def load_npy(path: Path, options: ReadOptions) -> Unsplit:
     """The images of an .npy file, without labels.
 
     Arguments:
-        path: The file. Floats are read once from end to end, to check their range.
-        memory: Bytes that the images may take; larger ones stay on disk.
+        path: The file. It is read once from end to end, to see how its values are to be taken.
+        options: How it is read; images of more bytes than its ``memory`` stay on disk.
 
     Raises UserError for a damaged file and for what is no array of images.
     """
@@ -146,38 +162,131 @@ def load_npy(path: Path, memory: float) -> Data:
     with _readable(path):
         with path.open("rb") as file:
             about = npy_header(file, path.stat().st_size)
-        check(path.stem, [_form(about, what)])
+        form = _form(about, what)
+        if not options.whole:
+            check(path.stem, [form])
         array = npy.open_memmap(path, mode="r")
-    if array.dtype != np.uint8:
         step = max(1, _CHUNK // array[0].size)
-        _check_range((array[at : at + step] for at in range(0, len(array), step)), what)
-    images = _images(array)
-    fits = images.nbytes <= memory
-    x = _tensor(images) if fits else Mapped(path.resolve(), images.shape)
-    return assemble(path.stem, Part(x), provenance=f"The array file {path.name}.")
+        pieces = (array[at : at + step] for at in range(0, len(array), step))
+        low, high = extent(pieces, what, enough=_enough(about.dtype, options))
+        scale = scale_of(about.dtype, low, high, options.values, what)
+    x = stored([array], form, scale, options)
+    told, origin = Labels(None), ""
+    if options.labels:
+        given = lists.split_option(options.labels)
+        if given is None:
+            raise UserError(f"--labels {options.labels} is no file: give a .csv or .npy of labels")
+        listed = lists.found_at(given[0], path.parent)
+        origin, raw = listed.name, lists.in_order(listed, given[1])
+        told = read_labels(raw, form[0], "labels", f"'{listed.name}'")
+    read = Read(values=scale.about, scale=(scale.low, scale.high), labels=origin)
+    names = tuple(
+        f"y{i}" for i in range(told.attributes.shape[1] if told.attributes is not None else 0)
+    )
+    facts = {"provenance": f"The array file {path.name}.", "attributes": names}
+    part = Part(x, told.y, told.attributes, told.classes, origin=path.name)
+    return Unsplit(path.stem, {"train": part}, read, facts)
 
 
-def load_npz(path: Path, memory: float) -> Data:
+def stored(
+    arrays: list[np.ndarray], form: tuple[int, ...], scale: Scale, options: ReadOptions
+) -> Storage:
+    """Images in memory, or one array of a file where it lies if it would take too much."""
+    nbytes = math.prod(form) * scale.dtype(arrays[0].dtype).itemsize
+    one = arrays[0]
+    if len(arrays) == 1 and isinstance(one, np.memmap) and nbytes > options.memory:
+        last = one.ndim == 4 and bool(_channels_last(one.shape))
+        return Mapped(Path(str(one.filename)).resolve(), form, scale, last)
+    return scaled([_images(array) for array in arrays], scale)
+
+
+def _enough(dtype: np.dtype, options: ReadOptions) -> float:
+    """Bytes above 1 are bytes of 0 to 255: what else there is need not be known."""
+    return 1 if dtype == np.uint8 and not options.values else math.inf
+
+
+def scaled(arrays: list[np.ndarray], scale: Scale) -> Tensor:
+    """Images (N, C, H, W) of several arrays, one after the other, in memory."""
+    n, dtype = sum(map(len, arrays)), scale.dtype(arrays[0].dtype)
+    x = np.empty((n, *arrays[0].shape[1:]), dtype)
+    at, step = 0, max(1, _CHUNK // max(1, arrays[0][0].size))
+    for array in arrays:
+        for start in range(0, len(array), step):  # in pieces: no wide copy of all of it
+            piece = scale(array[start : start + step])
+            x[at : at + len(piece)] = piece
+            at += len(piece)
+    return torch.from_numpy(x)
+
+
+class Shelf(Protocol):
+    """Arrays by name, each of which can be looked at before it is read."""
+
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+
+    def headers(self) -> Mapping[str, Header]:
+        """Shape and type of each array."""
+
+    def pieces(self, name: str) -> Iterator[np.ndarray]:
+        """The values of one in pieces."""
+
+    def read(self, name: str) -> np.ndarray:
+        """One of them, whole."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The arrays of an .npz; see `Shelf`."""
+
+    file: zipfile.ZipFile
+    members: Mapping[str, zipfile.ZipInfo]
+    title: str
+
+    def headers(self) -> Mapping[str, Header]:
+        """Shape and type of each array, as its header claims them."""
+        found = {}
+        for name, member in self.members.items():
+            try:
+                found[name] = member_header(self.file, member)
+            except ValueError as error:
+                if "Python objects" not in str(error):
+                    raise
+                raise UserError(
+                    f"{name} of {self.title} holds Python objects, which zspace never loads: "
+                    f"leave it out with --leave-out {name}, or save it as numbers or text"
+                ) from None
+        return found
+
+    def pieces(self, name: str) -> Iterator[np.ndarray]:
+        """The values of one in pieces of about a megabyte."""
+        return member_pieces(self.file, self.members[name])
+
+    def read(self, name: str) -> np.ndarray:
+        """One of them, whole."""
+        return read_member(self.file, self.members[name])
+
+
+def load_npz(path: Path, options: ReadOptions) -> Unsplit:
     """The arrays of an .npz file.
 
     Arguments:
         path: The file, packed or not.
-        memory: Bytes that it may unpack to: an .npz cannot be memory-mapped, and a small one may
-            unpack to anything.
+        options: How it is read. Its ``memory`` is what the file may unpack to: an .npz cannot be
+            memory-mapped, and a small one may unpack to anything.
 
-    Raises UserError for a damaged file and for what is no set of images, labelled or not.
+    Raises UserError for a damaged file, for what is no set of images, labelled or not, and for an
+    array whose role its name does not say.
     """
     with _readable(path), zipfile.ZipFile(path) as archive:
-        found = _renamed(npz_members(archive), path)
-        wanted = [("x", "y"), *([("x_test", "y_test")] if "x_test" in found else [])]
-        size = sum(found[name].file_size for pair in wanted for name in pair if name in found)
-        check_memory(path, size, memory)
-        if len({y in found for _, y in wanted}) > 1:
-            raise UserError(f"'{path.name}' has labels for one split only; give both or neither")
-        parts = _Parts(archive, found, path)
-        check(path.stem, [parts.form(x) for x, _ in wanted])
-        read = [parts.read(x, y) for x, y in wanted]
-    return numbered(path.stem, *read, provenance=f"The array file {path.name}.")
+        there = npz_members(archive)
+        ignored = [name for name in there if left_out(name, options.leave_out)]
+        members = {name: member for name, member in there.items() if name not in ignored}
+        check_memory(path, sum(member.file_size for member in members.values()), options.memory)
+        shelf = Archive(archive, members, f"'{path.name}'")
+        return from_arrays(
+            path.stem, shelf, options, ignored, provenance=f"The array file {path.name}."
+        )
 
 
 def check_memory(path: Path, size: int, memory: float) -> None:
@@ -189,62 +298,203 @@ def check_memory(path: Path, size: int, memory: float) -> None:
         )
 
 
-def numbered(name: str, train: Part, test: Part | None = None, *, provenance: str) -> Data:
-    """Data whose classes have no names but their numbers, up to the largest label.
+def from_arrays(
+    name: str, shelf: Shelf, options: ReadOptions, ignored: list[str], **facts: Any
+) -> Unsplit:
+    """Images with their labels and ids, from arrays whose names say what they are.
 
-    >>> part = Part(torch.zeros(20, 1, 4, 4), torch.arange(20) % 3)
-    >>> numbered("mine", part, provenance="Mine.").classes
-    ('0', '1', '2')
+    Arguments:
+        name: Of the data set.
+        shelf: The arrays.
+        options: How values are taken, and which array holds the labels.
+        ignored: Arrays that were left out by name.
+        facts: Other fields of `zspace.data.Data`.
+
+    Raises UserError for an array without a role, and for arrays that do not fit each other.
     """
-    labels = [part.y for part in (train, test) if part is not None and part.y is not None]
-    count = max((int(y.max()) + 1 for y in labels), default=0)
-    classes = tuple(map(str, range(count)))
-    return assemble(name, train, test=test, classes=classes, provenance=provenance)
+    headers = shelf.headers()
+    empty = [n for n, h in headers.items() if 0 in h.shape]
+    headers = {n: h for n, h in headers.items() if n not in empty}
+    roles = _roles(headers, shelf.title, options, empty)
+    x = {split: n for n, (what, split) in roles.items() if what == "x"}
+    forms = {n: _form(headers[n], f"{n} of {shelf.title}") for n in x.values()}
+    _check_splits(x, forms, name, shelf.title, options)
+    labels, origin = _labels(shelf, roles, x, forms)
+    ids = {split: n for n, (what, split) in roles.items() if what == "ids"}
+    known = {s: read_ids(shelf.read(n), forms[x[s]][0], n, shelf.title) for s, n in ids.items()}
+    scale = _common_scale(shelf, headers, list(x.values()), options)
+    parts: dict[str, Part] = {}
+    attributes: tuple[str, ...] = ()
+    for split in [s for s in x if s != "unlabelled"]:
+        both = [split, "unlabelled"] if split == "train" and "unlabelled" in x else [split]
+        told, names = labels.get(split), [known.get(s) for s in both]
+        n, more = forms[x[split]][0], sum(forms[x[s]][0] for s in both[1:])
+        y = None if told is None else told.y
+        if y is not None and more:
+            y = torch.cat([y, torch.full((more,), -1)])
+        if told is not None and told.attributes is not None:
+            attributes = tuple(f"y{i}" for i in range(told.attributes.shape[1]))
+        if len(x) > 1 or any(names):  # else positions are enough
+            sizes = (n, more)
+            names = [
+                own or [f"{x[s]}[{i}]" for i in range(size)]
+                for s, own, size in zip(both, names, sizes, strict=False)
+            ]
+            together: list[str] | None = [one for own in names for one in own or ()]
+        else:
+            together = None
+        parts[split] = Part(
+            stored([shelf.read(x[s]) for s in both], forms[x[split]], scale, options),
+            y,
+            None if told is None else told.attributes,
+            () if told is None else told.classes,
+            together,
+            " and ".join(x[s] for s in both),
+        )
+    gone = [*(f"{n} (as asked)" for n in ignored), *(f"{n} (empty)" for n in empty)]
+    moved = any(forms[n] != _first(headers[n].shape) for n in forms)
+    values = scale.about + ", channels last" * moved
+    read = Read(values=values, scale=(scale.low, scale.high), labels=origin, left_out=tuple(gone))
+    order = [s for s in SPLITS if s in parts]
+    whole = {s: parts[s] for s in order}
+    return Unsplit(name, whole, read, {**facts, "attributes": attributes})
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """The splits of an .npz whose members are called x, y, x_test and y_test."""
-
-    archive: zipfile.ZipFile
-    found: Mapping[str, zipfile.ZipInfo]
-    path: Path
-
-    def form(self, x: str) -> tuple[int, ...]:
-        """The shape (N, C, H, W) of images, from their header, checked."""
-        return _form(member_header(self.archive, self.found[x]), self._what(x))
-
-    def read(self, x: str, y: str) -> Part:
-        """The images with their labels, if any. Labels are read first, because they are small."""
-        labels = self._labels(y, self.form(x)[0]) if y in self.found else None
-        member, what = self.found[x], self._what(x)
-        with closing(member_pieces(self.archive, member)) as pieces:
-            if member_header(self.archive, member).dtype != np.uint8:
-                _check_range(pieces, what)
-            elif member.file_size > LARGE:  # its last byte may be as wrong as its first
-                for _ in pieces:
-                    pass
-        return Part(_tensor(_images(read_member(self.archive, member))), labels)
-
-    def _labels(self, y: str, n: int) -> Tensor:
-        """Labels (n,) int64, their header checked before they are read."""
-        about, what = member_header(self.archive, self.found[y]), self._what(y)
-        if about.shape not in ((n,), (n, 1)):
+def _roles(
+    headers: Mapping[str, Header], title: str, options: ReadOptions, empty: list[str]
+) -> dict[str, Role]:
+    """The role of each array. Raises UserError for one that has none."""
+    roles = {n: role(n) for n in headers}
+    if options.labels:
+        if options.labels not in headers:
+            there = ", ".join(headers)
+            raise UserError(f"{title} has no labels '{options.labels}': it holds {there:.200}")
+        roles = {n: None if r and r.what == "y" else r for n, r in roles.items()}
+        roles[options.labels] = Role("y", (role(options.labels) or Role("y", "")).split)
+    unknown = [n for n, r in roles.items() if r is None]
+    if len(unknown) == 1 and not any(r and r.what == "x" for r in roles.values()):
+        roles[unknown.pop()] = Role("x", "")
+    names = ", ".join(map(repr, sorted(headers))) or "no array"
+    if unknown:
+        bad = " ".join(unknown)
+        bad = bad if bad.isprintable() else "NAMES"
+        raise UserError(
+            f"{title} holds {names:.300}, and nothing says what {', '.join(unknown)!a:.200} is: "
+            f"leave it out with --leave-out {bad:.200}, or name the images x, x_val or x_test and "
+            "the labels y, or give the labels by --labels NAME"
+        )
+    if not any(r and r.what == "x" for r in roles.values()):
+        more = ", apart from arrays that are empty" if empty else ""
+        raise UserError(f"{title} holds {names:.200}{more}; name the images x and the labels y")
+    found = {n: Role(r.what, r.split or "train") for n, r in roles.items() if r is not None}
+    taken: dict[Role, str] = {}
+    for n, r in found.items():
+        if (other := taken.setdefault(r, n)) != n:
+            what = {"x": "images", "y": "labels", "ids": "ids", "names": "names of classes"}[
+                r.what
+            ]
             raise UserError(
-                f"{what} has shape {about.shape}, but there are {n} images; give one label each"
+                f"{other} and {n} of {title} are both called {what} of the {r.split} split: leave "
+                f"one out with --leave-out {n}"
             )
-        if about.dtype.kind not in "iu":
-            raise UserError(f"{what} is of type {about.dtype}; labels are integers 0, 1, ...")
-        labels = read_member(self.archive, self.found[y])
-        if labels.min() < 0 or labels.max() >= MOST_CLASSES:
-            raise UserError(
-                f"{what} holds labels from {labels.min()} to {labels.max()}; number the classes "
-                f"from 0 (at most {MOST_CLASSES:,})"
-            )
-        return torch.from_numpy(labels.reshape(n).astype(np.int64))
+    return found
 
-    def _what(self, name: str) -> str:
-        return f"{name} of '{self.path.name}'"
+
+def _check_splits(
+    x: Mapping[str, str],
+    forms: Mapping[str, tuple[int, ...]],
+    name: str,
+    title: str,
+    options: ReadOptions,
+) -> None:
+    if "train" not in x and not options.whole:
+        there = ", ".join(x.values())
+        raise UserError(f"{title} holds {there} but no images to train on: name them x_train")
+    own = [forms[n] for s, n in x.items() if s != "unlabelled"]
+    if not options.whole:
+        own.sort(key=lambda form: form is not forms[x["train"]])
+        check(name, own)
+    if "unlabelled" in x and forms[x["unlabelled"]][1:] != own[0][1:]:
+        shape = forms[x["unlabelled"]][1:]
+        raise UserError(f"{x['unlabelled']} of {title} has shape {shape}, x has {own[0][1:]}")
+
+
+def _labels(
+    shelf: Shelf,
+    roles: Mapping[str, Role],
+    x: Mapping[str, str],
+    forms: Mapping[str, tuple[int, ...]],
+) -> tuple[dict[str, Labels], str]:
+    """The labels of each split, and where they are from."""
+    y = {split: n for n, (what, split) in roles.items() if what in ("y", "ids")}
+    for split, n in y.items():
+        if split not in x:
+            raise UserError(
+                f"{n} of {shelf.title} belongs to images that are not there: add x_{split}, or "
+                f"leave it out with --leave-out {n}"
+            )
+    y = {split: n for n, (what, split) in roles.items() if what == "y"}
+    lacking = [n for split, n in x.items() if split not in y and split != "unlabelled"]
+    if y and lacking:
+        raise UserError(
+            f"{shelf.title} has labels for one split only: {lacking[0]} has none; give its "
+            f"labels, or leave the others out with --leave-out {' '.join(y.values())}"
+        )
+    found = {s: read_labels(shelf.read(n), forms[x[s]][0], n, shelf.title) for s, n in y.items()}
+    names = [n for n, (what, _) in roles.items() if what == "names"]
+    for n in names:
+        found = {
+            s: _named(one, shelf.read(n), f"{n} of {shelf.title}") for s, one in found.items()
+        }
+    about = {one.about for one in found.values()} - {""}
+    origin = ", ".join(y.values()) + (f", {', '.join(about)}" if about else "")
+    return found, origin
+
+
+def _named(labels: Labels, names: np.ndarray, what: str) -> Labels:
+    """Labels whose numbers are positions in an array of names."""
+    if names.ndim != 1 or names.dtype.kind not in "US" or labels.y is None:
+        raise UserError(f"{what} are no names of classes: leave it out with --leave-out")
+    told = [n.decode("utf-8", "replace") if isinstance(n, bytes) else n for n in names.tolist()]
+    own = labels.classes
+    if any(not name.isdecimal() or int(name) >= len(told) for name in own):
+        raise UserError(
+            f"{what} holds {len(told)} names, but the labels are {', '.join(own):.100}: leave it "
+            "out with --leave-out, or give one name for each number from 0"
+        )
+    return Labels(labels.y, tuple(told[int(name)] for name in own), None, labels.about)
+
+
+def read_ids(raw: Any, n: int, name: str, title: str) -> list[str]:
+    """Ids of n samples as text. Raises UserError for another number of them."""
+    ids = np.asarray(raw)
+    if ids.shape not in ((n,), (n, 1)) or ids.dtype.kind not in "USiu":
+        raise UserError(
+            f"{name} of {title} has shape {ids.shape} and type {ids.dtype}, but there are {n:,} "
+            f"samples: give one id each, or leave it out with --leave-out {name}"
+        )
+    if ids.dtype.kind == "S":
+        ids = np.char.decode(ids, "utf-8", "replace")
+    return [str(one) for one in ids.reshape(-1).tolist()]
+
+
+def _common_scale(
+    shelf: Shelf, headers: Mapping[str, Header], names: list[str], options: ReadOptions
+) -> Scale:
+    """One scale for the images of all splits."""
+    types = {headers[n].dtype.newbyteorder("=") for n in names}
+    if len(types) > 1:
+        told = ", ".join(f"{n} {headers[n].dtype}" for n in names)
+        raise UserError(f"the images of {shelf.title} differ in type: {told}; give all one type")
+    what = f"{' and '.join(names)} of {shelf.title}"
+    low, high = math.inf, -math.inf
+    for n in names:
+        large = math.prod(headers[n].shape) * headers[n].dtype.itemsize > LARGE
+        # Of a large member the last byte may be as wrong as its first: it is unpacked once.
+        enough = math.inf if large else _enough(headers[n].dtype, options)
+        found = extent(shelf.pieces(n), what, enough=enough)
+        low, high = min(low, found[0]), max(high, found[1])
+    return scale_of(types.pop(), low, high, options.values, what)
 
 
 @contextmanager
@@ -262,36 +512,30 @@ def _readable(path: Path) -> Iterator[None]:
         raise UserError(f"'{path}' cannot be read: {why}") from error
 
 
-def _renamed(found: dict[str, zipfile.ZipInfo], path: Path) -> dict[str, zipfile.ZipInfo]:
-    """The members as x, y, x_test, y_test."""
-    if "x" in found:
-        return found
-    if "x_train" in found:
-        return {name.removesuffix("_train"): member for name, member in found.items()}
-    if len(found) == 1:
-        return {"x": next(iter(found.values()))}
-    names = ", ".join(sorted(found)) or "no array"
-    names = names if names.isprintable() else "arrays with names that cannot be shown"
-    raise UserError(f"'{path.name}' holds {names:.200}; name the images x and the labels y")
+def _first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape if len(shape) == 4 else (shape[0], 1, *shape[1:])
 
 
 def _images(x: np.ndarray) -> np.ndarray:
     """A view of the array as (N, C, H, W)."""
     if x.ndim == 3:
         return x[:, None]
-    last = x.shape[3] in (1, 3) and x.shape[1] not in (1, 3)
-    return np.moveaxis(x, 3, 1) if last else x
+    return np.moveaxis(x, 3, 1) if _channels_last(x.shape) else x
 
 
-def _dtype(images: np.ndarray) -> type[np.number]:
-    """uint8 stays as it is, as does float32; other floats become float32."""
-    return np.uint8 if images.dtype == np.uint8 else np.float32
+def _channels_last(shape: tuple[int, ...]) -> bool | None:
+    """Whether the channels of (N, ., ., .) are the last axis; None where that is not clear.
 
-
-def _tensor(images: np.ndarray) -> Tensor:
-    """Always in memory and contiguous."""
-    # np.array, not asarray: a read-only or memory-mapped array must not stay behind the tensor.
-    return torch.from_numpy(np.array(images, _dtype(images), order="C"))
+    One or three before two or four, those before any other number; then the axis that differs from
+    the other two, or is the shortest. Of two that fit, the second axis is taken.
+    """
+    _, first, middle, last = shape
+    for usual in ((1, 3), (2, 4)):
+        if first in usual or last in usual:
+            return first not in usual
+    if first == middle != last or middle == last != first:
+        return first == middle
+    return None if first == last else last < first
 
 
 def _form(about: Header, what: str) -> tuple[int, ...]:
@@ -301,23 +545,12 @@ def _form(about: Header, what: str) -> tuple[int, ...]:
         raise UserError(f"{what} has shape {shape}; give (N, H, W), (N, C, H, W) or (N, H, W, C)")
     if 0 in shape:
         raise UserError(f"{what} is empty: its shape is {shape}")
+    if len(shape) == 4 and _channels_last(shape) is None:
+        raise UserError(
+            f"{what} has shape {shape}, which does not say which axis holds the channels: give "
+            "(N, C, H, W); volumes are not read"
+        )
     form = _images(np.broadcast_to(np.uint8(0), shape)).shape
-    if form[1] not in (1, 3):
-        raise UserError(f"{what} has shape {shape}; the channels must be 1 or 3, second or last")
-    if dtype != np.uint8 and dtype.kind != "f":
+    if dtype.kind not in "iufb":
         raise UserError(f"{what} is of type {dtype}; save uint8 in 0..255 or floats in [0, 1]")
     return form
-
-
-def _check_range(pieces: Iterable[np.ndarray], what: str) -> None:
-    """Raise UserError unless all floats lie in [0, 1]; at the first that does not."""
-    low, high = 0.0, 0.0
-    for piece in pieces:
-        low, high = min(low, float(piece.min())), max(high, float(piece.max()))
-        if not np.isfinite(piece).all():
-            raise UserError(f"{what} holds NaN or infinite values; clean it first")
-        if low < 0 or high > 1:
-            raise UserError(
-                f"{what} holds values from {low:g} to {high:g}, but floats must lie in [0, 1]; "
-                "divide by 255 or save as uint8"
-            )

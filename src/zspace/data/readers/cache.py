@@ -2,7 +2,7 @@
 
     <cache>/images/<name>-<key>/
         facts.json                         a digest of the originals; shape; the files left out
-        train.npy validation.npy test.npy  (N, C, H, W) uint8, read as memory maps
+        train.npy validation.npy test.npy  (N, C, H, W), values as they were, read as memory maps
 
 The key is a hash of where the folder lies and of how its images are to be read. The cache is used
 again only if every original still has the same name, size and time; else it is made anew.
@@ -32,7 +32,7 @@ from zspace.data.readers.arrays import Mapped
 from zspace.data.readers.images import Files, ReadOptions, Source, stream
 from zspace.system.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 _PART = ".part"
 _ABANDONED = 3600.0  # seconds
 
@@ -40,11 +40,37 @@ Shape = tuple[int, int, int]
 Decode = Callable[[Source], np.ndarray]
 
 
+class Depth(NamedTuple):
+    """How deep the values of images are, and as what they are kept once they are decoded."""
+
+    name: str
+    stored: str
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a kept value."""
+        return np.dtype(self.stored).itemsize
+
+
+DEPTHS = {
+    "uint8": Depth("uint8", "|u1"),
+    "uint16": Depth("uint16", "<f4"),  # resizing makes fractions
+    "float32": Depth("float32", "<f4"),
+}
+
+
 class Kept(NamedTuple):
     """What a cache holds: the files and the images of each split, and the errors of the others."""
 
     splits: dict[str, tuple[Files, Mapped]]
     bad: list[str]
+    depth: Depth
+    clear: int
+
+    @property
+    def nbytes(self) -> int:
+        """Of all images."""
+        return sum(math.prod(x.shape) * self.depth.itemsize for _, x in self.splits.values())
 
 
 @dataclass(frozen=True)
@@ -64,7 +90,8 @@ class Cache:
     @property
     def folder(self) -> Path:
         """Where it lies, whether it is there or not."""
-        options = (self.options.size, self.options.channels, self.options.crop)
+        o = self.options
+        options = (o.size, o.channels, o.crop, o.fit, o.transparency)
         what = repr((FORMAT, str(self.root), options))
         key = hashlib.sha256(what.encode()).hexdigest()
         return Path(pooch.os_cache("zspace")) / "images" / f"{self.root.name}-{key[:16]}"
@@ -99,25 +126,28 @@ class Cache:
             raise UserError(kept.bad[0])
         return kept
 
-    def make(self, shape: Shape, decode: Decode) -> Kept:
+    def make(self, shape: Shape, depth: Depth, decode: Decode, clear: int = 0) -> Kept:
         """Decode every image into the cache.
 
         It is filled beside its place and renamed, so that two processes may do this at once.
 
         Arguments:
             shape: (C, H, W) of every image.
-            decode: From a source to its image (C, H, W) uint8.
+            depth: Of the values of every image.
+            decode: From a source to its image (C, H, W).
+            clear: How many images may be transparent, which is noted.
 
         Raises UserError naming a bad file unless they are skipped, and where the disk is full.
         """
         folder = self.folder
-        with self._explained(shape):
+        with self._explained(shape, depth):
             folder.parent.mkdir(parents=True, exist_ok=True)
             _sweep(folder.parent)
             part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=folder.name, suffix=_PART))
             try:
-                facts = {"format": FORMAT, "digest": self.digest}
-                facts |= self._fill(part, shape, decode)
+                facts: dict[str, Any] = {"format": FORMAT, "digest": self.digest}
+                facts |= {"depth": depth.name, "clear": clear}
+                facts |= self._fill(part, shape, depth, decode)
                 (part / "facts.json").write_text(json.dumps(facts))
                 if self.find() is None:  # else another process was quicker, and reads its own
                     shutil.rmtree(folder, ignore_errors=True)
@@ -126,23 +156,22 @@ class Cache:
                 shutil.rmtree(part, ignore_errors=True)
             return self._kept(facts)
 
-    def _fill(
-        self, part: Path, shape: Shape, decode: Callable[[Source], np.ndarray]
-    ) -> dict[str, Any]:
+    def _fill(self, part: Path, shape: Shape, depth: Depth, decode: Decode) -> dict[str, Any]:
         """Write the images of every split; returns what facts.json says of them."""
         bad: dict[str, dict[int, str]] = {split: {} for split in self.splits}
         for split, files in self.splits.items():
             with (part / f"{split}.npy").open("wb") as file:
-                _header(file, (len(files), *shape))
+                _header(file, depth, (len(files), *shape))
+                nbytes = math.prod(shape) * depth.itemsize
                 found = stream(
-                    "Decoding", files.paths, lambda _, s: decode(s), self.options, math.prod(shape)
+                    "Decoding", files.paths, lambda _, s: decode(s), self.options, nbytes
                 )
                 for i, image in enumerate(found):
                     if isinstance(image, UserError):
                         bad[split][i] = str(image)
                     else:
                         file.write(image.tobytes())
-                _header(file, (len(files) - len(bad[split]), *shape))
+                _header(file, depth, (len(files) - len(bad[split]), *shape))
                 file.flush()
                 os.fsync(file.fileno())
         # Pairs, because the keys of JSON objects are text.
@@ -156,12 +185,12 @@ class Cache:
             rows = [i for i in range(len(files)) if i not in left_out]
             path, shape = self.folder / f"{split}.npy", (len(rows), *facts["shape"])
             splits[split] = files.keep(rows), Mapped(path.absolute(), shape)
-        return Kept(splits, bad)
+        return Kept(splits, bad, DEPTHS[facts["depth"]], int(facts["clear"]))
 
     @contextlib.contextmanager
-    def _explained(self, shape: Shape) -> Iterator[None]:
+    def _explained(self, shape: Shape, depth: Depth) -> Iterator[None]:
         """Turn what the disk refuses into a UserError; too little room is found first."""
-        wanted = math.prod(shape) * sum(map(len, self.splits.values()))
+        wanted = math.prod(shape) * depth.itemsize * sum(map(len, self.splits.values()))
         where = Path(pooch.os_cache("zspace"))
         try:
             there = next(path for path in (where, *where.parents) if path.exists())
@@ -176,10 +205,11 @@ class Cache:
             ) from error
 
 
-def _header(file: Any, shape: tuple[int, ...]) -> None:
+def _header(file: Any, depth: Depth, shape: tuple[int, ...]) -> None:
     """Write the header of an .npy; numpy leaves room in it for the first axis to change."""
     file.seek(0)
-    npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    about = {"descr": depth.stored, "fortran_order": False, "shape": shape}
+    npy.write_array_header_1_0(file, about)
     file.seek(0, os.SEEK_END)
 
 

@@ -3,10 +3,12 @@
     cats/*.png                                     images without labels
     pets/cat/*.jpg  pets/dog/*.jpg                 classes, in the order of their sorted names
     pets/train/...  pets/val/...  pets/test/...    splits, each laid out as one of the above
+    parts/train/good  parts/test/scratched  parts/ground_truth     MVTec: masks are left out
 
-Sub-folders are splits if one is called train and all are called train, val, valid, validation or
-test; a split that is missing is cut from train. Below a class, folders may nest. Hidden files and
-other kinds of file are ignored, and so are sub-folders without images.
+Sub-folders are splits where one is called train or training; their names are those of
+`zspace.data.splits`, and a split that is missing is cut from train. Below a class, folders may
+nest. Hidden files, empty folders and files of other kinds are not read. Whatever else holds images
+is refused: it would be trained on as a class, or be left out without a word.
 
 Images that fit the memory budget are decoded into memory; others once into a cache on disk, from
 which batches are read: see `zspace.data.readers.cache`.
@@ -17,72 +19,193 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from zspace.data.dataset import Data, Part, Storage, assemble
-from zspace.data.readers import images
-from zspace.data.readers.cache import Cache, Shape
+from zspace.data.account import Read
+from zspace.data.dataset import Part, Storage, Unsplit
+from zspace.data.kinds.image import Scale, extent, scale_of
+from zspace.data.labels import MISSING, by_value, merged
+from zspace.data.readers import images, lists
+from zspace.data.readers.arrays import Mapped, scaled
+from zspace.data.readers.cache import DEPTHS, Cache, Decode, Depth, Shape
 from zspace.data.readers.images import Files, ReadOptions, Source, each
+from zspace.data.splits import SPLITS, left_out, split_of
 from zspace.system.errors import UserError
 
 ARCHIVES = frozenset({".tar", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
-SPLIT_NAMES = {"train": "train", "test": "test"} | dict.fromkeys(
-    ("val", "valid", "validation"), "validation"
+MASKS = frozenset(
+    {"ground_truth", "groundtruth", "gt", "mask", "masks", "annotation", "annotations"}
+    | {"segmentation", "segmentations"}
 )
+"""What folders of masks are called, which are not images to learn from."""
+SYSTEM = frozenset({"__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information"})
 
 
-def find_files(root: Path) -> dict[str, Files]:
-    """The files of "train" and, where the folder has them, of "validation" and "test".
+class Inventory(NamedTuple):
+    """What a folder holds.
 
-    Raises UserError for a folder without images, for images both beside and inside class folders,
-    and for splits that disagree about classes.
+    Arguments:
+        splits: The files of each split; "train" is always there.
+        left_out: What is not read, each with its reason.
+        folders: Whether splits are folders of their own.
     """
-    folders = [path for path in _visible(root) if path.is_dir()]
-    names = {path.name.lower() for path in folders}
-    if "train" not in names or not names <= SPLIT_NAMES.keys():
-        return {"train": _files_in(root)}
+
+    splits: dict[str, Files]
+    left_out: list[str]
+    folders: bool
+
+
+def find_files(root: Path, options: ReadOptions) -> Inventory:
+    """The files of "train" and, where the folder has them, of the other splits.
+
+    Raises UserError for a folder without images, for images that have no place in its layout, and
+    for splits that disagree about classes.
+    """
+    gone: list[str] = []
+    entries = _entries(root, options, gone)
+    groups = {path: split_of(path.name) for path, files in entries.folders.items() if files}
+    splits = {path: split for path, split in groups.items() if split}
+    if "train" in splits.values() or (len(set(splits.values())) > 1 and options.whole):
+        return _in_splits(root, entries, splits, options, gone)
+    if not options.whole:
+        for path, split in splits.items():
+            raise UserError(
+                f"'{root}' holds the folder '{path.name}' but no folder 'train': give the folder "
+                f"that holds both, or '{path}' itself, whatever its name; if '{path.name}' is the "
+                f"{split} set, give the training images as --data and it as --{_flag(split)}"
+            )
+    return Inventory({"train": _files_in(root, entries, options, gone)}, gone, False)
+
+
+def _flag(split: str) -> str:
+    return {"validation": "val"}.get(split, "test")
+
+
+def _in_splits(
+    root: Path,
+    entries: Entries,
+    folders: Mapping[Path, str],
+    options: ReadOptions,
+    gone: list[str],
+) -> Inventory:
+    """A folder whose sub-folders are splits."""
+    if entries.images:
+        raise UserError(
+            f"'{root}' holds images ('{entries.images[0].name}') beside the folders of its splits "
+            f"({', '.join(path.name for path in folders)}): move them into one, or leave them out "
+            f"with --leave-out '*{entries.images[0].suffix}'"
+        )
+    for path, files in entries.folders.items():
+        if not files or path in folders:
+            continue
+        if path.name.lower() in MASKS:
+            gone.append(f"{path.name}/ ({len(files):,} masks)")
+            continue
+        raise UserError(
+            f"folder '{path.name}' with {len(files):,} images stands beside the folders of the "
+            f"splits ({', '.join(p.name for p in folders)}) in '{root}': leave it out with "
+            f"--leave-out {path.name}, or, if all of them are classes, give them other names"
+        )
     splits: dict[str, Files] = {}
-    for folder in folders:
-        split = SPLIT_NAMES[folder.name.lower()]
+    for path, split in folders.items():
         if split in splits:
             raise UserError(f"'{root}' has two folders for the {split} split; merge them")
-        splits[split] = _files_in(folder)
+        splits[split] = _files_in(path, _entries(path, options, gone), options, gone)
+    unlabelled = splits.pop("unlabelled", None)
     _check_classes(root, splits)
-    return splits
+    if unlabelled is not None:
+        splits["train"] = splits["train"].with_unlabelled(unlabelled)
+    return Inventory({s: splits[s] for s in SPLITS if s in splits}, gone, True)
 
 
-def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+class Entries(NamedTuple):
+    """What lies in a folder: images, and the images of each sub-folder and below."""
+
+    images: list[Path]
+    folders: dict[Path, list[Path]]
 
 
-def _image_paths(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if path.suffix.lower() in images.SUFFIXES and path.is_file()]
+def _entries(folder: Path, options: ReadOptions, gone: list[str]) -> Entries:
+    """The images there; what else there is goes to ``gone``."""
+    found, folders = list[Path](), dict[Path, list[Path]]()
+    others = Counter[str]()
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name in SYSTEM:
+            continue
+        if left_out(path.name, options.leave_out):
+            gone.append(f"{path.name}{'/' * path.is_dir()} (as asked)")
+        elif _is_group(path):
+            folders[path] = _below(path, options, gone)
+            if not folders[path]:
+                gone.append(f"{path.name}/ (no images)")
+        elif path.suffix.lower() in images.SUFFIXES and path.is_file():
+            found.append(path)
+        elif path.suffix.lower() in LISTS and path.is_file():
+            gone.append(f"{path.name} (--labels {path.name} reads it)")
+        else:
+            others[path.suffix.lower() or "no suffix"] += 1
+    gone += [f"{n:,} other file{'s' * (n > 1)} ({end})" for end, n in others.items()]
+    return Entries(found, folders)
 
 
-def _files_in(folder: Path) -> Files:
-    visible = _visible(folder)
-    loose = _image_paths(visible)
-    groups = {path.name: _below(path) for path in visible if _is_group(path)}
-    pairs = [(path, name) for name, paths in groups.items() for path in paths]
-    if loose and pairs:
+LISTS = frozenset({".csv", ".tsv"})
+
+
+def _files_in(folder: Path, entries: Entries, options: ReadOptions, gone: list[str]) -> Files:
+    """The images of one split, or of a folder without splits."""
+    groups = {path: files for path, files in entries.folders.items() if files}
+    if entries.images and groups:
+        name = next(iter(groups)).name
         raise UserError(
-            f"'{folder}' holds images ('{loose[0].name}') beside class folders "
-            f"('{pairs[0][1]}'); put every image into a class folder, or none"
+            f"'{folder}' holds images ('{entries.images[0].name}') beside class folders "
+            f"('{name}'); put every image into a class folder, or none, or leave the others out "
+            f"with --leave-out {name}"
         )
-    if loose:
-        return Files(tuple(loose))
-    if not pairs:
+    if entries.images:
+        return Files(tuple(entries.images))
+    if not groups:
+        visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         archive = next((path.name for path in visible if path.suffix.lower() in ARCHIVES), None)
         remedy = f"unpack '{archive}' first" if archive else "give the folder that holds them"
         kinds = ", ".join(sorted(images.SUFFIXES))
         raise UserError(f"folder '{folder}' holds no images ({kinds}); {remedy}")
+    for path, files in groups.items():
+        _refuse_within(folder, path, files)
+    top = split_of(folder.name) is not None
+    if len(groups) == 1 and not top and not options.whole:
+        (only,) = groups
+        raise UserError(
+            f"'{folder}' holds one folder with images, '{only.name}', which would be its only "
+            f"class: give '{only}' itself"
+        )
+    pairs = [(path, group.name) for group, files in groups.items() for path in files]
     return Files(tuple(path for path, _ in pairs), tuple(name for _, name in pairs))
+
+
+def _refuse_within(root: Path, group: Path, files: Sequence[Path]) -> None:
+    """Raise UserError for masks, and for splits inside of classes."""
+    inner = {part for path in files for part in path.relative_to(group).parts[:-1]}
+    masks = [name for name in (group.name, *sorted(inner)) if name.lower() in MASKS]
+    if masks:
+        raise UserError(
+            f"folder '{masks[0]}' in '{root}' holds masks by its name, which would be trained on "
+            f"as images: leave it out with --leave-out {masks[0]}, or give it another name"
+        )
+    split = [name for name in sorted(inner) if split_of(name)]
+    if split:
+        raise UserError(
+            f"class folder '{group.name}' of '{root}' holds folders of splits ('{split[0]}'): "
+            f"put classes into splits ({split[0]}/{group.name}), not splits into classes, or "
+            f"leave them out with --leave-out {split[0]}"
+        )
 
 
 def _is_group(path: Path) -> bool:
@@ -99,28 +222,38 @@ def _is_group(path: Path) -> bool:
     return True
 
 
-def _below(folder: Path) -> list[Path]:
+def _below(folder: Path, options: ReadOptions, gone: list[str]) -> list[Path]:
     """All images of a class folder and the folders in it; links in it are not followed."""
     found: list[Path] = []
     for here, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += _image_paths(Path(here, name) for name in files if not name.startswith("."))
+        for name in sorted(folders):
+            if left_out(name, options.leave_out):
+                gone.append(f"{Path(here, name).relative_to(folder.parent)}/ (as asked)")
+            elif Path(here, name).is_symlink():
+                gone.append(f"{Path(here, name).relative_to(folder.parent)}/ (a link)")
+        folders[:] = [
+            n for n in folders if not (n.startswith(".") or left_out(n, options.leave_out))
+        ]
+        found += [
+            path
+            for name in files
+            if not name.startswith(".") and not left_out(name, options.leave_out)
+            if (path := Path(here, name)).suffix.lower() in images.SUFFIXES and path.is_file()
+        ]
     return sorted(found)
 
 
 def _check_classes(root: Path, splits: dict[str, Files]) -> None:
-    known = splits["train"].names
+    known = splits["train"].names if "train" in splits else None
     for split, files in splits.items():
-        if (files.names is None) != (known is None):
+        if "train" in splits and (files.names is None) != (known is None):
             raise UserError(
                 f"in '{root}', either train or {split} has class folders, but not both; lay them "
-                "out alike"
+                f"out alike, or leave {split} out with --leave-out {split}"
             )
-        for name in sorted(set(files.names or ()) - set(known or ())):
-            raise UserError(f"class '{name}' of '{root}' is in {split} but not in train; add it")
 
 
-def load_folder(root: Path, options: ReadOptions) -> Data:
+def load_folder(root: Path, options: ReadOptions) -> Unsplit:
     """The images of a folder.
 
     Without a size all images must agree in height and width. Grey and colour images together all
@@ -130,10 +263,59 @@ def load_folder(root: Path, options: ReadOptions) -> Data:
     """
     # Absolute, so that a worker, or a caller that changes folder, still finds the files.
     root = root.absolute()
-    name, splits = root.resolve().name, find_files(root)
-    classes = tuple(sorted(set(splits["train"].names or ())))
+    name, found = root.resolve().name, find_files(root, options)
     about = f"The folder of images {name}."
-    return gather(root, splits, options, name=name, classes=classes, provenance=about)
+    labels = "folders" * any(files.names is not None for files in found.splits.values())
+    origins = {s: f"{s}/" if found.folders else f"{name}/" for s in found.splits}
+    splits, gone = found.splits, found.left_out
+    if options.labels:
+        splits, labels, gone = _by_list(root, found, options)
+        origins |= {s: f"{name}/, split of {labels}" for s in splits if s not in found.splits}
+    read = Read(left_out=tuple(gone), labels=labels)
+    return gather(root, splits, options, name=name, read=read, origins=origins, about=about)
+
+
+def _by_list(
+    root: Path, found: Inventory, options: ReadOptions
+) -> tuple[dict[str, Files], str, list[str]]:
+    """The files of each split with the labels of a list, their origin, and what is not read."""
+    given = lists.split_option(options.labels)
+    if given is None or given[0].lower().endswith(".npy"):
+        raise UserError(
+            f"--labels {options.labels} is no list of files: give a CSV file with a column of "
+            "file names and one of labels"
+        )
+    path = lists.found_at(given[0], root)
+    whole = [(s, file) for s, files in found.splits.items() for file in files.paths]
+    names = [_id(file, root) for _, file in whole]
+    listed = lists.of_files(path, given[1], names)
+    parts: dict[str, list[int]] = {}
+    for i, (split, own) in enumerate(zip((s for s, _ in whole), listed.splits, strict=True)):
+        if own and found.folders:
+            raise UserError(f"'{path}' has a column 'split', but '{root}' has folders of splits")
+        parts.setdefault({"unlabelled": "train"}.get(own, own) or split, []).append(i)
+    if "train" not in parts and not options.whole:
+        raise UserError(f"'{path}' gives no image to the split train: add some")
+    every = lists.labelled(Files(tuple(Path(str(file)) for _, file in whole)), listed)
+    gone = [text for text in found.left_out if not text.startswith(f"{path.name} (")]
+    if listed.strange:
+        first = listed.strange[0]
+        gone.append(f"{len(listed.strange):,} rows of {path.name} without an image ('{first}')")
+    return (
+        {s: every.keep(parts[s]) for s in SPLITS if s in parts},
+        f"{listed.column} of {path.name}",
+        gone,
+    )
+
+
+def load_file(path: Path, options: ReadOptions) -> Unsplit:
+    """One image in a file, for a finished run. Raises UserError where it cannot be read."""
+    path = path.absolute()
+    about, files = f"The image {path.name}.", {"train": Files((path,))}
+    origins = {"train": path.name}
+    return gather(
+        path.parent, files, options, name=path.stem, read=Read(), origins=origins, about=about
+    )
 
 
 def gather(
@@ -142,10 +324,12 @@ def gather(
     options: ReadOptions,
     *,
     name: str,
-    classes: tuple[str, ...] = (),
+    read: Read,
+    about: str,
+    origins: Mapping[str, str] | None = None,
     **facts: Any,
-) -> Data:
-    """Data with the images of every split, in memory or on disk.
+) -> Unsplit:
+    """A data set with the images of every split, in memory or on disk.
 
     With ``skip_bad``, unreadable files are left out, counted in `Data.skipped` and warned of once.
 
@@ -154,58 +338,131 @@ def gather(
         splits: "train" and, where there are some, "validation" and "test".
         options: How the images are read.
         name: Of the data set.
-        classes: Names of the labels 0, 1, ...
-        facts: Other fields of `Data`.
+        read: What its reader knows so far.
+        about: Its provenance.
+        origins: Split -> where its files are from, for people.
+        facts: Other fields of `Data`. Without classes, they are the names that the files have.
 
     Raises UserError naming the file or files at fault.
     """
-    stored, bad = _stored(root, splits, options)
+    stored, bad, values, clear = _stored(root, splits, options)
+    gone = read.left_out
     if bad:
         text = f"{len(bad)} unreadable files of '{root}' are left out; the first: {bad[0]}"
         warnings.warn(text, UserWarning, stacklevel=4)
-    number = {name: i for i, name in enumerate(classes)}
+        gone = (*gone, f"{len(bad):,} unreadable files, the first: {bad[0]}")
+    tables = [
+        tuple(sorted({n for n in f.names or () if n}, key=by_value)) for f, _ in stored.values()
+    ]
+    classes = facts.get("classes") or merged(tables, name)
+    number = {name: i for i, name in enumerate(classes)} | {"": MISSING}
     parts: dict[str, Part] = {}
     for split, (files, x) in stored.items():
         y = None if files.names is None else torch.tensor([number[n] for n in files.names]).long()
         held = None if files.attributes is None else torch.from_numpy(files.attributes)
-        parts[split] = Part(x, y, held)
-    return assemble(name, **parts, classes=classes, skipped=len(bad), **facts)
+        ids = [_id(source, root) for source in files.paths]
+        parts[split] = Part(x, y, held, ids=ids, origin=(origins or {}).get(split, split))
+    facts |= {"classes": classes, "skipped": len(bad), "provenance": about}
+    read = replace(read, values=values.about, scale=(values.low, values.high), left_out=gone)
+    if clear:
+        what = {"white": "laid over white", "drop": "dropped", "keep": "kept as a channel"}
+        note = f"{clear:,} image{'s' * (clear > 1)} may be transparent, which is "
+        read = replace(read, notes=(*read.notes, note + what[options.transparency]))
+    return Unsplit(name, parts, read, facts)
+
+
+def _id(source: Source, root: Path) -> str:
+    """The name of a file within the folder, or of a row."""
+    if isinstance(source, Path) and source.is_relative_to(root):
+        return source.relative_to(root).as_posix()
+    return str(source)
 
 
 def _stored(
     root: Path, splits: Mapping[str, Files], options: ReadOptions
-) -> tuple[Mapping[str, tuple[Files, Storage]], list[str]]:
-    """The images of each split with the files that could be read, and the errors of the others."""
+) -> tuple[dict[str, tuple[Files, Storage]], list[str], Scale, int]:
+    """The images of each split with the files that could be read, the errors of the others, how
+    their values were taken, and how many may be transparent.
+    """
     cache = Cache(root, splits, options)
     kept = cache.find()
-    held = 0 if kept is None else sum(math.prod(x.shape) for _, x in kept.splits.values())
-    if kept is None or held <= options.memory:
-        readable, shape, bad = _survey(splits, options)
-        if math.prod(shape) * sum(map(len, readable.values())) <= options.memory:
-            return _decoded(readable, shape, options, bad), bad
-        kept = cache.make(shape, partial(_decoded_image, shape=shape, options=options))
-    return kept.splits, kept.bad
+    if kept is None or kept.nbytes <= options.memory:
+        survey = _survey(splits, options)
+        decode = partial(_decoded_image, survey=survey, options=options)
+        count = sum(map(len, survey.readable.values()))
+        if count * math.prod(survey.shape) * survey.depth.itemsize <= options.memory:
+            found = _scaled(root, *_decoded(survey, decode, options), survey.depth, options)
+            return *found, survey.clear
+        kept = cache.make(survey.shape, survey.depth, decode, survey.clear)
+    return *_scaled(root, kept.splits, kept.bad, kept.depth, options), kept.clear
 
 
-def _survey(
-    splits: Mapping[str, Files], options: ReadOptions
-) -> tuple[dict[str, Files], Shape, list[str]]:
-    """The files whose headers can be read, the shape (C, H, W) in which every image of them will
-    be read, and the errors of the others.
+def _scaled(
+    root: Path,
+    stored: Mapping[str, tuple[Files, Storage]],
+    bad: list[str],
+    depth: Depth,
+    options: ReadOptions,
+) -> tuple[dict[str, tuple[Files, Storage]], list[str], Scale]:
+    """The images with their values in [0, 1]: those in memory at once, others when read."""
+    what, enough = f"'{root.name}'", 1.0 if depth.name == "uint8" and not options.values else None
+    every = (piece for _, x in stored.values() for piece in _pieces(x))
+    low, high = extent(every, what, enough=math.inf if enough is None else enough)
+    scale = scale_of(np.dtype(depth.name), low, high, options.values, what)
+    if depth.name == "uint8" and (scale.low, scale.high) == (0, 255):
+        return dict(stored), bad, scale
+    found: dict[str, tuple[Files, Storage]] = {}
+    for split, (files, x) in stored.items():
+        if isinstance(x, Mapped):
+            found[split] = files, replace(x, scale=scale)
+        else:
+            assert isinstance(x, torch.Tensor)
+            found[split] = files, scaled([x.numpy()], scale)
+    return found, bad, scale
+
+
+def _pieces(x: Storage) -> Iterator[np.ndarray]:
+    step = max(1, (1 << 24) // math.prod(x.shape[1:]))
+    for rows in torch.arange(x.shape[0]).split(step):
+        yield (x[rows] if isinstance(x, torch.Tensor) else x.read(rows)).numpy()
+
+
+class Survey(NamedTuple):
+    """What the headers of images say.
+
+    Arguments:
+        readable: The files of each split that have one.
+        shape: (C, H, W) in which every image will be read.
+        depth: How deep their values are.
+        bad: The errors of the other files.
+        clear: How many of them may be transparent.
     """
+
+    readable: dict[str, Files]
+    shape: Shape
+    depth: Depth
+    bad: list[str]
+    clear: int = 0
+
+
+def _survey(splits: Mapping[str, Files], options: ReadOptions) -> Survey:
     kept: dict[str, Files] = {}
     looks: list[tuple[Source, images.Look]] = []
     bad: list[str] = []
     for split, files in splits.items():
-        found = each("Looking at", files.paths, lambda i, path: images.look(path), options)
+        found = each(
+            "Looking at", files.paths, lambda i, path: images.look(path, options.size), options
+        )
         kept[split] = files.keep(found[0])
         looks += zip(kept[split].paths, found[1], strict=True)
         bad += found[2]
-    if not kept["train"]:
+    if not looks or not kept.get("train", looks):
         raise UserError(f"no image can be read; the first error: {bad[0]}")
-    channels = options.channels or (1 if all(look.grey for _, look in looks) else 3)
-    if options.size is not None:
-        return kept, (channels, options.size, options.size), bad
+    depth = _depth(looks, options)
+    channels = options.channels or _channels(looks, options)
+    clear = sum(look.clear for _, look in looks)
+    if (to := images.sides(options.size)) is not None:
+        return Survey(kept, (channels, *to), depth, bad, clear)
     one, first = looks[0]
     for path, look in looks:
         if (look.height, look.width) != (first.height, first.width):
@@ -213,30 +470,65 @@ def _survey(
                 f"images differ in size: '{one}' is {first.width} x {first.height}, '{path}' "
                 f"is {look.width} x {look.height}; give --size to resize and crop them all"
             )
-    return kept, (channels, first.height, first.width), bad
+    return Survey(kept, (channels, first.height, first.width), depth, bad, clear)
+
+
+def _channels(looks: Sequence[tuple[Source, images.Look]], options: ReadOptions) -> int:
+    """How many channels all images will have."""
+    of = {look.bands: source for source, look in reversed(looks)}
+    if many := [n for n in of if n not in (0, 1, 3, 4)]:
+        if len(of) > 1:
+            told = " and ".join(f"'{s}' has {n or '1 to 4'}" for n, s in sorted(of.items()))
+            raise UserError(f"images differ in their number of bands: {told}; give one number")
+        return many[0]
+    if options.transparency == "keep" and any(look.clear or look.bands == 4 for _, look in looks):
+        return 4
+    return 1 if all(look.grey for _, look in looks) else 3
+
+
+def _depth(looks: Sequence[tuple[Source, images.Look]], options: ReadOptions) -> Depth:
+    """How deep the values of all images are, taken together."""
+    of = {look.depth: source for source, look in reversed(looks)}
+    depths = (set(of) & {"float32"} and len(of) > 1) or (options.values and len(of) > 1)
+    if depths:
+        told = " and ".join(f"'{source}' is {depth}" for depth, source in sorted(of.items()))
+        raise UserError(
+            f"images differ in the depth of their values: {told}; give images of one depth"
+        )
+    return DEPTHS["uint16" if "uint16" in of else next(iter(of))]
 
 
 def _decoded(
-    splits: Mapping[str, Files], shape: Shape, options: ReadOptions, bad: list[str]
-) -> dict[str, tuple[Files, Storage]]:
-    """The images in memory; errors of bad ones are added to ``bad``."""
+    survey: Survey, decode: Decode, options: ReadOptions
+) -> tuple[dict[str, tuple[Files, Storage]], list[str]]:
+    """The images in memory with the files that could be read, and the errors of the others."""
     stored: dict[str, tuple[Files, Storage]] = {}
-    for split, files in splits.items():
-        x = torch.empty((len(files), *shape), dtype=torch.uint8)
-        array = x.numpy()
+    bad = list(survey.bad)
+    for split, files in survey.readable.items():
+        array = np.empty((len(files), *survey.shape), survey.depth.stored)
 
         def work(i: int, source: Source, array: np.ndarray = array) -> None:
-            array[i] = _decoded_image(source, shape, options)
+            array[i] = decode(source)
 
         good, _, errors = each("Decoding", files.paths, work, options)
+        x = torch.from_numpy(array)
         stored[split] = files.keep(good), x[torch.tensor(good, dtype=torch.int64)] if errors else x
         bad += errors
-    return stored
+    return stored, bad
 
 
-def _decoded_image(source: Source, shape: Shape, options: ReadOptions) -> np.ndarray:
+def _decoded_image(source: Source, survey: Survey, options: ReadOptions) -> np.ndarray:
     """The image (C, H, W), held to the shape that its header announced."""
-    image = images.decode(source, shape[0], options.size, options.crop)
+    shape = survey.shape
+    image = images.decode(
+        source,
+        shape[0],
+        options.size,
+        options.crop,
+        survey.depth.name,
+        options.fit,
+        options.transparency,
+    )
     if image.shape != shape:
         raise UserError(
             f"image '{source}' is {image.shape[2]} x {image.shape[1]} instead of {shape[2]} x "

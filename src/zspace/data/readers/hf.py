@@ -2,9 +2,10 @@
 
     hf:beans    hf:user/name    hf:user/name:config    hf:path/to/folder/of/parquet/files
 
-The first column of images is x, the first column of class labels is y. Splits called train,
-validation (val, valid) and test are used; a split that is missing is cut from train. A set with
-one split only is train, whatever it is called.
+The column of images is x, the column of class labels is y; of several, `--labels NAME` and
+`--leave-out NAME` say which. Splits are called as in `zspace.data.splits`; a split that is missing
+is cut from train, and one of another name is refused. A set with one split only is train, whatever
+it is called.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from zspace.data.dataset import Data
-from zspace.data.readers.folder import SPLIT_NAMES, gather
+from zspace.data.account import Read
+from zspace.data.dataset import Unsplit
+from zspace.data.readers.folder import gather
 from zspace.data.readers.images import Files, ReadOptions, opened
+from zspace.data.splits import left_out, split_of
 from zspace.system.errors import UserError
 
 PREFIX = "hf:"
@@ -63,7 +66,7 @@ def lasting(given: str) -> str:
     return f"{PREFIX}{path.resolve()}" if path.exists() else given
 
 
-def load_hub(given: str, options: ReadOptions) -> Data:
+def load_hub(given: str, options: ReadOptions) -> Unsplit:
     """The images of a data set, by its name on the hub or its folder.
 
     Arguments:
@@ -74,35 +77,49 @@ def load_hub(given: str, options: ReadOptions) -> Data:
     it has no column of images or no split to train on.
     """
     name = given.removeprefix(PREFIX)
-    tables = _tables(given, options.quiet)
+    gone: list[str] = []
+    tables = _tables(given, options, gone)
     features = tables["train"].features
-    images, labels = _column(features, "Image"), _column(features, "ClassLabel")
+    images = _column(features, "Image", given, options)
+    labels = options.labels or _column(features, "ClassLabel", given, options)
     if images is None:
         raise UserError(f"'{given}' has no images but {', '.join(features)}; give another set")
+    if labels and type(features.get(labels)).__name__ != "ClassLabel":
+        raise UserError(
+            f"'{given}' has no column of class labels '{labels}': {', '.join(features)}"
+        )
+    gone += [f"column {column}" for column in features if column not in (images, labels)]
     classes = tuple(features[labels].names) if labels else ()
-    splits = {
-        split: files
-        for split, table in tables.items()
-        if (files := _files(split, table, images, labels)) is not None
-    }
+    splits: dict[str, Files] = {}
+    for split, table in tables.items():
+        files = _files(split, table, images, labels)
+        if files is None and split == "train":
+            raise UserError(f"no training image of '{given}' has a '{labels}'; leave it out")
+        if files is None:
+            gone.append(f"{split} (its labels are withheld)")
+        else:
+            splits[split] = files
+    if (more := splits.pop("unlabelled", None)) is not None:
+        splits["train"] = splits["train"].with_unlabelled(more)
     # Absolute, so that the cache of decoded images is the same from any folder.
     return gather(
         Path("/", lasting(given)),
         splits,
         options,
         name=Path(name.partition(":")[0]).name,
+        read=Read(labels=f"column {labels}" if labels else "", left_out=tuple(gone)),
+        about=f"The data set {name} in the format of the Hugging Face hub.",
         classes=classes,
-        provenance=f"The data set {name} in the format of the Hugging Face hub.",
     )
 
 
-def _tables(given: str, quiet: bool) -> dict[str, Any]:
-    """The tables of "train" and, where there are some, of "validation" and "test"."""
+def _tables(given: str, options: ReadOptions, gone: list[str]) -> dict[str, Any]:
+    """The tables of "train" and, where there are some, of the other splits."""
     try:
         datasets: Any = import_module("datasets")  # an extra, slow to import and without types
     except ImportError:
         raise UserError(f"'{given}' needs datasets: pip install \"zspace[hf]\"") from None
-    if quiet or not sys.stderr.isatty():
+    if options.quiet or not sys.stderr.isatty():
         datasets.disable_progress_bars()
     name = given.removeprefix(PREFIX)
     path = Path(name).expanduser()
@@ -117,16 +134,32 @@ def _tables(given: str, quiet: bool) -> dict[str, Any]:
         ) from error
     if len(found) == 1:
         return {"train": next(iter(found.values()))}
-    known = {split: SPLIT_NAMES.get(split.lower()) for split in found}
-    tables = {name: found[split] for split, name in known.items() if name}
+    gone += [f"split {split} (as asked)" for split in found if left_out(split, options.leave_out)]
+    known = {s: split_of(s) for s in found if not left_out(s, options.leave_out)}
+    tables = {part: found[split] for split, part in known.items() if part}
     if "train" not in tables:
         raise UserError(f"'{given}' has no split train but {', '.join(found)}; give another set")
+    for split, part in known.items():
+        if part is None or tables[part] is not found[split]:
+            raise UserError(
+                f"'{given}' has the splits {', '.join(found)}, and nothing says what '{split}' is "
+                f"for: leave it out with --leave-out {split}"
+            )
     return tables
 
 
-def _column(features: Any, kind: str) -> str | None:
-    """The name of the first column of a kind."""
-    return next((name for name, f in features.items() if type(f).__name__ == kind), None)
+def _column(features: Any, kind: str, given: str, options: ReadOptions) -> str | None:
+    """The name of the column of a kind; None where there is none."""
+    there = [name for name, f in features.items() if type(f).__name__ == kind]
+    there = [name for name in there if not left_out(name, options.leave_out)]
+    if len(there) > 1:
+        what = "images" if kind == "Image" else "labels"
+        choice = f"--labels {there[0]}, or " if kind == "ClassLabel" else ""
+        raise UserError(
+            f"'{given}' has several columns of {what} ({', '.join(there)}): choose with "
+            f"{choice}--leave-out {' '.join(there[1:])}"
+        )
+    return there[0] if there else None
 
 
 def _files(split: str, table: Any, images: str, labels: str | None) -> Files | None:
@@ -138,8 +171,9 @@ def _files(split: str, table: Any, images: str, labels: str | None) -> Files | N
     if labels is None:
         return Files(encoded)
     y = table.data.column(labels).to_pylist()
-    if any(label is None or label < 0 for label in y):
-        if split == "train":
-            raise UserError(f"some training images have no '{labels}'; give another set")
+    there = [label is not None and label >= 0 for label in y]
+    if not any(there) and split != "unlabelled":
         return None
-    return Files(encoded, tuple(table.features[labels].names[label] for label in y))
+    names = table.features[labels].names
+    told = (names[label] if t else "" for label, t in zip(y, there, strict=True))
+    return Files(encoded, tuple(told))

@@ -1,8 +1,10 @@
-"""Image files to arrays: every mode that Pillow reads becomes 8-bit grey or RGB.
+"""Image files to arrays: every mode that Pillow reads becomes grey or RGB.
 
-Transparency is laid over white, EXIF orientation is applied, 16-bit grey is scaled to 8 bits, and
-an animation gives its first frame. A crop P keeps the centre, at most P x P. After it, a size S
-resizes the shorter side to S (Lanczos, antialiased) and crops the centre S x S.
+Transparency is laid over white, dropped, or kept as a fourth channel; EXIF orientation is applied,
+and an animation gives its first frame. What Pillow does not hold is read by
+`zspace.data.readers.bands`. Grey of 16 bits or of floats keeps its depth where it is asked for; an
+8-bit image among 16-bit ones is multiplied by 257. A crop P keeps the centre, at most P x P. After
+it, images are brought to a size (Lanczos, antialiased): cropped, padded with black, or stretched.
 
 A header is a claim, held against limits before a pixel is decoded. Decoding takes about 12 bytes
 per pixel, so that an image at the limit stays below 512 MB; all threads together work on no more
@@ -25,15 +27,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol, TypeVar
+from typing import IO, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from zspace.data.readers import bands
 from zspace.system.bars import bar
 from zspace.system.errors import UserError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+)
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """What the content may be, whatever the name says: Pillow would hand EPS to an interpreter."""
 
@@ -47,7 +52,8 @@ _WAITING = 1 << 27
 """Bytes of results that may wait for the reader, all threads together."""
 _BAND = 1 << 20
 _SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
-_GREY = frozenset({"1", "L", "LA", "La"}) | _SIXTEEN_BIT
+_DEEP = _SIXTEEN_BIT | {"F"}
+_GREY = frozenset({"1", "L", "LA", "La"}) | _DEEP
 _ORIENTATION = 0x0112
 _TURNED = frozenset({5, 6, 7, 8})
 _TURNS = {
@@ -74,15 +80,24 @@ class Blob(Protocol):
         """How many bytes these are."""
 
 
+Size = int | tuple[int, int] | None
+Fit = Literal["crop", "pad", "stretch"]
+Transparency = Literal["white", "drop", "keep"]
 Source = Path | Blob
 
 
 class Look(NamedTuple):
-    """What a file's header says: height and width as displayed, and whether it is grey."""
+    """What a file's header says: height and width as displayed, whether it is grey, how deep its
+    values are (uint8, uint16 or float32), how many bands it has, where they are not those of a
+    usual image, and whether it may be transparent.
+    """
 
     height: int
     width: int
     grey: bool
+    depth: str = "uint8"
+    bands: int = 0
+    clear: bool = False
 
 
 class Budget:
@@ -125,50 +140,169 @@ def strict() -> Iterator[None]:
         yield
 
 
-def look(source: Source) -> Look:
-    """Read the header alone. Raises UserError naming the file if it is not an image."""
-    with _image(source) as image:
+def look(source: Source, size: Size = None) -> Look:
+    """Read the header alone. Raises UserError naming the file if it is not an image.
+
+    size: what it will be resized to, for which a large JPEG is decoded small.
+    """
+    with explained(source):
+        if isinstance(source, Path) and (found := bands.find(source)) is not None:
+            if found.height * found.width * found.bands > 3 * MOST_PIXELS:
+                raise ValueError(f"it has {found.height * found.width * found.bands:,} values")
+            grey = found.bands == 1
+            return Look(found.height, found.width, grey, found.depth, found.bands)
+    with _image(source, size) as image:
         width, height = image.size
         # The method of the base class: PNG's decodes the whole image to look for data behind it.
         if Image.Image.getexif(image).get(_ORIENTATION) in _TURNED:
             width, height = height, width
-        return Look(height, width, _is_grey(image))
+        depth = ({"F": "float32"} | dict.fromkeys(_SIXTEEN_BIT, "uint16")).get(image.mode, "uint8")
+        clear = depth == "uint8" and image.has_transparency_data
+        return Look(height, width, _is_grey(image), depth, clear=clear)
 
 
-def decode(source: Source, channels: int, size: int | None, crop: int | None = None) -> np.ndarray:
-    """The image (channels, H, W), uint8.
+def decode(
+    source: Source,
+    channels: int,
+    size: Size = None,
+    crop: int | None = None,
+    depth: str = "uint8",
+    fit: Fit = "crop",
+    transparency: Transparency = "white",
+) -> np.ndarray:
+    """The image (channels, H, W), uint8, or float32 with the values of a greater depth.
 
     Arguments:
         source: A file, or an encoded image in a table.
-        channels: 1 for grey, 3 for RGB; the image is converted.
-        size: Side of the square that it is resized and cropped to, in pixels; None: as it is.
+        channels: 1 for grey, 3 for RGB, 4 for RGBA, to which the image is converted; another
+            number for an image of so many bands.
+        size: (height, width) in pixels that it is brought to, or the side of a square; None: as
+            it is.
         crop: Side of the centre that is kept before that, in pixels; None: all.
+        depth: Of the values: "uint8"; "uint16" (0..65535, to which 8 bits are raised) or
+            "float32" (as they are), both returned as float32.
+        fit: How it is brought to the size: "crop" fills it and cuts what is over, "pad" adds black
+            beside what is short, "stretch" changes the proportions.
+        transparency: "white": laid over white; "drop": the colours below are shown.
 
     Raises UserError naming the file if it is damaged, not an image, or too large to decode.
     """
-    with _image(source) as image, _budget.taken(_units(image)):
-        flat = _eight_bit(image) if image.mode in _SIXTEEN_BIT else _over_white(image)
+    to = sides(size)
+    with explained(source):
+        if isinstance(source, Path) and (found := bands.find(source)) is not None:
+            with _budget.taken(min(MOST_PIXELS, found.height * found.width * found.bands)):
+                return _banded(bands.read(source), channels, to, fit, depth)
+    with _image(source, size) as image, _budget.taken(_units(image)):
+        if depth != "uint8" and image.mode in _DEEP:
+            return _deep(image, channels, to, crop, fit)
+        if image.mode in _SIXTEEN_BIT:
+            flat = _eight_bit(image)
+        elif channels == 4 or (transparency == "drop" and image.mode != "F"):
+            image.load()
+            flat = image
+        else:
+            flat = _over_white(image)
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
         flat = flat if turn is None else flat.transpose(turn)
-        mode = "L" if channels == 1 else "RGB"
+        mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(channels)
+        if mode is None:
+            raise ValueError(f"it has no {channels} bands, as others have")
         flat = flat if flat.mode == mode else flat.convert(mode)
         if crop is not None:
             flat = _centre(flat, crop)
-        if size is not None and flat.size != (size, size):
-            flat = ImageOps.fit(flat, (size, size), Image.Resampling.LANCZOS)
-        array = np.array(flat)
+        array = np.array(_fitted(flat, to, fit))
     # Copied into this order: numpy would otherwise stack images to a batch with channels last.
-    return array[None] if channels == 1 else np.ascontiguousarray(np.moveaxis(array, 2, 0))
+    image_ = array[None] if channels == 1 else np.ascontiguousarray(np.moveaxis(array, 2, 0))
+    return image_ if depth == "uint8" else image_.astype(np.float32) * 257
+
+
+def sides(size: Size) -> tuple[int, int] | None:
+    """A size as (height, width).
+
+    >>> sides(8), sides((4, 8)), sides(None)
+    ((8, 8), (4, 8), None)
+    """
+    return (size, size) if isinstance(size, int) else size
+
+
+def _fitted(image: Image.Image, to: tuple[int, int] | None, fit: Fit) -> Image.Image:
+    """The image at a size (height, width), with Lanczos."""
+    if to is None or image.size == to[::-1]:
+        return image
+    if fit == "stretch":
+        return image.resize(to[::-1], Image.Resampling.LANCZOS)
+    way = ImageOps.pad if fit == "pad" else ImageOps.fit
+    return way(image, to[::-1], Image.Resampling.LANCZOS)
+
+
+def _deep(
+    image: Image.Image, channels: int, to: tuple[int, int] | None, crop: int | None, fit: Fit
+) -> np.ndarray:
+    """Grey values deeper than a byte, float32 (channels, H, W)."""
+    image.load()
+    array = np.asarray(image).astype(np.float32)
+    low, high = array.min(), array.max()
+    if image.mode in _SIXTEEN_BIT and (low < 0 or high > 0xFFFF):
+        raise ValueError(f"its values run from {low:g} to {high:g}, beyond 16 bits")
+    flat = Image.fromarray(array)
+    turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    flat = flat if turn is None else flat.transpose(turn)
+    flat = flat if crop is None else _centre(flat, crop)
+    found = _deep_fitted(flat, to, fit)
+    return np.broadcast_to(found, (channels, *found.shape))
+
+
+def _deep_fitted(image: Image.Image, to: tuple[int, int] | None, fit: Fit) -> np.ndarray:
+    """Values (H, W) at a size."""
+    fitted = _fitted(image, to, fit)
+    array = np.asarray(fitted)
+    if fitted is image:
+        return array
+    # What is sharpened beyond the image's own values would count as values of its own.
+    low, high = image.getextrema()
+    return array.clip(min(low, 0) if fit == "pad" else low, high)
+
+
+def _banded(
+    array: np.ndarray, channels: int, to: tuple[int, int] | None, fit: Fit, depth: str
+) -> np.ndarray:
+    """Bands (C, H, W) at a size."""
+    if len(array) == 4 and channels == 3:
+        top = np.float32(65535 if array.dtype == np.uint16 else 255)
+        alpha = array[3] / top
+        array = array[:3] * alpha + top * (1 - alpha)
+    if len(array) == 1:
+        array = np.broadcast_to(array, (channels, *array.shape[1:]))
+    if len(array) != channels:
+        raise ValueError(f"it has {len(array)} bands instead of {channels}")
+    whole = [_deep_fitted(Image.fromarray(band.astype(np.float32)), to, fit) for band in array]
+    found = np.stack(whole)
+    return found.round().astype(np.uint8) if depth == "uint8" else found
 
 
 @contextmanager
-def _image(source: Source) -> Iterator[Image.Image]:
+def _image(source: Source, size: Size = None) -> Iterator[Image.Image]:
     """The image, its header read and checked; whatever goes wrong within becomes a UserError."""
+    with (
+        explained(source),
+        opened(source) as file,
+        Image.open(file, formats=FORMATS) as image,
+    ):
+        to = sides(size)
+        if to is not None and image.format == "JPEG" and _units(image) > MOST_PIXELS:
+            image.draft(None, (2 * max(to), 2 * max(to)))  # decoded at a half, a quarter, ...
+        _check_claims(image, file)
+        yield image
+
+
+@contextmanager
+def explained(source: Source) -> Iterator[None]:
+    """Turn whatever goes wrong with an image into a UserError that names it."""
     try:
-        with opened(source) as file, Image.open(file, formats=FORMATS) as image:
-            _check_claims(image, file)
-            yield image
-    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise almost anything on damaged files
         why = " ".join(str(error).split())[:300] or type(error).__name__
         if isinstance(error, Image.UnidentifiedImageError):
             why = "it is not an image in PNG, JPEG, BMP, GIF, WebP or TIFF"
@@ -200,7 +334,8 @@ def _check_claims(image: Image.Image, file: IO[bytes]) -> None:
     if _units(image) > MOST_PIXELS:
         raise ValueError(
             f"it is {width} x {height}, but at most {MOST_PIXELS:,} pixels are decoded, two "
-            "thirds of that in WebP (it may be a decompression bomb): make it smaller"
+            "thirds of that in WebP (it may be a decompression bomb): make it smaller; a JPEG is "
+            "decoded small where --size is given"
         )
     if image.info.get("progressive"):
         there = file.tell()
@@ -272,20 +407,32 @@ class ReadOptions:
     """How images are to be read.
 
     Arguments:
-        size: Side of the square that they are resized and cropped to; None: as they are.
+        size: (height, width) that they are brought to, or the side of a square; None: as they are.
         channels: 1 or 3; None: grey if all images are grey, else RGB.
         skip_bad: Leave out unreadable files instead of stopping at the first.
         memory: Bytes that the images may take in memory; more stay on disk.
         quiet: Show no progress bars.
         crop: Side of the centre that is kept before resizing; None: all.
+        values: The range of raw values that becomes [0, 1]; see `zspace.data.kinds.image`.
+        leave_out: Names or patterns of arrays, folders and files that are not read.
+        labels: What holds the labels, where names do not say it.
+        whole: Whether they are new data for a finished run: one set of any size.
+        fit: How they are brought to the size; see `decode`.
+        transparency: What becomes of it; "keep": a fourth channel.
     """
 
-    size: int | None = None
+    size: Size = None
     channels: int | None = None
     skip_bad: bool = False
     memory: float = 4e9
     quiet: bool = False
     crop: int | None = None
+    values: tuple[Any, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    labels: str = ""
+    whole: bool = False
+    fit: Fit = "crop"
+    transparency: Transparency = "white"
 
 
 def each(
@@ -362,7 +509,7 @@ class Files:
 
     Arguments:
         paths: Where they are, files or rows of a table.
-        names: The class of each; None without classes.
+        names: The class of each, "" for one without; None without classes.
         attributes: (n, A) uint8, 1 where an attribute holds; None without attributes.
     """
 
@@ -378,3 +525,8 @@ class Files:
         names = None if self.names is None else tuple(self.names[i] for i in positions)
         attributes = None if self.attributes is None else self.attributes[list(positions)]
         return Files(tuple(self.paths[i] for i in positions), names, attributes)
+
+    def with_unlabelled(self, others: Files) -> Files:
+        """These and others, whose classes are not known."""
+        names = None if self.names is None else (*self.names, *[""] * len(others))
+        return Files((*self.paths, *others.paths), names, self.attributes)

@@ -17,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from zspace.data.dataset import SPLITS, Data
+from zspace.data.account import Read
+from zspace.data.dataset import Unsplit
 from zspace.data.readers.fetch import Found, damaged, together
 from zspace.data.readers.folder import gather
 from zspace.data.readers.images import Files, ReadOptions
+from zspace.data.splits import SPLITS
 
 IMAGES = "img_align_celeba"
 ATTRIBUTES = "list_attr_celeba.txt"
@@ -46,7 +48,7 @@ def find(folder: Path) -> Found | None:
     return (folder / IMAGES, *lists) if lists and (folder / IMAGES).is_dir() else None
 
 
-def load(name: str, files: Found, options: ReadOptions, about: str) -> Data:
+def load(name: str, files: Found, options: ReadOptions, about: str) -> Unsplit:
     """The centre 140 x 140 of every image, which is about the face, resized.
 
     Arguments:
@@ -62,7 +64,8 @@ def load(name: str, files: Found, options: ReadOptions, about: str) -> Data:
     splits = _splits(folder, partition, rows)
     size, channels = options.size or SIZE, options.channels or 3
     options = replace(options, size=size, channels=channels, crop=CROP)
-    return gather(folder, splits, options, name=name, attributes=names, provenance=about)
+    read = Read(labels=attributes.name)
+    return gather(folder, splits, options, name=name, read=read, about=about, attributes=names)
 
 
 def _attributes(path: Path) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:

@@ -5,7 +5,7 @@ import { Latest, settled } from "./latest.js";
 import { MapView } from "./map.js";
 import { Tiles } from "./tiles.js";
 import { closest, inside } from "./spatial.js";
-import { paint, picture } from "./pictures.js";
+import { paint } from "./pictures.js";
 import { theme } from "./colours.js";
 
 const CLOSE = 9; // pixels from which a test image is pointed at
@@ -13,6 +13,13 @@ const FAR = 60; // and where the pointer always holds one
 const KEPT = 2000;
 const NEAREST = 8;
 const CALM = 150; // ms between two looks at what is near
+const CORNERS = 80; // of a lasso
+
+/** A polygon as a link can hold it: few corners, of four digits. */
+function rounded(polygon) {
+  const step = Math.ceil(polygon.length / CORNERS);
+  return polygon.filter((_, k) => k % step === 0).map((at) => at.map((v) => Number(v.toPrecision(4))));
+}
 
 export class App extends Bus {
   constructor(source, runs) {
@@ -23,6 +30,7 @@ export class App extends Bus {
     this.active = 0;
     this.selected = -1;
     this.chosen = null;
+    this.circle = null; // the lasso: {polygon, projection, k}, in the map's units
     this.hidden = new Set();
     this.tab = "look";
     const told = runs.find((run) => run.conditional);
@@ -30,7 +38,7 @@ export class App extends Bus {
     this.projection = null;
     const { data } = runs[0].info; // runs of the same data have the same test images
     this.paired = runs.length > 1 && runs.every(({ info }) => info.data === data);
-    this.hovers = new Latest((i) => this.#showHover(i));
+    this.hovers = new Latest((i) => this.#showHover(i), (error) => this.fail(error));
     this.near = new Latest((k) => this.#nearest(k));
     this.changed = settled(() => this.tell("changed"), 250);
   }
@@ -70,36 +78,41 @@ export class App extends Bus {
       hover: (map, i) => this.hover(k, this.tab === "training" ? -1 : i),
       leave: () => this.hover(k, -1),
       select: (map, i) => this.select(i, k),
-      lasso: (map, polygon) => {
-        if (this.tab === "training") return;
-        this.lasso(inside(map.place, polygon).filter((i) => map.seen(i)), k);
-      },
+      lasso: (map, polygon) => this.tab !== "training" && this.encircle(polygon, k),
       view: () => this.changed(),
       fit: (map) => map.fit(),
       escape: () => {
         this.select(-1, k);
-        this.lasso(null, k);
+        this.encircle(null, k);
       },
     };
   }
 
-  /** Go to the code of test image i. */
+  /** Go to the code of test image i, with its picture, unless the code is moved meanwhile. */
   async #jump(k, i) {
-    const layout = this.runs[k].layouts.get(this.projection);
-    const code = await this.runs[k].codeOf(i);
-    this.moveTo(k, code, { place: [layout.points[2 * i], layout.points[2 * i + 1]] });
-    await this.runs[k].decoded;
+    const run = this.runs[k];
+    const turn = ++run.turns;
+    const code = await run.codeOf(i);
+    const pictures = await run.decode(Float32Array.from(code), "all");
+    if (turn !== run.turns) return;
+    this.#hold(k, code, this.#at(k, i));
+    this.#show(run, { code, pictures, turn });
   }
 
-  /** Hold a code of run k; its picture follows. */
-  moveTo(k, code, { time = performance.now(), place } = {}) {
+  /** Hold a code of run k; its picture follows, or is `own` of {pixels, k, as}. */
+  moveTo(k, code, { time = performance.now(), place, own = null } = {}) {
     const run = this.runs[k];
-    run.code = Array.from(code);
-    run.place = place ?? run.placeOf(run.code, this.projection);
+    run.turns++;
+    this.#hold(k, Array.from(code), place ?? run.placeOf(code, this.projection));
+    run.latest.ask({ code: run.code, time, own, turn: run.turns });
+  }
+
+  #hold(k, code, place) {
+    const run = this.runs[k];
+    Object.assign(run, { code, place });
     const map = this.maps[k];
-    map.marks.place = this.tab === "training" ? null : run.place;
+    map.marks.place = this.tab === "training" ? null : place;
     map.redraw();
-    run.latest.ask({ code: Float32Array.from(run.code), time });
     this.tell("code", run, k);
     if (k === this.active) this.near.ask(k);
     this.changed();
@@ -113,18 +126,23 @@ export class App extends Bus {
     await new Promise((go) => setTimeout(go, CALM));
   }
 
-  async #decode(run, { code, time }) {
-    run.decoded = run.decode(code, "all");
-    run.pictures = await run.decoded;
-    this.repaint(run);
+  async #decode(run, { code, time, own, turn }) {
+    const pictures = await run.decode(Float32Array.from(code), "all");
+    if (turn > run.painted) this.#show(run, { code, pictures, own, turn });
     if (performance.getEntriesByName("picture").length > KEPT) performance.clearMeasures("picture");
     performance.measure("picture", { start: time, end: performance.now() });
+  }
+
+  #show(run, { code, pictures, own = null, turn }) {
+    Object.assign(run, { shown: code, pictures, own, painted: turn });
+    this.repaint(run);
   }
 
   /** Show what was decoded last, as the class that is picked. */
   repaint(run) {
     if (!run.pictures) return;
-    paint(run.canvas, run.pictures, run.info.shape, run.pick(this.label));
+    const { pixels, k } = run.own ?? { pixels: run.pictures, k: run.pick(this.label) };
+    paint(run.canvas, pixels, run.info.shape, k);
     const map = this.maps[this.runs.indexOf(run)];
     map.marks.picture = run.canvas;
     map.now();
@@ -166,21 +184,20 @@ export class App extends Bus {
       map.redraw();
     });
     if (i >= 0) this.hovers.ask(i);
-    if (i >= 0) this.#follow(k, i);
     this.tell("hover", i, k);
   }
 
-  /** The other map goes to the code of the same test image; without a plane this one does too. */
-  #follow(k, i) {
-    this.runs.forEach((run, other) => {
-      const goes = other === k ? this.projection === "tsne" : this.paired;
-      if (goes) run.jumps.ask(i);
-    });
-  }
-
+  /**
+   * Show a test image on every map that has it. The other map goes to its code; without a plane
+   * this one does too. Image and decodings appear together.
+   */
   async #showHover(i) {
-    const run = this.runs[this.hoveredOn];
-    const [thumb] = await run.thumbsOf([i]);
+    if (this.hovered !== i) return;
+    const on = this.hoveredOn;
+    const run = this.runs[on];
+    const going = [...this.runs.keys()].filter((k) =>
+      (k === on ? this.projection === "tsne" : this.paired));
+    const [[thumb]] = await Promise.all([run.thumbsOf([i]), ...going.map((k) => this.#jump(k, i))]);
     if (this.hovered !== i) return;
     const text = run.labels ? run.className(run.labels[i]) : "image";
     this.maps.forEach((map, k) => {
@@ -209,9 +226,9 @@ export class App extends Bus {
   }
 
   async #mark() {
-    const i = this.selected;
-    const [thumb] = i >= 0 ? await this.run.thumbsOf([i]) : [null];
-    const { run } = this;
+    const [i, { run }] = [this.selected, this];
+    const [thumb] = i >= 0 ? await run.thumbsOf([i]) : [null];
+    if (i !== this.selected || run !== this.run) return;
     const text = i >= 0 && run.labels ? run.className(run.labels[i]) : "image";
     this.maps.forEach((map, k) => {
       const has = i >= 0 && (k === this.active || this.paired) && this.tab !== "training";
@@ -220,8 +237,18 @@ export class App extends Bus {
     });
   }
 
-  /** Choose test images [i, ...] of run k; null for all. */
-  lasso(found, k = this.active) {
+  /** Choose the test images of run k within a polygon of a map; null for all. */
+  async encircle(polygon, k = this.active, projection = this.projection) {
+    const run = this.runs[k];
+    this.circle = polygon && { polygon: rounded(polygon), projection, k };
+    const { circle } = this;
+    const points = circle && (await run.layout(projection)).points;
+    if (circle !== this.circle) return;
+    this.#choose(circle && inside(points, circle.polygon).filter((i) => !this.hidden.has(run.labels?.[i])), k);
+    this.changed();
+  }
+
+  #choose(found, k) {
     this.chosen = found?.length ? new Set(found) : null;
     this.active = k;
     this.maps.forEach((map, other) => {
@@ -236,7 +263,8 @@ export class App extends Bus {
     this.label = label;
     this.runs.forEach((run, k) => {
       if (!run.conditional) return;
-      this.maps[k].look.label = label;
+      run.own = null;
+      this.maps[k].look.label = run.pick(label);
       this.maps[k].draw();
       this.repaint(run);
     });
@@ -244,11 +272,21 @@ export class App extends Bus {
     this.changed();
   }
 
+  /** Read what run k holds as a class of its own; null for the one that is picked. */
+  readAs(k, label) {
+    const run = this.runs[k];
+    if (run.read === label || !run.conditional) return;
+    run.read = label;
+    this.maps[k].look.label = run.pick(this.label);
+    this.maps[k].draw();
+  }
+
   /** Show a class, or let it fade. */
   toggle(label) {
     if (!this.hidden.delete(label)) this.hidden.add(label);
     this.maps.forEach((map) => map.paintPoints());
     this.tell("hidden");
+    if (this.circle) this.encircle(this.circle.polygon, this.circle.k, this.circle.projection);
     this.changed();
   }
 
@@ -271,12 +309,6 @@ export class App extends Bus {
       map.tiles.clear();
       map.paintPoints();
     });
-  }
-
-  /** A copy of the picture that run k shows. */
-  still(k = this.active) {
-    const run = this.runs[k];
-    return run.pictures && picture(run.pictures, run.info.shape, run.pick(this.label));
   }
 
   fail(error) {

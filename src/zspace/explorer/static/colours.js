@@ -1,19 +1,21 @@
-// Petroff's ten colours (arXiv 2107.02270), as in the figures; shades of viridis above 20 classes.
+// The colours of classes, which are those of the figures; shades of viridis above 20 classes.
 
-const TEN = [
-  "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
-  "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
-];
+let ten = ["#888888"];
 const VIRIDIS = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"];
 const MANY = 20;
+
+/** Take the colours ["#rrggbb", ...] that the source tells. */
+export function usePalette(colours) {
+  ten = colours;
+}
 
 export function rgb(hex) {
   return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 }
 
-/** The colour [r, g, b] of class k of n; of a point without a class with n = 0. */
+/** The colour [r, g, b] of class k of n: ten that repeat up to 20 classes. n = 0: no classes. */
 export function classColour(k, n) {
-  if (n <= MANY) return rgb(TEN[k % 10]);
+  if (n <= MANY) return rgb(ten[k % ten.length]);
   const at = (k / (n - 1)) * (VIRIDIS.length - 1);
   const low = Math.min(VIRIDIS.length - 2, Math.floor(at));
   const [a, b] = [rgb(VIRIDIS[low]), rgb(VIRIDIS[low + 1])];

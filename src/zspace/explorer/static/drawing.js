@@ -1,4 +1,6 @@
-// Draw a digit: what the model sees of it, what it makes of it, how unlike a digit it is.
+// Draw a digit: what the model sees of it, what it makes of it, how unlike a digit it is. A model
+// that is told a class reads it as every class, and takes the best unless the visitor picks one.
+import { classColour, css } from "./colours.js";
 import { button, gauge, make, percent } from "./dom.js";
 import { Latest } from "./latest.js";
 import { copy, paint, picture, row } from "./pictures.js";
@@ -11,15 +13,15 @@ const NEAR = 8;
 export function drawPanel(app, holder) {
   const drawing = new Drawing(app);
   holder.replaceChildren(...drawing.build());
-  app.hear("label", () => drawing.refresh());
   app.hear("projection", () => drawing.mark());
-  app.hear("tab", (tab) => (tab === "draw" ? drawing.refresh() : drawing.mark()));
+  app.hear("hand", () => drawing.leave());
+  app.hear("tab", (tab) => (tab === "draw" ? drawing.refresh() : drawing.leave()));
   return drawing;
 }
 
 class Drawing {
   constructor(app) {
-    Object.assign(this, { app, strokes: [], answers: [], found: [] });
+    Object.assign(this, { app, strokes: [], answers: [], found: [], forced: null });
     this.latest = new Latest(() => this.#encode(), (error) => app.fail(error));
   }
 
@@ -42,9 +44,14 @@ class Drawing {
       name: (k) => `Select nearest code ${k + 1}`,
     });
     this.names = [...near.children].map((one) => one.appendChild(make("span", {})));
+    this.bars = make("ul", { class: "bars", id: "readings" });
+    this.free = button("Take the best", () => this.force(null), { id: "best", hidden: true });
+    this.read = make("section", { hidden: true }, make("h2", { text: "Read as every class" }), this.bars,
+      make("p", { class: "note", text: "Squared error of its reconstruction: the class with the smallest is taken. Press another to read the drawing as that one." }),
+      this.free);
     this.results = make("div", { class: "results", id: "drawn", hidden: true },
       make("h2", { text: `How unlike ${this.thing === "digit" ? "a digit" : "the test images"} is this?` }), this.scale.element,
-      make("h2", { text: "Test images with the nearest codes" }), near);
+      this.read, make("h2", { text: "Test images with the nearest codes" }), near);
     const names = this.app.runs.length > 1 ? this.app.runs.map((run) => run.info.name) : ["decoded"];
     const labelled = (canvas, text) => make("figure", { class: "mini" }, canvas, make("figcaption", { text }));
     return [
@@ -85,10 +92,16 @@ class Drawing {
     this.refresh();
   }
 
-  /** Replace what is drawn. */
-  set(strokes) {
-    this.strokes = strokes;
+  /** Read the drawing as class k; null for the best. */
+  force(k) {
+    this.forced = k;
     this.refresh();
+  }
+
+  /** The code in hand is the drawing's no more. */
+  leave() {
+    this.app.runs.forEach((run, k) => this.app.readAs(k, null));
+    this.mark();
   }
 
   refresh() {
@@ -104,9 +117,9 @@ class Drawing {
 
   #forget() {
     this.results.hidden = true;
-    this.answers = [];
+    Object.assign(this, { answers: [], forced: null });
     for (const canvas of [this.seen, ...this.backs]) canvas.classList.add("empty");
-    this.mark();
+    this.leave();
   }
 
   async #encode() {
@@ -117,28 +130,48 @@ class Drawing {
     paint(this.seen, bytes, [1, shape[1], shape[2]]);
     this.picture = picture(bytes, [1, shape[1], shape[2]]);
     const answers = await Promise.all(app.runs.map((run) =>
-      run.source.encode(run.id, bytes, run.conditional ? app.label : null)));
-    if (!this.strokes.length) return;
+      run.source.encode(run.id, bytes, run.conditional ? this.forced ?? "all" : null)));
+    const backs = await Promise.all(app.runs.map((run, k) =>
+      run.decode(Float32Array.from(answers[k].z), answers[k].label)));
+    if (!this.strokes.length || app.tab !== "draw") return;
     this.answers = answers;
+    app.runs.forEach((run, k) => {
+      app.readAs(k, answers[k].label);
+      app.moveTo(k, answers[k].z);
+      paint(this.backs[k], backs[k], run.info.shape);
+    });
     this.#show(answers[app.active]);
     this.mark();
-    answers.forEach(({ z }, k) => app.moveTo(k, z));
-    await Promise.all(app.runs.map(async (run, k) => {
-      const pixels = await run.decode(Float32Array.from(answers[k].z), app.label);
-      paint(this.backs[k], pixels, run.info.shape);
-    }));
-    this.found = answers[app.active].neighbours;
-    const thumbs = await app.run.thumbsOf(this.found.map(({ i }) => i));
+    const found = answers[app.active].neighbours;
+    const thumbs = await app.run.thumbsOf(found.map(({ i }) => i));
+    this.found = found;
     thumbs.forEach((thumb, k) => copy(thumb, this.near[k]));
     this.found.forEach(({ label }, k) => {
       this.names[k].textContent = label === null ? "" : app.run.className(label);
     });
   }
 
-  #show({ percentile }) {
+  #show({ percentile, label, readings }) {
+    const { run, runs } = this.app;
     this.results.hidden = false;
-    this.scale.set(percentile,
-      `${this.app.runs.length > 1 ? this.app.run.info.name : "The model"} reconstructs it worse than ${percent(percentile)} of the test images.`);
+    const who = runs.length > 1 ? run.info.name : "the model";
+    const as = label === null ? "" : `Read as ${run.conditionName(label)}, `;
+    this.scale.set(percentile, sentence(
+      `${as}${who} reconstructs it worse than ${percent(percentile)} of the test images.`));
+    this.read.hidden = label === null;
+    this.free.hidden = this.forced === null;
+    const most = Math.max(1e-9, ...readings.map(({ error }) => error));
+    this.bars.replaceChildren(...readings.map((one) => {
+      const bar = make("span", { class: "bar" });
+      bar.style.width = `${(100 * one.error) / most}%`;
+      bar.style.background = css(classColour(one.label, run.info.conditions.length));
+      const name = run.conditionName(one.label);
+      return make("li", {}, make("button", {
+        type: "button", title: `Read it as ${name}`, "aria-pressed": String(one.label === label),
+        data: { label: one.label }, on: { click: () => this.force(one.label) },
+      }, make("span", { class: "name", text: name }), make("span", { class: "track" }, bar),
+      make("span", { class: "count", text: one.error.toFixed(1) })));
+    }));
   }
 
   /** The drawing on the maps, and its neighbours. */
@@ -154,4 +187,8 @@ class Drawing {
       map.redraw();
     });
   }
+}
+
+function sentence(text) {
+  return text[0].toUpperCase() + text.slice(1);
 }

@@ -25,8 +25,9 @@ function nearest(app) {
   });
   const names = [...holder.children].map((one) => one.appendChild(make("span", {})));
   const latest = new Latest(async ({ now, run }) => {
+    const thumbs = await run.thumbsOf(now);
     found = now;
-    (await run.thumbsOf(now)).forEach((thumb, k) => copy(thumb, canvases[k]));
+    thumbs.forEach((thumb, k) => copy(thumb, canvases[k]));
     now.forEach((i, k) => {
       names[k].textContent = run.labels ? run.className(run.labels[i]) : "";
     });
@@ -61,7 +62,7 @@ function circled(app) {
   const section = make("section", { id: "circled", hidden: true }, title, bars, holder,
     make("div", { class: "row" },
       button("Download CSV", () => save(app, held), { id: "csv" }),
-      button("Clear", () => app.lasso(null))));
+      button("Clear", () => app.encircle(null))));
   const all = make("section", { class: "row" }, button("Count what is in view", () => inView(app), {
     id: "in-view", title: "Choose every test image that the map shows now",
   }));
@@ -83,13 +84,9 @@ function circled(app) {
 }
 
 function inView(app) {
-  const map = app.maps[app.active];
-  const found = [];
-  for (let i = 0; 2 * i < map.place.length; i++) {
-    const [x, y] = map.toScreen(map.place[2 * i], map.place[2 * i + 1]);
-    if (x >= 0 && y >= 0 && x <= map.width && y <= map.height && map.seen(i)) found.push(i);
-  }
-  app.lasso(found, app.active);
+  const { width, height } = app.maps[app.active];
+  const corners = [[0, 0], [width, 0], [width, height], [0, height]];
+  app.encircle(corners.map((at) => app.maps[app.active].toData(...at)));
 }
 
 function counts(run, found) {

@@ -4,7 +4,7 @@ import { Run } from "./run.js";
 import { source } from "./source.js";
 import { wander } from "./attract.js";
 import { button, make, told } from "./dom.js";
-import { classColour, css } from "./colours.js";
+import { classColour, css, usePalette } from "./colours.js";
 import { settled } from "./latest.js";
 import { nowPanel } from "./now.js";
 import { lookPanel } from "./look.js";
@@ -22,6 +22,7 @@ start().catch((error) => toast(error.message));
 async function start() {
   const data = source();
   const info = await data.info();
+  usePalette(info.colours);
   const app = new App(data, info.runs.map((run) => new Run(data, run)));
   app.hear("fail", toast);
   title(app);
@@ -70,7 +71,7 @@ async function restore(app, panels) {
   await showMap(app, shared.includes(state.projection) ? state.projection
     : shared.includes(first) ? first : shared[0]);
   app.tell("hidden");
-  ["tiles", "points"].forEach((name) => { find(`#${name}`).checked = app[name]; });
+  find("#points").checked = app.points;
   if (state.view) {
     const map = app.maps[app.active];
     Object.assign(map, { cx: state.view[0], cy: state.view[1], scale: state.view[2] * map.width });
@@ -83,7 +84,13 @@ async function restore(app, panels) {
     Object.assign(panels.path, { a: state.a, b: state.b });
     panels.path.choice.set(state.way, true);
   }
-  if (panels.drawing && state.strokes.length) panels.drawing.strokes = state.strokes;
+  if (state.circle) {
+    await app.encircle(state.circle.polygon, state.circle.k, state.circle.projection);
+    app.active = state.active;
+  }
+  if (panels.drawing && state.strokes.length) {
+    Object.assign(panels.drawing, { strokes: state.strokes, forced: state.forced });
+  }
   if (panels.training) panels.training.wanted = state.epoch;
   if (!state.z && state.selected < 0) begin(app);
   if (find(`#tabs [data-tab="${CSS.escape(state.tab)}"]`)) app.openTab(state.tab);
@@ -109,8 +116,6 @@ function tabs(app, shown) {
   app.openTab = (name) => {
     app.tab = name;
     app.hover(app.active, -1);
-    find("#classes-title").textContent = name === "draw"
-      ? "Read the drawing as" : "The same code as every class";
     document.body.dataset.tab = name;
     made.forEach((one) => {
       const on = one.dataset.tab === name;
@@ -161,10 +166,6 @@ function tools(app, figure, k) {
       app.changed();
     });
   }
-  app.hear("projection", () => {
-    const layout = app.runs[k].layouts.get(app.projection);
-    find("#tiles-switch").hidden = !layout.plane;
-  });
 }
 
 async function showMap(app, name) {
@@ -192,6 +193,15 @@ function viewBar(app, shared) {
   for (const name of ["tiles", "points"]) {
     find(`#${name}`).addEventListener("change", (event) => app.dress({ [name]: event.target.checked }));
   }
+  const drawn = () => { // decodings are drawn where the map is a plane of codes
+    const plane = app.runs.some((run) => run.layouts.get(app.projection)?.plane);
+    const none = !plane || app.tab === "training";
+    find("#tiles").disabled = none;
+    find("#tiles").checked = app.tiles && !none;
+    find("#tiles-switch").title = none ? "This map has no decodings" : "";
+  };
+  app.hear("projection", drawn);
+  app.hear("tab", drawn);
 }
 
 /** Classes and their colours; pressing one lets it fade. */

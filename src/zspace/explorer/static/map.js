@@ -108,7 +108,10 @@ export class MapView {
     return !this.hidden?.has(this.labels?.[i]);
   }
 
-  /** Colours by class; classes in `hidden`, and points outside `chosen`, are faint. */
+  /**
+   * Colours by class, opaque, so that they are the palette's over any decoding; classes in
+   * `hidden`, and points outside `chosen`, are faint.
+   */
   paintPoints() {
     if (!this.place) return;
     const n = this.place.length / 2;
@@ -117,11 +120,10 @@ export class MapView {
     const labels = this.labels;
     const top = labels ? Math.max(classes, 1) : 0;
     const table = Array.from({ length: Math.max(1, top) }, (_, k) => classColour(k, top));
-    const strong = n > 20000 ? 170 : this.look.tiles ? 215 : 205;
     for (let i = 0; i < n; i++) {
       const [r, g, b] = (labels && table[labels[i]]) || table[0];
       const faint = !this.seen(i) || (this.chosen && !this.chosen.has(i));
-      bytes.set([r, g, b, faint ? FAINT : strong], 4 * i);
+      bytes.set([r, g, b, faint ? FAINT : 255], 4 * i);
     }
     this.points.set(this.place, bytes);
     this.draw();

@@ -10,9 +10,9 @@ export function nowPanel(app, holder) {
   holder.classList.toggle("two", cards.length > 1);
   app.hear("picture", (run) => {
     const { canvas, caption } = cards[app.runs.indexOf(run)];
-    paint(canvas, run.pictures, run.info.shape, run.pick(app.label));
-    const as = run.conditional ? ` as ${run.conditionName(app.label)}` : "";
-    caption.textContent = `${told(run.code)}${as}`;
+    copy(run.canvas, canvas);
+    const as = run.conditional ? ` as ${run.own?.as ?? run.conditionName(run.pick(app.label))}` : "";
+    caption.textContent = `${told(run.shown)}${as}`;
   });
   if (app.runs.some((run) => run.conditional)) strip(app);
 }
@@ -36,10 +36,11 @@ function companion(app, run, k) {
     name, given, app.paired ? null : make("p", { text: "its decoding" }), app.paired ? null : back);
   let asked = -1;
   const latest = new Latest(async (i) => {
-    const [thumb] = await run.thumbsOf([i]);
-    copy(thumb, given);
+    const [[thumb], pixels] = await Promise.all([run.thumbsOf([i]),
+      app.paired ? null : run.source.reconstructions(run.id, [i])]);
+    copy(thumb, given); // the image and its reconstruction change together
+    if (pixels) paint(back, pixels, run.info.shape);
     name.textContent = run.labels ? `test: ${run.className(run.labels[i])}` : `test ${i}`;
-    if (!app.paired) paint(back, await run.source.reconstructions(run.id, [i]), run.info.shape);
   });
   let last = -1;
   const show = (i, on) => {

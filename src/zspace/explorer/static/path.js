@@ -1,4 +1,5 @@
 // From code A to code B, straight or along a sphere: play it, drag through it, keep it as a GIF.
+// Each end keeps the class that it was decoded as; between them classes are mixed.
 import { button, download, make, segments } from "./dom.js";
 import { between } from "./geometry.js";
 import { Latest, calm } from "./latest.js";
@@ -12,7 +13,6 @@ export function pathPanel(app, holder) {
   holder.replaceChildren(...path.build());
   app.hear("tab", (tab) => path.enter(tab === "path"));
   app.hear("fail", () => path.stop());
-  app.hear("label", () => path.refresh());
   app.hear("hand", () => path.timer && path.stop());
   app.hear("projection", () => path.draw());
   return path;
@@ -29,7 +29,7 @@ class Path {
     this.ends = ["a", "b"].map((end) => make("canvas", { class: "end empty", role: "img", "aria-label": end.toUpperCase() }));
     const setters = ["a", "b"].map((end, k) => make("div", { class: "slot" }, this.ends[k],
       button(`Set ${end.toUpperCase()} here`, () => {
-        this[end] = [...app.run.code];
+        this[end] = { z: [...app.run.code], label: app.run.conditional ? app.run.pick(app.label) : null };
         this.refresh();
       }, { id: `set-${end}` })));
     this.choice = segments("Kind of path", [["straight", "Straight"], ["spherical", "Spherical"]], (kind) => {
@@ -84,25 +84,37 @@ class Path {
     for (let k = 0; k < 40 && run.labels && run.labels[i] === run.labels[j]; k++) {
       j = Math.floor(Math.random() * n);
     }
-    [this.a, this.b] = await Promise.all([run.codeOf(i), run.codeOf(j)]);
+    const own = (k) => (run.ownLabel(k) ?? (run.conditional ? this.app.label : null));
+    const [a, b] = await Promise.all([run.codeOf(i), run.codeOf(j)]);
+    Object.assign(this, { a: { z: a, label: own(i) }, b: { z: b, label: own(j) } });
     this.refresh();
   }
 
   codes() {
     return Array.from({ length: STEPS }, (_, k) =>
-      between(this.a, this.b, k / (STEPS - 1), this.kind === "spherical"));
+      between(this.a.z, this.b.z, k / (STEPS - 1), this.kind === "spherical"));
+  }
+
+  /** The classes of both ends, as the decoder is told them. */
+  get labels() {
+    const ends = [this.a.label, this.b.label].map((label) => label ?? this.app.label);
+    return ends[0] === ends[1] ? ends[0] : ends.join(":");
   }
 
   refresh() {
+    this.pixels = null;
     if (this.a && this.b) this.latest.ask(null);
     this.draw();
     this.app.changed();
   }
 
   async #decode() {
-    const { run, label } = this.app;
-    if (this.a.length !== run.info.dims) return;
-    const pixels = await run.decode(Float32Array.from(this.codes().flat()), label);
+    const { run } = this.app;
+    const { a, b } = this;
+    if (a.z.length !== run.info.dims || b.z.length !== run.info.dims) return;
+    const pixels = await run.decode(Float32Array.from(this.codes().flat()), this.labels);
+    if (a !== this.a || b !== this.b || run !== this.app.run) return;
+    this.pixels = pixels;
     const { shape } = run.info;
     paint(this.ends[0], pixels, shape, 0);
     paint(this.ends[1], pixels, shape, STEPS - 1);
@@ -115,7 +127,7 @@ class Path {
     const { app } = this;
     app.maps.forEach((map, k) => {
       const shown = app.tab === "path" && k === app.active && this.a && this.b;
-      const fits = shown && this.a.length === app.run.info.dims;
+      const fits = shown && [this.a, this.b].every(({ z }) => z.length === app.run.info.dims);
       const points = fits ? this.codes().map((z) => app.run.placeOf(z, app.projection)) : [];
       map.marks.path = points[0] ? { points, ends: ["A", "B"] } : null;
       map.redraw();
@@ -125,7 +137,12 @@ class Path {
   go(step) {
     this.at = step;
     this.slide.value = step;
-    this.app.moveTo(this.app.active, this.codes()[step]);
+    const { app } = this;
+    const names = `${this.labels}`.split(":").map((k) => app.run.conditionName(Number(k)));
+    const as = names.length === 1 || step === 0 ? names[0]
+      : step === STEPS - 1 ? names[1] : `${names[0]} to ${names[1]}`;
+    const own = this.pixels && app.run.conditional ? { pixels: this.pixels, k: step, as } : null;
+    app.moveTo(app.active, this.codes()[step], { own });
   }
 
   #start() {
@@ -149,8 +166,8 @@ class Path {
     const { run } = app;
     this.gif.disabled = true;
     try {
-      const label = run.conditional ? app.label : null;
-      const spec = { from: this.a, to: this.b, steps: STEPS, path: this.kind, label };
+      const label = run.conditional ? `${this.labels}`.split(":").map(Number) : null;
+      const spec = { from: this.a.z, to: this.b.z, steps: STEPS, path: this.kind, label };
       download(await run.source.gif(run.id, spec), `${run.info.name}-path.gif`);
     } catch (error) {
       app.fail(error);

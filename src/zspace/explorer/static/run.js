@@ -16,6 +16,11 @@ export class Run {
     this.code = null; // the code under the pointer
     this.place = null; // where it lies on the map that is shown
     this.pictures = null; // its decodings: one, or one a class
+    this.read = null; // the class as which a drawing in hand was read
+    this.own = null; // a picture of it under a mixture of classes: {pixels, k, as}
+    this.shown = null; // the code that the pictures show
+    this.turns = 0; // how often the code was moved
+    this.painted = 0; // the turn whose pictures are shown: older answers are not
   }
 
   /** Whether the decoder is told a class. */
@@ -60,9 +65,9 @@ export class Run {
     return this.source.decode(this.id, codes, this.conditional ? label : null);
   }
 
-  /** Which decoding of a code is the picked class's. */
+  /** Which decoding of a code is the picked class's, or that of the drawing in hand. */
   pick(label) {
-    return this.conditional ? label : 0;
+    return this.conditional ? this.read ?? label : 0;
   }
 
   /** Pictures of test images as canvases, kept for a while. */
@@ -82,6 +87,12 @@ export class Run {
     this.errors ??= await this.source.errors(this.id);
     const below = this.errors.reduce((n, value) => n + (value < this.errors[i]), 0);
     return (100 * below) / this.errors.length;
+  }
+
+  /** The class of test image i, where the decoder is told classes and the image has one. */
+  ownLabel(i) {
+    return this.conditional && this.labels && this.info.conditions.length === this.info.classes.length
+      ? this.labels[i] : null;
   }
 
   className(k) {

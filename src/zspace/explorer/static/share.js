@@ -38,14 +38,23 @@ export function stateText(app, { path, drawing, training }) {
   if (!app.tiles) put("tiles", 0);
   if (!app.points) put("points", 0);
   put("off", [...app.hidden].join());
+  if (app.circle) {
+    put("lasso", short(app.circle.polygon.flat()));
+    put("on", app.circle.projection);
+    if (app.circle.k) put("of", app.circle.k);
+  }
   if (run.code && run.info.dims <= MOST) put("z", short(run.code));
   if (!map.fitted && map.box) put("view", short([map.cx, map.cy, map.scale / map.width]));
   if (app.tab === "path" && path?.a && run.info.dims <= MOST) {
-    put("a", short(path.a));
-    put("b", short(path.b));
+    put("a", short(path.a.z));
+    put("b", short(path.b.z));
     put("way", path.kind);
+    if (run.conditional) put("ends", [path.a.label, path.b.label].join());
   }
-  if (app.tab === "draw" && drawing?.strokes.length) put("ink", inkText(drawing.strokes));
+  if (app.tab === "draw" && drawing?.strokes.length) {
+    put("ink", inkText(drawing.strokes));
+    put("as", drawing.forced);
+  }
   if (app.tab === "training" && training?.kept) put("epoch", training.at.toFixed(2));
   return state.toString().replaceAll("%2C", ",");
 }
@@ -64,18 +73,30 @@ export function stateOf(text, app) {
     return found?.length === info.dims ? found : null;
   };
   const view = numbers(state.get("view"));
+  const lasso = numbers(state.get("lasso")) ?? [];
+  const projection = (name) => (info.projections.includes(state.get(name)) ? state.get(name) : null);
+  const ends = (state.get("ends") ?? "").split(",").map(Number);
+  const end = (name, k) => {
+    const label = ends[k] in info.conditions ? ends[k] : null;
+    return code(name) && { z: code(name), label };
+  };
   return {
     any: [...state.keys()].length > 0, active,
     tab: state.get("tab") ?? "look",
-    projection: info.projections.includes(state.get("map")) ? state.get("map") : null,
+    projection: projection("map"),
+    circle: lasso.length >= 6 && lasso.length % 2 === 0 && projection("on") ? {
+      polygon: Array.from({ length: lasso.length / 2 }, (_, k) => lasso.slice(2 * k, 2 * k + 2)),
+      projection: projection("on"), k: whole("of", 0, app.runs.length - 1) ?? 0,
+    } : null,
     label: whole("class", 0, info.conditions.length - 1),
     selected: whole("test", 0, info.n - 1) ?? -1,
     tiles: state.get("tiles") !== "0", points: state.get("points") !== "0",
     hidden: (numbers(state.get("off")) ?? []).filter((k) => k >= 0 && k < info.classes.length),
-    z: code("z"), a: code("a"), b: code("b"),
+    z: code("z"), a: end("a", 0), b: end("b", 1),
     way: state.get("way") === "spherical" ? "spherical" : "straight",
     view: view?.length === 3 && view[2] > 0 ? view : null,
     strokes: inkStrokes(state.get("ink")),
+    forced: whole("as", 0, info.conditions.length - 1),
     epoch: state.has("epoch") && state.get("epoch") >= 0 ? Number(state.get("epoch")) : null,
   };
 }

@@ -8,12 +8,13 @@ export function slidersPanel(app, holder) {
   let only = true;
   let rows = [];
   let held = null;
+  const title = make("h2", { hidden: app.runs.length < 2 });
   const list = make("div", { class: "sliders" });
   const note = make("p", { class: "note" });
   const box = make("input", { type: "checkbox", id: "only", checked: true });
   const all = make("label", { class: "switch" }, box, " Only active ones");
   const set = (code) => app.moveTo(app.active, code);
-  holder.replaceChildren(
+  holder.replaceChildren(title,
     make("div", { class: "row" },
       button("Randomise", () => set(drawn(app.run.info)), { id: "randomise" }),
       button("Reset", () => set(rest(app.run.info)), { id: "reset" }), all),
@@ -25,6 +26,7 @@ export function slidersPanel(app, holder) {
 
   function build() {
     held = app.run;
+    title.textContent = `Sliders of ${held.info.name}`;
     const { info } = held;
     const order = info.order ?? info.mean.map((_, j) => j);
     const active = new Set(info.active ?? order);
@@ -41,6 +43,7 @@ export function slidersPanel(app, holder) {
       info.kl ? "Ordered by KL: how many nats each dimension carries." : "Ordered by how much each varies.",
       active.size < info.dims ? `${active.size} of ${info.dims} dimensions are active.` : "",
       wanted.length === MOST && info.dims > MOST ? `The first ${MOST} are shown.` : "",
+      app.runs.length > 1 ? "Point at the other map for the sliders of its model." : "",
     ].join(" ");
     if (held.code) rows.forEach((row) => row.set(held.code));
   }

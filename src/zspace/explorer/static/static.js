@@ -4,6 +4,7 @@ import { bytesOf } from "./pictures.js";
 import { drop } from "./geometry.js";
 
 const SLICE = 12; // ms of work between two frames
+const READINGS = 10;
 
 async function load(name, Kind = null) {
   const answer = await fetch(`export/${name}`);
@@ -38,7 +39,10 @@ const ACTIVATIONS = {
   sigmoid: (x) => 1 / (1 + Math.exp(-x)),
 };
 
-/** A fully connected network: run(x) of a float vector; the context follows the input. */
+/**
+ * A fully connected network: run(x) of a float vector; the context follows the input. A label is
+ * a number, null, or {mix: [[number, share], ...]}.
+ */
 export class Network {
   constructor({ layers, context }, halves) {
     const numbers = widened(halves);
@@ -54,7 +58,9 @@ export class Network {
   run(input, label = null) {
     let x = new Float32Array(this.layers[0].inputs);
     x.set(input);
-    if (this.context && label !== null) x[input.length + label] = 1;
+    for (const [k, share] of label?.mix ?? [[label, 1]]) {
+      if (this.context && k !== null) x[input.length + k] += share;
+    }
     for (const { inputs, outputs, activation, weight, bias } of this.layers) {
       const y = new Float32Array(outputs);
       for (let o = 0, at = 0; o < outputs; o++) {
@@ -136,14 +142,17 @@ export class StaticSource {
   async decode(id, codes, label) {
     const { dims, shape, context } = this.facts;
     const labels = label === "all" ? [...Array(context).keys()] : [label ?? null];
+    const ends = typeof label === "string" && label.includes(":") ? label.split(":").map(Number) : null;
+    const last = Math.max(1, codes.length / dims - 1);
     const size = bytesOf(shape);
     const found = new Uint8Array((codes.length / dims) * labels.length * size);
     let [at, since] = [0, performance.now()];
     for (let k = 0; k < codes.length; k += dims) {
-      for (const one of labels) {
+      const t = k / dims / last;
+      for (const one of ends ? [{ mix: [[ends[0], 1 - t], [ends[1], t]] }] : labels) {
         const z = codes.subarray(k, k + dims);
         if (this.decoder) bytesFrom(this.decoder.run(z, one), shape, found, at);
-        else found.set(this.#tile(z, one ?? 0), at);
+        else found.set(this.#tile(z, one?.mix ? ends[Math.round(t)] : one ?? 0), at);
         at += size;
       }
       if (performance.now() - since > SLICE) {
@@ -166,15 +175,29 @@ export class StaticSource {
   }
 
   async encode(id, pixels, label) {
-    const { shape: [channels, height, width], dims, n } = this.facts;
+    const { shape: [channels, height, width], dims, n, context, binarized } = this.facts;
     const area = height * width;
     const x = new Float32Array(pixels.length);
     for (let i = 0; i < area; i++) {
       for (let c = 0; c < channels; c++) x[c * area + i] = pixels[i * channels + c] / 255;
     }
-    const z = Array.from(this.encoder.run(x, label));
-    const back = this.decoder.run(z, label);
-    const error = x.reduce((sum, value, i) => sum + (value - back[i]) ** 2, 0);
+    if (binarized) x.forEach((value, i) => { x[i] = Math.round(value); });
+    const read = [];
+    let since = performance.now();
+    for (const one of label === null ? [null] : Array(context).keys()) {
+      const z = Array.from(this.encoder.run(x, one));
+      const back = this.decoder.run(z, one);
+      const error = x.reduce((sum, value, i) => sum + (value - back[i]) ** 2, 0);
+      read.push({ z, label: one, error });
+      if (performance.now() - since > SLICE) {
+        await new Promise((go) => setTimeout(go, 0));
+        since = performance.now();
+      }
+    }
+    const best = read.toSorted((a, b) => a.error - b.error).slice(0, READINGS);
+    const { z, error, label: taken } = Number.isInteger(label) ? read[label] : best[0];
+    if (!best.some((one) => one.label === taken)) best.splice(-1, 1, read[taken]);
+    const readings = taken === null ? [] : best.map((one) => ({ label: one.label, error: one.error }));
     const errors = await this.errors();
     const percentile = (100 * errors.reduce((sum, one) => sum + (one < error), 0)) / n;
     const points = {};
@@ -184,7 +207,7 @@ export class StaticSource {
       distance: Math.hypot(...z.map((value, j) => value - this.z[i * dims + j])),
     }));
     const neighbours = far.sort((a, b) => a.distance - b.distance).slice(0, 8);
-    return { z, points, error, percentile, neighbours };
+    return { z, points, error, percentile, label: taken, readings, neighbours };
   }
 
   async moments() {

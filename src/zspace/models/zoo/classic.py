@@ -19,7 +19,7 @@ from zspace.models.recipes import (
     one_player,
     recipe,
 )
-from zspace.models.terms import FreeBits, kl, split_kl
+from zspace.models.terms import FreeBits, StratifiedKL, kl, split_kl
 from zspace.models.terms import iwae as bound
 from zspace.system.errors import UserError, unknown
 from zspace.system.schedules import Schedule, cyclical, warmup
@@ -137,9 +137,16 @@ def tcvae(
     likelihood: LikelihoodName = "squared-error",
     prior: PriorName = "standard",
     beta: Annotated[float, Doc("Weight of the total correlation.")] = 6.0,
+    estimate: Annotated[
+        Literal["weighted", "stratified"],
+        Doc("How q(z) is estimated from a batch: its mean, or stratified by the training set."),
+    ] = "weighted",
     **net: Any,
 ) -> Recipe:
     """Beta-TCVAE: the KL in three parts, with a weight on the dependence between code dimensions.
+
+    The parts are estimates from a batch, and every split is measured in batches of the size of
+    training.
 
     Reference: Chen, Li, Grosse, Duvenaud. Isolating sources of disentanglement in variational
     autoencoders. 2018, arXiv 1802.04942.
@@ -149,9 +156,12 @@ def tcvae(
     """
     if not 0 <= beta < math.inf:
         raise UserError(f"beta is {beta}: use a finite weight >= 0")
-    weights = {"mutual_information": 1.0, "total_correlation": beta, "dimension_kl": 1.0}
+    if estimate not in ("weighted", "stratified"):
+        raise unknown("estimate", estimate, ("weighted", "stratified"))
+    term = StratifiedKL(data.samples) if estimate == "stratified" else split_kl
+    weights = {"index_code_mi": 1.0, "total_correlation": beta, "dimension_kl": 1.0}
     model = assemble(data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net)
-    return one_player(model, split_kl, weights={"kl": 0.0, **weights}, title="beta-TCVAE")
+    return one_player(model, term, weights={"kl": 0.0, **weights}, title="beta-TCVAE")
 
 
 @recipe

@@ -24,6 +24,7 @@ from zspace.report.figures import needs, style
 from zspace.report.figures.registry import figure
 from zspace.runs import many
 from zspace.runs.many import Moments, Study
+from zspace.runs.run import Run
 
 MANY, ACROSS = 12, 4
 LINES: Any = {"validation": ("-", 1.8), "train": ("--", 1.0)}
@@ -97,7 +98,7 @@ def lines_legend(at: Figure | Axes, names: Mapping[Any, str], colours: Mapping[A
 def points(axes: Axes, at: np.ndarray, y: np.ndarray | None, classes: int) -> None:
     """Points (N, 2), coloured by label y (N,); no class lies on top of the others."""
     size = float(np.clip(14_000 / max(1, len(at)), 2.5, 14))
-    look: dict[str, Any] = {"s": size, "alpha": 0.75, "linewidths": 0, "rasterized": True}
+    look: dict[str, Any] = {"s": size, "linewidths": 0, "rasterized": True}
     if y is None:
         axes.scatter(at[:, 0], at[:, 1], color=style.COLOURS[0], **look)
         return
@@ -164,7 +165,8 @@ def curves(study: Study) -> Figure:
 
     Each term against the epoch, one colour per code size. Solid lines are validation, thin
     dashed lines training. A training value is a mean over an epoch in which weights still move; a
-    validation value is measured after it. The numbers below are of the finished models at the
+    validation value is measured after it. An error is that of a drawn code where the model has a
+    q(z|x), else that of its one code. The numbers below are of the finished models at the
     chosen code size.
     """
     rows, all_of = terms(study), families(study)
@@ -266,6 +268,52 @@ def quality(study: Study) -> Figure:
     titles = {i: family.panel for i, family in enumerate(shown)}
     lines_legend(fig, titles if len(shown) > 1 else {}, colours)
     return fig
+
+
+@figure("rate-distortion", "Rate and distortion", "quality", needs.several_weights)
+def rate_distortion(study: Study) -> Figure:
+    """Points, one for each family and code size: the KL to the prior across, the error upwards.
+
+    Rate is the KL to the prior, what the code costs; distortion is the reconstruction error, both
+    means over test images. A larger weight on the KL gives less of the first and more of the
+    second. Large points are means over seeds, small ones single runs; a line joins one code size.
+    Lower and further to the left is better at every weight (Alemi and others. Fixing a broken
+    ELBO. 2018, arXiv 1711.00464).
+    """
+    rated = needs.rated(study)
+    sizes = sorted({size for of in rated.values() for family in of for size in family.sizes})
+    colours = dict(zip(sizes, style.shades(len(sizes)), strict=True))
+    note = "test images; large points are means over seeds"
+    fig, grid = style.panels(len(rated), "Rate and distortion", note, ratio=0.8)
+    for axes, (error, having) in zip(grid, rated.items(), strict=True):
+        weights = [family.kl_weight for family in having]
+        own = len(set(weights)) == len(weights) and 0 not in weights
+        for size in sizes:
+            at = [(*_rate(f.sizes[size], error), f) for f in having if size in f.sizes]
+            at.sort(key=lambda point: point[0].mean())
+            middle = np.array([[rate.mean(), worth.mean()] for rate, worth, _ in at])
+            axes.plot(*middle.T, "-o", color=colours[size], linewidth=1.2, markersize=6)
+            for (rate, worth, family), place in zip(at, middle, strict=True):
+                axes.plot(rate, worth, "o", color=colours[size], markersize=2.5, alpha=0.6)
+                name = f"β = {family.kl_weight:g}" if own else family.title
+                look: Any = {"fontsize": style.SMALL, "color": style.INK}
+                axes.annotate(name, place, (5, 5), textcoords="offset points", **look)
+        style.style_axes(axes, having[0].fact(error).title)
+        style.axis_names(
+            axes, "rate: KL to the prior, nats", f"distortion: {having[0].named(error)}"
+        )
+        axes.margins(0.16)
+    if len(sizes) > 1:
+        handles = [Line2D([], [], color=colours[size], marker="o") for size in sizes]
+        style.side_legend(fig, handles, [str(size) for size in sizes], "code size")
+    return fig
+
+
+def _rate(runs: Sequence[Run], error: str) -> tuple[np.ndarray, np.ndarray]:
+    """The KL and the error of each run on test images."""
+    kl = runs[0].objective.of_role("divergence")[0]
+    values = np.array([[run.result["test"][name] for run in runs] for name in (kl, error)])
+    return values[0], values[1]
 
 
 def half_way(values: Mapping[int, float]) -> int | None:

@@ -52,6 +52,27 @@ def class_errors(study: Study) -> str | None:
     return "no model has a reconstruction term that is measured image by image"
 
 
+def rated(study: Study) -> dict[str, list[Family]]:
+    """Error term -> families that minimise it, with a KL to the prior beside it, at several
+    weights; terms of which all families have the same weights are left out.
+    """
+    found: dict[str, list[Family]] = {}
+    for family in families(study):
+        objective = family.run.objective
+        if family.run.error in objective.minimised() and objective.of_role("divergence"):
+            found.setdefault(family.run.error, []).append(family)
+    weights = {term: {str(f.minimised) for f in of} for term, of in found.items()}
+    return {term: of for term, of in found.items() if len(weights[term]) > 1}
+
+
+def several_weights(study: Study) -> str | None:
+    """Families that differ in what they weight against the error."""
+    if rated(study):
+        return None
+    way = "zspace study beta-vae --set beta=0.5,1,4"
+    return f"it needs families of one error term and several weights of the KL: '{way}'"
+
+
 def several_sizes(study: Study) -> str | None:
     """More than one code size."""
     if any(len(sizes) > 1 for sizes in study.families.values()):

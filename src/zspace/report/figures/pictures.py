@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -21,14 +22,14 @@ from zspace.report import facts
 from zspace.report.facts import Numbers, each, families, short
 from zspace.report.figures import charts, needs, style
 from zspace.report.figures.registry import figure
-from zspace.runs.many import Study
+from zspace.runs.many import QUALITY, Study, test_quality
 from zspace.runs.run import Run
 from zspace.system.errors import UserError
 
 
 def class_counts(study: Study) -> Numbers:
     """How many training images each class has."""
-    y = study.data.train.labels()
+    y = study.data.train.labelled().labels()
     if y is None:
         return {}
     counts = np.bincount(y.numpy(), minlength=len(study.data.classes))
@@ -79,9 +80,14 @@ def data_tsne(study: Study) -> Figure:
 
 
 def test_error(family: facts.Family, run: Run) -> str:
-    """The error over the whole test set, as it stands beside a row."""
+    """The error over the whole test set, as it stands beside a row: that of mean codes, as the
+    pictures are, where it was measured.
+    """
+    value = test_quality(run).get("mse_mean_code")
+    if value is not None:
+        return f"{QUALITY['mse_mean_code'].title} {number(value)}"
     value = run.result["test"].get(run.error)
-    return "" if value is None else f"{family.fact(run.error).title} {number(value)}"
+    return "" if value is None else f"{family.named(run.error)} {number(value)}"
 
 
 @figure("reconstructions", "Unseen images, reconstructed", "reconstructions", numbers=facts.errors)
@@ -90,15 +96,14 @@ def reconstructions(study: Study) -> Figure:
 
     The first row shows test images, which were neither trained on nor used to choose a model;
     below them is what each model makes of them at its chosen code size. An image is encoded to its
-    mean code and decoded. The error on the right is over all test images; where the code has a
-    distribution, it is drawn from.
+    mean code and decoded. The error on the right is over all test images, with their mean codes.
     """
     shown = families(study)
     pairs = [reconstruction.reconstructions(f.run, study.data, 10) for f in shown]
     rows = [pairs[0].x, *(pair.decoded for pair in pairs)]
     left = ["test image", *(f"{f.title}, {facts.shape(f.run)}" for f in shown)]
     right = ["", *(test_error(f, f.run) for f in shown)]
-    note = "right: the error over the whole test set"
+    note = "right: the error of mean codes over the whole test set"
     return style.image_grid(rows, left, "Unseen images and their reconstructions", note, right)
 
 
@@ -106,11 +111,11 @@ def reconstructions(study: Study) -> Figure:
 def reconstructions_by_size(study: Study) -> Figure:
     """Rows of reconstructed images, one row per code size.
 
-    The same test images, one row per code size, with the mean error of all test images on the
-    right.
+    The same test images, one row per code size, with the mean error of all test images, with
+    their mean codes, on the right.
     """
     rows = [len(family.sizes) + 1 for family in families(study)]
-    tile, note = 0.48, "right: the error over the whole test set"
+    tile, note = 0.48, "right: the error of mean codes over the whole test set"
     height, width = study.data.spec.shape[1:]
     high = tile * sum(rows) * height / width + 0.42 * len(rows) + 0.8
     fig = style.blank(tile * 10 + 36 * style.LETTER, high, "Reconstructions by code size", note)
@@ -153,7 +158,9 @@ def heat_maps(found: Mapping[str, Surprises], title: str) -> Figure:
     """A panel for each name: images, what the model made of them, and the error pixel by pixel."""
     first = next(iter(found.values()))
     columns, (height, width) = first.x.shape[0], first.x.shape[-2:]
-    high = (3 * TILE * height / width + HEAD) * len(found) + 0.7
+    longest = min(LONGEST_ID, max(len(name) for one in found.values() for name in one.ids))
+    foot = 0.2 if longest <= 6 else 0.1 + 0.05 * longest
+    high = (3 * TILE * height / width + HEAD + foot) * len(found) + 0.7
     note = "above: the squared error. where: the difference at each pixel, black is none, "
     fig = style.blank(
         TILE * max(columns, 8) + 12 * style.LETTER, high, title, note + "yellow most"
@@ -165,9 +172,27 @@ def heat_maps(found: Mapping[str, Surprises], title: str) -> Figure:
         digits = 1 if one.error[-1] >= 1 else 3
         top = [f"{error:.{digits}f}" for error in one.error]
         style.sheet(axes, np.stack([*images, _heat(one.maps)]), ROWS, top=top)
+        _ids(axes, one.ids)
         mean = f"{name}; the mean error of {one.images:,} images is {one.usual:.3g}"
         axes.set_title(mean, loc="left", fontsize=style.NORMAL, color=style.INK)
     return fig
+
+
+LONGEST_ID = 24
+
+
+def _ids(axes: Axes, ids: Sequence[str]) -> None:
+    """What each column is called, below it; the ends of long names, which differ."""
+    left, right = axes.get_xlim()
+    low = axes.get_ylim()[0]
+    across = left + (np.arange(len(ids)) + 0.5) * (right - left) / len(ids)
+    names = [name if len(name) <= LONGEST_ID else f"…{name[1 - LONGEST_ID :]}" for name in ids]
+    upright = max(map(len, names)) <= 6
+    turn = (
+        {"ha": "center"} if upright else {"ha": "right", "rotation": 40, "rotation_mode": "anchor"}
+    )
+    for x, name in zip(across, names, strict=True):
+        axes.text(x, low, name, va="top", fontsize=style.SMALL, color=style.INK, **turn)
 
 
 def _coloured(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -186,7 +211,7 @@ def _heat(maps: np.ndarray) -> np.ndarray:
     return matplotlib.colormaps["inferno"](scaled)[..., :3].transpose(0, 3, 1, 2)
 
 
-def write_heat(run: Run, data: str | None, data_dir: Path | None, path: Path) -> Path:
+def write_heat(run: Run, data: Any, data_dir: Path | None, path: Path) -> Path:
     """Draw the images of a data set with the highest error, of all its splits, into a file.
 
     data: a name or a path; None: the run's own. Raises UserError for a suffix that is none of
@@ -226,7 +251,8 @@ def class_numbers(study: Study) -> Numbers:
 def error_per_class(study: Study) -> Figure:
     """Bar charts of the error of each class, one for each family.
 
-    Reconstruction error of test images, a mean over each class. The bars of a class are the
+    Reconstruction error of test images, a mean over each class. A drawn code is a draw of
+    q(z|x); a model without one has its mean code alone. The bars of a class are the
     code sizes, in order. The numbers below are for the chosen size.
     """
     shown, names = needs.with_errors(study), [short(name, 12) for name in study.data.classes]
@@ -243,7 +269,7 @@ def error_per_class(study: Study) -> Figure:
         _bars(axes, [_errors(study, runs) for runs in family.sizes.values()], most,
               [colours[size] for size in family.sizes])  # fmt: skip
         style.style_axes(axes, family.title)
-        style.axis_names(axes, y=family.fact(family.run.error).title)
+        style.axis_names(axes, y=family.named(family.run.error))
         axes.tick_params(axis="x", length=0)
         axes.set_xticks(range(len(names)), names, color=style.INK)
     if sum(len(name) + 1 for name in names) > 9 * width:

@@ -1,9 +1,9 @@
 """The house style: colours, names, an empty figure, panels, a file.
 
-Colours of classes are Petroff's ten, chosen for people with colour-vision deficiencies
-(Petroff. Accessible color sequences for data visualization. 2021, arXiv 2107.02270); code sizes
-are shades of viridis, the larger the darker. Sizes of text assume that a figure may be shown at
-half its size.
+Colours of classes are `COLOURS`, which people with colour-vision deficiencies can tell apart: ten
+that repeat up to 20 classes, the second ten with another marker, and shades of viridis for more.
+Code sizes are shades of viridis, the larger the darker. Sizes of text assume that a figure may be
+shown at half its size.
 
 Sheets of images: many small pictures drawn as one, with names beside their rows.
 """
@@ -27,12 +27,8 @@ from PIL import Image
 
 from zspace.report.facts import short
 from zspace.system import files
-from zspace.system.pixels import tile
+from zspace.system.pixels import COLOURS, tile
 
-COLOURS = (
-    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
-    "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
-)  # fmt: skip
 INK, MUTED, FAINT = "#22252b", "#5b616e", "#d4d7dd"
 MARKERS = "o^"
 LEGEND = 20

@@ -24,10 +24,12 @@ from zspace.models.terms import iwae
 from zspace.report import facts
 from zspace.report.facts import DASH, Family, Numbers, families, shape
 from zspace.report.figures import needs
+from zspace.runs.comparison import Group, either
 from zspace.runs.config import GROUPS, OWN, RESERVED, Config
 from zspace.runs.many import (
     QUALITY,
     Study,
+    deciding,
     over_seeds,
     quality_cells,
     read_study,
@@ -95,13 +97,25 @@ def changes(study: Study) -> Numbers:
     found = {}
     for one in facts.contrasts(study):
         same = one.before.minimised == one.after.minimised
+        of = one.before, one.after
         for name in (one.before.run.error, *(["objective"] if same else [])):
-            old, new = (f.mean("test", name, one.size) for f in (one.before, one.after))
-            what = f"{one.before.title} → {one.after.title}, {one.before.fact(name).title}"
-            code = facts.code_of(one.after.sizes[one.size][0].model.latent)
+            old, new = (f.mean("test", name, one.size) for f in of)
             if old is not None and new is not None:
-                found[f"{what} on test, {code}"] = f"{number(old)} → {number(new)}"
+                title = one.before.fact(name).title
+                codes = dict.fromkeys(f.named(name).removeprefix(title).strip(", ") for f in of)
+                what = ", ".join(filter(None, (title, " → ".join(codes))))
+                found[_change(one, what)] = f"{number(old)} → {number(new)}"
+        old, new = (facts.mean_code_error(f, one.size) for f in of)
+        if old is not None and new is not None:
+            what = QUALITY["mse_mean_code"].named(True)
+            found[_change(one, what)] = f"{number(old)} → {number(new)}"
     return found
+
+
+def _change(one: facts.Contrast, what: str) -> str:
+    """'AE → VAE, squared error, mean code, on test, code size 20'."""
+    code = facts.code_of(one.after.sizes[one.size][0].model.latent)
+    return f"{one.before.title} → {one.after.title}: {what}, on test, {code}"
 
 
 def about(study: Study) -> list[tuple[str, str, list[str], str]]:
@@ -203,7 +217,7 @@ def terms_of(study: Study) -> list[str]:
 
 
 def quality_names(study: Study) -> list[str]:
-    """Which of SSIM and PSNR some run has."""
+    """Which measures of reconstructions some run has."""
     return [name for name in QUALITY if any(name in test_quality(run) for run in study.runs)]
 
 
@@ -216,14 +230,25 @@ def glossary(study: Study) -> list[tuple[str, ...]]:
     for name in terms_of(study):
         of = [f.fact(name) for f in families(study) if name in f.run.result["train"]]
         fact = of[0] if of else families(study)[0].fact(name)
-        found.append((name, "what is minimised" if name == "objective" else fact.title, fact))
+        having = [f for f in families(study) if name in f.run.result["train"]]
+        named = either(f.named(name) for f in having) or fact.title
+        minimised = named.replace("objective", "what is minimised")
+        found.append((name, minimised if name == "objective" else named, fact))
     for name in quality_names(study):
-        found.append((QUALITY[name].title, "of reconstructions, without a draw", QUALITY[name]))
-    per = {"sample": "mean over images", "batch": "estimate from a batch"}
+        what = f"{QUALITY[name].title} of reconstructions, mean code"
+        found.append((QUALITY[name].title, what, QUALITY[name]))
+    per = {"sample": "mean over images", "batch": f"estimate from {_batches(study)}"}
     return [
         (name, what, fact.unit or DASH, BETTER[fact.better], per[fact.per])
         for name, what, fact in found
     ]
+
+
+def _batches(study: Study) -> str:
+    """'batches of 128 images': what terms were estimated from that are no means over images."""
+    of_runs = [run.result.get("estimated_in_batches_of", {}).values() for run in study.runs]
+    sizes = sorted({size for sizes in of_runs for size in sizes})
+    return f"batches of {' or '.join(map(str, sizes))} images" if sizes else "a batch"
 
 
 def quality_title(name: str) -> str:
@@ -274,17 +299,14 @@ def choices(study: Study) -> list[list[str]]:
     """Families of several code sizes: the chosen one and the next, and the spread over seeds."""
     found = []
     for family in families(study):
-        cells = [
-            (cell, shape(runs[0]))
-            for runs in family.sizes.values()
-            if (cell := over_seeds(runs, "validation", "objective")) is not None
-        ]
+        cells = [(deciding(runs), shape(runs[0])) for runs in family.sizes.values()]
+        by = " + ".join(family.run.objective.comparable)
         best = sorted(cells, key=lambda pair: pair[0].mean)[:2]
         if len(best) == 2:
             (one, other), sizes = zip(*best, strict=True)
             spreads = [cell.spread for cell in (one, other) if cell.spread is not None]
             lead = number(other.mean - one.mean)
-            row = [family.title, sizes[0], number(one.mean), sizes[1], lead]
+            row = [family.title, by, sizes[0], number(one.mean), sizes[1], lead]
             spread = [number(max(spreads)) if spreads else DASH]
             found.append(row + (spread if several_seeds(study) else []))
     return found
@@ -331,6 +353,8 @@ def setting_text(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {setting_text(one)}" for name, one in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(setting_text, value))
     return str(value)
@@ -340,7 +364,7 @@ def environment(study: Study) -> list[tuple[str, str]]:
     """Versions and machine, and the data by its fingerprint."""
     run = study.runs[0]
     found = {"zspace": run.record["zspace"], **run.record["environment"]}
-    rows = [(name, setting_text(value)) for name, value in found.items()]
+    rows = [(name, text) for name, value in found.items() if (text := setting_text(value))]
     data = run.record["data"]
     if data["provenance"]:
         rows.append(("data from", data["provenance"]))
@@ -366,6 +390,13 @@ def commands(study: Study) -> list[tuple[str, str]]:
     config = families(study)[0].run.config
     made.append(("One of its runs", train_command(config)))
     return [*made, ("This page", f"zspace report {quoted(path)}")]
+
+
+def explore_commands(study: Study) -> list[tuple[str, str]]:
+    """What to type to explore the run of each family that the page shows."""
+    return [
+        (family.panel, f"zspace explore {quoted(family.run.place)}") for family in families(study)
+    ]
 
 
 def quoted(value: Any) -> str:
@@ -436,35 +467,45 @@ def flag_value(name: str, value: Any) -> str:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """All that was measured of the families' chosen runs, first seed.
+    """All that was measured of the families at their chosen sizes.
 
     heads: those families. sections: by name, rows of a measure, a cell for each family, and what
-    it is. notes: what was not measured and why, and warnings.
+    it is. notes: what was not measured and why, and warnings. several: whether cells are means
+    over seeds.
     """
 
     heads: list[str]
     sections: dict[str, list[tuple[str, list[str], str]]]
     notes: list[str]
+    several: bool
 
 
 def evaluated(study: Study) -> Evaluated | None:
-    """The part's content; None where none of the families' runs has an evaluation."""
-    found = {family.title: read(family.run) for family in families(study)}
-    records = {title: record for title, record in found.items() if record is not None}
-    if not records:
+    """The part's content; None where none of the families' runs has an evaluation.
+
+    Numbers are those that `zspace compare` gives of the same runs.
+    """
+    found = {
+        family.title: [(run, one) for run in family.sizes[family.chosen] if (one := read(run))]
+        for family in families(study)
+    }
+    columns = {title: records for title, records in found.items() if records}
+    if not columns:
         return None
-    told = [
-        {name: rows(one) for name, one in measures_of(record).items()}
-        for record in records.values()
-    ]
-    names = dict.fromkeys(name for sections in told for name in sections)
-    notes = []
-    for title, record in records.items():
+    told, heads, notes = [], [], []
+    for title, records in columns.items():
+        seeds = len(records)
+        heads.append(title if seeds == 1 else f"{title}, {count(seeds, 'seed')}")
+        runs, kept = zip(*records, strict=True)
+        means = Group(title, runs, tuple(map(measures_of, kept))).means()
+        told.append({name: rows(one) for name, one in means.items()})
+        record = kept[0]
         for name, reason in missing_of(record).items():
             notes.append(f"{title}: {name} was not measured. {facts.sentence(reason)}")
         notes += [f"{title}: {facts.sentence(text)}" for text in warnings_of(record)]
+    names = dict.fromkeys(name for sections in told for name in sections)
     sections = {name: _section([of.get(name, []) for of in told]) for name in names}
-    return Evaluated(list(records), sections, notes)
+    return Evaluated(heads, sections, notes, any(len(one) > 1 for one in columns.values()))
 
 
 def _section(

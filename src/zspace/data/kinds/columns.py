@@ -1,0 +1,333 @@
+"""Columns of a table: how each becomes entries of x and comes back; see `kinds.table`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from zspace.data.readers.frames import Dtype, Raw
+from zspace.data.spec import Column, ColumnKind, Fact
+from zspace.system.errors import UserError
+
+LARGEST_SCORE, KNOTS = 4.0, 65
+PER_DAY = {"D": 1, "h": 24, "m": 1_440, "s": 86_400}
+PER_DAY |= {"ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
+"""Ticks of a day, by the unit of dates."""
+BEYOND = 4.0
+"""How many ranges beyond the training range are still told apart."""
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A column of numbers, counts or dates: one entry of x.
+
+    Arguments:
+        name: Of the column.
+        kind: Its kind.
+        dtype: Of its values in the table.
+        low, high: The least and the largest training value; of dates, in ticks of their unit.
+        whole: Whether values are whole numbers, which are added and subtracted as such.
+        digits: Decimals that values have at most; None for any.
+        unit: Of dates and durations, as numpy writes it: "datetime64[us]"; else "".
+        step: Ticks of a date's own unit, for example those of a day.
+        knots: (2, K): u in [0, 1] and x.
+    """
+
+    name: str
+    kind: ColumnKind
+    dtype: Dtype
+    low: Any
+    high: Any
+    whole: bool
+    digits: int | None = None
+    unit: str = ""
+    step: int = 1
+    knots: np.ndarray = field(default_factory=lambda: np.array([[0.0], [0.0]]), repr=False)
+    width: ClassVar[int] = 1
+
+    def encode(self, raw: Raw) -> np.ndarray:
+        """x (N, 1) float32."""
+        at, x = self.knots
+        u = self._share(self._values(raw))
+        inside = np.interp(u, at, x)
+        slope = max(1.0, float(x[-1] - x[0]))
+        beyond = np.clip(u - 1, 0, BEYOND) + np.clip(u, -BEYOND, 0)
+        found = np.where(raw.missing, np.nan, inside + slope * beyond)
+        return found.astype(np.float32)[:, None]
+
+    def decode(self, x: np.ndarray) -> Raw:
+        """Values of x (N, 1) float64, within the training range."""
+        missing = np.isnan(x[:, 0])
+        u = np.interp(np.where(missing, 0.0, x[:, 0]), self.knots[1], self.knots[0])
+        if not self.whole:
+            return Raw(self._floats(u), missing, self.dtype)
+        span = int(self.high) - int(self.low)
+        off = np.rint(u * (span / self.step)) * self.step
+        ends = off >= span
+        steps = np.where(ends, 0, off).astype(np.uint64)
+        steps[ends] = np.uint64(span)
+        base = np.uint64(int(self.low) % 2**64)
+        signed = np.uint64 if int(self.high) >= 2**63 else np.int64
+        values = (steps + base).view(signed)
+        return Raw(values.view(self.unit) if self.unit else values, missing, self.dtype)
+
+    def _floats(self, u: np.ndarray) -> np.ndarray:
+        span = self.high - self.low
+        far = not math.isfinite(span)
+        values = self.low * (1 - u) + self.high * u if far else self.low + u * span
+        rounded = values if self.digits is None else rounded_to(values, self.digits)
+        return np.clip(rounded, self.low, self.high)
+
+    def _share(self, values: np.ndarray) -> np.ndarray:
+        """u of values (N,), float64."""
+        if not self.whole or values.dtype.kind == "f":
+            low, high = float(self.low), float(self.high)
+            with np.errstate(over="ignore"):  # halves, since a range may exceed the largest float
+                u = (values.astype(np.float64) / 2 - low / 2) / ((high / 2 - low / 2) or 0.5)
+            return np.nan_to_num(u, posinf=1 + BEYOND, neginf=-BEYOND)
+        base, bits = np.uint64(int(self.low) % 2**64), values.view(np.uint64)
+        off = np.where(values >= self.low, (bits - base) * 1.0, -1.0 * (base - bits))
+        return off / ((int(self.high) - int(self.low)) or 1)
+
+    def _values(self, raw: Raw) -> np.ndarray:
+        """Numbers, or ticks of this column's unit. Raises UserError where there are none."""
+        wanted = "dates" if self.unit.startswith("d") else "numbers"
+        values = as_kind(raw, self.kind, self.name).values
+        if bool(self.unit) != (values.dtype.kind in "mM"):
+            raise UserError(
+                f"column '{self.name:.60}' is of type {raw.dtype['name']}, but this model reads "
+                f"{wanted} there: convert it"
+            )
+        return values.astype(self.unit).view(np.int64) if self.unit else values
+
+    def error(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """(N,): how far the values are apart, in the column's own unit; of dates, in days."""
+        apart = self._real(y) - self._real(x)
+        if self.unit:
+            apart = apart / self._day
+        return np.where(np.isnan(x[:, 0]), np.nan, np.abs(apart))
+
+    def _real(self, x: np.ndarray) -> np.ndarray:
+        """Values as far from the lowest as they are, before rounding."""
+        u = np.interp(np.where(np.isnan(x[:, 0]), 0.0, x[:, 0]), self.knots[1], self.knots[0])
+        return u * float(self.high) - u * float(self.low)
+
+    @property
+    def _day(self) -> int:
+        """Ticks of a day."""
+        return PER_DAY[self.unit.partition("[")[2][:-1]]
+
+    @property
+    def fact(self) -> Fact:
+        """What `error` is."""
+        unit = "days" if self.unit.startswith("d") else ""
+        return Fact(f"mean absolute error of {self.name}", unit)
+
+    def text(self, value: Any) -> str:
+        """A value as people read it."""
+        if self.unit.startswith("d"):
+            coarse = {self._day: 10, self._day // 1_440: 16, self._day // 86_400: 19}
+            most = next((n for s, n in coarse.items() if s and self.step % s == 0), 26)
+            return str(value)[:most].replace("T", " ")
+        if self.unit:
+            return str(value)
+        if self.whole or self.digits == 0:
+            return f"{value:,.0f}" if isinstance(value, float) else f"{int(value):,}"
+        return f"{value:,.{self.digits}f}" if self.digits is not None else f"{value:.4g}"
+
+    def said(self) -> str:
+        """Its kind and range, for the lines before training."""
+        ends = (np.array([end], np.int64).view(self.unit)[0] if self.unit else end
+                for end in (self.low, self.high))  # fmt: skip
+        return f"{self.kind} {' to '.join(map(self.text, ends))}"
+
+    @property
+    def column(self) -> Column:
+        """What a likelihood must know of it."""
+        if self.kind != "count":
+            return Column(self.name, self.kind)
+        u, x = self.knots
+        values = float(self.low) + u * (float(self.high) - float(self.low))
+        return Column(self.name, "count", 1, tuple(zip(x.tolist(), values.tolist(), strict=True)))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A column of categories, or of two values that are one entry of 0 or 1.
+
+    Arguments:
+        name: Of the column.
+        kind: "category" or "boolean".
+        dtype: Of its values in the table.
+        values: Those of the training rows, in order; what they are in the table.
+        left_out: Training rows whose value is not among them, since there were too many.
+    """
+
+    name: str
+    kind: ColumnKind
+    dtype: Dtype
+    values: tuple[Any, ...]
+    left_out: int = 0
+
+    @property
+    def width(self) -> int:
+        """How many entries of x stand for it."""
+        return 1 if self.kind == "boolean" else len(self.values) + 1
+
+    def encode(self, raw: Raw) -> np.ndarray:
+        """x (N, width) float32. A boolean column has no entry for another value: it is missing."""
+        place = {key(value): i for i, value in enumerate(self.values)}
+        codes, different = _factorized(raw)
+        at = np.array([place.get(key(value), len(self.values)) for value in different], int)
+        codes = at[codes] if len(different) else np.zeros(len(codes), int)
+        if self.kind == "boolean":
+            x = codes.astype(np.float32)[:, None]
+            x[codes >= len(self.values)] = np.nan
+        else:
+            x = np.eye(self.width, dtype=np.float32)[codes]
+        x[raw.missing] = np.nan
+        return x
+
+    def decode(self, x: np.ndarray) -> Raw:
+        """The most likely values; the entry for any other value comes back missing."""
+        missing = np.isnan(x).any(1)
+        if self.kind == "boolean":
+            codes = (x[:, 0] >= 0.5).astype(int)
+        else:
+            codes = np.where(missing[:, None], 0.0, x).argmax(1)
+        values = np.empty(len(self.values) + 1, object)
+        values[:-1] = self.values
+        values[-1] = self.values[0] if self.values else ""
+        missing |= codes >= len(self.values)
+        return Raw(_narrowed(values[np.minimum(codes, len(self.values))]), missing, self.dtype)
+
+    def error(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """(N,): 1 where the values are equal, else 0."""
+        if self.kind == "boolean":
+            same = (x[:, 0] >= 0.5) == (y[:, 0] >= 0.5)
+        else:
+            same = x.argmax(1) == y.argmax(1)
+        return np.where(np.isnan(x).any(1), np.nan, same.astype(float))
+
+    @property
+    def fact(self) -> Fact:
+        """What `error` is."""
+        return Fact(f"accuracy of {self.name}", better="high")
+
+    def text(self, value: Any) -> str:
+        """A value as people read it."""
+        return str(value).strip()
+
+    def said(self) -> str:
+        """Its kind and values, for the lines before training."""
+        if self.kind == "boolean":
+            return f"boolean {' or '.join(map(self.text, self.values))}"
+        rest = f", {self.left_out:,} rows with rarer ones" if self.left_out else ""
+        return f"category of {len(self.values):,}{rest}"
+
+    @property
+    def column(self) -> Column:
+        """What a likelihood must know of it."""
+        return Column(self.name, self.kind, self.width)
+
+
+def key(value: Any) -> str:
+    """The same for a value whatever type it is kept in: 1, 1.0 and "1"."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else str(value)
+
+
+def _factorized(raw: Raw) -> tuple[np.ndarray, np.ndarray]:
+    """A code for each row (0 where missing), and the different values."""
+    import pandas as pd
+
+    if raw.missing.all():
+        return np.zeros(len(raw.missing), int), np.empty(0, object)
+    codes, different = pd.factorize(raw.values[~raw.missing])
+    every = np.zeros(len(raw.missing), int)
+    every[~raw.missing] = codes
+    return every, different
+
+
+def _narrowed(values: np.ndarray) -> np.ndarray:
+    """Objects that are all booleans, or all whole numbers, as such."""
+    kinds = {type(value) for value in values.tolist()}
+    if kinds == {bool}:
+        return values.astype(bool)
+    if kinds == {int} and all(-(2**63) <= value < 2**63 for value in set(values.tolist())):
+        return values.astype(np.int64)
+    return values
+
+
+Entry = Scaled | Chosen
+
+
+def rounded_to(values: np.ndarray, digits: int) -> np.ndarray:
+    """To so many decimals; what is too large to have any stays as it is."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = np.round(values, digits)
+    return np.where(np.isfinite(rounded), rounded, values)
+
+
+def normal_knots(u: np.ndarray) -> np.ndarray:
+    """(2, K): places in [0, 1] and their x, which rises by at least 1 from end to end of each."""
+    from scipy.special import ndtri
+
+    at, counts = np.unique(u, return_counts=True)
+    middle = (counts.cumsum() - counts / 2) / counts.sum()
+    score = np.clip(ndtri(middle), -LARGEST_SCORE, LARGEST_SCORE)
+    if len(at) > KNOTS:
+        wanted = np.linspace(-LARGEST_SCORE, LARGEST_SCORE, KNOTS)
+        kept = np.unique(
+            np.r_[0, np.searchsorted(score, wanted).clip(max=len(at) - 1), len(at) - 1]
+        )
+        at, score = at[kept], score[kept]
+    ends = [end for end in (0.0, 1.0) if end not in at and len(at) > 1]  # not in the sample
+    if ends:
+        where = np.r_[at, ends]
+        at, score = where, np.interp(where, at, score)
+        order = np.argsort(at)
+        at, score = at[order], score[order]
+    return np.stack([at, score + at - 0.5])
+
+
+def as_kind(raw: Raw, kind: str, name: str) -> Raw:
+    """Values that a column of this kind can hold. Raises UserError where they are not.
+
+    Texts become numbers or dates, where they are some; everything becomes a category.
+    """
+    import pandas as pd
+
+    texts, seen = raw.values.dtype.kind == "O", ~raw.missing
+    if raw.values.dtype.kind in "mM" and np.datetime_data(raw.values.dtype)[0] not in PER_DAY:
+        return Raw(raw.values.astype(f"{raw.values.dtype.kind}8[s]"), raw.missing, raw.dtype)
+    if kind in ("number", "count") and texts:
+        numbers = pd.to_numeric(pd.Series(raw.values[seen]), errors="coerce").to_numpy(float)
+        if np.isnan(numbers).any():
+            bad = raw.values[seen][int(np.isnan(numbers).argmax())]
+            raise UserError(
+                f"column '{name:.60}' holds {bad!r:.60}, which is no number: correct it, name it "
+                f"as --missing, or use --columns {name:.60}=category"
+            )
+        values = np.zeros(len(raw.missing))
+        values[seen] = numbers
+        return Raw(values, raw.missing, raw.dtype)
+    if kind in ("number", "count") and raw.values.dtype.kind == "b":
+        return Raw(raw.values.astype(np.int64), raw.missing, raw.dtype)
+    if kind == "date" and texts:
+        try:
+            dates = pd.to_datetime(pd.Series(raw.values[seen].astype(str)), format="ISO8601")
+        except (ValueError, TypeError):
+            raise UserError(
+                f"column '{name:.60}' holds texts that are no dates: write them as 2026-11-30 or "
+                "2026-11-30 18:45:00"
+            ) from None
+        ticks = np.zeros(len(raw.missing), "datetime64[us]")
+        ticks[seen] = dates.to_numpy("datetime64[us]")
+        return Raw(ticks, raw.missing, raw.dtype)
+    return raw

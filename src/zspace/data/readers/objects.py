@@ -1,0 +1,243 @@
+"""What people hold in Python: arrays, tensors, pairs, dicts, torch's data sets and loaders.
+
+    x                                an array, a tensor or a list of them: images without labels
+    (x, y)                           images and labels
+    ((x, y), (x, y))                 train and test; three pairs: train, validation and test
+    {"x_train": ..., "y_val": ...}   arrays by name, as in an .npz
+    Dataset, DataLoader              each sample is read once, in order: x, (x, y) or a dict
+
+A loader is read for its data set: its order and batch size are not used. What is read from a data
+set goes to a file in the cache as it comes, so that a stream of any length fits.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pooch
+import torch
+from numpy.lib import format as npy
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from zspace.data.dataset import Unsplit
+from zspace.data.readers.arrays import Header, Mapped, from_arrays
+from zspace.data.readers.images import ReadOptions
+from zspace.data.splits import left_out, role
+from zspace.system.bars import bar
+from zspace.system.errors import UserError
+
+PREFIX = "memory:"
+"""What a run notes in place of a name where its data were handed over in Python."""
+SPLITS_OF = {2: ("train", "test"), 3: ("train", "val", "test")}
+
+
+def noted(source: Any) -> str:
+    """What a run notes of such data.
+
+    >>> noted(np.zeros(3))
+    'memory:ndarray'
+    """
+    return PREFIX + type(source).__name__
+
+
+def load_object(source: Any, options: ReadOptions) -> Unsplit:
+    """The samples of an object.
+
+    Arguments:
+        source: One of those above.
+        options: How values and labels are taken.
+
+    Raises UserError for anything else, and as `zspace.data.readers.arrays.from_arrays` does.
+
+    >>> pair = np.zeros((20, 4, 4)), np.arange(20) % 2
+    >>> load_object(pair, ReadOptions()).parts["train"].classes
+    ('0', '1')
+    """
+    name = type(source).__name__
+    notes: tuple[str, ...] = ()
+    if isinstance(source, DataLoader):
+        source = source.dataset
+        notes = ("the loader's data set was read: its order and batch size are not used",)
+    if isinstance(source, Dataset):
+        arrays = _of_dataset(source, options)
+    elif isinstance(source, Mapping):
+        arrays = {str(key): value for key, value in source.items() if value is not None}
+    elif _is_pairs(source):
+        arrays = {
+            f"{what}_{split}": value
+            for split, pair in zip(SPLITS_OF[len(source)], source, strict=True)
+            for what, value in zip("xy", pair, strict=True)
+        }
+    elif isinstance(source, tuple) and len(source) == 2:
+        arrays = dict(zip("xy", source, strict=True))
+    else:
+        arrays = {"x": source}
+    shelf = Held({k: v for k, v in arrays.items() if not left_out(k, options.leave_out)})
+    ignored = [k for k in arrays if left_out(k, options.leave_out)]
+    about = f"Given in Python, as {name}."
+    try:
+        found = from_arrays(name, shelf, options, ignored, provenance=about)
+    except BaseException:
+        _forget(arrays)
+        raise
+    if not any(isinstance(part.x, Mapped) for part in found.parts.values()):
+        _forget(arrays)
+    return replace(found, read=replace(found.read, notes=(*notes, *found.read.notes)))
+
+
+def _is_pairs(source: Any) -> bool:
+    return (
+        isinstance(source, tuple)
+        and len(source) in SPLITS_OF
+        and all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in source)
+        and all(np.ndim(pair[0]) > 2 for pair in source)
+    )
+
+
+@dataclass(frozen=True)
+class Held:
+    """Arrays in memory; see `zspace.data.readers.arrays.Shelf`."""
+
+    given: Mapping[str, Any]
+    title: str = "the data"
+    _arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def headers(self) -> Mapping[str, Header]:
+        """Shape and type of each array."""
+        found = {}
+        for name in self.given:
+            array = self.read(name)
+            found[name] = Header(array.shape, array.dtype, 0)
+        return found
+
+    def pieces(self, name: str) -> Iterator[np.ndarray]:
+        """The whole array: it is in memory already."""
+        array = self.read(name)
+        step = max(1, (1 << 24) // max(1, array[:1].size))
+        return (array[at : at + step] for at in range(0, len(array), step))
+
+    def read(self, name: str) -> np.ndarray:
+        """As numpy. Raises UserError for what is no array."""
+        if name not in self._arrays:
+            self._arrays[name] = _array(self.given[name], name)
+        return self._arrays[name]
+
+
+def _array(value: Any, name: str) -> np.ndarray:
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    if isinstance(value, list | tuple) and any(isinstance(one, Tensor) for one in value):
+        value = [_array(one, name) for one in value]
+    try:
+        if isinstance(value, list | tuple) and (role(name) or ("",))[0] == "y":
+            plain = all(isinstance(one, int | float) for one in value)
+            return np.asarray(value) if plain else np.array(value, object)
+        array = np.asanyarray(value)  # a memory map stays one
+    except ValueError:
+        raise UserError(
+            f"{name} of the data holds arrays of unequal shape: give all samples one shape"
+        ) from None
+    if array.dtype.kind == "O" and (role(name) or ("x",))[0] == "x":
+        raise UserError(
+            f"data of type {type(value).__name__} cannot be read: give an array or a tensor of "
+            "images, (x, y), a dict of arrays by name, a torch Dataset or DataLoader, or a path"
+        )
+    return array
+
+
+def _of_dataset(source: Dataset[Any], options: ReadOptions) -> dict[str, Any]:
+    """The samples of a data set as arrays, x on disk."""
+    if isinstance(source, TensorDataset) and len(source.tensors) <= 2:
+        return dict(zip("xy", source.tensors, strict=False))
+    streamed = not hasattr(source, "__getitem__") or not hasattr(source, "__len__")
+    some: Any = source
+    total = 0 if streamed else len(some)
+    samples: Iterable[Any] = some if streamed else (some[i] for i in range(total))
+    others: dict[str, list[Any]] = {}
+    _folder().mkdir(parents=True, exist_ok=True)
+    handle, path = tempfile.mkstemp(dir=_folder(), suffix=".npy")
+    try:
+        with os.fdopen(handle, "wb") as file, bar("Reading", total, options.quiet) as advance:
+            _write(file, samples, others, advance)
+        x = npy.open_memmap(path, mode="r")
+    except BaseException:
+        os.unlink(path)
+        raise
+    atexit.register(Path(path).unlink, missing_ok=True)
+    return {"x": x, **others}
+
+
+def _forget(arrays: Mapping[str, Any]) -> None:
+    """Delete the file of a data set that was read into memory."""
+    for array in arrays.values():
+        if isinstance(array, np.memmap) and Path(str(array.filename)).parent == _folder():
+            Path(str(array.filename)).unlink(missing_ok=True)
+
+
+def _folder() -> Path:
+    return Path(pooch.os_cache("zspace")) / "streams"
+
+
+def _write(file: Any, samples: Iterable[Any], others: dict[str, list[Any]], advance: Any) -> None:
+    """Write the images of all samples as an .npy; what else they hold goes to ``others``."""
+    n, first = 0, None
+    for sample in samples:
+        parts = _parts(sample)
+        image = _array(parts.pop("x"), "x")
+        if first is None:
+            first = image
+            _header(file, first, 0)
+            others |= {key: [] for key in parts}
+        if (image.shape, image.dtype) != (first.shape, first.dtype) or parts.keys() != set(others):
+            raise UserError(
+                f"sample {n} of the data set is {image.dtype} {image.shape} with "
+                f"{', '.join(parts) or 'no label'}, unlike sample 0, which is {first.dtype} "
+                f"{first.shape}: give all samples one form"
+            )
+        file.write(np.ascontiguousarray(image).tobytes())
+        for key, value in parts.items():
+            others[key].append(value.item() if isinstance(value, Tensor) else value)
+        n += 1
+        advance(1)
+    if first is None:
+        raise UserError("the data set is empty: give samples")
+    _header(file, first, n)
+
+
+def _header(file: Any, first: np.ndarray, n: int) -> None:
+    """Write the header of an .npy; numpy leaves room in it for the first axis to change."""
+    file.seek(0)
+    shape = (n, *first.shape)
+    about = {"descr": npy.dtype_to_descr(first.dtype), "fortran_order": False, "shape": shape}
+    npy.write_array_header_1_0(file, about)
+    file.seek(0, os.SEEK_END)
+
+
+def _parts(sample: Any) -> dict[str, Any]:
+    """A sample as {"x": ..., "y": ...}."""
+    if isinstance(sample, Mapping):
+        roles = {role(str(key)): value for key, value in sample.items()}
+        found: dict[str, Any] = {r.what: value for r, value in roles.items() if r is not None}
+        if "x" in found and None not in roles:
+            return found
+        raise UserError(
+            f"samples of the data set hold {', '.join(map(str, sample))}: name the image x and "
+            "the label y, and nothing else"
+        )
+    if isinstance(sample, tuple | list):
+        if len(sample) > 2:
+            raise UserError(
+                f"samples of the data set have {len(sample)} parts: give x or (x, y), or a dict "
+                "that names them"
+            )
+        return dict(zip("xy", sample, strict=False))
+    return {"x": sample}
