@@ -62,6 +62,15 @@ class Result(TypedDict):
     test: Terms
     quality: NotRequired[Quality]
     bits_per_dimension: NotRequired[dict[Name, float]]
+    estimated_in_batches_of: NotRequired[dict[Split, Count]]
+    about: NotRequired[dict[Name, dict[Name, str]]]
+    warnings: NotRequired[list[str]]
+
+
+class Environment(TypedDict):
+    """Versions and hardware; all of it is shown."""
+
+    threads: NotRequired[Count]
 
 
 class Output(TypedDict):
@@ -87,10 +96,11 @@ class Record(TypedDict):
     format: Annotated[int, Range(1)]
     zspace: Name
     status: Literal["running", "interrupted", "failed", "finished"]
+    path: NotRequired[object]
     config: Configuration
     data: Facts
     parameters: Count
-    environment: dict[Name, Any]
+    environment: Environment
     files: dict[FileName, Hash]
     output: NotRequired[Output]
     mark: NotRequired[Name]

@@ -137,7 +137,8 @@ class Run(TrainedModel):
                 with files.explained(folder):
                     (folder / name).parent.mkdir(exist_ok=True)
                 files.write(folder / name, content)
-                files.verify(folder / name, files.read(folder / name), sha256(content).hexdigest())
+                again = files.read(folder / name, len(content))
+                files.verify(folder / name, again, sha256(content).hexdigest())
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
