@@ -182,10 +182,10 @@ def read_either(path: Path) -> dict[str, Any]:
 def _read(path: Path, or_copy: bool) -> dict[str, Any]:
     if not path.is_dir():
         raise UserError(f"run folder '{path}' does not exist: give one that zspace train made")
-    files.refuse_links(path)
     copied = (path / COPY).is_file()
     if not copied and not (path / RECORD).is_file() and (inner := runs_in(path)):
         raise SeveralRuns(path, inner)
+    files.refuse_links(path)
     if not copied and not (path / RECORD).is_file():
         raise UserError(f"'{path}' is not a run: it holds no run.json (zspace train makes one)")
     try:
@@ -237,9 +237,10 @@ def refuse_strange(place: object, record: dict[str, Any], data_dir: Path | None)
 
     That is so for a named set that is on this machine, if no folder is used that they name.
     """
-    source = record["config"]["data"].get("data")
-    if isinstance(source, str) and is_harmless(source, data_dir):
+    options = record["config"]["data"]
+    if is_harmless(options, data_dir):
         return
+    source = options.get("data")
     raise Untrusted(
         f"run '{place}' was not made by you on this machine, so its data, {source!r:.100}, are "
         "not opened and it is used without them: add --trust-data (trust_data=True) to open them"
@@ -253,8 +254,8 @@ class Untrusted(UserError):
 def read_spec(record: dict[str, Any]) -> Spec:
     """What the model was told of its data."""
     facts = record["data"]
-    classes, attributes = tuple(facts["classes"]), tuple(facts["attributes"])
-    return Spec(tuple(facts["shape"]), classes, attributes, facts["train"])
+    shape, classes = tuple(facts["shape"]), tuple(facts["classes"])
+    return Spec(shape, classes, tuple(facts["attributes"]), facts["train"])
 
 
 def weight_heads(place: Place, record: dict[str, Any]) -> files.Heads:

@@ -99,7 +99,7 @@ class Run(TrainedModel):
         self._data = data
         scale = self.record["data"].get("read", {}).get("scale")
         if self.config.data.values and scale:
-            self.values = (float(scale[0]), float(scale[1]))
+            self.values = (scale[0], scale[1])
         self._refuse_overflow()
 
     @classmethod
@@ -138,7 +138,8 @@ class Run(TrainedModel):
                 with files.explained(folder):
                     (folder / name).parent.mkdir(exist_ok=True)
                 files.write(folder / name, content)
-                files.verify(folder / name, files.read(folder / name), sha256(content).hexdigest())
+                again = files.read(folder / name, len(content))
+                files.verify(folder / name, again, sha256(content).hexdigest())
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -246,21 +247,19 @@ class Run(TrainedModel):
         was held in Python, the same data given again are its own.
 
         data_dir: where files of named sets lie, if not where they lay in training. unlabelled:
-        take new data without labels for a conditional model, too.
-
-        Raises UserError where somebody else chose the run's data, unless it was loaded with
-        `trust_data` or they are a named set that is on this machine.
+        take new data without labels for a conditional model, too. Raises UserError where somebody
+        else chose the run's data, unless it was loaded with `trust_data` or they are a named set
+        that is on this machine.
         """
         own = self.trust_data or record.is_own(self.record)
-        if source is None and self._data is None and not own:
-            record.refuse_strange(self.place, self.record, data_dir)
         folder = data_dir or (self.config.data.data_dir if own else None)
-        if source is None:
-            return self._fitting(self._own(folder, quiet))
         named = isinstance(source, str | Path)
-        if named and lasting(str(source)) == lasting(self.config.data.data):
+        same = named and lasting(str(source)) == lasting(self.config.data.data)
+        if source is None or same:
+            if self._data is None and not own:
+                record.refuse_strange(self.place, self.record, data_dir)
             return self._fitting(self._own(folder, quiet))
-        if not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
+        if own and not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
             return self._fitting(self._own(folder, quiet))
         channels, height, width = self.spec.shape
         resized = named and is_resized(str(source))
@@ -285,7 +284,6 @@ class Run(TrainedModel):
         """Use data that were read already, if they are those that it was trained on."""
         if data.fingerprint == self.record["data"].get("fingerprint"):
             self._data = data
-        self._refuse_overflow()
 
     def _is_own(self, source: Any) -> bool:
         """Whether these are the data that it was trained on, which are then kept."""
