@@ -32,6 +32,7 @@ from zspace.system.schema import Unfit, check
 FORMAT = 1
 
 RECORD, COPY, WEIGHTS, METRICS = "run.json", "state/run.json", "model.safetensors", "metrics.jsonl"
+FITTED = "fitted"
 SNAPSHOTS, EVALUATION = "snapshots.npz", "evaluation.json"
 PARTS = (RECORD, METRICS, WEIGHTS, SNAPSHOTS, EVALUATION, "encoding.*", "README.md", "fitted/*")
 """Patterns of the files that make up a run. Its states and what is drawn of it are none."""
@@ -302,6 +303,43 @@ def _again(place: Place) -> Iterator[None]:
 
 
 TERMS = ("train", "validation")
+
+
+def write_fitted(
+    place: Place, name: str, model: str, tensors: Mapping[str, Tensor], **about: Any
+) -> None:
+    """Keep what was fitted to a run of these weights: fitted/NAME.safetensors and NAME.json.
+
+    model: the SHA-256 of the weights. about: what the .json says. Each file carries its own
+    SHA-256, too.
+    """
+    if place.folder:
+        with files.explained(place.folder):
+            (place.folder / FITTED).mkdir(exist_ok=True)
+    digest = place.write(
+        f"{FITTED}/{name}.safetensors", *files.sealed_tensors(tensors, {"model": model})
+    )
+    note = {"format": FORMAT, "model": model, "tensors": digest, **about}
+    place.write(f"{FITTED}/{name}.json", *files.sealed_json(note))
+
+
+def read_fitted(place: Place, name: str, model: str) -> dict[str, Tensor] | None:
+    """The tensors that were fitted to a run of these weights.
+
+    None where there are none, where they are of other weights, and, with a warning, where a file
+    is damaged.
+    """
+    told, kept = f"{FITTED}/{name}.json", f"{FITTED}/{name}.safetensors"
+    if told not in place or kept not in place:
+        return None
+    try:
+        note = _whole(place, told)
+        content, file = place.read(kept), place.named(kept)
+        files.verify(file, content, str(note.get("tensors")))
+        return files.unpacked(file, content) if note.get("model") == model else None
+    except UserError as error:
+        warnings.warn(f"{error}: it is fitted again", stacklevel=3)
+        return None
 
 
 def read_metrics(place: Place, sha256: str | None = None) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ from zspace.data.loading import load as load_data
 from zspace.data.readers.objects import PREFIX
 from zspace.data.spec import Spec
 from zspace.models import recipes
+from zspace.models.samplers import CodeMixture
 from zspace.runs import record
 from zspace.runs.config import Config
 from zspace.runs.record import Place
@@ -153,6 +154,38 @@ class Run(TrainedModel):
         if self.place.folder is None:
             raise UserError("this run is in memory only: give it a folder with run.save(path)")
         return self.place.folder
+
+    def mixture(self, data: Data | None = None, *, quiet: bool = True) -> CodeMixture:
+        """A mixture of Gaussians fitted to codes of training samples, on the model's device.
+
+        It is kept in the run, as `fitted/mixture`. Where it is not there, or is that of other
+        weights, it is fitted to the run's data, or to the data that are given.
+
+        >>> again = zspace.Run.from_bytes(run.to_bytes())  # it goes with the run
+        >>> torch.equal(again.mixture().mean, run.mixture().mean)
+        True
+        """
+        if self._mixture is None:
+            model = self.record["files"].get(record.WEIGHTS, "")
+            self._mixture = self._kept_mixture(model)
+            if self._mixture is None:
+                made = super().mixture(data or self.data(), quiet=quiet)
+                tensors = {k: v.cpu() for k, v in made.state_dict().items()}
+                with contextlib.suppress(files.CannotWrite):  # then it is fitted anew next time
+                    record.write_fitted(self.place, "mixture", model, tensors, title=made.title)
+        return super().mixture()
+
+    def _kept_mixture(self, model: str) -> CodeMixture | None:
+        kept = record.read_fitted(self.place, "mixture", model)
+        if kept is None:
+            return None
+        try:
+            weight, mean, scale = (kept[name].float() for name in ("weight", "mean", "scale"))
+            return CodeMixture(weight, mean, scale, self.model.latent).to(self.device)
+        except (KeyError, UserError) as error:
+            named = self.place.named(f"{record.FITTED}/mixture")
+            warnings.warn(f"{named} does not fit ({error}): it is fitted again", stacklevel=3)
+            return None
 
     def _rebuild(self, spec: Spec) -> recipes.Recipe:
         heads = record.weight_heads(self.place, self.record)
