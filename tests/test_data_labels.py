@@ -135,3 +135,8 @@ def test_samples_without_a_label_stay_in_training():
     assert (len(test), len(validation)) == (4, 3)
     assert (y[test] >= 0).all()
     assert (y[rest] == -1).sum() == 60
+
+
+def test_labels_that_are_all_missing_are_none():
+    for raw in (np.full(12, np.nan), np.full(12, -1), [None] * 12, [""] * 12):
+        assert read_labels(raw, 12, "y", "'a.npz'").y is None

@@ -482,6 +482,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "device": ({"device": "gpu"}, "device 'gpu' is unknown"),
     "data": ({"data": "mnist6k"}, "did you mean 'mnist5k'"),
     "data as a missing path": ({"data": Path("none.npz")}, "none.npz"),
+    "data as an array": ({"data": np.ones((20, 4, 4)) * 2}, "--values 0 255"),
+    "data as an object": ({"data": object()}, "data of type object"),
     "data as text in an array": ({"data": np.array(["a", "b"])}, "data|type"),
     "name too long": ({"out": "x" * 300}, "name|write"),
 }

@@ -71,6 +71,8 @@ def read_labels(raw: Any, n: int, name: str, title: str) -> Labels:
     if values.ndim == 2:
         return _columns(values, what, way)
     keys, there = _keys(values, what, way)
+    if not there.any():
+        return Labels(None, about="none is there")
     distinct = sorted(set(keys[there].tolist()), key=lambda k: (isinstance(k, str), k))
     if len(distinct) > MOST_CLASSES or (n >= 10 and len(distinct) == n):
         raise UserError(
@@ -121,7 +123,9 @@ def _none(value: Any) -> bool:
 
 
 def _numbers(values: np.ndarray, what: str, way: str) -> tuple[np.ndarray, np.ndarray]:
-    there = np.isfinite(values) if values.dtype.kind == "f" else np.ones(len(values), bool)
+    there = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(len(values), bool)
+    if np.isinf(values.astype(np.float64)).any():
+        raise UserError(f"{what} holds infinite numbers, which are no classes: {way}")
     known = values[there]
     if (known != np.floor(known)).any():
         raise UserError(

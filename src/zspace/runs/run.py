@@ -304,6 +304,7 @@ class Run(TrainedModel):
             size=(height, width) if resized else None,
             fit=options.fit,
             transparency=options.transparency,
+            class_level=options.class_level,
             channels=3 if resized and channels == 3 else None,  # grey becomes colour, not back
             values=self.values or (),
             quiet=quiet,
@@ -345,6 +346,8 @@ class Run(TrainedModel):
             test=given.test,
             values=given.values,
             labels=given.labels,
+            class_level=given.class_level,
+            labelled_only=given.labelled_only,
             leave_out=given.leave_out,
             quiet=quiet,
         )

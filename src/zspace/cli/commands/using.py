@@ -92,6 +92,12 @@ def data(
     *,
     data_dir: DataDir = None,
     size: str | None = None,
+    fit: Literal["crop", "pad", "stretch"] = "crop",
+    transparency: Literal["white", "drop", "keep"] = "white",
+    class_level: int = 1,
+    val: str = "",
+    test: str = "",
+    hold_out_class: str = "",
     skip_bad: bool = False,
     values: tuple[str, ...] = (),
     labels: str = "",
@@ -103,7 +109,13 @@ def data(
         action: list shows all names; info NAME shows sizes, classes, source, licence and files;
             info PATH reads your own data and says what was read, and what was left out.
         name: A name from `zspace data list`, or a path.
-        size: As in training, as are the following.
+        size: As in training, as are all that follow: pixels of a square, or WIDTHxHEIGHT.
+        fit: How images are brought to that size.
+        transparency: Whether it is laid over white, dropped, or kept as a channel.
+        class_level: Which level of folders are the classes.
+        val: The validation set, where it lies apart.
+        test: The test set, where it lies apart.
+        hold_out_class: A class that only the test set keeps.
         skip_bad: Leave out unreadable images of a folder instead of stopping at the first.
         values: The raw values that are black and white, such as 0 4095 or -1 1; or auto.
         labels: What holds the labels, where names do not say it.
@@ -114,8 +126,21 @@ def data(
     if action == "list":
         output.list_data(data_dir)
     else:
-        options = {"size": size, "skip_bad": skip_bad, "values": values, "labels": labels}
-        output.describe_data(name, data_dir, leave_out=leave_out, **options)
+        output.describe_data(
+            name,
+            data_dir,
+            size=size,
+            fit=fit,
+            transparency=transparency,
+            class_level=class_level,
+            val=val,
+            test=test,
+            hold_out_class=hold_out_class,
+            skip_bad=skip_bad,
+            values=values,
+            labels=labels,
+            leave_out=leave_out,
+        )
 
 
 def recipes() -> None:
