@@ -779,8 +779,7 @@ def test_commits_are_those_of_files_that_git_keeps(tmp_path):
     assert device.commit(tmp_path) == f"{found}-dirty"
 
 
-def test_a_repository_runs_nothing(tmp_path):
-    """What a repository's settings name as a monitor of files is not started."""
+def test_a_repositorys_monitor_is_not_started(tmp_path):
     git(tmp_path, "init", "-q")
     (tmp_path / "a.py").write_text("")
     git(tmp_path, "add", "a.py")

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -341,13 +341,25 @@ def _is_filled(folder: Path) -> bool:
         return False
 
 
-def is_harmless(name: str, data_dir: Path | None = None) -> bool:
-    """Whether the source is a named set on this machine, for which no network is needed.
+PLAIN = ("data", "data_dir", "augment", "binarize", "hold_out_class")
+"""Options of `DataOptions` that name no file but a set of the catalogue, or are not used."""
 
-    >>> is_harmless("mnist5k"), is_harmless("hf:beans"), is_harmless("/etc")
-    (True, False, False)
+
+def is_harmless(options: Mapping[str, Any], data_dir: Path | None = None) -> bool:
+    """Whether options of data name a set on this machine, for which no network is needed.
+
+    Arguments:
+        options: Those of `DataOptions`, which may be anybody's; their data_dir is not looked at.
+        data_dir: Where local copies may lie, as in `load`.
+
+    >>> is_harmless({"data": "mnist5k"}), is_harmless({"data": "mnist5k", "val": "/etc"})
+    (True, False)
     """
-    if name not in KNOWN or is_resized(name):
+    name, usual = options.get("data"), asdict(DataOptions())
+    if not isinstance(name, str) or name not in KNOWN or is_resized(name):
+        return False
+    others = [n for n in usual if n not in PLAIN]
+    if any((options.get(n, usual[n]) or None) != (usual[n] or None) for n in others):
         return False
     return _where(KNOWN[name], data_dir) is not None
 

@@ -31,6 +31,7 @@ from zspace.data.loading import load as load_data
 from zspace.data.readers.objects import PREFIX
 from zspace.data.spec import Spec
 from zspace.models import recipes
+from zspace.models.samplers import CodeMixture
 from zspace.runs import record
 from zspace.runs.config import Config
 from zspace.runs.record import Place
@@ -99,7 +100,7 @@ class Run(TrainedModel):
         self._data = data
         scale = self.record["data"].get("read", {}).get("scale")
         if self.config.data.values and scale:
-            self.values = (float(scale[0]), float(scale[1]))
+            self.values = (scale[0], scale[1])
         self._refuse_overflow()
 
     @classmethod
@@ -138,7 +139,8 @@ class Run(TrainedModel):
                 with files.explained(folder):
                     (folder / name).parent.mkdir(exist_ok=True)
                 files.write(folder / name, content)
-                files.verify(folder / name, files.read(folder / name), sha256(content).hexdigest())
+                again = files.read(folder / name, len(content))
+                files.verify(folder / name, again, sha256(content).hexdigest())
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -152,6 +154,38 @@ class Run(TrainedModel):
         if self.place.folder is None:
             raise UserError("this run is in memory only: give it a folder with run.save(path)")
         return self.place.folder
+
+    def mixture(self, data: Data | None = None, *, quiet: bool = True) -> CodeMixture:
+        """A mixture of Gaussians fitted to codes of training samples, on the model's device.
+
+        It is kept in the run, as `fitted/mixture`. Where it is not there, or is that of other
+        weights, it is fitted to the run's data, or to the data that are given.
+
+        >>> again = zspace.Run.from_bytes(run.to_bytes())  # it goes with the run
+        >>> torch.equal(again.mixture().mean, run.mixture().mean)
+        True
+        """
+        if self._mixture is None:
+            model = self.record["files"].get(record.WEIGHTS, "")
+            self._mixture = self._kept_mixture(model)
+            if self._mixture is None:
+                made = super().mixture(data or self.data(), quiet=quiet)
+                tensors = {k: v.cpu() for k, v in made.state_dict().items()}
+                with contextlib.suppress(files.CannotWrite):  # then it is fitted anew next time
+                    record.write_fitted(self.place, "mixture", model, tensors, title=made.title)
+        return super().mixture()
+
+    def _kept_mixture(self, model: str) -> CodeMixture | None:
+        kept = record.read_fitted(self.place, "mixture", model)
+        if kept is None:
+            return None
+        try:
+            weight, mean, scale = (kept[name].float() for name in ("weight", "mean", "scale"))
+            return CodeMixture(weight, mean, scale, self.model.latent).to(self.device)
+        except (KeyError, UserError) as error:
+            named = self.place.named(f"{record.FITTED}/mixture")
+            warnings.warn(f"{named} does not fit ({error}): it is fitted again", stacklevel=3)
+            return None
 
     def _rebuild(self, spec: Spec) -> recipes.Recipe:
         heads = record.weight_heads(self.place, self.record)
@@ -246,22 +280,19 @@ class Run(TrainedModel):
         was held in Python, the same data given again are its own.
 
         data_dir: where files of named sets lie, if not where they lay in training. unlabelled:
-        take new data without labels for a conditional model, too.
-
-        Raises UserError where somebody else chose the run's data, unless it was loaded with
-        `trust_data` or they are a named set that is on this machine.
+        take new data without labels for a conditional model, too. Raises UserError where somebody
+        else chose the run's data, unless it was loaded with `trust_data` or they are a named set
+        that is on this machine.
         """
         own = self.trust_data or record.is_own(self.record)
-        if source is None and self._data is None and not own:
-            record.refuse_strange(self.place, self.record, data_dir)
         folder = data_dir or (self.config.data.data_dir if own else None)
-        if source is None:
-            return self._fitting(self._own(folder, quiet))
         named = isinstance(source, str | Path)
-        if own and named and lasting(str(source)) == lasting(self.config.data.data):
+        same = named and lasting(str(source)) == lasting(self.config.data.data)
+        if source is None or same:
+            if self._data is None and not own:
+                record.refuse_strange(self.place, self.record, data_dir)
             return self._fitting(self._own(folder, quiet))
-        handed = own and self.config.data.data.startswith(PREFIX)
-        if handed and not named and self._is_own(source):
+        if own and not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
             return self._fitting(self._own(folder, quiet))
         channels, height, width = self.spec.shape
         resized = named and is_resized(str(source))
@@ -287,7 +318,6 @@ class Run(TrainedModel):
         """Use data that were read already, if they are those that it was trained on."""
         if data.fingerprint == self.record["data"].get("fingerprint"):
             self._data = data
-        self._refuse_overflow()
 
     def _is_own(self, source: Any) -> bool:
         """Whether these are the data that it was trained on, which are then kept."""

@@ -35,7 +35,8 @@ def time_text(seconds: float) -> str:
     minutes = round(seconds / 60)
     if minutes < 100:
         return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes < 1440 else f"{minutes // 60} h"
+    hours = f"{minutes // 60} h {minutes % 60} min"
+    return hours if minutes < 1440 else f"{round(minutes / 60)} h"
 
 
 def say(text: str) -> None:

@@ -15,14 +15,18 @@ def sample(
     n: Count = 100,
     label: str | None = None,
     seed: int = 0,
+    sampler: Literal["auto", "prior", "mixture"] = "auto",
     out: OutOrDefault = None,
 ) -> None:
-    """Draw codes from the prior and decode them into new images.
+    """Draw new codes and decode them into new images.
 
     Args:
         label: For a conditional model: a class by name or number, or the attributes that hold, by
             name (Smiling,Male); by default the conditions take turns.
         seed: Seed of the random draws.
+        sampler: Where codes come from: the prior, or a mixture of Gaussians fitted to the codes of
+            training images; auto is the prior, but the mixture for a model that, like an AE, was
+            told nothing of where codes should lie.
         out: FILE.png for one sheet, FILE.npz for arrays x and y, or a folder for PNG files;
             by default samples.png in the folder of the run.
     """
@@ -30,7 +34,7 @@ def sample(
     from zspace.runs.run import load
 
     out = out or run / "samples.png"
-    print(output.sample(load(run), n=n, label=label, seed=seed, out=out))
+    print(output.sample(load(run), n=n, label=label, seed=seed, sampler=sampler, out=out))
 
 
 def reconstruct(
@@ -78,8 +82,8 @@ def embed(
     from zspace.runs import measured
     from zspace.runs.run import load
 
-    opened = load(run, trust_data=trust_data)
-    print(measured.embed(opened, data, out=out, data_dir=data_dir, quiet=False))
+    model = load(run, trust_data=trust_data)
+    print(measured.embed(model, data, out=out, data_dir=data_dir, quiet=False))
 
 
 def data(
