@@ -188,12 +188,15 @@ def test_folders_without_a_place_are_refused(tmp_path):
         (["val", "cat"], "holds the folder 'val' but no images in 'train'.*as --val"),
         (
             ["data/train", "data/test"],
-            r"class folder 'data' .* holds folders of splits \('test'\)",
+            "holds one folder with images, 'data'.*give '.*data' itself",
         ),
+        (["a/train", "a/test", "b"], r"class folder 'a' .* holds folders of splits \('test'\)"),
+        (["train_images/a", "test_images", "extra"], "'extra' with 10 images stands beside"),
+        (["images", "image_masks"], "'image_masks' in .* holds masks"),
         (["images"], "holds one folder with images, 'images', which would be its only class"),
         (["cat", "dog", "ground_truth"], "'ground_truth' in .* holds masks by its name"),
         (["cat/images", "cat/masks", "dog"], "'masks' in .* holds masks"),
-        (["cat/train", "dog/train"], r"class folder 'cat' .* splits into classes"),
+        (["cat/train", "dog/train"], r"class folder 'cat' .* not splits into classes"),
         (["train/Cat", "test/cat"], "'cat' of .* differ only in case"),
     ],
 )
@@ -477,3 +480,28 @@ def test_a_missing_label_is_a_row_of_nothing():
     assert lookup(samples, 2, torch.device("cpu"))(torch.arange(3)).isnan().any(1).tolist() == [
         False, True, False
     ]  # fmt: skip
+
+
+def test_splits_by_longer_names(tmp_path):
+    for name, n in (("train2017", 20), ("val_images", 5), ("Test-Set", 6)):
+        fill(tmp_path / "x" / name, n)
+    data = load(str(tmp_path / "x"))
+    assert (sizes(data), data.classes) == ([20, 5, 6], ())
+    assert "train 20 (train2017/), validation 5 (val_images/), test 6 (Test-Set/)" in told(data)
+    fill(tmp_path / "masks" / "with_mask", 12)
+    fill(tmp_path / "masks" / "without_mask", 12)
+    assert load(str(tmp_path / "masks")).classes == ("with_mask", "without_mask")
+
+
+def test_new_data_in_a_folder_called_test(tmp_path):
+    fill(tmp_path / "x" / "test", 3)
+    data = load_new(str(tmp_path / "x"))
+    assert (data.classes, {k: len(v) for k, v in data.splits.items()}) == ((), {"all": 3})
+    fill(tmp_path / "x" / "train", 4)
+    both = load_new(str(tmp_path / "x"))
+    assert {k: len(v) for k, v in both.splits.items()} == {"train": 4, "test": 3}
+
+
+def test_floats_that_were_divided_twice_are_told(tmp_path):
+    said = told(load(npz(tmp_path, x=X / 255**2)))
+    assert "they reach only 0.003922: --values 0 0.003922 would use the whole range" in said

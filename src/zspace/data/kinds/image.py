@@ -247,6 +247,8 @@ def _usual(dtype: np.dtype, low: float, high: float, what: str) -> Scale:
     if dtype.kind == "f" and low >= -SLACK and high <= 1 + SLACK:
         over = max(-low, high - 1)
         more = f", up to {over:.1g} beyond clipped" if over > 0 else ""
+        if 0 < high < 1 / 16:
+            more = f"; they reach only {high:.4g}: --values 0 {high:.4g} would use the whole range"
         return Scale(0, 1, f"{dtype.name} values in [0, 1]{more}")
     if dtype.kind not in "iuf":
         raise UserError(f"{what} is of type {dtype}: give uint8 in 0..255 or floats in [0, 1]")

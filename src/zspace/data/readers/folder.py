@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,7 +74,7 @@ def find_files(root: Path, options: ReadOptions) -> Inventory:
     entries = _entries(root, options, gone)
     groups = {path: split_of(path.name) for path, files in entries.folders.items() if files}
     splits = {path: split for path, split in groups.items() if split}
-    if "train" in splits.values() or (len(set(splits.values())) > 1 and options.whole):
+    if "train" in splits.values() or (options.whole and splits and len(splits) == len(groups)):
         return _in_splits(root, entries, splits, options, gone)
     if not options.whole:
         for path, split in splits.items():
@@ -106,7 +107,7 @@ def _in_splits(
     for path, files in entries.folders.items():
         if not files or path in folders:
             continue
-        if path.name.lower() in MASKS:
+        if _is_masks(path.name):
             gone.append(f"{path.name}/ ({len(files):,} masks)")
             continue
         raise UserError(
@@ -180,8 +181,6 @@ def _files_in(folder: Path, entries: Entries, options: ReadOptions, gone: list[s
         remedy = f"unpack '{archive}' first" if archive else "give the folder that holds them"
         kinds = ", ".join(sorted(images.SUFFIXES))
         raise UserError(f"folder '{folder}' holds no images ({kinds}); {remedy}")
-    for path, files in groups.items():
-        _refuse_within(folder, path, files)
     top = split_of(folder.name) is not None
     if len(groups) == 1 and not top and not options.whole and options.class_level == 1:
         (only,) = groups
@@ -189,6 +188,8 @@ def _files_in(folder: Path, entries: Entries, options: ReadOptions, gone: list[s
             f"'{folder}' holds one folder with images, '{only.name}', which would be its only "
             f"class: give '{only}' itself"
         )
+    for path, files in groups.items():
+        _refuse_within(folder, path, files)
     pairs = [
         (path, _class(path.relative_to(folder).parts[:-1], options.class_level))
         for files in groups.values()
@@ -222,10 +223,16 @@ def _class(folders: tuple[str, ...], level: int) -> str:
     return "/".join(folders[:level])
 
 
+def _is_masks(name: str) -> bool:
+    """Whether a folder of this name holds masks: "ground_truth", "image_masks", not "gas_mask"."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return name.lower() in MASKS or "masks" in words or "annotations" in words
+
+
 def _refuse_within(root: Path, group: Path, files: Sequence[Path]) -> None:
     """Raise UserError for masks, and for splits inside of classes."""
     inner = {part for path in files for part in path.relative_to(group).parts[:-1]}
-    masks = [name for name in (group.name, *sorted(inner)) if name.lower() in MASKS]
+    masks = [name for name in (group.name, *sorted(inner)) if _is_masks(name)]
     if masks:
         raise UserError(
             f"folder '{masks[0]}' in '{root}' holds masks by its name, which would be trained on "
@@ -235,8 +242,8 @@ def _refuse_within(root: Path, group: Path, files: Sequence[Path]) -> None:
     if split:
         raise UserError(
             f"class folder '{group.name}' of '{root}' holds folders of splits ('{split[0]}'): "
-            f"put classes into splits ({split[0]}/{group.name}), not splits into classes, or "
-            f"leave them out with --leave-out {split[0]}"
+            f"give '{group}' itself if that is the data set, or put classes into splits "
+            f"({split[0]}/{group.name}), not splits into classes"
         )
 
 
