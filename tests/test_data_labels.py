@@ -140,3 +140,11 @@ def test_samples_without_a_label_stay_in_training():
 def test_labels_that_are_all_missing_are_none():
     for raw in (np.full(12, np.nan), np.full(12, -1), [None] * 12, [""] * 12):
         assert read_labels(raw, 12, "y", "'a.npz'").y is None
+
+
+def test_names_that_no_run_could_keep_are_refused():
+    found = read_labels(["a" * 201, "b"] * 6, 12, "y", "'a.npz'")
+    with pytest.raises(UserError, match="has a name of 201 characters"):
+        merged([found.classes], "a")
+    with pytest.raises(UserError, match="has 10,001 classes: give at most 10,000"):
+        merged([tuple(map(str, range(10_001)))], "a")

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from zspace.data.account import NOTHING_READ, Read
-from zspace.data.labels import MISSING, merged, renumbered
+from zspace.data.labels import LONGEST, MISSING, merged, renumbered
 from zspace.data.spec import Spec
 from zspace.data.splits import SPLITS, cut
 from zspace.system import notebook
@@ -302,7 +302,9 @@ class Unsplit:
 
     def data(self, *, fixed: bool = False) -> Data:
         """Its three splits; `fixed` as `assemble` has it."""
-        return assemble(self.name, **self.parts, read=self.read, fixed=fixed, **self.facts)
+        return assemble(
+            self.name[:LONGEST], **self.parts, read=self.read, fixed=fixed, **self.facts
+        )
 
     def with_split(self, split: str, other: Unsplit) -> Unsplit:
         """The same with everything of another source as one of its splits.

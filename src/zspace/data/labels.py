@@ -22,6 +22,8 @@ from zspace.system.errors import UserError
 MISSING = -1
 """What stands for no label in y."""
 MOST_CLASSES = 10_000
+LONGEST = 200
+"""Characters that the name of a class may have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +157,8 @@ def _columns(values: np.ndarray, what: str, way: str) -> Labels:
 def merged(tables: Sequence[tuple[str, ...]], what: str) -> tuple[str, ...]:
     """The classes of several parts: those of the first in its order, then others by name.
 
-    Raises UserError for names of two parts that differ in case only: one class to a person.
+    Raises UserError for names of two parts that differ in case only, which are one class to a
+    person, for too long names, and for too many.
 
     >>> merged([("dog", "cat"), ("eel", "cat")], "pets")
     ('dog', 'cat', 'eel')
@@ -171,6 +174,13 @@ def merged(tables: Sequence[tuple[str, ...]], what: str) -> tuple[str, ...]:
                     "case: give both one name"
                 )
         known |= dict.fromkeys(more)
+    if long := next((name for name in known if len(name) > LONGEST), ""):
+        raise UserError(
+            f"class '{long:.60}...' of '{what}' has a name of {len(long):,} characters: give one "
+            f"of at most {LONGEST}"
+        )
+    if len(known) > MOST_CLASSES:
+        raise UserError(f"'{what}' has {len(known):,} classes: give at most {MOST_CLASSES:,}")
     return tuple(known)
 
 
