@@ -146,7 +146,7 @@ NPY = {
     "booleans": (packed(X > 9), "is of type bool"),
     "NaN": (packed(np.where(X > 250, np.nan, X / 255)), "NaN or infinite"),
     "infinite": (packed(np.where(X > 250, -np.inf, X / 255)), "NaN or infinite"),
-    "floats to 255": (packed(X.astype(">f8")), "divide by 255"),
+    "floats to 255": (packed(X.astype(">f8")), "--values 0 255"),
     "no axes": (packed(np.uint8(3)), r"shape \(\)"),
     "two axes": (packed(X[0]), "give .N, H, W."),
     "five axes": (packed(X[None, :, None]), "give .N, H, W."),

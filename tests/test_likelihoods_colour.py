@@ -15,6 +15,7 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
+from zspace.data.spec import Spec
 from zspace.models import distributions, likelihoods
 from zspace.models.autoencoder import Autoencoder
 from zspace.models.bottlenecks import Gaussian as GaussianCode
@@ -34,7 +35,7 @@ def _seed() -> None:
 
 def decoded(likelihood: LogisticMixture, *shape: int, lead: tuple[int, ...] = ()) -> Tensor:
     """A random decoder output for x of this shape, in float64."""
-    return torch.randn(*lead, *likelihood.outputs(shape), dtype=torch.float64)
+    return torch.randn(*lead, *likelihood.outputs(Spec(tuple(shape))), dtype=torch.float64)
 
 
 def every_image(channels: int, levels: int) -> Tensor:
@@ -137,7 +138,7 @@ def test_single_precision_is_close_to_double() -> None:
 @pytest.mark.parametrize("x", [0.0, 128 / 255, 1.0])
 def test_gradients_stay_finite_for_absurd_outputs(size: float, x: float) -> None:
     likelihood = LogisticMixture(components=4)
-    h = (size * torch.randn(16, *likelihood.outputs((3, 4, 4)))).requires_grad_()
+    h = (size * torch.randn(16, *likelihood.outputs(Spec((3, 4, 4))))).requires_grad_()
     px = likelihood(h, 3)
     for value in (px.log_prob(torch.full((3, 4, 4), x)).sum(), px.mean.sum()):
         (gradient,) = torch.autograd.grad(value, h, retain_graph=True)
@@ -268,7 +269,7 @@ def test_half_precision_regions_change_nothing() -> None:
     ],
 )
 def test_likelihoods_say_what_the_decoder_must_give(likelihood, shape, expected) -> None:
-    assert likelihood.outputs(shape) == expected
+    assert likelihood.outputs(Spec(tuple(shape))) == expected
     h = torch.randn(2, *expected)
     assert likelihood(h, len(shape)).event_shape == shape
 
@@ -284,7 +285,7 @@ def test_impossible_mixtures_are_refused() -> None:
         with pytest.raises(UserError, match="at least 1 component and 2 levels"):
             LogisticMixture(**arguments)
     with pytest.raises(UserError, match=r"\(784,\): use the Gaussian"):
-        LogisticMixture().outputs((784,))
+        LogisticMixture().outputs(Spec((784,)))
     for numbers in (3, 99, 101, 110):
         with pytest.raises(UserError, match=f"received {numbers} numbers per pixel"):
             LogisticMixture()(torch.zeros(2, numbers, 4, 4), 3)
@@ -302,7 +303,7 @@ def bits(px: distributions.LogisticMixture, x: Tensor) -> float:
 def test_noise_costs_eight_bits_and_never_less() -> None:
     noise = torch.stack([torch.randperm(256) for _ in range(3)]).view(3, 16, 16) / 255
     likelihood = LogisticMixture()
-    untrained = likelihood(torch.zeros(likelihood.outputs((3, 16, 16))), 3)
+    untrained = likelihood(torch.zeros(likelihood.outputs(Spec((3, 16, 16)))), 3)
     edges = stats.logistic(0, math.exp(-1.5)).cdf(
         [-math.inf, *np.arange(-254, 255, 2) / 255, math.inf]
     )
@@ -320,7 +321,7 @@ def test_one_image_is_learned_to_far_below_eight_bits() -> None:
     ramp = torch.linspace(0, 1, 16)
     x = torch.stack([ramp.expand(16, 16), ramp.expand(16, 16).T, ramp.outer(ramp)])
     likelihood = LogisticMixture(components=3)
-    h = (0.1 * torch.randn(likelihood.outputs(x.shape))).requires_grad_()
+    h = (0.1 * torch.randn(likelihood.outputs(Spec(tuple(x.shape))))).requires_grad_()
     optimiser = torch.optim.Adam([h], lr=0.1)
     for _ in range(150):
         optimiser.zero_grad()
@@ -336,7 +337,7 @@ def test_an_autoencoder_of_colour_has_bits_per_dimension() -> None:
     model = Autoencoder(
         encoder=MLP(shape, (4,), hidden=(8,)),
         bottleneck=GaussianCode(2),
-        decoder=MLP((2,), likelihood.outputs(shape), hidden=(8,)),
+        decoder=MLP((2,), likelihood.outputs(Spec(tuple(shape))), hidden=(8,)),
         likelihood=likelihood,
         prior=StandardNormal(2),
         latent=(2,),

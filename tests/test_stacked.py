@@ -33,8 +33,8 @@ from zspace.training.trainer import Trainer
 SMALL: dict[str, Any] = {
     "hidden": (16,), "latent": 3, "epochs": 2, "batch": 64, "precision": "fp32", "device": "cpu"
 }  # fmt: skip
-CONV = {"net": "conv", "channels": (4, 4), "hidden": (784, 784)}
-UNET = {"net": "unet", "channels": (4, 8), "heads": 2, "hidden": (784, 784)}
+CONV = {"net": "conv", "channels": (4, 4), "hidden": None}
+UNET = {"net": "unet", "channels": (4, 8), "heads": 2, "hidden": None}
 SEEDS = (0, 1, 2)
 
 

@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import repeat
+from threading import RLock
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -39,7 +40,7 @@ def once(function: Callable[P, R]) -> Callable[P, R]:
 
     The object is the first argument; the others must be hashable. The same values are the same
     call, whether given by position, by name or by default. Results are shared: do not write into
-    them.
+    them. Of two threads that ask for the same, one waits for the other.
 
     >>> calls = []
     >>> @once
@@ -52,17 +53,18 @@ def once(function: Callable[P, R]) -> Callable[P, R]:
     1
     """
     memory: WeakKeyDictionary[Any, dict[Any, R]] = WeakKeyDictionary()
-    signature = inspect.signature(function)
+    signature, lock = inspect.signature(function), RLock()
 
     @functools.wraps(function)
     def remembered(*args: P.args, **kwargs: P.kwargs) -> R:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         first, *others = bound.arguments.values()
-        known, key = memory.setdefault(first, {}), tuple(others)
-        if key not in known:
-            known[key] = function(*args, **kwargs)
-        return known[key]
+        with lock:
+            known, key = memory.setdefault(first, {}), tuple(others)
+            if key not in known:
+                known[key] = function(*args, **kwargs)
+            return known[key]
 
     return remembered
 

@@ -27,7 +27,9 @@ from zspace.data.account import NOTHING_READ, Read
 from zspace.data.labels import MISSING, merged, renumbered
 from zspace.data.spec import Spec
 from zspace.data.splits import SPLITS, cut
+from zspace.system import notebook
 from zspace.system.errors import UserError, unknown
+from zspace.system.pixels import thumbnails
 
 FEWEST = 10
 """Samples of the smallest data set; with fewer, a tenth would be less than one sample."""
@@ -191,6 +193,18 @@ class Data:
         }
         one, two, three = (moved.get(split, getattr(self, split)) for split in SPLITS)
         return replace(self, train=one, validation=two, test=three, classes=classes, whole=moved)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what the data are, and training images from first to last."""
+        some = torch.linspace(0, len(self.train) - 1, min(40, len(self.train))).round().long()
+        known = {
+            **{f"{name} images": f"{len(samples):,}" for name, samples in self.splits.items()},
+            "shape": " × ".join(map(str, self.spec.shape)),
+            "classes": ", ".join(self.classes),
+            "attributes": ", ".join(self.attributes),
+        }
+        shown = notebook.image(thumbnails(self.train.images(some).numpy()), "Training images")
+        return notebook.facts(known, self.name) + shown
 
     @cached_property
     def fingerprint(self) -> str:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
 from torch.nn import functional as F
 
+from zspace.data.spec import Column
 from zspace.system.errors import UserError
 
 Shape = torch.Size | list[int] | tuple[int, ...]
@@ -268,6 +269,196 @@ class LogisticMixture(Distribution):
         logits, loc, log_scale, coupling = parts
         event = len(self.event_shape)
         return LogisticMixture(logits, loc, log_scale, coupling, event, self.levels)
+
+
+class Layout(nn.Module):
+    """Where the columns of a table lie in x (W,), as index tensors on the device of the model.
+
+    Arguments:
+        columns: In the order of their entries in x.
+
+    Attributes:
+        numbers, counts, booleans, categories: Positions in x of the entries of each sort.
+        block: For each entry of a category, which category it is of.
+        inside, there: (C, M): for each category its entries among `categories`, padded to the
+            broadest, and which of these are no padding.
+        at, value: (Q, K): for each count the corners of its map from x, padded with the last.
+
+    >>> Layout((Column("age", "number"), Column("sex", "category", 3))).categories
+    tensor([1, 2, 3])
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        super().__init__()
+        names = ("numbers", "counts", "booleans", "categories")
+        sorts: dict[str, list[int]] = {name: [] for name in names}
+        of = {"number": "numbers", "date": "numbers", "count": "counts", "boolean": "booleans"}
+        blocks: list[range] = []
+        start = 0
+        for column in columns:
+            sorts[of.get(column.kind, "categories")] += range(start, start + column.width)
+            if column.kind == "category":
+                first = len(sorts["categories"]) - column.width
+                blocks.append(range(first, first + column.width))
+            start += column.width
+        widest = max(map(len, blocks), default=1)
+        knots = [column.knots for column in columns if column.kind == "count"]
+        most = max(map(len, knots), default=1)
+        padded = [[*one, *[one[-1]] * (most - len(one))] for one in knots]
+        corners = torch.tensor(padded, dtype=torch.float32).reshape(len(knots), most, 2)
+        held = {
+            **{name: torch.tensor(places, dtype=torch.long) for name, places in sorts.items()},
+            "block": torch.tensor([i for i, one in enumerate(blocks) for _ in one]).long(),
+            "inside": torch.tensor([[*one, *[one[0]] * (widest - len(one))] for one in blocks])
+            .long()
+            .reshape(len(blocks), widest),
+            "there": torch.tensor([[i < len(one) for i in range(widest)] for one in blocks])
+            .bool()
+            .reshape(len(blocks), widest),
+            "at": corners[..., 0],
+            "value": corners[..., 1],
+        }
+        order = torch.cat([held[name] for name in sorts])
+        held["back"] = order.argsort()
+        for name, tensor in held.items():
+            self.register_buffer(name, tensor, persistent=False)
+
+    numbers: Tensor
+    counts: Tensor
+    booleans: Tensor
+    categories: Tensor
+    block: Tensor
+    inside: Tensor
+    there: Tensor
+    at: Tensor
+    value: Tensor
+    back: Tensor
+
+    def of(self, x: Tensor) -> list[Tensor]:
+        """Numbers, counts, booleans and categories (..., n) among the entries of x (..., W)."""
+        sorts = (self.numbers, self.counts, self.booleans, self.categories)
+        return [x.index_select(-1, places) for places in sorts]
+
+    def joined(self, *sorts: Tensor) -> Tensor:
+        """The inverse of `of`."""
+        return torch.cat(sorts, -1).index_select(-1, self.back)
+
+    def counted(self, x: Tensor) -> Tensor:
+        """The counts (..., Q) that entries x (..., Q) stand for, whole numbers."""
+        return _piecewise(x, self.at, self.value).round().clamp(min=0)
+
+    def entries(self, counts: Tensor) -> Tensor:
+        """The inverse of `counted`, also between whole numbers."""
+        return _piecewise(counts, self.value, self.at)
+
+
+def _piecewise(x: Tensor, at: Tensor, value: Tensor) -> Tensor:
+    """Linear between corners at (Q, K), constant beyond the first and the last: (..., Q)."""
+    width = at[:, 1:] - at[:, :-1]
+    slope = (value[:, 1:] - value[:, :-1]) / width.where(width > 0, 1.0)
+    steps = torch.minimum((x.unsqueeze(-1) - at[:, :-1]).clamp(min=0), width)
+    return value[:, 0] + (steps * slope).sum(-1)
+
+
+MEAN_BOUND = 12.0
+"""Of the logarithm of a mean count."""
+
+
+class Columns(Distribution):
+    r"""The entries of rows of a table, elementwise: the log-probability of each entry of x.
+
+    Those of a category's block, ``x_i log p_i`` for entry i, add up to the log-probability of the
+    value that x names. Counts are negative binomial, with mean m and variance ``m + m^2 / r``;
+    what x holds of them is a map of the count, which `Layout` undoes.
+
+    Arguments:
+        layout: Where the columns lie.
+        numbers: Of numbers and dates, batch shape (*batch, N).
+        rest: What else the decoder gives, (*batch, Q + B + C): log means of counts, logits of
+            booleans and of the entries of categories.
+        dispersion: r of each count, (Q,).
+
+    >>> layout = Layout((Column("ok", "boolean"), Column("sex", "category", 2)))
+    >>> none = torch.zeros(1, 0)
+    >>> px = Columns(layout, Normal(none, none), torch.zeros(1, 3), none[0])
+    >>> px.log_prob(torch.tensor([[1.0, 0.0, 1.0]])).exp()  # 1/2, and 1/2 for the value that is 1
+    tensor([[0.5000, 1.0000, 0.5000]])
+    """
+
+    arg_constraints = {}  # noqa: RUF012
+    support = constraints.real
+
+    def __init__(
+        self, layout: Layout, numbers: Distribution, rest: Tensor, dispersion: Tensor
+    ) -> None:
+        self.layout, self.numbers, self.rest, self.dispersion = layout, numbers, rest, dispersion
+        sizes = [len(layout.counts), len(layout.booleans), len(layout.categories)]
+        raw, self.logits, self.of_categories = rest.split(sizes, -1)
+        self.log_mean = MEAN_BOUND * torch.tanh(raw / MEAN_BOUND)
+        width = numbers.batch_shape[-1] + rest.shape[-1]
+        super().__init__(torch.Size((*rest.shape[:-1], width)), validate_args=False)
+
+    def expand(self, batch_shape: Shape, _instance: object = None) -> Columns:
+        lead = tuple(batch_shape)[:-1]
+        numbers = self.numbers.expand(torch.Size((*lead, self.numbers.batch_shape[-1])))
+        rest = self.rest.expand(*lead, self.rest.shape[-1])
+        return Columns(self.layout, numbers, rest, self.dispersion)
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Logarithms of the probability of each entry of each category (..., C)."""
+        if not len(self.layout.inside):
+            return self.of_categories
+        each = self.of_categories[..., self.layout.inside]
+        total = each.masked_fill(~self.layout.there, -math.inf).logsumexp(-1)
+        return self.of_categories - total.index_select(-1, self.layout.block)
+
+    @property
+    def mean(self) -> Tensor:
+        """Means; of categories the probability of each entry, of counts the entry of the mean."""
+        counts = self.layout.entries(self.log_mean.exp())
+        ones = torch.sigmoid(self.logits)
+        return self.layout.joined(self.numbers.mean, counts, ones, self.probabilities.exp())
+
+    @property
+    def variance(self) -> Tensor:
+        """Variances of the entries; those of counts are of the counts, not of x."""
+        m, p, q = self.log_mean.exp(), torch.sigmoid(self.logits), self.probabilities.exp()
+        counts = m + m.square() / self.dispersion
+        return self.layout.joined(self.numbers.variance, counts, p * (1 - p), q * (1 - q))
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draws of whole rows: one entry of each category is 1."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape)
+            r, m = self.dispersion.expand_as(self.log_mean), self.log_mean.exp()
+            rate = torch.distributions.Gamma(r, r / m, validate_args=False).sample(shape)
+            ones = torch.bernoulli(torch.sigmoid(self.logits).expand(*shape, *self.logits.shape))
+            drawn = [self.numbers.sample(shape), self.layout.entries(torch.poisson(rate)), ones]
+            return self.layout.joined(*drawn, self._drawn(shape))
+
+    def _drawn(self, shape: torch.Size) -> Tensor:
+        """One entry of each block is 1, by the race of exponential clocks."""
+        if not len(self.layout.inside):
+            return self.of_categories.expand(*shape, *self.of_categories.shape)
+        logits = self.of_categories.expand(*shape, *self.of_categories.shape)
+        race = (logits - torch.empty_like(logits).exponential_().log())[..., self.layout.inside]
+        first = race.masked_fill(~self.layout.there, -math.inf).argmax(-1)
+        places = self.layout.inside.expand(*first.shape, -1).gather(-1, first[..., None])[..., 0]
+        return torch.zeros_like(logits).scatter(-1, places, 1.0)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        numbers, counts, ones, categories = self.layout.of(value)
+        k, r = self.layout.counted(counts), self.dispersion
+        log_rate = self.log_mean - torch.log(r)  # log m / r
+        both = F.softplus(log_rate)  # log(1 + m / r)
+        count = (
+            torch.lgamma(k + r) - torch.lgamma(r) - torch.lgamma(k + 1)
+            - r * both + k * (log_rate - both)
+        )  # fmt: skip
+        boolean = ones * self.logits - F.softplus(self.logits)
+        of_numbers = self.numbers.log_prob(numbers)
+        return self.layout.joined(of_numbers, count, boolean, categories * self.probabilities)
 
 
 class Observed(Distribution):

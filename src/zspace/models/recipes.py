@@ -34,7 +34,7 @@ from zspace.data.spec import Spec
 from zspace.models.autoencoder import Autoencoder
 from zspace.models.bottlenecks import Bottleneck
 from zspace.models.flow import Model, Pass, Term
-from zspace.models.likelihoods import LIKELIHOODS, Likelihood
+from zspace.models.likelihoods import LIKELIHOODS, Likelihood, likelihood_for
 from zspace.models.networks.choices import Choice, NetOptions, NetworkSpec, build_networks
 from zspace.models.objective import Objective
 from zspace.models.perceptual import FeatureNetwork
@@ -44,7 +44,12 @@ from zspace.system.schedules import Schedule
 
 Size = Annotated[int, Doc("Dimensions of the code.")]
 LikelihoodName = Annotated[
-    str, Choice(lambda: LIKELIHOODS), Doc("p(x|z): what reconstruction error means.")
+    str,
+    Choice(lambda: {"auto": None, **LIKELIHOODS}),
+    Doc(
+        "p(x|z): what reconstruction error means; auto: squared-error for images, columns for "
+        "tables."
+    ),
 ]
 PriorName = Annotated[str, Choice(lambda: PRIORS), Doc("p(z): where codes should lie.")]
 
@@ -176,7 +181,7 @@ def assemble(
     bottleneck: Bottleneck,
     *,
     prior: str | nn.Module = "standard",
-    likelihood: str | Likelihood = "squared-error",
+    likelihood: str | Likelihood = "auto",
     net: Mapping[str, Any] | None = None,
     context: int = 0,
 ) -> Autoencoder:
@@ -186,7 +191,8 @@ def assemble(
         spec: Of the data.
         bottleneck: What turns features into a code; the encoder gives as many as it wants.
         prior: A key of `PRIORS`, or a module (c) -> Distribution over codes.
-        likelihood: A key of `LIKELIHOODS`, or a `Likelihood`.
+        likelihood: A key of `LIKELIHOODS`, a `Likelihood`, or "auto": squared error for images,
+            columns for tables.
         net: Choices of `NetOptions`; those that are left out have its defaults.
         context: Columns of c that both networks read; 0 for none.
 
@@ -197,14 +203,11 @@ def assemble(
     >>> model.latent
     (3,)
     """
-    if isinstance(likelihood, str):
-        if likelihood not in LIKELIHOODS:
-            raise unknown("likelihood", likelihood, LIKELIHOODS)
-        likelihood = LIKELIHOODS[likelihood]()
-    outputs = likelihood.outputs(spec.shape)
+    likelihood = likelihood_for(spec, likelihood)
     first, *rest = spec.shape
     reads = (2 * first, *rest) if spec.missing else spec.shape
-    wanted = NetworkSpec(reads, bottleneck.features, bottleneck.latent, outputs, context)
+    sizes = bottleneck.features, bottleneck.latent, likelihood.outputs(spec)
+    wanted = NetworkSpec(reads, *sizes, context, spec.kind)
     encoder, decoder, latent = build_networks(NetOptions(**(net or {})), wanted)
     return Autoencoder(
         encoder=encoder,

@@ -33,7 +33,7 @@ RESERVED = (*GROUPS["data"], *GROUPS["training"], *OUTPUT)
 OWN = "recipe."
 """What stands before the name of such an option, where names are flat."""
 
-OPTIONAL = {"epochs": 1, "size": 1, "data_dir": Path()}
+OPTIONAL = {"epochs": 1, "size": 1, "data_dir": Path(), "hidden": (256, 256)}
 """What may be None, but is a number or a path where it is given."""
 DEFAULTS: dict[str, Any] = {**GROUPS["data"], **GROUPS["training"], **OPTIONAL}
 
@@ -45,6 +45,8 @@ def fitting(name: str, value: Any, default: Any) -> Any:
     """
     if isinstance(value, np.generic | np.ndarray) and np.size(value) < 100:
         value = value.tolist()
+    if default is None and value is not None:
+        default = OPTIONAL.get(name)
     if name == "size" and isinstance(value, int | str | tuple | list) and value is not True:
         return tuple(value) if isinstance(value, list) else value
     if (

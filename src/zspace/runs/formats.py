@@ -32,8 +32,8 @@ else:
 Quality = dict[Split, dict[Kind, float]]
 
 
-class Read(TypedDict):
-    """How the data were read."""
+class HowRead(TypedDict):
+    """What run.json says of how the data were read."""
 
     scale: NotRequired[tuple[float, float] | None]
 
@@ -46,7 +46,7 @@ class Facts(TypedDict):
     classes: Annotated[list[Name], Range(0, 10_000)]
     attributes: Annotated[list[Name], Range(0, 10_000)]
     train: Count
-    read: NotRequired[Read]
+    read: NotRequired[HowRead]
     provenance: str
     fingerprint: Name
 

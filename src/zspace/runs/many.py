@@ -36,7 +36,7 @@ from zspace.data.spec import Fact
 from zspace.runs.formats import StudyRecord, refuse_unfit
 from zspace.runs.record import SNAPSHOTS
 from zspace.runs.run import Run, load
-from zspace.system import files
+from zspace.system import files, notebook
 from zspace.system.errors import UserError
 
 STUDY_FORMAT = 1
@@ -110,6 +110,25 @@ class Study:
     def best(self, name: str) -> Run:
         """The run of a family at its chosen code size, first seed."""
         return self.families[name][self.chosen[name]][0]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the terms on test of each family and code size, over seeds."""
+        terms = dict.fromkeys(name for run in self.runs for name in run.result["test"])
+        several = any(len(sizes) > 1 for sizes in self.families.values())
+        heads = ["family", "code size", "seeds", *(f"test {n}" for n in terms)]
+        heads += [fact.title for fact in QUALITY.values()]
+        lines = []
+        for name, sizes in self.families.items():
+            for size, runs in sizes.items():
+                cells = [over_seeds(runs, "test", term) for term in terms]
+                cells += [quality_cells(runs).get(measure) for measure in QUALITY]
+                star = " ★" if several and size == self.chosen[name] else ""
+                texts = ("–" if cell is None else str(cell) for cell in cells)
+                lines.append([name, f"{size or 'own'}{star}", len(runs), *texts])
+        failed = [[one.name, one.reason] for one in self.failed]
+        shown = notebook.table(lines, heads, str(self.path))
+        shown += "<p>★ lowest objective on validation</p>" if several else ""
+        return shown + (notebook.table(failed, ["failed", "reason"]) if failed else "")
 
 
 def open_study(path: str | Path, *, trust_data: bool = False) -> Study:

@@ -254,8 +254,8 @@ class Untrusted(UserError):
 def read_spec(record: dict[str, Any]) -> Spec:
     """What the model was told of its data."""
     facts = record["data"]
-    shape, classes = tuple(facts["shape"]), tuple(facts["classes"])
-    return Spec(shape, classes, tuple(facts["attributes"]), facts["train"])
+    classes, attributes = tuple(facts["classes"]), tuple(facts["attributes"])
+    return Spec(tuple(facts["shape"]), classes, attributes, facts["train"])
 
 
 def weight_heads(place: Place, record: dict[str, Any]) -> files.Heads:

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zspace.analysis.numbers import number_text
 from zspace.analysis.trained import TrainedModel, overflowing
 from zspace.data.dataset import Data
 from zspace.data.kinds.image import by
@@ -33,7 +34,7 @@ from zspace.models import recipes
 from zspace.runs import record
 from zspace.runs.config import Config
 from zspace.runs.record import Place
-from zspace.system import files
+from zspace.system import files, notebook
 from zspace.system.device import pick_device
 from zspace.system.errors import UserError
 
@@ -98,7 +99,7 @@ class Run(TrainedModel):
         self._data = data
         scale = self.record["data"].get("read", {}).get("scale")
         if self.config.data.values and scale:
-            self.values = (scale[0], scale[1])
+            self.values = (float(scale[0]), float(scale[1]))
         self._refuse_overflow()
 
     @classmethod
@@ -193,6 +194,23 @@ class Run(TrainedModel):
     def __repr__(self) -> str:
         return f"Run({str(self.place)!r}, {self.config.name}, {self.record['status']})"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what was trained, its results, and the pictures of its folder."""
+        own, result = self.config, self.record.get("result", {})
+        known = {
+            "recipe": own.recipe.replace("_", "-"),
+            "data": own.data.data,
+            "code": " × ".join(map(str, self.model.latent)),
+            "parameters": f"{sum(p.numel() for p in self.model.parameters()):,}",
+            "status": self.record["status"],
+            "best epoch": result and f"{result['best_epoch']} of {result['epochs']}",
+            **{f"test {name}": number_text(v) for name, v in result.get("test", {}).items()},
+        }
+        folder = self.place.folder
+        found = sorted(folder.glob("figures/*.png")) if folder else []
+        pictures = (notebook.image(files.read(path), path.stem) for path in found)
+        return "".join((notebook.facts(known, str(self.place)), *pictures))
+
     @property
     def result(self) -> dict[str, Any]:
         """Best epoch, seconds, and every term on train, validation and test."""
@@ -229,9 +247,10 @@ class Run(TrainedModel):
         was held in Python, the same data given again are its own.
 
         data_dir: where files of named sets lie, if not where they lay in training. unlabelled:
-        take new data without labels for a conditional model, too. Raises UserError where somebody
-        else chose the run's data, unless it was loaded with `trust_data` or they are a named set
-        that is on this machine.
+        take new data without labels for a conditional model, too.
+
+        Raises UserError where somebody else chose the run's data, unless it was loaded with
+        `trust_data` or they are a named set that is on this machine.
         """
         own = self.trust_data or record.is_own(self.record)
         folder = data_dir or (self.config.data.data_dir if own else None)

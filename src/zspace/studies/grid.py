@@ -24,7 +24,15 @@ from zspace.training.api import SAVE_SECONDS
 from zspace.training.progress import Reporter
 
 ELSEWHERE = {"latent": "--latent", "seed": "--seeds", "data": "--data", "data_dir": "--data-dir"}
-PRESETS = {"quick": (2, 20), "full": (2, 5, 10, 20, 50, 100)}
+PRESETS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "quick": ((2, 20), {"epochs": 40}),
+    "full": ((2, 5, 10, 20, 50, 100), {}),
+}
+"""The code sizes of each preset, and its options where they are not the defaults.
+
+On mnist5k 20 more epochs would lower the validation objective of the VAE by 1 to 2% and that of
+the others by less: an autoencoder is at its best before the 40th.
+"""
 
 
 @dataclass
@@ -50,7 +58,7 @@ class Grid:
     """
 
     recipes: tuple[str, ...] = ("ae", "vae", "cvae")
-    latent: tuple[int, ...] = PRESETS["quick"]
+    latent: tuple[int, ...] = PRESETS["quick"][0]
     seeds: int = 1
     fixed: Mapping[str, Any] = field(default_factory=dict)
     vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)

@@ -42,8 +42,8 @@ def study(
         set: Other options: beta=0.5,1,4 trains one run for each value; epochs=5 or
             hidden=[256,256] sets one value for all runs.
         minutes: Minutes of each run, which choose its epochs; 0 takes epochs.
-        preset: quick has code sizes 2 and 20; full has 2, 5, 10, 20, 50 and 100. By default
-            quick on mnist5k and full on other data.
+        preset: quick has code sizes 2 and 20 and 40 epochs; full has 2, 5, 10, 20, 50 and 100.
+            By default quick on mnist5k and full on other data.
         executor: local trains on this machine; stacked in one process, the seeds of a model
             together; ray on a Ray cluster: the one at RAY_ADDRESS, one that runs here, or a new
             one.

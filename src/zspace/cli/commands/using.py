@@ -78,8 +78,8 @@ def embed(
     from zspace.runs import measured
     from zspace.runs.run import load
 
-    model = load(run, trust_data=trust_data)
-    print(measured.embed(model, data, out=out, data_dir=data_dir, quiet=False))
+    opened = load(run, trust_data=trust_data)
+    print(measured.embed(opened, data, out=out, data_dir=data_dir, quiet=False))
 
 
 def data(

@@ -350,7 +350,7 @@ def gather(
     if bad:
         text = f"{len(bad)} unreadable files of '{root}' are left out; the first: {bad[0]}"
         warnings.warn(text, UserWarning, stacklevel=4)
-        gone = (*gone, f"{len(bad):,} unreadable files, the first: {bad[0]}")
+        gone = (*gone, f"unreadable files: {len(bad):,}")
     tables = [
         tuple(sorted({n for n in f.names or () if n}, key=by_value)) for f, _ in stored.values()
     ]

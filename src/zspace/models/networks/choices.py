@@ -51,9 +51,12 @@ class NetOptions:
         Doc("Networks: fully connected, residual convolutions, or convolutions with attention."),
     ] = "mlp"
     hidden: Annotated[
-        tuple[int, ...],
-        Doc("mlp: widths of the encoder's hidden layers; the decoder has them reversed."),
-    ] = (784, 784)
+        tuple[int, ...] | None,
+        Doc(
+            "mlp: widths of the encoder's hidden layers; the decoder has them reversed. By "
+            "default 784 784 for images and 256 256 for tables."
+        ),
+    ] = None
     activation: Annotated[
         str,
         Choice(lambda: ACTIVATIONS),
@@ -107,6 +110,7 @@ class NetworkSpec:
         latent: Dimensions (or channels) of a code.
         outputs: The shape that the likelihood wants from the decoder.
         context: Columns of c; 0 for none.
+        kind: Of the samples.
     """
 
     shape: Sequence[int]
@@ -114,6 +118,7 @@ class NetworkSpec:
     latent: int
     outputs: Sequence[int]
     context: int = 0
+    kind: str = "image"
 
 
 Networks = tuple[nn.Module, nn.Module, tuple[int, ...]]
@@ -126,13 +131,24 @@ def build_networks(options: NetOptions, wanted: NetworkSpec) -> Networks:
 
     Raises UserError for options that do not suit each other or the samples.
     """
-    return NETS[options.check().net].build(options, wanted)
+    net = NETS[options.check().net]
+    if wanted.kind not in net.takes:
+        raise UserError(
+            f"--net {options.net} reads {' and '.join(net.takes)}s, but these data are "
+            f"{wanted.kind}s: use --net mlp"
+        )
+    return net.build(options, wanted)
+
+
+HIDDEN = {"image": (784, 784), "table": (256, 256)}
+"""Widths of the hidden layers of an mlp for each kind of samples, where none are chosen."""
 
 
 def _mlp(options: NetOptions, wanted: NetworkSpec) -> Networks:
     mlp = partial(MLP, context=wanted.context, activation=ACTIVATIONS[options.activation])
-    encoder = mlp(wanted.shape, (wanted.features,), hidden=options.hidden)
-    decoder = mlp((wanted.latent,), wanted.outputs, hidden=options.hidden[::-1])
+    hidden = HIDDEN[wanted.kind] if options.hidden is None else tuple(options.hidden)
+    encoder = mlp(wanted.shape, (wanted.features,), hidden=hidden)
+    decoder = mlp((wanted.latent,), wanted.outputs, hidden=hidden[::-1])
     return encoder, decoder, (wanted.latent,)
 
 
@@ -155,14 +171,18 @@ def _images(encoder: type[nn.Module], decoder: type[nn.Module], *more: str) -> B
 
 @dataclass(frozen=True)
 class Net:
-    """How a kind of network is built, and which of the `NetOptions` it reads."""
+    """How a kind of network is built, and which of the `NetOptions` it reads.
+
+    takes: the kinds of samples that it reads.
+    """
 
     build: Build
     reads: tuple[str, ...]
+    takes: tuple[str, ...] = ("image",)
 
 
 NETS: dict[str, Net] = {
-    "mlp": Net(_mlp, ("hidden", "activation")),
+    "mlp": Net(_mlp, ("hidden", "activation"), ("image", "table")),
     "conv": Net(_images(ConvEncoder, ConvDecoder), ("channels", "blocks", "up", "code")),
     "unet": Net(
         _images(UNetEncoder, UNetDecoder, "heads"), ("channels", "blocks", "up", "code", "heads")

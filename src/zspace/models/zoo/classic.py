@@ -31,9 +31,7 @@ Anneal = Annotated[
 
 
 @recipe
-def ae(
-    data: Spec, latent: Size = 20, likelihood: LikelihoodName = "squared-error", **net: Any
-) -> Recipe:
+def ae(data: Spec, latent: Size = 20, likelihood: LikelihoodName = "auto", **net: Any) -> Recipe:
     """Autoencoder: a deterministic, linear code layer and a reconstruction error.
 
     Reference: Hinton, Salakhutdinov. Reducing the dimensionality of data with neural networks.
@@ -50,7 +48,7 @@ def ae(
 def vae(
     data: Spec,
     latent: Size = 20,
-    likelihood: LikelihoodName = "squared-error",
+    likelihood: LikelihoodName = "auto",
     prior: PriorName = "standard",
     **net: Any,
 ) -> Recipe:
@@ -69,7 +67,7 @@ def vae(
 def cvae(
     data: Spec,
     latent: Size = 20,
-    likelihood: LikelihoodName = "squared-error",
+    likelihood: LikelihoodName = "auto",
     prior: PriorName = "standard",
     **net: Any,
 ) -> Recipe:
@@ -103,7 +101,7 @@ ANNEALS: dict[str, Callable[[float], float | Schedule]] = {
 def beta_vae(
     data: Spec,
     latent: Size = 20,
-    likelihood: LikelihoodName = "squared-error",
+    likelihood: LikelihoodName = "auto",
     prior: PriorName = "standard",
     beta: Annotated[float, Doc("Weight of the KL.")] = 4.0,
     anneal: Anneal = "none",
@@ -134,7 +132,7 @@ def beta_vae(
 def tcvae(
     data: Spec,
     latent: Size = 20,
-    likelihood: LikelihoodName = "squared-error",
+    likelihood: LikelihoodName = "auto",
     prior: PriorName = "standard",
     beta: Annotated[float, Doc("Weight of the total correlation.")] = 6.0,
     estimate: Annotated[
@@ -144,9 +142,6 @@ def tcvae(
     **net: Any,
 ) -> Recipe:
     """Beta-TCVAE: the KL in three parts, with a weight on the dependence between code dimensions.
-
-    The parts are estimates from a batch, and every split is measured in batches of the size of
-    training.
 
     Reference: Chen, Li, Grosse, Duvenaud. Isolating sources of disentanglement in variational
     autoencoders. 2018, arXiv 1802.04942.
@@ -168,7 +163,7 @@ def tcvae(
 def iwae(
     data: Spec,
     latent: Size = 20,
-    likelihood: LikelihoodName = "squared-error",
+    likelihood: LikelihoodName = "auto",
     prior: PriorName = "standard",
     samples: Annotated[int, Doc("K, draws of the code for each sample.")] = 5,
     **net: Any,

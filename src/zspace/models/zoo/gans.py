@@ -22,7 +22,7 @@ from zspace.system.schedules import Schedule, starts_at
 def vaegan(
     data: Spec,
     latent: Size = 20,
-    likelihood: LikelihoodName = "squared-error",
+    likelihood: LikelihoodName = "auto",
     prior: PriorName = "standard",
     beta: Annotated[float, Doc("Weight of the KL.")] = 1.0,
     perceptual: Annotated[

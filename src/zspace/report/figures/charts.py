@@ -27,6 +27,8 @@ from zspace.runs.many import Moments, Study
 from zspace.runs.run import Run
 
 MANY, ACROSS = 12, 4
+MOMENTS = 14
+"""Frames of an animation, at most."""
 LINES: Any = {"validation": ("-", 1.8), "train": ("--", 1.0)}
 """How the lines of a split look."""
 
@@ -362,8 +364,8 @@ def training(study: Study) -> list[Image.Image]:
     for axes in grid.ravel():
         axes.set_axis_off()
     style.class_legend(fig, study.data.classes)
-    frames = []
-    for step in range(max(len(film.epoch) for film in films.values())):
+    frames, longest = [], max(len(film.epoch) for film in films.values())
+    for step in np.unique(np.linspace(0, longest - 1, min(MOMENTS, longest)).round().astype(int)):
         for i, (title, film) in enumerate(films.items()):
             now, band, column = min(step, len(film.epoch) - 1), 2 * (i // 3), i % 3
             _moment(grid[band, column], film, now, title, len(study.data.classes))

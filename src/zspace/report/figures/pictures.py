@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from zspace.report.figures.registry import figure
 from zspace.runs.many import QUALITY, Study, test_quality
 from zspace.runs.run import Run
 from zspace.system.errors import UserError
+
+MAPPED = 2000  # more take a page's time, and hide each other
 
 
 def class_counts(study: Study) -> Numbers:
@@ -62,14 +64,23 @@ def pixel_neighbours(study: Study) -> Numbers:
     }
 
 
-@figure("data-tsne", "A map of the raw images", "data", needs.training_images, pixel_neighbours)
+def map_ahead(study: Study) -> Callable[[], object]:
+    """The map, which needs no model."""
+    return lambda: latents.data_map(study.data, MAPPED)
+
+
+@figure(
+    "data-tsne", "A map of the raw images", "data", needs.training_images, pixel_neighbours,
+    ahead=map_ahead,
+)  # fmt: skip
 def data_tsne(study: Study) -> Figure:
     """A scatter of points, one for each image.
 
-    Each point is a raw image. t-SNE keeps neighbours together; the size of a cluster and the
-    distance between two clusters mean nothing. Labels, where there are any, give the colours only.
+    Each point is a raw image, one of at most 2,000. t-SNE keeps neighbours together; the size of a
+    cluster and the distance between two clusters mean nothing. Labels, where there are any, give
+    the colours only.
     """
-    found = latents.data_map(study.data)
+    found = latents.data_map(study.data, MAPPED)
     title = f"{short(study.data.name)}: t-SNE of {len(found.points):,} raw training images"
     fig = style.blank(7.6, 6.2, title)
     axes = fig.subplots()

@@ -19,7 +19,8 @@ from zspace.analysis.numbers import count, duration, number, rows
 from zspace.data.dataset import SPLITS
 from zspace.models import recipes
 from zspace.models.bottlenecks import Gaussian
-from zspace.models.likelihoods import Bernoulli, Likelihood, SquaredError
+from zspace.models.likelihoods import USUAL, Bernoulli, Likelihood, SquaredError
+from zspace.models.networks.choices import HIDDEN
 from zspace.models.terms import iwae
 from zspace.report import facts
 from zspace.report.facts import DASH, Family, Numbers, families, shape
@@ -36,6 +37,7 @@ from zspace.runs.many import (
     test_quality,
 )
 from zspace.runs.measured import measures_of, missing_of, read, warnings_of
+from zspace.runs.run import Run
 
 
 def title(study: Study) -> str:
@@ -92,6 +94,12 @@ def findings(study: Study) -> list[tuple[str, str, list[str]]]:
     ]
 
 
+def nearer(study: Study) -> str:
+    """The families whose samples lie nearer to training images than test images do."""
+    near = [f.title for f in families(study) if prior_novelty(f.run, study.data) < 1]
+    return facts.joined(near) if near else ""
+
+
 def changes(study: Study) -> Numbers:
     """What a KL term changes, and what a label does: families that differ in nothing else."""
     found = {}
@@ -143,7 +151,7 @@ def weighted(family: Family, weights: Mapping[str, float | str]) -> str:
 def steps(study: Study) -> list[tuple[str, str]]:
     """What an image goes through, with sizes where all families agree."""
     shown = families(study)
-    arguments = [family.run.config.arguments for family in shown]
+    arguments = [decided(family.run) for family in shown]
     widths = {layers(one) for one in arguments}
     likelihoods = {str(one.get("likelihood", "")).replace("-", " ") for one in arguments}
     names = list(next(iter(widths))) if len(widths) == 1 else []
@@ -158,6 +166,13 @@ def steps(study: Study) -> list[tuple[str, str]]:
         ("decoder", kind + " → ".join(reversed(names)) or "network"),
         ("p(x|z)", " or ".join(sorted(likelihoods - {""})) or "likelihood"),
     ]
+
+
+def decided(run: Run) -> dict[str, Any]:
+    """The choices of a run, with what was taken for its kind of data where none was made."""
+    usual = {"likelihood": USUAL.get(run.spec.kind, "auto"), "hidden": HIDDEN[run.spec.kind]}
+    chosen = run.config.arguments
+    return {k: usual.get(k, v) if v in ("auto", None) else v for k, v in chosen.items()}
 
 
 def layers(arguments: Mapping[str, Any]) -> tuple[str, ...]:
@@ -252,9 +267,10 @@ def _batches(study: Study) -> str:
 
 
 def quality_title(name: str) -> str:
-    """'PSNR (dB)'."""
+    """'PSNR (dB)'; where terms have the same of a drawn code, 'squared error, mean code'."""
     fact = QUALITY[name]
-    return f"{fact.title} ({fact.unit})" if fact.unit else fact.title
+    title = fact.named(variational=False)
+    return f"{title} ({fact.unit})" if fact.unit else title
 
 
 @dataclass(frozen=True)
@@ -465,6 +481,15 @@ def flag_value(name: str, value: Any) -> str:
     return " ".join(map(quoted, value)) if isinstance(value, list | tuple) else quoted(value)
 
 
+FLOOR = "frechet_of_training_images"
+SMOOTH = (
+    "its samples have a lower Fréchet distance than training images. This does not make them "
+    "better than real images: a decoded image is a mean, without the fine detail of a real one, "
+    "and the distance compares only means and covariances of a classifier's features. These need "
+    "not show blur, and the classifier was trained on the training images."
+)
+
+
 @dataclass(frozen=True)
 class Evaluated:
     """All that was measured of the families at their chosen sizes.
@@ -503,6 +528,9 @@ def evaluated(study: Study) -> Evaluated | None:
         for name, reason in missing_of(record).items():
             notes.append(f"{title}: {name} was not measured. {facts.sentence(reason)}")
         notes += [f"{title}: {facts.sentence(text)}" for text in warnings_of(record)]
+        made = measures_of(record).get("generation", {})
+        if {"frechet", FLOOR} <= made.keys() and made["frechet"].value < made[FLOOR].value:
+            notes.append(f"{title}: {SMOOTH}")
     names = dict.fromkeys(name for sections in told for name in sections)
     sections = {name: _section([of.get(name, []) for of in told]) for name in names}
     return Evaluated(heads, sections, notes, any(len(one) > 1 for one in columns.values()))
