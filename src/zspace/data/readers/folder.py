@@ -55,12 +55,12 @@ class Inventory(NamedTuple):
     Arguments:
         splits: The files of each split; "train" is always there.
         left_out: What is not read, each with its reason.
-        folders: Whether splits are folders of their own.
+        folders: Split -> the names of its folders; empty where splits have none of their own.
     """
 
     splits: dict[str, Files]
     left_out: list[str]
-    folders: bool
+    folders: dict[str, str]
 
 
 def find_files(root: Path, options: ReadOptions) -> Inventory:
@@ -82,7 +82,7 @@ def find_files(root: Path, options: ReadOptions) -> Inventory:
                 f"folder that holds both, or '{path}' itself, whatever its name; if that is the "
                 f"{split} set, give the training images as --data and it as --{_flag(split)}"
             )
-    return Inventory({"train": _files_in(root, entries, options, gone)}, gone, False)
+    return Inventory({"train": _files_in(root, entries, options, gone)}, gone, {})
 
 
 def _flag(split: str) -> str:
@@ -119,11 +119,13 @@ def _in_splits(
         if split in splits:
             raise UserError(f"'{root}' has two folders for the {split} split; merge them")
         splits[split] = _files_in(path, _entries(path, options, gone), options, gone)
+    names = {split: f"{path.name}/" for path, split in folders.items()}
     unlabelled = splits.pop("unlabelled", None)
     _check_classes(root, splits)
     if unlabelled is not None:
         splits["train"] = splits["train"].with_unlabelled(unlabelled)
-    return Inventory({s: splits[s] for s in SPLITS if s in splits}, gone, True)
+        names["train"] = f"{names['train']} and {names['unlabelled']}"
+    return Inventory({s: splits[s] for s in SPLITS if s in splits}, gone, names)
 
 
 class Entries(NamedTuple):
@@ -298,7 +300,7 @@ def load_folder(root: Path, options: ReadOptions) -> Unsplit:
     name, found = root.resolve().name, find_files(root, options)
     about = f"The folder of images {name}."
     labels = "folders" * any(files.names is not None for files in found.splits.values())
-    origins = {s: f"{s}/" if found.folders else f"{name}/" for s in found.splits}
+    origins = {s: found.folders.get(s, f"{name}/") for s in found.splits}
     splits, gone = found.splits, found.left_out
     if options.labels:
         splits, labels, gone = _by_list(root, found, options)

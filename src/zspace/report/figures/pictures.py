@@ -172,7 +172,7 @@ def heat_maps(found: Mapping[str, Surprises], title: str) -> Figure:
     longest = min(LONGEST_ID, max(len(name) for one in found.values() for name in one.ids))
     foot = 0.2 if longest <= 6 else 0.1 + 0.05 * longest
     high = (3 * TILE * height / width + HEAD + foot) * len(found) + 0.7
-    note = "above: the squared error. where: the difference at each pixel, black is none, "
+    note = "above: squared error; below: id; where: difference at each pixel, black none, "
     fig = style.blank(
         TILE * max(columns, 8) + 12 * style.LETTER, high, title, note + "yellow most"
     )
