@@ -18,6 +18,7 @@ from zspace.data.conditions import check_conditions
 from zspace.data.dataset import Data, Samples
 from zspace.data.loading import load as load_data
 from zspace.models import recipes
+from zspace.models.likelihoods import USUAL
 from zspace.models.networks.conv import on_device
 from zspace.runs.config import Config
 from zspace.runs.settings import Settings
@@ -110,7 +111,10 @@ class Build:
         except recipes.TooLarge as error:
             raise UserError(f"the networks are too large, {error}: choose fewer layers") from None
         check_conditions(data, config.recipe, recipe.model.context)
-        config = replace(config, recipe_options={**config.recipe_options, **recipe.decided})
+        options = {**config.recipe_options, **recipe.decided}
+        if options.get("likelihood") == "auto":
+            options["likelihood"] = USUAL[data.spec.kind]
+        config = replace(config, recipe_options=options)
         model = on_device(recipe.model, device)
         for player in recipe.players:
             on_device(player.module, device)
