@@ -9,7 +9,7 @@ label is None, NaN, empty text, or a lowest number of -1 (-1 and 1 alone are two
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +152,35 @@ def _columns(values: np.ndarray, what: str, way: str) -> Labels:
         y = torch.from_numpy(values.argmax(1).astype(np.int64))
         return Labels(y, tuple(map(str, range(values.shape[1]))), about="one-hot")
     return Labels(None, attributes=torch.from_numpy(values.astype(np.uint8)))
+
+
+def alike(found: Mapping[str, Labels], what: str) -> dict[str, Labels]:
+    """The labels of each split as one kind: attributes everywhere, if they are anywhere.
+
+    Columns of 0 and 1 that look one-hot in a small split may be attributes all the same. Raises
+    UserError where some splits have attributes and others classes, or other numbers of them.
+
+    >>> several = read_labels([[1, 1], [0, 1]], 2, "y", "'a.npz'")
+    >>> one = read_labels([[1, 0], [0, 1]], 2, "y_test", "'a.npz'")
+    >>> alike({"train": several, "test": one}, "'a.npz'")["test"].attributes.tolist()
+    [[1, 0], [0, 1]]
+    """
+    if all(one.attributes is None for one in found.values()):
+        return dict(found)
+    columns = {
+        split: torch.eye(len(one.classes), dtype=torch.uint8)[one.y]
+        if one.about == "one-hot" and one.y is not None
+        else one.attributes
+        for split, one in found.items()
+    }
+    widths = {None if held is None else held.shape[1] for held in columns.values()}
+    if len(widths) > 1:
+        raise UserError(
+            f"the labels of {what} differ from split to split: {', '.join(found)} hold "
+            f"{', '.join('classes' if w is None else f'{w} attributes' for w in widths)}; give "
+            "all of them one form"
+        )
+    return {split: Labels(None, attributes=held) for split, held in columns.items()}
 
 
 def merged(tables: Sequence[tuple[str, ...]], what: str) -> tuple[str, ...]:

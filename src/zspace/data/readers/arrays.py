@@ -32,7 +32,7 @@ from torch import Tensor
 from zspace.data.account import Read
 from zspace.data.dataset import Part, Storage, Unsplit, check
 from zspace.data.kinds.image import BRIGHT, Scale, extent, scale_of
-from zspace.data.labels import Labels, read_labels
+from zspace.data.labels import Labels, alike, read_labels
 from zspace.data.readers import lists
 from zspace.data.readers.images import ReadOptions
 from zspace.data.splits import SPLITS, Role, left_out, role
@@ -444,6 +444,7 @@ def _labels(
             f"labels, or leave the others out with --leave-out {' '.join(y.values())}"
         )
     found = {s: read_labels(shelf.read(n), forms[x[s]][0], n, shelf.title) for s, n in y.items()}
+    found = alike(found, shelf.title)
     names = [n for n, (what, _) in roles.items() if what == "names"]
     for n in names:
         found = {
