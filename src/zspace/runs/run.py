@@ -18,12 +18,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from zspace.analysis.numbers import number_text
 from zspace.analysis.trained import TrainedModel, overflowing
-from zspace.data.dataset import Data
+from zspace.data.conditions import Label
+from zspace.data.dataset import Data, joined
 from zspace.data.kinds.image import by
 from zspace.data.labels import MISSING
 from zspace.data.loading import is_resized, lasting, load_new
@@ -313,6 +315,32 @@ class Run(TrainedModel):
             unfit = f"data '{data.name}' has colour images, but the model was trained on grey"
             raise UserError(f"{unfit}: make the images grey, or train on colour images")
         return self._fitting(data, unlabelled)
+
+    def encode(self, x: Any, label: Label | None = None) -> Any:
+        """Codes (N, *Z) of images, as `TrainedModel.encode` gives them.
+
+        x: an array or a tensor, or whatever `data` takes in Python: (x, y), a dict, a data set...
+        Its labels are those that a conditional model is told, unless some are given.
+
+        >>> pair = data.test.images().numpy(), np.array(data.classes)[data.test.labels()]
+        >>> run.encode(pair).shape == (len(data.test), *run.model.latent)
+        True
+        """
+        return super().encode(*self._seen(x, label))
+
+    def reconstruct(self, x: Any, label: Label | None = None) -> Any:
+        """Images x encoded and decoded, without a draw; x as in `encode`."""
+        return super().reconstruct(*self._seen(x, label))
+
+    def _seen(self, x: Any, label: Label | None) -> tuple[Any, Label | None]:
+        """Images and labels of what is held in Python; arrays pass as they are."""
+        if isinstance(x, np.ndarray | Tensor | list | str):
+            return x, label
+        data = self.data(x, unlabelled=True)
+        samples = joined(list(data.splits.values()))
+        if label is None and self.model.context and (told := samples.conditions()) is not None:
+            label = told
+        return samples.images().numpy(), label
 
     def share_data(self, data: Data) -> None:
         """Use data that were read already, if they are those that it was trained on."""
