@@ -158,9 +158,8 @@ class Ladder(Model):
     def decode(self, z: Tensor, c: Tensor | None = None) -> Distribution:
         return self.likelihood(self.write(z), 3)
 
-    def sample(self, n: int, c: Tensor | None = None) -> Distribution:
-        z2 = self.top().sample((1, n))
-        return self.decode(self.middle(z2).sample()[0])
+    def draw(self, n: int, c: Tensor | None = None) -> Tensor:
+        return self.middle(self.top().sample((1, n))).sample()[0]
 
 
 def ladder(data: Spec) -> Recipe:

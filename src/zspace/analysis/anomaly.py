@@ -302,7 +302,7 @@ def inferred_labels(trained: TrainedModel, samples: Samples) -> np.ndarray:
         )
     batches = Batches(
         samples,
-        batch=max(trained.batch, 512),
+        batch=trained.measured_at_once,
         device=trained.device,
         seed=0,
         binarize=trained.binarize,

@@ -38,16 +38,17 @@ from zspace.analysis.measure import (
     metric,
     within,
 )
-from zspace.analysis.trained import CHUNK, TrainedModel, decoded, once, subset
+from zspace.analysis.trained import TrainedModel, at_once, decoded, once, rows_of, subset
 from zspace.data.conditions import columns_of, turns
 from zspace.data.dataset import Data
 from zspace.models.judge import SMALLEST, Judge, train_judge
 from zspace.models.priors import DENSITIES, Sampler
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured, unknown
+from zspace.system.memory import Need
 
-NEIGHBOURS, ROWS = 5, 512
-"""K; images whose distances to all others are in memory at once."""
+NEIGHBOURS, ROWS, SEEDED = 5, 512, 1024
+"""K; images whose distances to all others are in memory at once; images drawn from one seed."""
 MOST_MADE, MOST_TRAINING, COMPARED = 10_000, 50_000, 2_000
 """Images that are shown to the judge; training images among which the nearest is looked for; made
 and test images for which it is; each at most.
@@ -366,8 +367,7 @@ def to_training(data: Data, x: np.ndarray, seed: int = 0, quiet: bool = True) ->
     """
     train = subset(data.train, MOST_TRAINING, seed)
     with bar("looking for copies", len(train), quiet) as did:
-        parts = torch.arange(len(train)).split(CHUNK)
-        rows = (train.images(part).flatten(1).numpy() for part in parts)
+        rows = (train.images(part).flatten(1).numpy() for part in rows_of(train))
         return nearest(x.reshape(len(x), -1), rows, did)
 
 
@@ -439,12 +439,12 @@ def made_images(
     if sampler != "prior":
         draw = DENSITIES[sampler](drawn(trained, subset(data.train, MOST_MADE, seed)), seed, quiet)
         return trained.decode(draw(n, seed).reshape(n, *trained.model.latent), told)
-    seeds = np.random.SeedSequence(seed).generate_state(-(-n // CHUNK))
+    seeds = np.random.SeedSequence(seed).generate_state(-(-n // SEEDED))
     made = []
     with bar("drawing images", n, quiet) as did:
-        for own, start in zip(seeds, range(0, n, CHUNK), strict=True):
-            label = None if told is None else told[start : start + CHUNK]
-            made.append(trained.sample(min(CHUNK, n - start), label, seed=int(own)))
+        for own, start in zip(seeds, range(0, n, SEEDED), strict=True):
+            label = None if told is None else told[start : start + SEEDED]
+            made.append(trained.sample(min(SEEDED, n - start), label, seed=int(own)))
             did(len(made[-1]))
     return np.concatenate(made)
 
@@ -463,8 +463,9 @@ def nearest(x: np.ndarray, chunks: Iterator[np.ndarray], did: Callable[[int], No
 @torch.no_grad()
 def _seen(judge: Judge, x: np.ndarray, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, D) and the classes (N,) that the judge sees in images (N, C, H, W)."""
-    parts = [part.to(device) for part in torch.from_numpy(x).split(CHUNK)]
-    features = torch.cat([judge.embed(part) for part in parts])
+    need = Need.of(lambda n: judge.embed(torch.zeros(n, *x.shape[1:], device=device)))
+    parts = torch.from_numpy(x).split(at_once(need, len(x), device))
+    features = torch.cat([judge.embed(part.to(device)) for part in parts])
     return features.cpu().numpy(), judge.network.head(features).argmax(1).cpu().numpy()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import repeat
@@ -29,9 +30,11 @@ from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
 from zspace.models.recipes import Recipe, Traits, traits
 from zspace.models.samplers import CodeMixture, fit_mixture
-from zspace.system.errors import UserError, unknown
+from zspace.system.errors import UserError, enough_memory, unknown
+from zspace.system.memory import Need, free
 from zspace.system.pixels import Array
 
+Part = Callable[[Tensor, Tensor | None], Tensor]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -74,8 +77,68 @@ SampleFrom = Literal["auto", "prior", "mixture"]
 MOST_CODES = 10_000
 """Training codes, and as many validation codes, to which a mixture is fitted."""
 
-CHUNK = 1024
-"""Samples that are encoded or decoded at once."""
+MOST = 1024
+"""Samples that are encoded or decoded at once, where memory allows it: more are no faster."""
+PART, LARGEST = 1 / 8, 1 << 28
+"""What the tensors of a piece may take: this part of the memory that is free, and at most so many
+bytes. Convolutions take up to three times as much for scratch, and larger pieces are slower."""
+SURE = 1 << 24
+"""Bytes that are always there."""
+MEASURED, MEASURED_BYTES = 512, 1 << 30
+"""Samples in a batch of those that are measured, and the bytes that they may take. A batch decides
+which numbers are drawn, so that it must not depend on the memory at hand."""
+
+
+def at_once(need: Need, samples: int, device: torch.device | str = "cpu") -> int:
+    """How many of so many samples fit in memory at once; at most 1,024, and at least 1.
+
+    >>> at_once(Need(fixed=0, each=1000), samples=30)
+    30
+    """
+    most = min(samples, MOST)
+    if need.fixed + need.each * most <= SURE:
+        return most
+    return need.rows(min(PART * free(device), LARGEST), most)
+
+
+def rows_of(samples: Samples) -> Iterator[Tensor]:
+    """The rows of samples, (n,) each time, so many that they fit in memory as floats."""
+    size = at_once(Need(0, 4 * math.prod(samples.x.shape[1:])), len(samples))
+    return iter(torch.arange(len(samples)).split(max(1, size)))
+
+
+def measured_at_once(model: Model, shape: tuple[int, ...], batch: int, samples: int = 1) -> int:
+    """Samples in a batch of those that are measured: as many as fit, and at least the training's.
+
+    Arguments:
+        model: On its device.
+        shape: Of one sample.
+        batch: Of the training, which takes more memory for each sample.
+        samples: K, draws of each code.
+
+    >>> measured_at_once(run.model, run.spec.shape, batch=128)
+    512
+    """
+    if batch >= MEASURED:
+        return batch
+    device = next(model.parameters()).device
+
+    def call(n: int) -> object:
+        c = torch.zeros(n, model.context, device=device) if model.context else None
+        return model(torch.zeros(n, *shape, device=device), c, samples)
+
+    return max(batch, _need(model, call).rows(MEASURED_BYTES, MEASURED))
+
+
+def _need(model: Model, call: Callable[[int], object]) -> Need:
+    """What a call of the model takes. Afterwards generators and buffers are as before."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            return Need.of(call)
+    finally:
+        model.train(training)
 
 
 class TrainedModel:
@@ -91,8 +154,7 @@ class TrainedModel:
         recipe: The model, in eval mode and on its device, with the objective that it minimised.
         spec: Shape, classes and attributes of the data it was trained on.
         name: Of the recipe, for error messages.
-        batch: Batch size of the training. Metrics use at least 512, which is faster and changes
-            no number of a single sample.
+        batch: Batch size of the training. Metrics use larger ones, which are faster.
         binarize: How pixels were made 0 or 1 in training; metrics do the same.
 
     >>> x = data.test.images()[:4].numpy()
@@ -111,6 +173,13 @@ class TrainedModel:
         self.recipe, self.spec, self.name = recipe, spec, name
         self.batch, self.binarize = batch, binarize
         self._mixture: CodeMixture | None = None
+        self._needs: dict[str, Need] = {}
+
+    @functools.cached_property
+    def measured_at_once(self) -> int:
+        """Samples in a batch of those that are measured; see `measured_at_once`."""
+        draws = self.objective.samples
+        return measured_at_once(self.model, self.spec.shape, self.batch, draws)
 
     @property
     def model(self) -> Model:
@@ -187,6 +256,7 @@ class TrainedModel:
             self._mixture = fit_mixture(z, held, quiet=quiet).to(self.device)
         return self._mixture
 
+    @enough_memory()
     def sample(
         self,
         n: int,
@@ -227,10 +297,8 @@ class TrainedModel:
                 torch.seed()
             else:
                 torch.manual_seed(seed)
-            if fitted is None:
-                x = self.model.sample(n, c).mean.cpu().numpy()
-            else:
-                x = self.model.decode(fitted.sample(n, c), c).mean.cpu().numpy()
+            z = self.model.draw(n, c) if fitted is None else fitted.sample(n, c)
+            x = self.in_pieces(self._mean, z, c).numpy()
         if not np.isfinite(x).all():
             raise UserError("the samples are not finite numbers, since the weights are too large")
         return x
@@ -239,6 +307,7 @@ class TrainedModel:
         """One draw (B, *Z) of q(z|x) for each sample; the code where it is deterministic."""
         return {"z": self.model(batch.x, batch.c).latents[0].z[0]}
 
+    @enough_memory()
     def encode(self, x: Array, label: Label | None = None) -> Array:
         """Codes (N, *Z) of images x: the means of q(z|x), or the codes where there is no q.
 
@@ -246,6 +315,7 @@ class TrainedModel:
         """
         return self._batched(self._images(x), label, x, self.model.encode)
 
+    @enough_memory()
     def decode(self, z: Array, label: Label | None = None) -> Array:
         """Images (N, C, H, W) in [0, 1] of codes z (N, *Z): the means of p(x|z).
 
@@ -258,25 +328,75 @@ class TrainedModel:
                 f"codes have shape {tuple(codes.shape)}, but this model reads "
                 f"({', '.join(['N', *map(str, want)])}): reshape them"
             )
-        return self._batched(codes, label, z, lambda z, c: self.model.decode(z, c).mean)
+        return self._batched(codes, label, z, self._mean)
 
+    @enough_memory()
     def reconstruct(self, x: Array, label: Label | None = None) -> Array:
         """Images (N, C, H, W) in [0, 1]: x encoded and decoded, without a draw."""
+        return self._batched(self._images(x), label, x, self._through)
 
-        def through(x: Tensor, c: Tensor | None) -> Tensor:
-            return self.model.decode(self.model.encode(x, c), c).mean
+    def _mean(self, z: Tensor, c: Tensor | None) -> Tensor:
+        return self.model.decode(z, c).mean
 
-        return self._batched(self._images(x), label, x, through)
+    def _through(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return self._mean(self.model.encode(x, c), c)
 
     def _images(self, x: Array) -> Tensor:
         return as_images(x, self.spec.shape, self.values)
 
-    @torch.no_grad()
-    def _batched(self, x: Tensor, label: Label | None, like: Array, function: Any) -> Array:
-        """Apply (x, c) -> y in chunks; the result is numpy or torch, as `like` is."""
+    def _batched(self, x: Tensor, label: Label | None, like: Array, function: Part) -> Array:
+        """Apply (x, c) -> y in pieces; the result is numpy or torch, as `like` is."""
         c = self._context(label, len(x))
-        y = torch.cat([function(part.to(self.device), told) for part, told in split(x, c, CHUNK)])
-        return y.to(like.device) if isinstance(like, Tensor) else y.cpu().numpy()
+        if isinstance(like, Tensor):
+            return self.in_pieces(function, x, c, like.device)
+        return self.in_pieces(function, x, c).numpy()
+
+    @torch.no_grad()
+    def in_pieces(
+        self, function: Part, x: Tensor, c: Tensor | None, device: torch.device | str = "cpu"
+    ) -> Tensor:
+        """What a function makes of x (N, ...) and contexts c (N, C), in pieces that fit in memory.
+
+        How many samples fit follows from what the function takes for one of them, which is
+        measured once under its name, and from the memory that is free on the model's device.
+
+        Arguments:
+            function: (x, c) -> y, sample by sample; a method, or a function with a name.
+            x: Anywhere. Its pieces go to the model's device.
+            c: Anywhere; None for no context.
+            device: Where the result is put together.
+
+        >>> x = data.test.images()
+        >>> z = run.in_pieces(run.model.encode, x, None)
+        >>> z.shape == (len(x), *run.model.latent)
+        True
+        """
+        own = self.device
+
+        def some(rows: slice) -> Tensor:
+            return function(x[rows].to(own), c if c is None else c[rows].to(own))
+
+        def first(n: int) -> Tensor:
+            return function(
+                x[:1].expand(n, *x.shape[1:]).to(own, copy=True),
+                c if c is None else c[:1].expand(n, -1).to(own),
+            )
+
+        size = len(x)
+        if size > 1:
+            if function.__name__ not in self._needs:
+                self._needs[function.__name__] = _need(self.model, first)
+            size = at_once(self._needs[function.__name__], size, own)
+        if size >= len(x):
+            return some(slice(None)).to(device)
+        made = None
+        for start in range(0, len(x), size):
+            y = some(slice(start, start + size))
+            if made is None:
+                made = torch.empty(len(x), *y.shape[1:], dtype=y.dtype, device=device)
+            made[start : start + len(y)] = y
+        assert made is not None
+        return made
 
     def _context(self, label: Label | None, n: int) -> Tensor | None:
         """One-hot labels or attributes (n, context); None for an unconditional model."""
@@ -342,7 +462,7 @@ def over(trained: TrainedModel, samples: Samples, function: Callable[[Batch], T]
     """What a function makes of each batch, in order; draws are those of the run's own metrics."""
     batches = Batches(
         samples,
-        batch=max(trained.batch, 512),
+        batch=trained.measured_at_once,
         device=trained.device,
         seed=0,
         classes=trained.model.context,
@@ -393,10 +513,8 @@ def evenly(samples: Samples, n: int) -> torch.Tensor:
 @torch.no_grad()
 def decoded(trained: TrainedModel, z: Tensor, c: Tensor | None) -> np.ndarray:
     """Images (N, C, H, W) of codes z (N, ...) and contexts c (N, C), which may mix two labels."""
-    z, device = z.float().reshape(-1, *trained.model.latent), trained.device
-    parts = split(z, c, CHUNK)
-    made = [trained.model.decode(a.to(device), b if b is None else b.to(device)) for a, b in parts]
-    return torch.cat([px.mean.cpu() for px in made]).numpy()
+    z = z.float().reshape(-1, *trained.model.latent)
+    return trained.in_pieces(trained._mean, z, c).numpy()
 
 
 def subset(samples: Samples, most: int, seed: int = 0) -> Samples:

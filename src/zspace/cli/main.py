@@ -21,7 +21,7 @@ from zspace._version import __version__
 from zspace.cli.commands import COMMANDS
 from zspace.cli.commands.training import train_command
 from zspace.system.bars import lines
-from zspace.system.errors import UserError, unknown
+from zspace.system.errors import FEWER, UserError, ran_out, unknown
 from zspace.system.signals import Unheard, deafen
 
 TOGETHER = ("train", "resume", "repeat")
@@ -57,9 +57,9 @@ def run(argv: Sequence[str] | None = None) -> int:
         _say(error)
         return _left(error)
     except (MemoryError, RuntimeError) as error:  # torch raises either, or one of its own kind
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        if not ran_out(error):
             raise
-        _say("the memory ran out: close other programs, or ask for less at once")
+        _say(f"the memory ran out: {FEWER}")
         return _left(error)
     except KeyboardInterrupt as stop:
         _say(stop if str(stop) else "stopped before there was anything to save")

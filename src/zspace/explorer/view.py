@@ -22,6 +22,7 @@ from zspace.data.dataset import to_float
 from zspace.data.spec import Batch
 from zspace.runs import many
 from zspace.runs.run import Run
+from zspace.system.errors import enough_memory
 from zspace.system.pixels import enlarged, gif, to_uint8
 
 MOST = 70_000
@@ -181,17 +182,19 @@ class RunView:
         """What the model was told of test images i."""
         return columns_of(self.test, self.run.model.context, torch.from_numpy(i))
 
+    @enough_memory()
     @torch.inference_mode()
     def decode(self, z: np.ndarray, c: Tensor | None) -> np.ndarray:
         """Codes (n, Z) with contexts (n, context) or None as uint8 images (n, H, W, C)."""
-        run, parts = self.run, []
-        for start in range(0, len(z), CHUNK):
-            some = torch.from_numpy(z[start : start + CHUNK]).to(run.device)
-            told = None if c is None else c[start : start + CHUNK].to(run.device)
-            mean = run.model.decode(some.reshape(len(some), *run.model.latent), told).mean
-            parts.append(pictures(mean))
-        return np.concatenate(parts)
+        model = self.run.model
 
+        def painted(z: Tensor, c: Tensor | None) -> Tensor:
+            return torch.from_numpy(pictures(model.decode(z, c).mean))
+
+        codes = torch.from_numpy(z).reshape(len(z), *model.latent)
+        return self.run.in_pieces(painted, codes, c).numpy()
+
+    @enough_memory()
     @torch.inference_mode()
     def encode(self, picture: np.ndarray, label: str | int) -> Reading:
         """A picture (H, W, C) uint8 read under a label, or under the best one for 'all': that

@@ -93,10 +93,10 @@ class Autoencoder(Model):
         """
         return self._write(self.bottleneck.snap(z), c)
 
-    def sample(self, n: int, c: Tensor | None = None) -> Distribution:
-        """p(x|z) at n draws of the prior, with contexts c (n, context), batch shape (n,)."""
+    def draw(self, n: int, c: Tensor | None = None) -> Tensor:
+        """n codes (n, *Z) of the prior, with contexts c (n, context)."""
         p = self.prior(c)
-        return self.decode(p.sample() if p.batch_shape else p.sample((n,)), c)
+        return p.sample() if p.batch_shape else p.sample((n,))
 
     def _read(self, x: Tensor, c: Tensor | None) -> Tensor:
         self._check(c)

@@ -118,5 +118,9 @@ class Model(nn.Module, ABC):
         """p(x|z) for codes z (B, *Z) with contexts c (B, context), batch shape (B,)."""
 
     @abstractmethod
+    def draw(self, n: int, c: Tensor | None = None) -> Tensor:
+        """n codes (n, *Z) of the prior, with contexts c (n, context)."""
+
     def sample(self, n: int, c: Tensor | None = None) -> Distribution:
         """p(x|z) at n draws of the prior, with contexts c (n, context), batch shape (n,)."""
+        return self.decode(self.draw(n, c), c)

@@ -25,18 +25,19 @@ from zspace._version import __version__
 from zspace.analysis import METRICS, Measure, Scorer
 from zspace.analysis.anomaly import inferred_labels
 from zspace.analysis.numbers import print_sections
-from zspace.analysis.trained import CHUNK
+from zspace.analysis.trained import rows_of
 from zspace.data.dataset import Data, Samples, joined
 from zspace.runs.formats import Evaluation, refuse_unfit
 from zspace.runs.record import EVALUATION, WEIGHTS
 from zspace.runs.run import Run, load
 from zspace.system import files
 from zspace.system.bars import bar
-from zspace.system.errors import NotMeasured, UserError, unknown
+from zspace.system.errors import NotMeasured, UserError, enough_memory, unknown
 
 EVALUATION_FORMAT = 1
 
 
+@enough_memory()
 def evaluate(
     run: str | Path | Run,
     *,
@@ -222,6 +223,7 @@ class Scored:
 CODES = (".npz", ".csv", ".parquet")
 
 
+@enough_memory()
 def embed(
     run: Run, data: Any = None, *, out: Path, data_dir: Path | None = None, quiet: bool = True
 ) -> Path:
@@ -283,9 +285,8 @@ def _embedded(run: Run, split: str, samples: Samples, source: Data) -> dict[str,
         if told.dim() == 1:
             names = np.array([*source.classes, ""])
             found["label"] = names[found["y"]]
-    rows = torch.arange(len(samples)).split(CHUNK)
     c = told if run.model.context else None
-    codes = [run.encode(samples.images(i), None if c is None else c[i]) for i in rows]
+    codes = [run.encode(samples.images(i), None if c is None else c[i]) for i in rows_of(samples)]
     return {"z": torch.cat(codes).numpy() if codes else np.empty((0, *run.model.latent)), **found}
 
 
@@ -311,6 +312,7 @@ def _write_table(out: Path, table: Mapping[str, np.ndarray]) -> None:
     files.write(out, content.getvalue())
 
 
+@enough_memory()
 def score(
     run: Run,
     data: Any = None,

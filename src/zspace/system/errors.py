@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(ValueError):
@@ -41,3 +42,49 @@ class NotMeasured(UserError):
     ...
     zspace.system.errors.NotMeasured: the code is deterministic, so there is no KL: train a 'vae'
     """
+
+
+RAN_OUT = (
+    "out of memory", "allocate memory", "enough memory", "bad_alloc", "unable to allocate",
+    "alloc_failed", "failed to allocate", "tried to allocate",
+)  # fmt: skip
+"""Words of RuntimeErrors with which torch, its libraries and drivers say that memory ran out."""
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error means that there was not enough memory.
+
+    >>> ran_out(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    True
+    >>> ran_out(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    False
+    """
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in said for words in RAN_OUT)
+    )
+
+
+FEWER = "close other programs, or ask for fewer samples at once"
+
+
+@contextmanager
+def enough_memory(remedy: str = FEWER) -> Iterator[None]:
+    """Within, memory that runs out is a UserError that names the remedy; also a decorator.
+
+    >>> with enough_memory("use a smaller --batch"):
+    ...     raise MemoryError
+    Traceback (most recent call last):
+    ...
+    zspace.system.errors.UserError: the memory ran out: use a smaller --batch
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        # Not from the error: its traceback would keep alive all that took the memory.
+        told = UserError(f"the memory ran out: {remedy}")
+    else:
+        return
+    raise told

@@ -32,6 +32,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from zspace.system.errors import UserError
+from zspace.system.memory import free
 
 
 class CannotWrite(UserError):
@@ -253,10 +254,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: str = "") -> 
 
 def room() -> float:
     """Bytes that one thing may take: half of the memory that is free."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
-    except (AttributeError, ValueError, OSError):  # not on this system
-        return 4e9
+    return free() / 2
 
 
 LONGEST_HEAD = 1 << 25

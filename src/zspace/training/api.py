@@ -15,10 +15,10 @@ from zspace.runs.config import Config
 from zspace.runs.record import Place, is_own, read_either, read_record, refuse_strange
 from zspace.runs.run import Run, load
 from zspace.system import distributed, files
-from zspace.system.errors import UserError
+from zspace.system.errors import UserError, enough_memory
 from zspace.system.files import locked
 from zspace.system.signals import refused
-from zspace.training.build import Build
+from zspace.training.build import SMALLER, Build
 from zspace.training.progress import Reporter
 from zspace.training.progress import reporter as default_reporter
 from zspace.training.recorder import Recorder
@@ -29,6 +29,7 @@ HELD = ("data", "val", "test")
 NOTHING_YET = "stopped before the first step, so there is nothing to go on with"
 
 
+@enough_memory(SMALLER)
 def train(
     recipe: str = "vae",
     *,
@@ -116,6 +117,7 @@ def start(
         return recorder.run()
 
 
+@enough_memory(SMALLER)
 def repeat(
     path: str | Path,
     *,
@@ -150,6 +152,7 @@ def repeat(
     return start(config, out, reporter, seconds, fingerprint, held)
 
 
+@enough_memory(SMALLER)
 def resume(
     path: str | Path,
     *,

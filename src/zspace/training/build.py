@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -12,11 +13,14 @@ from typing import Any, cast
 import torch
 
 from zspace.analysis.reconstruction import WATCHED
+from zspace.analysis.trained import measured_at_once
 from zspace.data import account
 from zspace.data.batches import Batches
 from zspace.data.conditions import check_conditions
 from zspace.data.dataset import Data, Samples
+from zspace.data.kinds.image import by
 from zspace.data.loading import load as load_data
+from zspace.data.spec import Spec
 from zspace.models import recipes
 from zspace.models.likelihoods import USUAL
 from zspace.models.networks.conv import on_device
@@ -25,13 +29,18 @@ from zspace.runs.settings import Settings
 from zspace.system import distributed
 from zspace.system.bars import lines
 from zspace.system.device import Precision, pick_device, pick_precision
-from zspace.system.errors import UserError
+from zspace.system.errors import UserError, enough_memory
+from zspace.system.memory import Need, free
 from zspace.system.signals import Interrupted, noted_in
 from zspace.training.pace import Pace, measured
 from zspace.training.trainer import NonFinite, Trainer
 
 MOST_TENSORS = 20_000
 """Parameters that the networks may have, each with many numbers."""
+SMALLER = (
+    "use a smaller --batch, smaller samples (--size) or a smaller network (--hidden, --channels)"
+)
+"""What to do where a training runs out of memory."""
 
 
 @dataclass
@@ -104,6 +113,7 @@ class Build:
         """The recipe, its batches and the trainer on the device, without feature networks."""
         settings = config.training
         device = torch.device(settings.device)
+        _refuse_too_large(config, data.spec, device)
         torch.manual_seed(settings.seed)
         try:
             with recipes.bounded(MOST_TENSORS, 1 << 40):
@@ -118,12 +128,14 @@ class Build:
         model = on_device(recipe.model, device)
         for player in recipe.players:
             on_device(player.module, device)
+        draws = recipe.players[0].objective.samples
+        at_once = measured_at_once(model, data.spec.shape, settings.batch, draws)
         splits = {
-            name: _batches(some, config, settings, model.context)
+            name: _batches(some, config, settings, model.context, at_once)
             for name, some in data.splits.items()
         }
         watched = {
-            name: _batches(some, config, settings, model.context)
+            name: _batches(some, config, settings, model.context, at_once)
             for name, some in (
                 ("train", _some(data.train)),
                 ("validation", _some(data.validation)),
@@ -132,7 +144,7 @@ class Build:
         trainer = Trainer(
             model,
             recipe.players,
-            _batches(data.train, config, settings, model.context, training=True),
+            _batches(data.train, config, settings, model.context),
             splits["validation"],
             settings,
             fixed=recipe.feature_networks,
@@ -162,7 +174,7 @@ class Build:
                 raise Interrupted(f"stopped at step {trainer.step}", number)
 
         try:
-            with noted_in(signals):
+            with noted_in(signals), enough_memory(SMALLER):
                 for _ in self.trainer.epochs(heed):
                     heed(self.trainer)
         except NonFinite:
@@ -192,6 +204,57 @@ class Build:
             "provenance": self.data.provenance,
             "fingerprint": self.data.fingerprint,
         }
+
+
+def _refuse_too_large(config: Config, spec: Spec, device: torch.device) -> None:
+    """Raise UserError where the training takes more memory than there is.
+
+    What it takes is found on the meta device, where nothing is allocated or computed. Networks
+    that cannot be there are not judged before they are built.
+    """
+    settings, need, numbers, weights = config.training, Need(0, 1), 0, 0
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore")  # they come again
+        with contextlib.suppress(RuntimeError, TypeError, ValueError, AttributeError):
+            with recipes.bounded(MOST_TENSORS, 1 << 50):
+                recipe = recipes.find(config.recipe)(spec, **config.arguments)
+            numbers = sum(p.numel() for p in _parameters(recipe))
+            # Weights, gradients, two moments and the best weights; their average.
+            weights = 4 * numbers * (5 + (settings.ema > 0))
+            need = _step_need(recipe, spec)
+    if not numbers:
+        return
+    room, rows = free(device), -(-settings.batch // distributed.size())
+    half = 1 if settings.precision == "fp32" else 2  # some of what is kept has 2 bytes
+    whole = weights + rows * need.each / half
+    if whole <= room:
+        return
+    remedy = "choose smaller samples (--size) or a smaller network (--hidden, --channels)"
+    fits = int((room - weights) * half / need.each * distributed.size())
+    if fits > 0:
+        remedy = f"use a --batch of {fits:,} or less, or {remedy}"
+    raise UserError(
+        f"a network of {numbers:,} parameters for samples of {by(spec.shape)} takes at least "
+        f"{whole / 1e9:,.3g} GB in training at batch {settings.batch}, but {room / 1e9:,.3g} GB "
+        f"of memory are free: {remedy}"
+    )
+
+
+def _parameters(recipe: recipes.Recipe) -> list[torch.nn.Parameter]:
+    """Those that are trained, each once."""
+    found = {id(p): p for player in recipe.players for p in player.module.parameters()}
+    return list(found.values())
+
+
+def _step_need(recipe: recipes.Recipe, spec: Spec) -> Need:
+    """What is kept of a forward pass of the first player, on the device of its parameters."""
+    model, objective = recipe.model, recipe.players[0].objective
+
+    def step(n: int) -> None:
+        c = torch.zeros(n, model.context) if model.context else None
+        objective(model(torch.zeros(n, *spec.shape), c, objective.samples), 0.5)
+
+    return Need.of(step)
 
 
 def _settled(settings: Settings) -> Settings:
@@ -228,12 +291,16 @@ def _loading(config: Config, held: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _batches(
-    samples: Samples, config: Config, settings: Settings, context: int, training: bool = False
+    samples: Samples, config: Config, settings: Settings, context: int, measured: int = 0
 ) -> Batches:
-    """What is trained on; else what is measured, which is every split in the same way."""
+    """What is trained on; else what is measured, which is every split in the same way.
+
+    measured: samples in a batch of the latter.
+    """
+    training = not measured
     return Batches(
         samples,
-        batch=settings.batch if training else max(settings.batch, 512),
+        batch=measured or settings.batch,
         device=torch.device(settings.device),
         seed=settings.seed if training else 0,
         classes=context,
