@@ -364,6 +364,11 @@ def to_training(data: Data, x: np.ndarray, seed: int = 0, quiet: bool = True) ->
     """The Euclidean distance between the pixels of each image x (N, C, H, W) and those of the
     nearest of at most 50,000 training images: (N,).
     """
+    if data.spec.missing:
+        raise NotMeasured(
+            f"distances between rows need all values, but '{data.name}' has missing ones: fill "
+            "them in to measure it"
+        )
     train = subset(data.train, MOST_TRAINING, seed)
     with bar("looking for copies", len(train), quiet) as did:
         parts = torch.arange(len(train)).split(CHUNK)
@@ -432,13 +437,13 @@ def made_images(
         told = turns(trained.spec, n) if asked is None or trained.spec.attributes else asked
     if sampler != "prior":
         draw = DENSITIES[sampler](drawn(trained, subset(data.train, MOST_MADE, seed)), seed, quiet)
-        return trained.decode(draw(n, seed).reshape(n, *trained.model.latent), told)
+        return trained.decoded(draw(n, seed).reshape(n, *trained.model.latent), told)
     seeds = np.random.SeedSequence(seed).generate_state(-(-n // CHUNK))
     made = []
     with bar("drawing images", n, quiet) as did:
         for own, start in zip(seeds, range(0, n, CHUNK), strict=True):
             label = None if told is None else told[start : start + CHUNK]
-            made.append(trained.sample(min(CHUNK, n - start), label, seed=int(own)))
+            made.append(trained.drawn(min(CHUNK, n - start), label, seed=int(own)))
             did(len(made[-1]))
     return np.concatenate(made)
 

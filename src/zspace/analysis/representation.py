@@ -194,7 +194,8 @@ def pixels_alike(data: Data) -> float | None:
     """
     few = subset(data.train, max(10, min(MOST, VALUES // math.prod(data.spec.shape))))
     y = labels(few)
-    return None if y is None or len(y) < 3 else alike(few.images().flatten(1).numpy(), y)
+    lacking = y is None or len(y) < 3 or data.spec.missing
+    return None if lacking else alike(few.images().flatten(1).numpy(), y)
 
 
 def chance_alike(data: Data) -> float:

@@ -23,6 +23,7 @@ from zspace.data.batches import Batches, Binarize
 from zspace.data.conditions import Label, as_conditions, columns, turns
 from zspace.data.dataset import Samples
 from zspace.data.kinds.image import as_images, as_tensor
+from zspace.data.kinds.table import Encoding
 from zspace.data.spec import Batch, Spec
 from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
@@ -80,6 +81,10 @@ class TrainedModel:
     them. Where the data have attributes instead, a label is the names of those that hold
     ("Smiling,Male"), or an array (N, A) of 0 and 1.
 
+    Where it was trained on a table, rows go in as a DataFrame or an array (N, D) with its columns,
+    and come back as a table of the sort that it was trained on; see `zspace.data.kinds.table`.
+    What metrics read is x itself: `encoded`, `reconstructed`, `decoded` and `drawn`.
+
     Arguments:
         recipe: The model, in eval mode and on its device, with the objective that it minimised.
         spec: Shape, classes and attributes of the data it was trained on.
@@ -95,6 +100,8 @@ class TrainedModel:
     True
     """
 
+    encoding: Encoding | None = None
+    """How the rows of a table become x, where it was trained on one."""
     values: tuple[float, float] | None = None
     """The raw integers that are 0 and 1 in [0, 1], where they were declared in training."""
 
@@ -144,11 +151,12 @@ class TrainedModel:
         """What the first player minimises: the weighted terms, without any adversary's."""
         return self.recipe.players[0].objective
 
-    def sample(self, n: int, label: Label | None = None, seed: int | None = None) -> np.ndarray:
+    def sample(self, n: int, label: Label | None = None, seed: int | None = None) -> Any:
         """n images (n, C, H, W) in [0, 1]: the means of p(x|z) at draws z of the prior.
 
-        The global random state stays as it was. Raises UserError for n below 1, a seed outside
-        [0, 2^63), and a label that the model does not take.
+        Of a table n rows, drawn from p(x|z): means of rows would be no rows. The global random
+        state stays as it was. Raises UserError for n below 1, a seed outside [0, 2^63), and a
+        label that the model does not take.
 
         Arguments:
             n: How many.
@@ -159,6 +167,10 @@ class TrainedModel:
         >>> bool((run.sample(2, seed=0) == run.sample(2, seed=0)).all())
         True
         """
+        return self._given_back(self.drawn(n, label, seed))
+
+    def drawn(self, n: int, label: Label | None = None, seed: int | None = None) -> np.ndarray:
+        """The same as x (n, *X)."""
         if not isinstance(n, int | np.integer) or n < 1:
             raise UserError(f"n is {n!r:.60}: ask for a whole number of samples, at least 1")
         if seed is not None and not (isinstance(seed, int | np.integer) and 0 <= seed < 2**63):
@@ -171,20 +183,29 @@ class TrainedModel:
                 torch.seed()
             else:
                 torch.manual_seed(seed)
-            return self.model.sample(n, c).mean.cpu().numpy()
+            px = self.model.sample(n, c)
+            return (px.mean if self.encoding is None else px.sample()).cpu().numpy()
 
     def encode(self, x: Array, label: Label | None = None) -> Array:
         """Codes (N, *Z) of images x: the means of q(z|x), or the codes where there is no q.
 
         Raises UserError for images of another shape or range than the model reads.
         """
-        return self._batched(self._images(x), label, x, self.model.encode)
+        return self._batched(self._read(x), label, x, self.model.encode)
+
+    def encoded(self, x: Array, label: Label | None = None) -> Array:
+        """Codes (N, *Z) of x (N, *X), as batches have it."""
+        return self._batched(self._as_x(x), label, x, self.model.encode)
 
     def decode(self, z: Array, label: Label | None = None) -> Array:
         """Images (N, C, H, W) in [0, 1] of codes z (N, *Z): the means of p(x|z).
 
         Raises UserError for codes of another shape than the model's.
         """
+        return self._given_back(self.decoded(z, label))
+
+    def decoded(self, z: Array, label: Label | None = None) -> Array:
+        """x (N, *X) of codes z (N, *Z)."""
         codes = as_tensor(z, "codes").float()
         want: tuple[int, ...] = self.model.latent
         if tuple(codes.shape[1:]) != want:
@@ -195,15 +216,31 @@ class TrainedModel:
         return self._batched(codes, label, z, lambda z, c: self.model.decode(z, c).mean)
 
     def reconstruct(self, x: Array, label: Label | None = None) -> Array:
-        """Images (N, C, H, W) in [0, 1]: x encoded and decoded, without a draw."""
+        """Images (N, C, H, W) in [0, 1], or rows: x encoded and decoded, without a draw."""
+        return self._given_back(self._through(self._read(x), label, x))
 
+    def reconstructed(self, x: Array, label: Label | None = None) -> Array:
+        """The same of x (N, *X), as x."""
+        return self._through(self._as_x(x), label, x)
+
+    def _through(self, x: Tensor, label: Label | None, like: Array) -> Array:
         def through(x: Tensor, c: Tensor | None) -> Tensor:
             return self.model.decode(self.model.encode(x, c), c).mean
 
-        return self._batched(self._images(x), label, x, through)
+        return self._batched(x, label, like, through)
 
-    def _images(self, x: Array) -> Tensor:
+    def _read(self, x: Any) -> Tensor:
+        """What a user gave, as x."""
+        if self.encoding is not None:
+            return self.encoding.encode(x)
         return as_images(x, self.spec.shape, self.values)
+
+    def _as_x(self, x: Array) -> Tensor:
+        return self._read(x) if self.encoding is None else torch.as_tensor(x).float()
+
+    def _given_back(self, x: Array) -> Any:
+        """x as a user gets it."""
+        return x if self.encoding is None else self.encoding.decode(x)
 
     @torch.no_grad()
     def _batched(self, x: Tensor, label: Label | None, like: Array, function: Any) -> Array:

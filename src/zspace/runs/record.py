@@ -22,6 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
+from zspace.data.kinds.table import Encoding
 from zspace.data.spec import Spec
 from zspace.system import files
 from zspace.system.errors import UserError
@@ -29,6 +30,7 @@ from zspace.system.errors import UserError
 FORMAT = 1
 
 RECORD, COPY, WEIGHTS, METRICS = "run.json", "state/run.json", "model.safetensors", "metrics.jsonl"
+ENCODING = ("encoding.json", "encoding.safetensors")
 SNAPSHOTS, EVALUATION = "snapshots.npz", "evaluation.json"
 PARTS = (RECORD, METRICS, WEIGHTS, SNAPSHOTS, EVALUATION, "encoding.*", "README.md", "fitted/*")
 """Patterns of the files that make up a run. Its states and what is drawn of it are none."""
@@ -218,10 +220,28 @@ def _understood(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def read_spec(place: Place, record: dict[str, Any]) -> Spec:
+def read_encoding(place: Place, record: dict[str, Any]) -> Encoding | None:
+    """How the rows of a table become x; None for images. Raises UserError where it is damaged."""
+    if record["data"].get("kind", "image") != "table":
+        return None
+    content = {name: place.read(name) for name in ENCODING}
+    told, values = (place.named(name) for name in ENCODING)
+    with _again(place):
+        for file, name in zip((told, values), ENCODING, strict=True):
+            files.verify(file, content[name], record["files"].get(name, ""))
+        facts = files.unsealed(
+            told, content[ENCODING[0]], files.parsed(told, content[ENCODING[0]])
+        )
+        return Encoding.from_files(facts, files.unpacked(values, content[ENCODING[1]]))
+
+
+def read_spec(place: Place, record: dict[str, Any], encoding: Encoding | None = None) -> Spec:
     """What the model was told of its data. Raises UserError where the record does not say it."""
     facts = record["data"]
     try:
+        if encoding is not None:
+            told = {"classes": tuple(facts["classes"]), "attributes": ()}
+            return encoding.spec(**told, samples=int(facts["train"]))
         shape = tuple(int(size) for size in facts["shape"])
         if len(shape) != 3 or min(shape) < 1:
             raise ValueError(shape)

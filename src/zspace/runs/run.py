@@ -77,7 +77,8 @@ class Run(TrainedModel):
         self.place = place
         self.record = record.read_place(place)
         self.config = Config.from_json(self.record["config"])
-        spec = record.read_spec(place, self.record)
+        self.encoding = record.read_encoding(place, self.record)
+        spec = record.read_spec(place, self.record, self.encoding)
         super().__init__(
             self._rebuild(spec).to(pick_device(device)),
             spec,
@@ -215,6 +216,17 @@ class Run(TrainedModel):
             return self._fitting(self._own(folder, quiet))
         if not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
             return self._fitting(self._own(folder, quiet))
+        if self.encoding is not None:
+            return self._fitting(
+                load_new(
+                    str(source) if named else source,
+                    classes=self.spec.classes,
+                    encoding=self.encoding,
+                    missing=self.config.data.missing,
+                    labels=self.config.data.labels,
+                    quiet=quiet,
+                )
+            )
         channels, height, width = self.spec.shape
         resized = named and is_resized(str(source))
         options = self.config.data
@@ -267,6 +279,10 @@ class Run(TrainedModel):
             values=given.values,
             labels=given.labels,
             leave_out=given.leave_out,
+            kind=given.kind,
+            columns=given.columns,
+            missing=given.missing,
+            group=given.group,
             quiet=quiet,
         )
 

@@ -69,6 +69,7 @@ class Build:
             recipes.find(config.recipe)
             settings = _settled(config.training)
         data = distributed.in_turn(lambda: load_data(**_loading(config, held), quiet=quiet))
+        _check_kind(config, data)
         settings = replace(
             settings,
             precision=cast(Precision, distributed.told(settings.precision)),
@@ -127,6 +128,7 @@ class Build:
             fixed=recipe.feature_networks,
             watched=watched,
             best=recipe.best,
+            measure=None if data.encoding is None else data.encoding.quality,
         )
         return cls(config, data, recipe, trainer, splits)
 
@@ -172,6 +174,7 @@ class Build:
         splits = {name: len(batches.samples) for name, batches in self.splits.items()}
         return {
             "name": self.data.name,
+            "kind": self.data.spec.kind,
             "shape": list(self.data.spec.shape),
             "classes": list(self.data.classes),
             "attributes": list(self.data.attributes),
@@ -181,6 +184,12 @@ class Build:
             "provenance": self.data.provenance,
             "fingerprint": self.data.fingerprint,
         }
+
+
+def _check_kind(config: Config, data: Data) -> None:
+    for name in ("augment", "binarize"):
+        if data.encoding is not None and getattr(config.data, name) != "none":
+            raise UserError(f"--{name} is for images, but '{data.name}' is a table: leave it out")
 
 
 def _settled(settings: Settings) -> Settings:

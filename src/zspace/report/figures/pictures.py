@@ -37,7 +37,7 @@ def class_counts(study: Study) -> Numbers:
     return {"Classes": f"{len(counts):,}", "Training images per class": " to ".join(ends)}
 
 
-@figure("data", "A sample of the data", "data", numbers=class_counts)
+@figure("data", "A sample of the data", "data", numbers=class_counts, kinds=("image",))
 def data(study: Study) -> Figure:
     """A sheet of training images, ten in a row.
 
@@ -62,7 +62,14 @@ def pixel_neighbours(study: Study) -> Numbers:
     }
 
 
-@figure("data-tsne", "A map of the raw images", "data", needs.training_images, pixel_neighbours)
+@figure(
+    "data-tsne",
+    "A map of the raw images",
+    "data",
+    needs.training_images,
+    pixel_neighbours,
+    kinds=("image",),
+)
 def data_tsne(study: Study) -> Figure:
     """A scatter of points, one for each image.
 
@@ -90,7 +97,13 @@ def test_error(family: facts.Family, run: Run) -> str:
     return "" if value is None else f"{family.named(run.error)} {number(value)}"
 
 
-@figure("reconstructions", "Unseen images, reconstructed", "reconstructions", numbers=facts.errors)
+@figure(
+    "reconstructions",
+    "Unseen images, reconstructed",
+    "reconstructions",
+    numbers=facts.errors,
+    kinds=("image",),
+)
 def reconstructions(study: Study) -> Figure:
     """Rows of images: ten test images, and below them their reconstructions.
 
@@ -107,7 +120,13 @@ def reconstructions(study: Study) -> Figure:
     return style.image_grid(rows, left, "Unseen images and their reconstructions", note, right)
 
 
-@figure("reconstructions-by-size", "The same by code size", "reconstructions", needs.several_sizes)
+@figure(
+    "reconstructions-by-size",
+    "The same by code size",
+    "reconstructions",
+    needs.several_sizes,
+    kinds=("image",),
+)
 def reconstructions_by_size(study: Study) -> Figure:
     """Rows of reconstructed images, one row per code size.
 
@@ -139,7 +158,13 @@ def multiples(study: Study) -> Numbers:
     return {"Highest error, in multiples of the mean": highest}
 
 
-@figure("surprises", "Images expected least, and where", "reconstructions", numbers=multiples)
+@figure(
+    "surprises",
+    "Images expected least, and where",
+    "reconstructions",
+    numbers=multiples,
+    kinds=("image",),
+)
 def surprises(study: Study) -> Figure:
     """For each family, rows of test images, their reconstructions, and maps of the difference.
 
@@ -320,7 +345,9 @@ def sample_numbers(study: Study) -> Numbers:
     }
 
 
-@figure("samples", "Images from the prior alone", "samples", numbers=sample_numbers)
+@figure(
+    "samples", "Images from the prior alone", "samples", numbers=sample_numbers, kinds=("image",)
+)
 def samples(study: Study) -> Figure:
     """Rows of images decoded from random codes.
 

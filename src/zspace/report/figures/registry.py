@@ -78,6 +78,11 @@ class Drawing:
     needs: Needs
     numbers: Told
     milliseconds: int
+    kinds: tuple[str, ...] = ()
+
+    def suits(self, study: Study) -> bool:
+        """Whether it shows this kind of samples."""
+        return not self.kinds or study.data.spec.kind in self.kinds
 
 
 FIGURES: dict[str, Drawing] = {}
@@ -91,6 +96,7 @@ def figure(
     needs: Needs = lambda study: None,
     numbers: Told = lambda study: {},
     milliseconds: int = 0,
+    kinds: tuple[str, ...] = (),
 ) -> Callable[[D], D]:
     """Register the function that draws a figure; a page and the command `figure` then have it.
 
@@ -101,6 +107,8 @@ def figure(
         needs: Says of a study why the figure cannot be drawn, or None where it can.
         numbers: This study's numbers that belong beside it.
         milliseconds: How long a frame of an animation stays; 0: it stands still.
+        kinds: Of the samples that it can show, "image" or "table"; by default of every kind. It
+            is absent from the pages of others.
 
     Raises UserError for an unknown part.
     """
@@ -110,7 +118,9 @@ def figure(
     def register(draw: D) -> D:
         alt, _, caption = (inspect.getdoc(draw) or "").partition("\n\n")
         said = " ".join(alt.split()), " ".join(caption.split())
-        FIGURES[name] = Drawing(name, title, part, *said, draw, needs, numbers, milliseconds)
+        FIGURES[name] = Drawing(
+            name, title, part, *said, draw, needs, numbers, milliseconds, kinds
+        )  # fmt: skip
         return draw
 
     return register
@@ -129,12 +139,21 @@ def draw(name: str, study: Study) -> Drawn:
     Raises UserError for an unknown name, and where the study has not what the figure needs.
     """
     found = find(name)
-    missing = found.needs(study)
+    missing = found.needs(study) if found.suits(study) else _other_kind(found, study)
     if missing:
         raise UserError(f"figure '{name}' cannot be drawn: {missing}")
     with matplotlib.rc_context(STYLE):
         drawn = found.draw(study)
         return tighten(drawn) if isinstance(drawn, Figure) else drawn
+
+
+def _other_kind(found: Drawing, study: Study) -> str:
+    return f"it shows {' and '.join(found.kinds)}s, but these data are {study.data.spec.kind}s"
+
+
+def shown_of(study: Study) -> dict[str, Drawing]:
+    """The figures that show this kind of samples."""
+    return {name: one for name, one in FIGURES.items() if one.suits(study)}
 
 
 def write(name: str, study: Study, path: Path) -> Path:
@@ -159,6 +178,8 @@ def write(name: str, study: Study, path: Path) -> Path:
 OVERVIEW = {
     "reconstructions": "reconstructions",
     "samples": "samples",
+    "rows": "reconstructions",
+    "sampled-rows": "samples",
     "codes-pca": "codes",
     "curves": "curves",
 }
@@ -168,7 +189,8 @@ OVERVIEW = {
 def overview(run: Run) -> list[Path]:
     """Draw a run's pictures into its folder, those that it has what they need for."""
     study = Study(run.path, [run])
-    can = [name for name in OVERVIEW if find(name).needs(study) is None]
+    here = shown_of(study)
+    can = [name for name in OVERVIEW if name in here and here[name].needs(study) is None]
     return [write(name, study, run.path / "figures" / f"{OVERVIEW[name]}.png") for name in can]
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,7 +36,7 @@ from zspace.report import facts
 from zspace.report.facts import Family, Numbers, families
 from zspace.report.figures import needs
 from zspace.report.figures.code_maps import CIRCLE
-from zspace.report.figures.registry import FIGURES, PARTS, Drawing, animated, draw
+from zspace.report.figures.registry import PARTS, Drawing, animated, draw, shown_of
 from zspace.report.figures.style import class_colours, save
 from zspace.report.html import tables
 from zspace.runs.many import Study
@@ -83,7 +83,11 @@ def uri(content: bytes, kind: str) -> str:
 
 def picture(drawing: Drawing, study: Study) -> Picture:
     """Draw a figure, and say what it shows."""
-    drawn, numbers = draw(drawing.name, study), drawing.numbers(study)
+    kind = study.data.spec.kind
+    drawn = draw(drawing.name, study)
+    numbers = {facts.of_samples(k, kind): v for k, v in drawing.numbers(study).items()}
+    said = {n: facts.of_samples(getattr(drawing, n), kind) for n in ("title", "alt", "caption")}
+    drawing = replace(drawing, **said)
     if not isinstance(drawn, list):
         image = _painted(drawn)
         width, height = (side * SHOWN // DPI for side in image.size)
@@ -115,7 +119,9 @@ LARGEST = 32
 
 
 def explorer(study: Study) -> dict[str, Any] | None:
-    """All that the script needs; None where there are too few test images."""
+    """All that the script needs; None where there are too few test images, or no images."""
+    if study.data.spec.kind != "image":
+        return None
     if needs.test_images(study) is not None:
         return None
     x = study.data.test.images(torch.arange(1)).numpy()
@@ -124,7 +130,7 @@ def explorer(study: Study) -> dict[str, Any] | None:
     x, y, c = few.images().numpy(), few.labels(), few.conditions()
     shown, clouds = [thumbnails(x)], []
     for family in families(study):
-        made = family.run.reconstruct(x, c if family.traits.conditional else None)
+        made = family.run.reconstructed(x, c if family.traits.conditional else None)
         shown.append(thumbnails(made))
         clouds.append(cloud(study, family, x, c, made))
     tiles = np.concatenate(shown)
@@ -145,7 +151,7 @@ def cloud(
     study: Study, family: Family, x: np.ndarray, c: torch.Tensor | None, made: np.ndarray
 ) -> dict[str, Any]:
     """Where a family puts the images, on the plane of its figure, and how well it keeps them."""
-    z = family.run.encode(x, c if family.traits.conditional else None).reshape(len(x), -1)
+    z = family.run.encoded(x, c if family.traits.conditional else None).reshape(len(x), -1)
     plane = latents.plane(family.run, data=study.data)
     if z.shape[1] == 1:
         z = np.c_[z, np.random.RandomState(0).uniform(-0.35, 0.35, len(z))]
@@ -229,7 +235,7 @@ def write_report(study: Study, path: Path, console: Console | None = None) -> Pa
     console = console or Console(quiet=True)
     with files.explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    lacking = {one.name: one.needs(study) for one in FIGURES.values()}
+    lacking = {one.name: one.needs(study) for one in shown_of(study).values()}
     missing = {name: reason for name, reason in lacking.items() if reason is not None}
     numbers = tables.evaluated(study)
     parts = _drawn(study, missing, console)
@@ -241,7 +247,7 @@ def write_report(study: Study, path: Path, console: Console | None = None) -> Pa
 
 def _drawn(study: Study, missing: dict[str, str], console: Console) -> list[Shown]:
     """Every part that has something to show, with its figures."""
-    can = [one for one in FIGURES.values() if one.name not in missing]
+    can = [one for one in shown_of(study).values() if one.name not in missing]
     shown, number = [Shown(name, *titles) for name, titles in PARTS.items()], 0
     for part in shown:
         for drawing in (one for one in can if one.part == part.name):
