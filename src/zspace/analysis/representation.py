@@ -194,8 +194,9 @@ def pixels_alike(data: Data) -> float | None:
     """
     few = subset(data.train, max(10, min(MOST, VALUES // math.prod(data.spec.shape))))
     y = labels(few)
-    lacking = y is None or len(y) < 3 or data.spec.missing
-    return None if lacking else alike(few.images().flatten(1).numpy(), y)
+    if y is None or len(y) < 3 or data.spec.missing:
+        return None
+    return alike(few.images().flatten(1).numpy(), y)
 
 
 def chance_alike(data: Data) -> float:

@@ -148,9 +148,9 @@ def _unsplit(
         (part,) = parts.values()
         parts, how = _own_splits(part, options.group, title)
         if how:
-            told = f"column '{how}'"
-            gone.append(f"{how} (it says the splits)") if how != options.group else None
-            notes.append(f"split by {told}")
+            notes.append(f"split by column '{how}'")
+            if how != options.group:
+                gone.append(f"{how} (it says the splits)")
     elif options.group and options.group not in next(iter(stores.values())).table:
         raise unknown("column of groups; column", options.group, next(iter(stores.values())).table)
     read = Read("rows", labels=told_by, left_out=tuple(gone), notes=tuple(notes))
@@ -173,15 +173,10 @@ def _marked(raw: Raw, markers: Sequence[str]) -> Raw:
         unseen = np.array([str(value).strip() in said for value in raw.values.tolist()], bool)
     elif raw.values.dtype.kind in "iuf":
         numbers = [float(marker) for marker in markers if _is_number(marker)]
-        unseen = np.isin(raw.values, np.array(numbers, raw.values.dtype)) if numbers else False
+        unseen = np.isin(raw.values.astype(np.float64), numbers)
     else:
         return raw
-    return replace_missing(raw, raw.missing | unseen)
-
-
-def replace_missing(raw: Raw, missing: np.ndarray) -> Raw:
-    """The same values, others of which are missing."""
-    return Raw(raw.values, missing, raw.dtype)
+    return Raw(raw.values, raw.missing | unseen, raw.dtype)
 
 
 def _is_number(text: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from zspace.analysis.reconstruction import reconstructions
 from zspace.report import facts
@@ -36,7 +37,7 @@ def _table(title: str, names: list[str], heads: list[str], columns: list[list[st
     axes.set_axis_off()
     drawn: Any = axes.table(
         list(map(list, zip(*columns, strict=True))), rowLabels=names, colLabels=heads,
-        loc="center", cellLoc="right", bbox=[0, 0, 1, 1],
+        loc="center", cellLoc="right", bbox=Bbox.unit(),
     )  # fmt: skip
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(style.SMALL)

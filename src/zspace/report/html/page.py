@@ -86,8 +86,10 @@ def picture(drawing: Drawing, study: Study) -> Picture:
     kind = study.data.spec.kind
     drawn = draw(drawing.name, study)
     numbers = {facts.of_samples(k, kind): v for k, v in drawing.numbers(study).items()}
-    said = {n: facts.of_samples(getattr(drawing, n), kind) for n in ("title", "alt", "caption")}
-    drawing = replace(drawing, **said)
+    title, alt, caption = (
+        facts.of_samples(said, kind) for said in (drawing.title, drawing.alt, drawing.caption)
+    )
+    drawing = replace(drawing, title=title, alt=alt, caption=caption)
     if not isinstance(drawn, list):
         image = _painted(drawn)
         width, height = (side * SHOWN // DPI for side in image.size)
