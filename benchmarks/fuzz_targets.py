@@ -24,6 +24,7 @@ from PIL import Image
 
 import zspace
 from fuzz_changes import LONGEST, havoc, mended, restructured, sealed
+from fuzz_runs import Folders, example
 from zspace.data.readers import arrays, images
 from zspace.data.sets import mnist
 from zspace.runs.checkpoint import Checkpoints
@@ -296,7 +297,10 @@ def _functions(run: zspace.Run) -> list[Drawn]:
     ]
 
 
-def targets(folder: Path) -> list[Guided | Drawn]:
+def targets(folder: Path) -> list[Guided | Drawn | Folders]:
     """All targets; their files lie in the folder."""
     run = trained(folder)
-    return [*_parsers(folder), *_records(folder, run), *_functions(run)]
+    edited = folder / "edited runs"
+    edited.mkdir()
+    example(edited)
+    return [*_parsers(folder), *_records(folder, run), *_functions(run), Folders(edited)]

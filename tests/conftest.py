@@ -22,7 +22,9 @@ OWN = {"vaegan": {"perceptual": "judge"}}
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of the tests' own, in which a judge of the same data is trained once."""
+    """A cache of the tests' own, in which a judge of the same data is trained once; and a secret
+    of their own, by which they know the runs that they have made.
+    """
     folder = tmp_path_factory.mktemp("cache")
 
     def place(name: str) -> Path:
@@ -30,6 +32,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pooch.os_cache", place)
+        patch.setenv("XDG_STATE_HOME", str(folder))
         yield
 
 

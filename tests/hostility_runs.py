@@ -93,6 +93,18 @@ def tensors(**named: torch.Tensor) -> Change:
     return change
 
 
+def weights(change: Callable[[torch.Tensor], torch.Tensor]) -> Change:
+    """Other numbers in the weights of a finished run, whose record names their SHA-256."""
+
+    def changed_weights(folder: Path) -> None:
+        path = folder / WEIGHTS
+        found = files.unpacked(path, path.read_bytes())
+        named = {name: change(value) for name, value in found.items()}
+        record(f"files/{WEIGHTS}", files.write_sealed_tensors(path, named, {}))(folder)
+
+    return changed_weights
+
+
 def header(length: int, content: bytes = b"{}") -> bytes:
     """The start of a safetensors file."""
     return struct.pack("<Q", length) + content
@@ -123,8 +135,8 @@ RUNS: dict[str, tuple[Change, str]] = {
     "format text": (record("format", "1"), "has no format"),
     "format 10^30": (record("format", 10**30), "newer than this one"),
     "format None": (record("format", None), "has no format"),
-    "job None": (record("config", None), "has no config"),
-    "job empty": (record("config", {}), "not complete"),
+    "job None": (record("config", None), "config is None, and no table"),
+    "job empty": (record("config", {}), "config.recipe is missing"),
     "data of the job text": (record("config/data", "../.."), "run.json"),
     "arguments list": (record("config/recipe_options", [1]), "run.json"),
     "settings number": (record("config/training", 1), "run.json"),
@@ -149,14 +161,22 @@ RUNS: dict[str, tuple[Change, str]] = {
     "shape negative": (record("data/shape", [-1, 4, 5]), "fit|shape"),
     "shape of one axis": (record("data/shape", [5]), "fit|shape"),
     "classes number": (record("data/classes", 7), "classes"),
-    "status list": (record("status", []), "has no status"),
-    "files list": (record("files", []), "has no files"),
-    "file number": (record("files/model.safetensors", 7), "damaged"),
+    "status list": (record("status", []), "status is a list"),
+    "files list": (record("files", []), "files is a list"),
+    "file number": (record("files/model.safetensors", 7), "files.model.safetensors is 7"),
     "no weights": (lambda folder: (folder / WEIGHTS).unlink(), "missing"),
     "weights folder": (folder_called(WEIGHTS), "cannot read|damaged"),
     "weights empty": (put(WEIGHTS, b""), "damaged"),
     "weights 2^63": (put(WEIGHTS, header(2**63)), "damaged"),
     "weights pickled": (put(WEIGHTS, b"\x80\x04cos\nsystem\n(S'true'\ntR."), "damaged"),
+    "weights NaN": (weights(lambda w: w * float("nan")), "not finite numbers"),
+    "weights 1e38": (weights(lambda w: w * 0 + 1e38), "gives values that are not finite"),
+    "weights too large to decode": (weights(lambda w: w * 1e36), "values that are not finite"),
+    "weights of 64 bits": (weights(lambda w: w.double() + 1e300), "not finite"),
+    "result list": (record("result", [1]), "result is a list"),
+    "result of text": (record("result/test", {"objective": "a"}), "result.test.objective is 'a'"),
+    "result without objective": (record("result/test", {"mse": 1.0}), "has no objective"),
+    "parameters of 400 digits": (record("parameters", 10**400), "not valid JSON"),
     "weights of another model": (tensors(a=torch.zeros(3)), "do not fit"),
     "weights of no numbers": (tensors(), "do not fit"),
 }
@@ -214,8 +234,8 @@ UNFINISHED: dict[str, tuple[Change, str]] = {
     ),
     "finished, they say": (record("status", "finished"), "has finished"),
     "other data": (record("data/fingerprint", WRONG), "has changed since"),
-    "fingerprint number": (record("data/fingerprint", 7), "has changed since"),
-    "no data": (record("config/data/data", "/nowhere/x.npz"), "no such file or data set"),
+    "fingerprint number": (record("data/fingerprint", 7), "data.fingerprint is 7"),
+    "no data": (record("config/data/data", "/nowhere/x.npz"), "not made by you.*--trust-data"),
 }  # fmt: skip
 
 
@@ -227,7 +247,7 @@ ENTRY = {"name": "a", "family": "vae", "status": "finished", "reason": ""}
 STUDIES: dict[str, tuple[Change, str]] = {
     "study empty": (put("study.json", b""), "not valid JSON"),
     "study deep": (put("study.json", DEEP), "not valid JSON"),
-    "study list": (study([]), "is not a study"),
+    "study list": (study([]), "not that of a study"),
     "study folder": (folder_called("study.json"), "neither a study nor a run"),
     "study format text": (study({"format": "a", "runs": []}), "study"),
     "study runs None": (study({"format": 1, "runs": None}), "study"),
@@ -238,7 +258,15 @@ STUDIES: dict[str, tuple[Change, str]] = {
     "study of no run": (study({"format": 1, "runs": [{**ENTRY, "name": "../../b"}]}), "run"),
 }
 
+GOOD = (
+    '{"number": 1, "step": 1, "lr": 0.1, "seconds": 1.0, "samples_per_second": 1.0, "best": true, '
+    '"train": {"objective": 1.0}, "validation": {"objective": 1.0}, "quality": {}}'
+)
 METRICS = {
+    "400 digits": GOOD.replace('"number": 1', '"number": 1' + "0" * 400).encode() + b"\n",
+    "1e400": GOOD.replace("0.1", "1e400").encode() + b"\n",
+    "quality of another shape": GOOD.replace("{}}", '{"train": [1]}}').encode() + b"\n",
+    "no objective": GOOD.replace("objective", "mse").encode() + b"\n",
     "binary": bytes(range(256)),
     "deep": DEEP + b"\n",
     "wrong kinds": b'[]\n1\n"a"\nnull\n{"train": 1, "validation": 2}\n',

@@ -111,7 +111,9 @@ def test_train_leaves_a_run_and_pictures(zs, digits, tmp_path):
 
 def test_train_says_what_it_does_without_a_terminal(zs, undrawn, digits, tmp_path):
     result = zs("train", "vae", "--data", digits, "--out", tmp_path / "run", *SMALL)
-    first, *epochs, last = result.err.splitlines()
+    data, splits, first, *epochs, last = result.err.splitlines()
+    assert data.startswith("digits: images of 1×14×14, uint8 values, 0 to 255 as 0 to 1; classes")
+    assert splits == "train 243, validation 27, test 30: cut from x by class"
     for part in ("vae", "parameters", "digits", "243 train", "27 validation", "cpu in fp32"):
         assert part in first
     assert str(tmp_path / "run") in first
@@ -445,7 +447,7 @@ BAD_DATA: dict[str, Callable[[Path, Path], tuple[Path, str]]] = {
     "torn archive": no_zip,
     "objects": lambda p, _: (arrays(p / "o.npz", x=np.array([None] * 20)), "o.npz"),
     "NaN": lambda p, _: (arrays(p / "n.npz", x=X + np.nan), "NaN"),
-    "beyond one": lambda p, _: (arrays(p / "b.npz", x=X + 255), "divide by 255"),
+    "beyond one": lambda p, _: (arrays(p / "b.npz", x=X + 255), "--values 0 255"),
     "below zero": lambda p, _: (arrays(p / "z.npz", x=X - 1), r"[0, 1]"),
     "flat": lambda p, _: (arrays(p / "f.npz", x=X.reshape(20, 36)), "shape"),
     "labels too few": lambda p, _: (arrays(p / "l.npz", x=X, y=np.zeros(3, int)), "label"),
@@ -597,11 +599,14 @@ def test_labels_missing_for_a_conditional_model(zs, digits, tmp_path):
 def test_labels_missing_for_a_trained_conditional_model(zs, runs, digits, tmp_path):
     with np.load(digits) as content:
         path = arrays(tmp_path / "plain.npz", x=content["x"])
-    for command in ("reconstruct", "embed"):
-        out = tmp_path / ("x.png" if command == "reconstruct" else "x.npz")
+    for command in ("reconstruct", "score"):
+        out = tmp_path / ("x.png" if command == "reconstruct" else "x.csv")
         sentence = bad(zs(command, runs["cvae"].path, "--data", path, "-o", out))
         assert "label" in sentence
         assert not out.exists()
+    assert zs("embed", runs["cvae"].path, "--data", path, "-o", tmp_path / "x.npz").code == 0
+    with np.load(tmp_path / "x.npz") as found:
+        assert found["label_inferred"].all()
 
 
 @pytest.mark.parametrize(
@@ -636,7 +641,7 @@ def test_no_images_asked_for(zs, runs, tmp_path, command, n):
         ("sample", "x.jpg"), ("sample", "file"), ("sample", "file/x.png"), ("sample", "dir.png"),
         ("reconstruct", "x.jpg"), ("reconstruct", "x.npz"), ("reconstruct", "dir"),
         ("reconstruct", "dir.png"), ("reconstruct", "file/x.png"),
-        ("embed", "x.csv"), ("embed", "dir"), ("embed", "dir.npz"), ("embed", "file/x.npz"),
+        ("embed", "x.txt"), ("embed", "dir"), ("embed", "dir.npz"), ("embed", "file/x.npz"),
     ],
 )  # fmt: skip
 def test_places_that_cannot_be_written(zs, runs, tmp_path, command, name):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 
 import numpy as np
@@ -27,6 +29,7 @@ from zspace.analysis.numbers import (
     spelled,
     terms_text,
 )
+from zspace.analysis.trained import once
 from zspace.cli.commands import measuring
 from zspace.models import recipes
 from zspace.report.html import page
@@ -349,3 +352,18 @@ def test_the_command_measures(evaluated, capsys):
     out = capsys.readouterr().out
     assert "iw_2" in out
     assert all(name in (measuring.evaluate.__doc__ or "") for name in (*HIGH, *LOW))
+
+
+def test_of_two_threads_one_computes_and_the_other_waits(runs):
+    calls = []
+
+    @once
+    def slow(run):
+        calls.append(run)
+        time.sleep(0.2)
+        return object()
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(slow, [runs["ae"]] * 2)
+    assert one is other
+    assert len(calls) == 1

@@ -334,6 +334,8 @@ def test_code_sizes_are_not_chosen_by_an_estimate(correlated, runs):
 
     found = correlated.result["validation"]
     assert correlated.objective.comparable == ("mse", "kl")
+    assert correlated.objective.facts["objective"].per == "batch"
+    assert runs["vae"].objective.facts["objective"].per == "sample"
     assert deciding([correlated]).mean == pytest.approx(found["mse"] + found["kl"])
     assert runs["vae"].objective.comparable == ("objective",)
 

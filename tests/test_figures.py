@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 from PIL import Image
 
 import zspace
+from zspace.analysis.numbers import number_text
 from zspace.data.spec import Spec
 from zspace.report.facts import families, short
 from zspace.report.figures import charts, registry, style
 from zspace.report.figures.registry import FIGURES
 from zspace.report.figures.style import tighten
-from zspace.runs.many import Study
+from zspace.runs.many import Failed, Study
 from zspace.runs.measured import evaluate
-from zspace.system.pixels import gif
+from zspace.system.pixels import gif, thumbnails
 
 FAMILIES = 3
 AXES = {
@@ -31,7 +36,7 @@ AXES = {
     "reconstructions-by-size": FAMILIES,
     "error-per-class": FAMILIES,
     "surprises": FAMILIES,
-    "samples": FAMILIES,
+    "samples": FAMILIES + 1,  # what an AE decodes from N(0, I) stands beside its samples
     "codes-pca": FAMILIES,
     "codes-tsne": FAMILIES,
     "codes-kde": FAMILIES,
@@ -162,6 +167,7 @@ def test_a_wrong_suffix_is_refused(study, tmp_path, name, file, said):
         ("holes", "recipe ae, --latent 2"),
         ("training", "train with --snapshots"),
         ("error-per-class", "have no labels"),
+        ("rate-distortion", "several weights of the KL"),
     ],
 )
 def test_an_unmet_need_is_a_sentence(bare, name, said):
@@ -175,6 +181,18 @@ def test_all_else_is_drawn_of_colour_images_without_labels(bare):
     assert {"data", "curves", "samples", "codes-pca", "posterior", "tweak"} < set(drawn)
     for name in drawn:
         assert registry.draw(name, bare).axes
+
+
+def test_rate_and_distortion_are_those_of_the_runs(runs):
+    some = [runs["ae"], runs["vae"], runs["beta_vae"]]
+    fig = registry.draw("rate-distortion", Study(Path("study"), some))
+    (axes,) = fig.axes
+    drawn = {tuple(point) for line in axes.lines for point in line.get_xydata()}
+    results = [run.result["test"] for run in some[1:]]  # an AE has no rate
+    assert drawn == {(values["kl"], values["mse"]) for values in results}
+    assert {text.get_text() for text in axes.texts} == {"β = 1", "β = 4"}
+    assert axes.get_ylabel() == "distortion: squared error, drawn code"
+    assert FIGURES["rate-distortion"].needs(Study(Path("study"), some[:2])) is not None
 
 
 def old(run: zspace.Run) -> zspace.Run:
@@ -305,6 +323,100 @@ def test_one_epoch_and_many_sizes_have_curves(bare):
     charts.size_legend(fig, fig.subplots(1, 1, squeeze=False), sizes, colours)
     assert len(fig.legends[0].get_texts()) == 8
     assert registry.draw("curves", bare).axes
+
+
+@pytest.mark.parametrize("name", ["data", "mine"])
+def test_a_figure_shows_itself_in_a_notebook(study, name, own_parts):
+    registry.figure("mine", "A figure of the user's own")(lambda study: Figure((2, 1)))
+    content, size = registry.draw(name, study)._repr_png_()
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.format == "PNG"
+        assert picture.width // 2 == size["width"]
+
+
+def test_an_animation_shows_itself_in_a_notebook(study):
+    html = registry.draw("plane-labels", study)._repr_html_()
+    content = re.search('src="data:image/gif;base64,([^"]+)"', html).group(1)
+    with Image.open(io.BytesIO(base64.b64decode(content))) as film:
+        assert film.n_frames == 10
+        assert film.info["duration"] == FIGURES["plane-labels"].milliseconds
+
+
+def pictures_in(html: str) -> list[Image.Image]:
+    found = re.findall('src="data:image/png;base64,([^"]+)"', html)
+    return [Image.open(io.BytesIO(base64.b64decode(content))) for content in found]
+
+
+def test_a_run_shows_itself_with_the_pictures_of_its_folder(runs):
+    run = zspace.load(runs["cvae"].path)
+    registry.overview(run)
+    html = run._repr_html_()
+    assert len(pictures_in(html)) == 4
+    assert f"<td>{number_text(run.result['test']['mse'])}</td>" in html
+    kept = zspace.Run.from_bytes(run.to_bytes())._repr_html_()
+    assert "<caption>memory</caption>" in kept
+    assert not pictures_in(kept)
+
+
+def test_a_study_shows_its_table_and_escapes_what_it_shows(study):
+    html = Study(study.path, study.runs, [Failed("x-s0", "loss < 0 & <b>")])._repr_html_()
+    assert html.count("★") == FAMILIES + 1
+    assert html.count("<tr>") == 1 + 2 * FAMILIES + 2
+    best = study.best("vae")
+    assert f"<td>{number_text(best.result['test']['kl'])}</td>" in html
+    assert "loss &lt; 0 &amp; &lt;b&gt;" in html
+
+
+def test_data_show_thumbnails(study, bare):
+    for some in (study.data, bare.data):
+        html = some._repr_html_()
+        (picture,) = pictures_in(html)
+        assert 300 < picture.width <= 640
+        assert f"<td>{len(some.train):,}</td>" in html
+
+
+def test_thumbnails_of_large_and_odd_images_are_small():
+    for shape in ((3, 2, 400, 300), (12, 3, 128, 128)):
+        with Image.open(io.BytesIO(thumbnails(np.full(shape, 0.5)))) as picture:
+            assert picture.width <= 640
+
+
+def test_ink_and_classes_are_seen_at_night():
+    colours = [style.INK, style.MUTED, *style.COLOURS, *style.shades(6)]
+    for colour in colours:
+        assert style.contrast(np.array(style.nightly(*to_rgba(colour))[:3]), style.DARK) >= 3
+    assert style.nightly(1.0, 1.0, 1.0, 1.0) == (*style.DARK, 1.0)
+    assert style.contrast(np.zeros(3), np.ones(3)) == pytest.approx(21)
+    for colour in style.COLOURS:  # those that are bright enough stay as they are
+        kept = np.allclose(style.nightly(*to_rgba(colour)), to_rgba(colour))
+        assert kept == (style.contrast(np.array(to_rgba(colour)[:3]), style.DARK) >= 3)
+
+
+@pytest.mark.parametrize("name", ["samples", "codes-pca", "holes", "posterior"])
+def test_at_night_paper_is_dark_images_stay_and_the_day_comes_back(study, name):
+    fig = registry.draw(name, study)
+    fig.set_layout_engine("none")
+    images = [image.get_array().copy() for axes in fig.axes for image in axes.images]
+    day = style.rendered(fig, dpi=50)
+    with style.at_night(fig):
+        night = np.asarray(Image.open(io.BytesIO(style.rendered(fig, dpi=50))))
+        for old, image in zip(images, (i for axes in fig.axes for i in axes.images), strict=True):
+            np.testing.assert_array_equal(old, image.get_array())
+        title = np.array(to_rgba(fig.get_suptitle() and fig._suptitle.get_color()))
+        assert style.contrast(title[:3], style.DARK) > 10
+    assert night[0, 0, :3] / 255 == pytest.approx(style.DARK, abs=0.01)
+    assert style.rendered(fig, dpi=50) == day
+
+
+def test_nothing_is_between_the_images_of_a_sheet():
+    x = np.full((2, 3, 1, 4, 5), 0.5)
+    sheet = style.pixels(x, gap=1)
+    assert sheet.shape == (2 * 5 + 1, 3 * 6 + 1, 4)
+    seen = sheet[..., 3] == 255
+    assert seen.sum() == x[:, :, 0].size
+    assert (sheet[seen][:, :3] == 128).all()
+    assert (sheet[~seen] == 0).all()
+    assert style.pixels(np.repeat(x, 3, axis=2)).shape[2] == 4
 
 
 def test_free_space_is_taken_away():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -24,7 +25,9 @@ from hostility_pictures import PICTURES, pictures
 from hostility_runs import METRICS, RUNS, STUDIES, UNFINISHED, example, record
 from zspace.data.loading import load
 from zspace.data.readers import images
-from zspace.runs.many import open_study
+from zspace.explorer.export import write_page
+from zspace.runs.many import open_study, read_moments
+from zspace.runs.measured import read as read_evaluation
 from zspace.system.errors import UserError
 
 MOST = 512.0
@@ -121,6 +124,79 @@ def test_hostile_metrics_are_left_out(name, finished, tmp_path):
         assert zspace.load(folder).metrics == []
 
 
+SNAPSHOTS = {
+    "codes of another size": {"codes": np.zeros((2, 3, 7), "f2")},
+    "codes NaN": {"codes": np.full((2, 3, 2), np.nan, "f2")},
+    "pictures of another size": {"x": np.zeros((1, 3, 9, 9), "u1")},
+    "labels of no class": {"y": np.zeros(3, int)},
+    "epochs backwards": {"epoch": np.array([2, 1])},
+    "another array": {"more": np.zeros(3)},
+    "objects": {"epoch": np.array([1, 2], object)},
+    "a gigabyte": {"codes": np.zeros((1 << 9, 1 << 20, 2), "u1")},
+}
+
+
+@pytest.mark.parametrize("name", SNAPSHOTS)
+def test_hostile_snapshots(name, finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    pictures = np.zeros((2, 1, 1, 4, 5), "u1")
+    good = {"epoch": np.array([1, 2]), "codes": np.zeros((2, 3, 2), "f2"), "x": pictures[0]}
+    good["reconstructions"] = pictures
+    np.savez_compressed(folder / "snapshots.npz", **good)
+    assert read_moments(zspace.load(folder)).points.shape == (2, 3, 2)
+    np.savez_compressed(folder / "snapshots.npz", **{**good, **SNAPSHOTS[name]})
+    assert "snapshots.npz is damaged" in refused(read_moments, zspace.load(folder))
+
+
+@pytest.mark.parametrize("change", [
+    lambda e: [], lambda e: {**e, "sections": [1]}, lambda e: {**e, "data": 1},
+    lambda e: {**e, "sections": {"a": {"seed": 0, "options": {}, "measures": {"b": {}}}}},
+    lambda e: {**e, "format": "1"},
+])  # fmt: skip
+def test_hostile_evaluations(change, finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    good = zspace.evaluate(folder, sections=["latents"])
+    assert read_evaluation(zspace.load(folder)) == json.loads(json.dumps(good))
+    (folder / "evaluation.json").write_text(json.dumps(change(good)))
+    assert "is not an evaluation" in refused(read_evaluation, zspace.load(folder))
+
+
+@pytest.mark.parametrize("source", ["hf:somebody/something", "/etc", "fashion-mnist"])
+def test_data_that_a_stranger_chose_are_not_opened(source, finished, tmp_path, monkeypatch):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    record("config/data/data", source)(folder)
+    record("config/data/data_dir", "/etc")(folder)
+    opened = []
+    monkeypatch.setattr("zspace.runs.run.load_data", lambda name, **_: opened.append(name))
+    run = zspace.load(folder)
+    assert run.sample(1).shape == (1, 1, 4, 5)
+    for use in (
+        run.data,
+        lambda: write_page(run, tmp_path / "page"),
+        lambda: zspace.evaluate(run),
+    ):
+        told = refused(use)
+        assert source in told
+        assert "--trust-data" in told
+    assert not opened
+    for again in (zspace.resume, zspace.repeat):
+        record("status", "interrupted")(folder)
+        assert "--trust-data" in refused(again, folder)
+    with contextlib.suppress(AttributeError):  # of what stands for data here
+        zspace.load(folder, trust_data=True).data()
+    assert opened == [source]
+
+
+def test_data_of_my_own_runs_and_packaged_ones_are_opened(finished, tmp_path, monkeypatch):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    again = zspace.Run.from_bytes(zspace.load(folder).to_bytes())
+    assert len(again.data().test) == 2
+    record("config/data/data", "mnist5k")(folder)
+    assert "images of 1×28×28" in refused(zspace.load(folder).data)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # as if another user had it
+    assert "not made by you" in refused(zspace.load(finished).data)
+
+
 def test_what_is_unusual_but_sound_is_read(tmp_path):
     """Fortran order, negative strides, big endian, palettes, CMYK, 16 bits, animations."""
     for x in (np.asfortranarray(X), X[:, ::-1], X[::-1]):
@@ -129,13 +205,13 @@ def test_what_is_unusual_but_sound_is_read(tmp_path):
         np.savez(tmp_path / "a.npz", x=x, y=(Y + 1).astype(">u2"), allow_pickle=False)
         data = load(str(tmp_path / "a.npz"))
         assert np.array_equal(data.train.x[:, 0].numpy(), x)
-        assert data.train.y.tolist() == (Y + 1).tolist()
+        assert [int(data.classes[k]) for k in data.train.y.tolist()] == (Y + 1).tolist()
     folder = pictures(tmp_path / "set", "a/{:02}.png")
     for mode, end in (("P", "png"), ("CMYK", "tif"), ("I;16", "png"), ("LA", "png"), ("1", "bmp")):
         Image.new(mode, (5, 4)).save(folder / "a" / f"{mode.replace(';', '')}.{end}")
     frames = [Image.new("L", (5, 4), grey) for grey in (1, 2)]
     frames[0].save(folder / "a" / "moving.gif", save_all=True, append_images=frames[1:])
-    assert len(load(str(folder)).train.x) == 16
+    assert len(load(str(folder / "a")).train.x) == 16
 
 
 def test_what_is_no_image_in_a_folder_is_passed_over(tmp_path):
@@ -183,6 +259,13 @@ def test_threads_share_the_room_for_pixels():
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, [3, 7, 10, 1] * 20))
     assert 10 >= max(most) > 0
+
+
+def test_edited_runs_are_used_or_refused_in_a_sentence():
+    script = Path(__file__).parents[1] / "benchmarks" / "fuzz.py"
+    flags = ["--executions", "20", "--only", "run folders"]
+    done = subprocess.run([sys.executable, script, *flags], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-1000:]
 
 
 @pytest.mark.slow

@@ -20,9 +20,11 @@ from PIL import Image
 from rich.console import Console
 
 import assembled
+import browsing
 import zspace
 from zspace.analysis import latents
 from zspace.analysis.generation import novelty, sample_quality
+from zspace.analysis.measure import Measure
 from zspace.analysis.numbers import number, percent
 from zspace.cli import main
 from zspace.data.spec import Fact, Spec
@@ -33,7 +35,7 @@ from zspace.models.recipes import RECIPES, Player, Recipe, assemble, one_player
 from zspace.models.terms import gives
 from zspace.report import facts as words
 from zspace.report.facts import contrasts, families
-from zspace.report.figures import charts, pictures, registry
+from zspace.report.figures import charts, pictures, registry, style
 from zspace.report.figures.registry import FIGURES, PARTS
 from zspace.report.html import page, tables
 from zspace.report.html.page import write_report
@@ -45,7 +47,7 @@ from zspace.system.errors import UserError
 from zspace.training.progress import Quiet
 
 pytestmark = pytest.mark.timeout(300)  # whoever comes first draws every figure of twelve runs
-VOID = {"meta", "link", "img", "br", "source", "hr"}
+VOID = {"meta", "link", "img", "br", "source", "hr", "input"}
 
 
 class Page(HTMLParser):
@@ -281,8 +283,9 @@ def test_a_choice_says_by_how_much(study, runs):
     for family, row in zip(families(study), tables.choices(study), strict=True):
         values = {size: family.mean("validation", "objective", size) for size in family.sizes}
         best, other = sorted(values, key=values.get)
-        assert row[:4] == [family.title, str(best), number(values[best]), str(other)]
-        assert row[4] == number(values[other] - values[best])
+        chosen = [family.title, "objective", str(best), number(values[best]), str(other)]
+        assert row[:5] == chosen
+        assert row[5] == number(values[other] - values[best])
     assert tables.choices(of(runs, "vae")) == []  # one size: nothing was chosen
 
 
@@ -349,7 +352,9 @@ def test_the_table_has_quality_where_it_was_measured(known):
     assert table["AE"][0].measures == ["1.96", "0.5050 ± 0.0071", "20.50 ± 0.71"]  # 0.01 x 14 x 14
     assert table["CVAE"][-1].measures == [words.DASH] * 3
     heads, rows = tables.every_run(known)
-    assert heads[-3:] == ["test squared error", "test SSIM", "test PSNR (dB)"]
+    assert heads[-3:] == [
+        f"test {tables.quality_title(name)}" for name in tables.quality_names(known)
+    ]
     assert rows[1][-3:] == ["1.960", "0.510", "21.000"]
     assert rows[-1][-3:] == [words.DASH] * 3
     better = {row[0]: row[3] for row in tables.glossary(known)}
@@ -484,10 +489,116 @@ def test_images_are_embedded_and_described(shown, alone, hostile):
             assert int(image["width"]) > 0
 
 
-def test_animations_have_a_still(shown):
-    stills = [a for a in shown.all("source") if a["srcset"].startswith("data:image/png")]
-    assert len(stills) == 2
-    assert all("prefers-reduced-motion" in still["media"] for still in stills)
+def test_every_picture_is_there_on_light_and_on_dark_paper(shown):
+    pairs = list(zip(shown.all("source"), shown.all("img"), strict=True))
+    figures = len(shown.all("figure"))
+    assert len(pairs) == figures - 2 + 10 + 2  # animations have ten frames, and two
+    for source, image in pairs:
+        assert source["media"] == "screen and (prefers-color-scheme: dark)"
+        day, night = (
+            np.asarray(Image.open(io.BytesIO(base64.b64decode(text.partition("base64,")[2]))))
+            for text in (image["src"], source["srcset"])
+        )
+        assert day.shape == night.shape
+        np.testing.assert_allclose(day[0, 0], 255, atol=1)
+        np.testing.assert_allclose(night[0, 0], 255 * style.DARK, atol=2)
+
+
+def test_an_animation_shows_its_last_frame_until_it_is_played(shown):
+    films = [a for a in shown.all("div") if a.get("class") == "film"]
+    ranges = [int(a["max"]) for a in shown.all("input") if a["type"] == "range"]
+    assert len(films) == len(ranges) == 2
+    assert all("hidden" in film for film in films)  # it takes a script to play
+    now = [a.get("class") == "now" for a in shown.all("picture")]
+    assert sum(now) == len(shown.all("figure"))
+
+
+CUT = """() => [
+    ...document.querySelectorAll("#results > .scroll, #results div > .scroll")
+  ].map((box) => [box.scrollWidth > box.clientWidth + 1, box.classList.contains("cut")])"""
+SIZES = """() => [...document.querySelectorAll(".now img")].filter((image) => image.offsetParent)
+  .map((image) => image.getBoundingClientRect().width / image.getAttribute("width"))"""
+FRAME = """() => {
+  const frames = [...document.querySelector("#figure-plane-labels .frames").children];
+  return frames.findIndex((frame) => getComputedStyle(frame).visibility === "visible");
+}"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browsing.CHROMIUM is None, reason="no Chromium is installed")
+def test_in_a_browser_the_page_fits_is_scrubbed_and_follows_the_theme(written):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=browsing.CHROMIUM, args=["--no-sandbox"])
+        for width, theme in ((1440, "light"), (1024, "dark"), (360, "dark"), (360, "light")):
+            tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+            faults: list[str] = []
+            tab.on("console", lambda said, faults=faults: faults.append(said.text))
+            tab.on("pageerror", lambda error, faults=faults: faults.append(str(error)))
+            tab.goto(written.as_uri())
+            browsing.soon(lambda tab=tab: tab.locator(".film").first.is_visible())
+            assert not faults
+            assert tab.evaluate("document.documentElement.scrollWidth") == width
+            cuts = tab.evaluate(CUT)
+            assert all(cut == said for cut, said in cuts)
+            if width >= 1024:
+                assert not any(cut for cut, _ in cuts)
+            assert min(tab.evaluate(SIZES)) > 0.78  # text of 13 pixels stays above 10
+            night = tab.locator("#figure-data source").get_attribute("srcset")
+            seen = tab.locator("#figure-data img").evaluate("image => image.currentSrc")
+            assert (seen == night) == (theme == "dark")
+            assert not tab.evaluate(browsing.CONTRAST)
+            if width == 1440:
+                slider = tab.locator("#figure-plane-labels .film input")
+                button = tab.locator("#figure-plane-labels .film button")
+                assert tab.evaluate(FRAME) == 9
+                slider.fill("4")
+                assert tab.evaluate(FRAME) == 3
+                button.click()
+                browsing.soon(lambda tab=tab: tab.evaluate(FRAME) == 5)
+                button.click()
+                assert tab.evaluate(FRAME) == 5
+                tab.wait_for_timeout(2 * FIGURES["plane-labels"].milliseconds)
+                assert tab.evaluate(FRAME) == 5
+                slider.fill("9")
+                button.click()
+                browsing.soon(lambda tab=tab: tab.evaluate(FRAME) == 9)
+                assert button.inner_text() == "Play"  # it ends with the last frame
+            tab.close()
+        browser.close()
+
+
+def test_no_flag_is_broken_over_two_lines():
+    told = page.flags("zspace study a-b --out x/-y -o <z> --hold-out 3, not - or 2-3")
+    assert str(told) == (
+        'zspace study a-b <span class="flag">--out</span> x/-y <span class="flag">-o</span> '
+        '&lt;z&gt; <span class="flag">--hold-out</span> 3, not - or 2-3'
+    )
+
+
+@pytest.mark.parametrize(
+    ("near", "titles"), [({}, ""), ({"VAE": 0.9}, "VAE"), ({"VAE": 0.9, "AE": 0.8}, "AE and VAE")]
+)
+def test_samples_nearer_than_real_images_are_explained_only_where_they_are(
+    study, monkeypatch, near, titles
+):
+    far = {id(family.run): near.get(family.title, 1.1) for family in families(study)}
+    monkeypatch.setattr(tables, "prior_novelty", lambda run, data: far[id(run)])
+    assert tables.nearer(study) == titles
+
+
+@pytest.mark.parametrize(("floor", "said"), [(26.2, 1), (20.7, 0)])
+def test_a_distance_below_that_of_training_images_is_explained(study, monkeypatch, floor, said):
+    found = {"frechet": Measure(20.8, "of samples"), tables.FLOOR: Measure(floor, "the same")}
+    record = {"made": "up"}
+    monkeypatch.setattr(tables, "read", lambda run: record)
+    monkeypatch.setattr(tables, "measures_of", lambda record: {"generation": found})
+    monkeypatch.setattr(tables, "missing_of", lambda record: {})
+    monkeypatch.setattr(tables, "warnings_of", lambda record: [])
+    assert tables.evaluated(study).notes == [
+        f"{title}: {tables.SMOOTH}" for title in ("AE", "VAE", "CVAE") * said
+    ]
 
 
 def test_links_lead_somewhere(shown, alone):
@@ -500,7 +611,7 @@ def test_without_scripts_there_is_the_still_figure(shown):
     assert "noscript" in {tag for tag, _ in shown.tags}
     inside = re.search(r"<noscript>(.*?)</noscript>", shown.html, re.DOTALL).group(1)
     assert 'id="figure-codes-pca"' in inside
-    assert "data:image/png" in inside
+    assert "data:image/webp" in inside
     assert 'id="explorer" hidden' in shown.html
 
 

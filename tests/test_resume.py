@@ -28,6 +28,7 @@ from zspace.models.zoo import classic
 from zspace.runs.checkpoint import Checkpoints
 from zspace.system import files
 from zspace.system.signals import STOPS, Interrupted
+from zspace.training import api
 from zspace.training.optimizer import EVERY
 from zspace.training.progress import Quiet
 
@@ -342,7 +343,7 @@ def test_the_epoch_best_on_validation_is_what_is_saved(digits, tmp_path):
         lr=0.05,
         schedule="constant",
         epochs=20,
-        seed=3,
+        seed=1,
         ema=0.0,
     )
     objectives = [line["validation"]["objective"] for line in run.metrics]
@@ -627,7 +628,9 @@ def test_a_reader_that_goes_away_ends_the_output_and_not_the_training(digits, tm
     pipe = f"{sys.executable} -m zspace {given} {output} | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, timeout=300)
     first, code = done.stdout.splitlines()
-    assert first.startswith('{"event": "start"' if output == "--json" else "vae with ")
+    assert first.startswith(
+        '{"event": "start"' if output == "--json" else "digits: images of 1×14×14"
+    )
     assert (code, done.stderr if output == "2>&1" else "") == ("0", "")
     assert status(folder) == "finished"
     assert len(zspace.load(folder).metrics) == 3
@@ -657,3 +660,20 @@ def test_killed_process_is_resumed_to_the_same_weights(digits, tmp_path, saved):
     assert history(run) == history(straight)
     left = {path.name for path in folder.iterdir()}
     assert left == {"run.json", "metrics.jsonl", "model.safetensors"}
+
+
+def test_resume_and_repeat_write_as_the_training_did(digits, tmp_path, monkeypatch):
+    folder = cut(digits, tmp_path / "run", step=STEPS_AN_EPOCH + 2, save_every=7.0)
+    kept = []
+    init = api.Recorder.__init__
+
+    def noted(self, place, build, reporter, save_every, *rest):
+        kept.append(save_every)
+        init(self, place, build, reporter, save_every, *rest)
+
+    monkeypatch.setattr(api.Recorder, "__init__", noted)
+    zspace.resume(folder, reporter=Quiet())
+    zspace.repeat(folder, out=tmp_path / "again", reporter=Quiet())
+    zspace.repeat(folder, out=False, reporter=Quiet(), save_every=9.0)
+    assert kept == [7.0, 7.0, 9.0]
+    assert files.read_sealed_json(folder / "run.json")["output"] == {"save_every": 7.0}

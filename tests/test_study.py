@@ -87,7 +87,7 @@ def test_a_grid_is_every_combination_family_by_family():
 
 def test_the_default_grid_is_the_quick_comparison():
     assert names(Grid()) == [f"{r}-{z}-s0" for r in ("ae", "vae", "cvae") for z in (2, 20)]
-    assert grid.PRESETS["full"] == (2, 5, 10, 20, 50, 100)
+    assert grid.PRESETS["full"][0] == (2, 5, 10, 20, 50, 100)
 
 
 def test_what_varies_names_the_family():
@@ -429,15 +429,19 @@ def test_bad_grids_are_a_sentence(no_report, digits, tmp_path, capsys, args, wor
 
 
 @pytest.mark.parametrize(
-    ("data", "preset", "sizes"),
+    ("data", "preset", "choices", "sizes", "epochs"),
     [
-        ("mnist5k", None, (2, 20)),
-        ("mnist", None, (2, 5, 10, 20, 50, 100)),
-        ("mnist", "quick", (2, 20)),
-        ("mnist5k", "full", (2, 5, 10, 20, 50, 100)),
+        ("mnist5k", None, (), (2, 20), 40),
+        ("mnist", None, (), (2, 5, 10, 20, 50, 100), None),
+        ("mnist", "quick", (), (2, 20), 40),
+        ("mnist5k", "full", (), (2, 5, 10, 20, 50, 100), None),
+        ("mnist5k", "quick", ["epochs=7"], (2, 20), 7),
+        ("mnist5k", "quick", ["epochs=7,9"], (2, 20), None),
     ],
 )
-def test_presets_choose_the_sizes(no_report, tmp_path, monkeypatch, data, preset, sizes):
+def test_presets_choose_sizes_and_epochs(
+    no_report, tmp_path, monkeypatch, data, preset, choices, sizes, epochs
+):
     seen: list[Grid] = []
 
     def stop(given: Grid, *_: Any) -> None:
@@ -446,8 +450,9 @@ def test_presets_choose_the_sizes(no_report, tmp_path, monkeypatch, data, preset
 
     monkeypatch.setattr(launch, "_train", stop)
     with pytest.raises(UserError, match="seen enough"):
-        launch.study(("ae",), data=data, preset=preset, out=tmp_path)
+        launch.study(("ae",), data=data, preset=preset, choices=choices, out=tmp_path)
     assert seen[0].latent == sizes
+    assert seen[0].fixed.get("epochs") == epochs
     assert seen[0].fixed["data"] == data
 
 

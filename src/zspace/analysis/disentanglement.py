@@ -195,11 +195,11 @@ def factor_vae(
     rows = [[np.flatnonzero(factor == k) for k in np.unique(factor)] for factor in v.T]
     table = np.zeros((2, z.shape[1], v.shape[1]), np.int64)
     for half in table:
-        for _ in range(VOTES):
-            f = random.randint(v.shape[1])
-            agreeing = rows[f][random.randint(len(rows[f]))]
-            drawn = z[agreeing[random.randint(len(agreeing), size=BATCH)]]
-            half[drawn.var(0).argmin(), f] += 1
+        for f, votes in enumerate(random.multinomial(VOTES, np.full(len(rows), 1 / len(rows)))):
+            of_values = random.multinomial(votes, np.full(len(rows[f]), 1 / len(rows[f])))
+            for agreeing, count in zip(rows[f], of_values, strict=True):
+                some = z[agreeing[random.randint(len(agreeing), size=(count, BATCH))]]
+                half[:, f] += np.bincount(some.var(1).argmin(1), minlength=z.shape[1])
     learned, others = table
     return float(others[np.arange(len(others)), learned.argmax(1)].sum() / VOTES)
 

@@ -12,7 +12,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import repeat
-from typing import Any, ParamSpec, TypeVar
+from threading import RLock
+from typing import Any, Literal, ParamSpec, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,14 +22,15 @@ from torch import Tensor
 
 from zspace.data.batches import Batches, Binarize
 from zspace.data.conditions import Label, as_conditions, columns, turns
-from zspace.data.dataset import Samples
+from zspace.data.dataset import Data, Samples
 from zspace.data.kinds.image import as_images, as_tensor
 from zspace.data.kinds.table import Encoding
 from zspace.data.spec import Batch, Spec
 from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
 from zspace.models.recipes import Recipe, Traits, traits
-from zspace.system.errors import UserError
+from zspace.models.samplers import CodeMixture, fit_mixture
+from zspace.system.errors import UserError, unknown
 from zspace.system.pixels import Array
 
 P = ParamSpec("P")
@@ -40,7 +42,7 @@ def once(function: Callable[P, R]) -> Callable[P, R]:
 
     The object is the first argument; the others must be hashable. The same values are the same
     call, whether given by position, by name or by default. Results are shared: do not write into
-    them.
+    them. Of two threads that ask for the same, one waits for the other.
 
     >>> calls = []
     >>> @once
@@ -53,20 +55,25 @@ def once(function: Callable[P, R]) -> Callable[P, R]:
     1
     """
     memory: WeakKeyDictionary[Any, dict[Any, R]] = WeakKeyDictionary()
-    signature = inspect.signature(function)
+    signature, lock = inspect.signature(function), RLock()
 
     @functools.wraps(function)
     def remembered(*args: P.args, **kwargs: P.kwargs) -> R:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         first, *others = bound.arguments.values()
-        known, key = memory.setdefault(first, {}), tuple(others)
-        if key not in known:
-            known[key] = function(*args, **kwargs)
-        return known[key]
+        with lock:
+            known, key = memory.setdefault(first, {}), tuple(others)
+            if key not in known:
+                known[key] = function(*args, **kwargs)
+            return known[key]
 
     return remembered
 
+
+SampleFrom = Literal["auto", "prior", "mixture"]
+MOST_CODES = 10_000
+"""Training codes, and as many validation codes, to which a mixture is fitted."""
 
 CHUNK = 1024
 """Samples that are encoded or decoded at once."""
@@ -110,6 +117,7 @@ class TrainedModel:
     ) -> None:
         self.recipe, self.spec, self.name = recipe, spec, name
         self.batch, self.binarize = batch, binarize
+        self._mixture: CodeMixture | None = None
 
     @property
     def model(self) -> Model:
@@ -151,25 +159,76 @@ class TrainedModel:
         """What the first player minimises: the weighted terms, without any adversary's."""
         return self.recipe.players[0].objective
 
-    def sample(self, n: int, label: Label | None = None, seed: int | None = None) -> Any:
-        """n images (n, C, H, W) in [0, 1]: the means of p(x|z) at draws z of the prior.
+    @property
+    def sampler(self) -> Literal["prior", "mixture"]:
+        """Where new codes are drawn by default: the prior, if something that was minimised says
+        that codes should lie there, else a mixture fitted to the codes.
+        """
+        return "prior" if self.traits.placed else "mixture"
 
-        Of a table n rows, drawn from p(x|z): means of rows would be no rows. The global random
-        state stays as it was. Raises UserError for n below 1, a seed outside [0, 2^63), and a
-        label that the model does not take.
+    def mixture(self, data: Data | None = None, *, quiet: bool = True) -> CodeMixture:
+        """A mixture of Gaussians fitted to codes of training samples, on the model's device.
+
+        Codes of validation samples choose its size. Of a variational model codes are draws of
+        q(z|x). A conditional model has one mixture for all labels.
+
+        Arguments:
+            data: To which it is fitted, if that has not been done before.
+            quiet: Whether no progress bar is shown.
+
+        Raises UserError where it is not fitted and no data are given.
+
+        >>> run.mixture(data).sample(3).shape == (3, *run.model.latent)
+        True
+        """
+        if self._mixture is None:
+            if data is None:
+                raise UserError(
+                    f"no mixture is fitted to the codes of recipe '{self.name}': give the data, "
+                    "or draw from the prior (sampler='prior')"
+                )
+            z, held = (
+                each(self, subset(some, MOST_CODES), self._drawn)["z"]
+                for some in (data.train, data.validation)
+            )
+            self._mixture = fit_mixture(z, held, quiet=quiet).to(self.device)
+        return self._mixture
+
+    def sample(
+        self,
+        n: int,
+        label: Label | None = None,
+        seed: int | None = None,
+        sampler: SampleFrom = "auto",
+    ) -> Any:
+        """n images (n, C, H, W) in [0, 1]: the means of p(x|z) at new codes z.
+
+        Of a table n rows, drawn from p(x|z): means of rows would be no rows.
+
+        The global random state stays as it was. Raises UserError for n below 1, a seed outside
+        [0, 2^63), a label that the model does not take, and an unknown sampler.
 
         Arguments:
             n: How many.
             label: For a conditional model, a class or the attributes that hold; one for all or
                 one per image. By default classes (or attributes) take turns.
             seed: The same seed gives the same images; None gives others at each call.
+            sampler: Where codes are drawn: prior, or mixture, Gaussians fitted to the codes of
+                training images; auto is the prior, but the mixture for a model that, like an AE,
+                was told nothing of where codes should lie: to it, draws of N(0, I) are noise.
 
         >>> bool((run.sample(2, seed=0) == run.sample(2, seed=0)).all())
         True
         """
-        return self._given_back(self.drawn(n, label, seed))
+        return self._given_back(self.drawn(n, label, seed, sampler))
 
-    def drawn(self, n: int, label: Label | None = None, seed: int | None = None) -> np.ndarray:
+    def drawn(
+        self,
+        n: int,
+        label: Label | None = None,
+        seed: int | None = None,
+        sampler: SampleFrom = "auto",
+    ) -> np.ndarray:
         """The same as x (n, *X)."""
         if not isinstance(n, int | np.integer) or n < 1:
             raise UserError(f"n is {n!r:.60}: ask for a whole number of samples, at least 1")
@@ -177,14 +236,29 @@ class TrainedModel:
             raise UserError(f"seed is {seed!r:.60}: use a whole number from 0 to 2^63 - 1")
         if label is None and self.model.context:
             label = turns(self.spec, n)
+        if sampler not in get_args(SampleFrom):
+            raise unknown("sampler", sampler, get_args(SampleFrom))
         c = self._context(label, n)
+        chosen = self.sampler if sampler == "auto" else sampler
+        fitted = self.mixture() if chosen == "mixture" else None
         with torch.no_grad(), torch.random.fork_rng():
             if seed is None:
                 torch.seed()
             else:
                 torch.manual_seed(seed)
-            px = self.model.sample(n, c)
-            return (px.mean if self.encoding is None else px.sample()).cpu().numpy()
+            px = (
+                self.model.sample(n, c)
+                if fitted is None
+                else self.model.decode(fitted.sample(n, c), c)
+            )
+            x = (px.mean if self.encoding is None else px.sample()).cpu().numpy()
+        if not np.isfinite(x).all():
+            raise UserError("the samples are not finite numbers, since the weights are too large")
+        return x
+
+    def _drawn(self, batch: Batch) -> dict[str, Tensor]:
+        """One draw (B, *Z) of q(z|x) for each sample; the code where it is deterministic."""
+        return {"z": self.model(batch.x, batch.c).latents[0].z[0]}
 
     def encode(self, x: Array, label: Label | None = None) -> Array:
         """Codes (N, *Z) of images x: the means of q(z|x), or the codes where there is no q.
@@ -268,6 +342,37 @@ class TrainedModel:
         if len(told) not in (1, n):
             raise UserError(f"{len(told)} labels were given for {n} images: give 1 or {n}")
         return columns(told, self.model.context).to(self.device).expand(n, -1)
+
+
+def overflowing(trained: TrainedModel) -> str:
+    """The kind of layer that gives other than finite numbers for an image of noise; "" if none.
+
+    >>> overflowing(run)
+    ''
+    """
+    found: list[str] = []
+
+    def look(layer: torch.nn.Module, _: object, out: object) -> None:
+        for value in out if isinstance(out, tuple) else (out,):
+            is_float = isinstance(value, Tensor) and value.is_floating_point()
+            if is_float and not value.isfinite().all():
+                found.append(type(layer).__name__)
+
+    model, spec = trained.model, trained.spec
+    hooks = [layer.register_forward_hook(look) for layer in model.modules()]
+    x = torch.rand(1, *spec.shape, generator=torch.Generator().manual_seed(0))
+    c = torch.zeros(1, model.context, device=trained.device) if model.context else None
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            z = model.encode(x.to(trained.device), c)
+            finite = z.isfinite().all() and model.decode(z, c).mean.isfinite().all()
+            finite = finite and model.sample(1, c).mean.isfinite().all()
+    except ValueError:  # a distribution that does not take such parameters
+        finite = torch.tensor(False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else "" if finite else "the model"
 
 
 def split(x: Tensor, c: Tensor | None, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:

@@ -15,6 +15,12 @@ OtherData = Annotated[str | None, arg(help="A name or a path; by default the run
 DataDir = Annotated[
     Path | None, arg(help="Folder with local copies of named data sets; by default ZSPACE_DATA.")
 ]
+TrustData = Annotated[
+    bool, arg(help="Open the data that a run names, though somebody else chose them.")
+]
 AsJson = Annotated[bool, arg(help="Print one JSON object per line on standard output.")]
 Quiet = Annotated[bool, arg(help="Print nothing.")]
 SaveEvery = Annotated[float, arg(help="Seconds between checkpoints.")]
+SaveEveryOrAsBefore = Annotated[
+    float | None, arg(help="Seconds between checkpoints; by default as in the first training.")
+]

@@ -51,7 +51,7 @@ def lines(data: Data) -> list[str]:
     """Two or three lines for people: what was read, how it is split, what was left out.
 
     >>> print(*lines(zspace.data.load("mnist5k", quiet=True)), sep="\\n")
-    mnist5k: images of 1×28×28, uint8 values, 0 to 255 as 0 to 1; classes in training: 0 405, ...
+    mnist5k: images of 1×28×28, uint8 values, 0 to 255 as 0 to 1; classes in training: 0 408, ...
     train 4,050, validation 450, test 500: cut from all samples
     """
     read, shape = data.read, "×".join(map(str, data.spec.shape))

@@ -24,10 +24,12 @@ import torch
 from torch import Tensor
 
 from zspace.data.account import NOTHING_READ, Read
-from zspace.data.labels import MISSING, merged, renumbered
+from zspace.data.labels import LONGEST, MISSING, merged, renumbered
 from zspace.data.spec import Spec
 from zspace.data.splits import SPLITS, cut
+from zspace.system import notebook
 from zspace.system.errors import UserError, unknown
+from zspace.system.pixels import thumbnails
 
 if TYPE_CHECKING:
     from zspace.data.kinds.table import Encoding
@@ -190,6 +192,15 @@ class Data:
             return self.encoding.spec(**told, samples=len(self.train))
         return Spec(shape, self.classes, self.attributes, len(self.train))
 
+    def labelled(self) -> Data:
+        """The same without samples that have no label."""
+        every = (self.train, self.validation, self.test)
+        one, two, three = kept = [samples.labelled() for samples in every]
+        gone = sum(map(len, every)) - sum(map(len, kept))
+        left = (*self.read.left_out, *((f"{gone:,} samples without a label",) if gone else ()))
+        read = replace(self.read, left_out=left)
+        return replace(self, train=one, validation=two, test=three, read=read)
+
     def as_new(self, known: tuple[str, ...]) -> Data:
         """The same as new data for a run that knows these classes; labels are matched by name."""
         classes = merged([known, self.classes], self.name)
@@ -199,6 +210,18 @@ class Data:
         }
         one, two, three = (moved.get(split, getattr(self, split)) for split in SPLITS)
         return replace(self, train=one, validation=two, test=three, classes=classes, whole=moved)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what the data are, and training images from first to last."""
+        some = torch.linspace(0, len(self.train) - 1, min(40, len(self.train))).round().long()
+        known = {
+            **{f"{name} images": f"{len(samples):,}" for name, samples in self.splits.items()},
+            "shape": " × ".join(map(str, self.spec.shape)),
+            "classes": ", ".join(self.classes),
+            "attributes": ", ".join(self.attributes),
+        }
+        shown = notebook.image(thumbnails(self.train.images(some).numpy()), "Training images")
+        return notebook.facts(known, self.name) + shown
 
     @cached_property
     def fingerprint(self) -> str:
@@ -287,7 +310,9 @@ class Unsplit:
 
     def data(self, *, fixed: bool = False) -> Data:
         """Its three splits; `fixed` as `assemble` has it."""
-        return assemble(self.name, **self.parts, read=self.read, fixed=fixed, **self.facts)
+        return assemble(
+            self.name[:LONGEST], **self.parts, read=self.read, fixed=fixed, **self.facts
+        )
 
     def with_split(self, split: str, other: Unsplit) -> Unsplit:
         """The same with everything of another source as one of its splits.

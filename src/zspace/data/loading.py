@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -24,7 +24,7 @@ import torch
 from zspace.data.account import Read
 from zspace.data.batches import Augment, Binarize
 from zspace.data.dataset import Data, Part, Unsplit, check, without
-from zspace.data.kinds.image import extent, parse_values, scale_of
+from zspace.data.kinds.image import BRIGHT, extent, parse_values, scale_of
 from zspace.data.kinds.table import Encoding
 from zspace.data.labels import read_labels
 from zspace.data.readers import arrays, fetch, hf
@@ -36,7 +36,7 @@ from zspace.data.readers.tabular import Rows, parse_columns, tabulated
 from zspace.data.readers.tabular import load_file as load_file_of_rows
 from zspace.data.sets import celeba, mnist
 from zspace.data.sets.catalogue import KNOWN, Known
-from zspace.data.splits import SPLITS
+from zspace.data.splits import SPLITS, left_out
 from zspace.system.errors import UserError, nearest, unknown
 from zspace.system.files import room
 
@@ -90,6 +90,12 @@ class DataOptions:
     labels: str = ""
     """What holds the labels: FILE.csv (or FILE.csv:COLUMN), an array of an .npz, a column."""
 
+    class_level: int = 1
+    """Which level of folders are the classes: 2 takes those within the folders of level 1."""
+
+    labelled_only: bool = False
+    """Leave out samples that have no label."""
+
     leave_out: tuple[str, ...] = ()
     """Names or patterns of arrays, folders, files or columns that are not to be read."""
 
@@ -115,6 +121,8 @@ class DataOptions:
         parse_values(self.values)
         parse_size(self.size)
         parse_columns(self.columns)
+        if self.class_level < 1:
+            raise UserError(f"class_level is {self.class_level}: give 1, 2 or more")
         return self
 
     def refuse_inside(self, out: Path) -> None:
@@ -165,6 +173,8 @@ def load(
     test: Any = "",
     values: Sequence[Any] = (),
     labels: str = "",
+    class_level: int = 1,
+    labelled_only: bool = False,
     leave_out: Sequence[str] = (),
     kind: Kind = "auto",
     columns: str = "",
@@ -198,6 +208,8 @@ def load(
             Without, bytes are divided by 255, 16 bits by 65,535, and floats lie in [0, 1].
         labels: FILE.csv with the label of each file (FILE.csv:COLUMN), or the array or the column
             that holds the labels, where names do not say it.
+        class_level: Which level of folders are the classes, from 1.
+        labelled_only: Leave out samples that have no label.
         leave_out: Names or patterns of arrays, folders, files or columns that are not read.
         kind: "image" or "table" refuses the other; "auto" takes what the source is.
         columns: Kinds of a table's columns: "age=number,sex=category"; the others are found.
@@ -218,11 +230,20 @@ def load(
     budget = room() if memory is None else memory
     options = ReadOptions(parse_size(size), channels, skip_bad, budget, quiet)
     options = replace(options, values=tuple(values), labels=labels, leave_out=tuple(leave_out))
-    options = replace(options, fit=fit, transparency=transparency)
+    options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
     options = replace(options, columns=columns, missing=tuple(map(str, missing)), group=group)
     if isinstance(source, Data):
-        return without(source, hold_out_class)
-    found = read(source, options, data_dir)
+        if (
+            options != replace(ReadOptions(), memory=budget, quiet=quiet)
+            or val != ""
+            or test != ""
+        ):
+            raise UserError(
+                "these are Data, which are read and split already: give the options of reading to "
+                "zspace.data.load, or the arrays themselves"
+            )
+        return without(source.labelled() if labelled_only else source, hold_out_class)
+    found = _as_asked(read(source, options, data_dir), options.leave_out)
     table = _of_kind(found, kind, options)
     for split, other in (("validation", val), ("test", test)):
         if not isinstance(other, str) or other:
@@ -230,7 +251,9 @@ def load(
             apart = apart if table else replace(apart, labels="", leave_out=())
             found = found.with_split(split, read(other, apart, data_dir))
     fixed = isinstance(source, str) and is_known(source)
-    return tabulated(without(found.data(fixed=fixed), hold_out_class), options)
+    data = found.data(fixed=fixed)
+    data = without(data.labelled() if labelled_only else data, hold_out_class)
+    return tabulated(data, options)
 
 
 def _of_kind(found: Unsplit, kind: str, options: ReadOptions) -> bool:
@@ -248,6 +271,20 @@ def _of_kind(found: Unsplit, kind: str, options: ReadOptions) -> bool:
     return table
 
 
+def _as_asked(found: Unsplit, patterns: Sequence[str]) -> Unsplit:
+    """What was left out by name told in short. Raises UserError for a name that nothing has."""
+    end = " (as asked)"
+    asked = [text.removesuffix(end) for text in found.read.left_out if text.endswith(end)]
+    told = []
+    for pattern in patterns:
+        hits = [n for n in asked if left_out(n.rstrip("/").rpartition("/")[2], [pattern])]
+        if not hits:
+            raise UserError(f"--leave-out {pattern}: nothing in '{found.name}' is called so")
+        told.append((hits[0] if len(hits) == 1 else f"{len(hits):,} of {pattern}") + end)
+    others = [text for text in found.read.left_out if not text.endswith(end)]
+    return replace(found, read=replace(found.read, left_out=(*others, *dict.fromkeys(told))))
+
+
 def load_new(
     source: Any,
     *,
@@ -256,6 +293,7 @@ def load_new(
     size: int | str | tuple[int, int] | None = None,
     fit: Fit = "crop",
     transparency: Transparency = "white",
+    class_level: int = 1,
     channels: int | None = None,
     values: Sequence[Any] = (),
     encoding: Encoding | None = None,
@@ -272,6 +310,7 @@ def load_new(
         size: Of images in files.
         fit: As the run was trained.
         transparency: As the run was trained.
+        class_level: As the run was trained.
         channels: Of images in files.
         values: The range that the run was trained with.
         encoding: What the run has learned of its table; None for images.
@@ -284,7 +323,7 @@ def load_new(
     {'all': 5000}
     """
     options = ReadOptions(parse_size(size), channels, memory=room(), quiet=quiet, whole=True)
-    options = replace(options, fit=fit, transparency=transparency)
+    options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
     options = replace(options, missing=tuple(missing), labels=labels)
     if isinstance(source, Data):
         return source.as_new(classes)
@@ -359,6 +398,29 @@ def _is_filled(folder: Path) -> bool:
         return folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
     except OSError:
         return False
+
+
+PLAIN = ("data", "data_dir", "augment", "binarize", "hold_out_class")
+"""Options of `DataOptions` that name no file but a set of the catalogue, or are not used."""
+
+
+def is_harmless(options: Mapping[str, Any], data_dir: Path | None = None) -> bool:
+    """Whether options of data name a set on this machine, for which no network is needed.
+
+    Arguments:
+        options: Those of `DataOptions`, which may be anybody's; their data_dir is not looked at.
+        data_dir: Where local copies may lie, as in `load`.
+
+    >>> is_harmless({"data": "mnist5k"}), is_harmless({"data": "mnist5k", "val": "/etc"})
+    (True, False)
+    """
+    name, usual = options.get("data"), asdict(DataOptions())
+    if not isinstance(name, str) or name not in KNOWN or is_resized(name):
+        return False
+    others = [n for n in usual if n not in PLAIN]
+    if any((options.get(n, usual[n]) or None) != (usual[n] or None) for n in others):
+        return False
+    return _where(KNOWN[name], data_dir) is not None
 
 
 def lasting(name_or_path: str) -> str:
@@ -484,7 +546,7 @@ def _own_idx(path: Path, files: fetch.Found, options: ReadOptions) -> Unsplit:
         check(name, [(n, 1, *sides) for n, *sides in claims])
     raw = mnist.read_set(files, 256)
     pixels = [part.x.numpy() for part in raw if isinstance(part.x, torch.Tensor)]
-    low, high = extent(pixels, f"'{name}'", enough=math.inf if options.values else 1)
+    low, high = extent(pixels, f"'{name}'", enough=math.inf if options.values else BRIGHT)
     scale = scale_of(np.dtype("uint8"), low, high, options.values, f"'{name}'")
     parts = {}
     for split, part, x, file in zip(("train", "test"), raw, pixels, files[::2], strict=True):
@@ -538,6 +600,13 @@ def _fixed(found: Unsplit, options: ReadOptions) -> Unsplit:
         raise UserError(
             f"--size {asked} is for folders of images; '{found.name}' is {width} x {height}: "
             "leave --size out"
+        )
+    given = {"--fit": options.fit != "crop", "--class-level": options.class_level > 1}
+    given["--transparency"] = options.transparency != "white"
+    if any(given.values()) and not options.whole:
+        asked = " and ".join(name for name, is_given in given.items() if is_given)
+        raise UserError(
+            f"{asked} say how image files are read, but '{found.name}' has none: leave that out"
         )
     if options.channels not in (None, channels):
         raise UserError(

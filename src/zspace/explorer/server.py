@@ -43,6 +43,7 @@ def serve(
     show: bool = True,
     token: str | None = None,
     data_dir: Path | None = None,
+    trust_data: bool = False,
 ) -> None:
     """Serve one run or two until Ctrl-C; print the URL, and open it in a browser.
 
@@ -62,7 +63,7 @@ def serve(
             announce=lambda key: print(f"for another browser: {url(host, port, key)}", flush=True),
         )
         with lines("opening the runs"):
-            app = create_app(views(paths, data_dir), policy)
+            app = create_app(views(paths, data_dir, trust_data=trust_data), policy)
         entrance = url(host, port, policy.key)
         print(f"{entrance}\nstop with Ctrl-C", flush=True)
         if show:
@@ -141,9 +142,11 @@ class Connection(H11Protocol):
             self.late = None
 
 
-def views(paths: Sequence[Path], data_dir: Path | None = None) -> dict[str, RunView]:
+def views(
+    paths: Sequence[Path], data_dir: Path | None = None, *, trust_data: bool = False
+) -> dict[str, RunView]:
     """Runs by opaque ids, a and b. Two that were trained on the same data share them."""
-    opened = [load(path) for path in paths]
+    opened = [load(path, trust_data=trust_data) for path in paths]
     for run in opened:
         data = run.data(data_dir=data_dir)
         for other in opened:

@@ -22,6 +22,7 @@ from zspace.data.dataset import to_float
 from zspace.data.spec import Batch
 from zspace.runs import many
 from zspace.runs.run import Run
+from zspace.system.errors import UserError
 from zspace.system.pixels import enlarged, gif, to_uint8
 
 MOST = 70_000
@@ -70,16 +71,23 @@ class Reading:
 class RunView:
     """A run and its test images, at most 70,000 of them, drawn with a seed.
 
-    z: (N, Z) float32 codes, spatial ones flat; labels: (N,) or None.
+    z: (N, Z) float32 codes, spatial ones flat; labels: (N,) or None. Raises UserError where it
+    was not trained on images.
     """
 
     def __init__(self, run: Run) -> None:
+        if run.spec.kind != "image":
+            raise UserError(
+                f"run '{run.place}' was trained on a table, which the explorer does not show: use "
+                "zspace report, or zspace sample --out rows.csv"
+            )
         self.run, self.shape = run, run.spec.shape
         self.test = trained.subset(run.data().test, MOST)
         found = latents.codes(run, run.data(), MOST)
         self.z = found.z.astype(np.float32)
         kind = "u1" if len(run.spec.classes) <= 256 else "<u2"
-        self.labels = None if found.y is None else found.y.astype(kind)
+        y = found.y if found.y is not None and (found.y >= 0).all() else None  # all, or none
+        self.labels = None if y is None else y.astype(kind)
         self.dims = self.z.shape[1]
 
     def __len__(self) -> int:
@@ -293,6 +301,7 @@ class RunView:
             "context": run.model.context,
             "variational": run.variational,
             "n": len(self),
+            "ids": [] if self.test.ids is None else self.test.names(),
             "kl": None if kl is None else kl.tolist(),
             "order": self.order.tolist(),
             "active": self.active.tolist(),

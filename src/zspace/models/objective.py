@@ -7,6 +7,7 @@ batch size and data set, and at 1 it has its final value, with which validation 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -55,10 +56,11 @@ class Objective:
         self.terms, self.weights, self.samples = tuple(terms), dict(weights), samples
         self.over_ranks: Callable[[list[Tensor]], list[Tensor]] = list
         told = {k: v for term in self.terms for k, v in getattr(term, "gives", {}).items()}
-        self.facts = {
-            **{name: told.get(name, Fact(name.replace("_", " "))) for name in self.weights},
-            "objective": Fact("objective", role="objective"),
-        }
+        self.facts = {name: told.get(name, Fact(name.replace("_", " "))) for name in self.weights}
+        per: Literal["sample", "batch"] = (
+            "batch" if any(self.weights[name] != 0 for name in self.estimates) else "sample"
+        )
+        self.facts["objective"] = Fact("objective", per=per, role="objective")
 
     @property
     def reconstruction(self) -> str | None:

@@ -16,7 +16,8 @@ import io
 import math
 import statistics
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,13 +31,17 @@ from zspace.analysis.projections import principal
 from zspace.analysis.trained import once
 from zspace.data.dataset import SPLITS, Data, to_float
 from zspace.data.kinds import image
+from zspace.data.readers.arrays import Header, member_header, npz_members, read_member
 from zspace.data.spec import Fact
+from zspace.runs.formats import StudyRecord, refuse_unfit
 from zspace.runs.record import SNAPSHOTS
 from zspace.runs.run import Run, load
-from zspace.system import files
+from zspace.system import files, notebook
 from zspace.system.errors import UserError
 
 STUDY_FORMAT = 1
+MOST_SNAPSHOTS = 1 << 28
+"""Bytes of one array of snapshots."""
 
 
 @dataclass(frozen=True)
@@ -106,42 +111,59 @@ class Study:
         """The run of a family at its chosen code size, first seed."""
         return self.families[name][self.chosen[name]][0]
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the terms on test of each family and code size, over seeds."""
+        terms = dict.fromkeys(name for run in self.runs for name in run.result["test"])
+        several = any(len(sizes) > 1 for sizes in self.families.values())
+        heads = ["family", "code size", "seeds", *(f"test {n}" for n in terms)]
+        heads += [fact.title for fact in QUALITY.values()]
+        lines = []
+        for name, sizes in self.families.items():
+            for size, runs in sizes.items():
+                cells = [over_seeds(runs, "test", term) for term in terms]
+                cells += [quality_cells(runs).get(measure) for measure in QUALITY]
+                star = " ★" if several and size == self.chosen[name] else ""
+                texts = ("–" if cell is None else str(cell) for cell in cells)
+                lines.append([name, f"{size or 'own'}{star}", len(runs), *texts])
+        failed = [[one.name, one.reason] for one in self.failed]
+        shown = notebook.table(lines, heads, str(self.path))
+        shown += "<p>★ lowest objective on validation</p>" if several else ""
+        return shown + (notebook.table(failed, ["failed", "reason"]) if failed else "")
 
-def open_study(path: str | Path) -> Study:
-    """A study, or a run as a study of one. Raises UserError where the folder is neither."""
+
+def open_study(path: str | Path, *, trust_data: bool = False) -> Study:
+    """A study, or a run as a study of one. Raises UserError where the folder is neither.
+
+    trust_data: as for `zspace.load`.
+    """
     folder = Path(path)
     if (folder / "run.json").is_file():
-        return Study(folder, [load(folder)])
+        return Study(folder, [load(folder, trust_data=trust_data)])
     if not (folder / "study.json").is_file():
         raise UserError(
             f"'{path}' is neither a study nor a run: no study.json or run.json is there"
         )
     files.refuse_links(folder)
-    record = files.read_json(folder / "study.json")
-    if not _is_study(record):
-        raise UserError(f"'{path}' is not a study: study.json has no format or list of runs")
-    if record["format"] > STUDY_FORMAT:
-        raise UserError(f"study '{path}' was made by a newer zspace: upgrade zspace")
+    record = read_study(folder)
     done = [entry for entry in record["runs"] if entry["status"] == "finished"]
     failed = [Failed(e["name"], e["reason"]) for e in record["runs"] if e["status"] == "failed"]
     try:
-        runs = [load(folder / "runs" / entry["name"]) for entry in done]
+        runs = [load(folder / "runs" / one["name"], trust_data=trust_data) for one in done]
     except UserError as error:
         way = "delete the folder of that run and give the command of the study again"
         raise UserError(f"{error}; {way}") from None
     return Study(folder, runs, failed, [entry["family"] for entry in done])
 
 
-def _is_study(record: Any) -> bool:
-    """Whether this is what a study.json holds."""
-    texts = ("name", "family", "status", "reason")
-    return (
-        isinstance(record, dict)
-        and isinstance(record.get("format"), int)
-        and isinstance(record.get("runs"), list)
-        and all(isinstance(e, dict) for e in record["runs"])
-        and all(isinstance(e.get(key), str) for e in record["runs"] for key in texts)
-    )
+def read_study(folder: Path) -> StudyRecord:
+    """What the study.json in a folder holds. Raises UserError where it is none."""
+    path = folder / "study.json"
+    record = files.read_json(path)
+    newest = isinstance(record, dict) and record.get("format")
+    if isinstance(newest, int) and newest > STUDY_FORMAT:
+        raise UserError(f"study '{folder}' was made by a newer zspace: upgrade zspace")
+    way = "give the command of the study again"
+    return refuse_unfit(record, StudyRecord, path, "that of a study", way)
 
 
 QUALITY = {
@@ -254,19 +276,52 @@ def read_moments(run: Run) -> Moments | None:
     """The snapshots of a run, or None where it kept none. Raises UserError for a damaged file."""
     if SNAPSHOTS not in run.place:
         return None
+    path, content = run.place.named(SNAPSHOTS), run.place.read(SNAPSHOTS)
     try:
-        with np.load(io.BytesIO(run.place.read(SNAPSHOTS)), allow_pickle=False) as kept:
-            arrays = dict(kept)
-        return Moments(
-            arrays["epoch"],
-            flattened(arrays["codes"].astype(np.float32)),
-            arrays.get("y"),
-            _images(arrays["x"]),
-            _images(arrays["reconstructions"]),
-        )
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile):
-        damaged = run.place.named(SNAPSHOTS)
-        raise UserError(f"{damaged} is damaged: train again with --snapshots") from None
+        with closing(zipfile.ZipFile(io.BytesIO(content))) as archive:
+            members = npz_members(archive)
+            heads = {name: member_header(archive, one) for name, one in members.items()}
+            _refuse_unfit_moments(run, heads)
+            arrays = {name: read_member(archive, one) for name, one in members.items()}
+        codes, y = arrays["codes"].astype(np.float32), arrays.get("y")
+        if not np.isfinite(codes).all() or (arrays["epoch"][:1] < 1).any():
+            raise ValueError("its numbers are not finite")
+        if (np.diff(arrays["epoch"]) <= 0).any():
+            raise ValueError("its epochs are not in order")
+        if y is not None and not (y.min() >= 0 and y.max() < len(run.spec.classes)):
+            raise ValueError("its labels are not those of the run")
+    except Exception as error:  # damaged archives make zipfile and numpy raise almost anything
+        why = " ".join(str(error).split()) or type(error).__name__
+        way = "train again with --snapshots"
+        raise UserError(f"{path} is damaged ({why:.100}): {way}") from None
+    return Moments(
+        arrays["epoch"],
+        flattened(codes),
+        y,
+        _images(arrays["x"]),
+        _images(arrays["reconstructions"]),
+    )
+
+
+def _refuse_unfit_moments(run: Run, heads: Mapping[str, Header]) -> None:
+    """Raise ValueError where arrays of these heads are no snapshots of the run."""
+    shapes = {name: head.shape for name, head in heads.items()}
+    moments, m = shapes["codes"][:2]
+    shown = (*shapes["x"][:1], *run.spec.shape)
+    wanted = {
+        "epoch": ((moments,), "iu"),
+        "codes": ((moments, m, *run.model.latent), "f"),
+        "x": (shown, "u"),
+        "reconstructions": ((moments, *shown), "u"),
+        "y": ((m,), "iu"),
+    }
+    for name, head in heads.items():
+        shape, kind = wanted[name]
+        one_byte = kind != "u" or head.dtype.itemsize == 1
+        if head.shape != shape or head.dtype.kind not in kind or not one_byte or 0 in shape:
+            raise ValueError(f"{name} is {head.dtype} {head.shape}")
+        if math.prod(shape) * head.dtype.itemsize > MOST_SNAPSHOTS:
+            raise ValueError(f"{name} has too many values")
 
 
 def _images(x: np.ndarray) -> np.ndarray:

@@ -26,8 +26,9 @@ from zspace.analysis import METRICS, Measure, Scorer
 from zspace.analysis.anomaly import inferred_labels
 from zspace.analysis.numbers import print_sections
 from zspace.analysis.trained import CHUNK
-from zspace.data.dataset import Data, Samples
-from zspace.runs.record import EVALUATION
+from zspace.data.dataset import Data, Samples, joined
+from zspace.runs.formats import Evaluation, refuse_unfit
+from zspace.runs.record import EVALUATION, WEIGHTS
 from zspace.runs.run import Run, load
 from zspace.system import files
 from zspace.system.bars import bar
@@ -42,6 +43,7 @@ def evaluate(
     iw: int = 100,
     sections: Sequence[str] = (),
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    data: Any = None,
     data_dir: Path | None = None,
     seed: int = 0,
     quiet: bool = True,
@@ -57,6 +59,8 @@ def evaluate(
             5000, which takes 50 times as long as the default.
         sections: Names of metrics; by default all except those that must be asked for.
         options: Further keywords of sections, by the name of the section.
+        data: New data, which stand in place of the test split; a name, a path or an object. Of a
+            run that was trained on what was held in Python, the same data give its own splits.
         data_dir: The folder with files of named data sets.
         seed: Seed of all random draws.
         quiet: False prints a table, and what was not measured and why.
@@ -76,7 +80,7 @@ def evaluate(
     given["likelihood"] = {"samples": iw, **given.get("likelihood", {})}
     run = run if isinstance(run, Run) else load(run)
     path = run.path / EVALUATION
-    data = run.data(data_dir=data_dir, quiet=quiet)
+    data = _measured_on(run, data, data_dir, quiet)
     record = _opened(run, data)
     against = given.get("anomaly", {}).get("against")
     if isinstance(against, str):
@@ -96,6 +100,18 @@ def evaluate(
             Console(highlight=False),
         )
     return record
+
+
+def _measured_on(run: Run, data: Any, data_dir: Path | None, quiet: bool) -> Data:
+    """The run's own data, or with the test split replaced by new data."""
+    new = None if data is None else run.data(data, data_dir=data_dir, quiet=quiet)
+    if new is not None and new.whole is None:
+        return new
+    own = run.data(data_dir=data_dir, quiet=quiet)
+    if new is None:
+        return own
+    test = joined(list(new.splits.values()))
+    return replace(own, name=new.name, test=test, classes=new.classes, held_out="")
 
 
 def ordered() -> list[str]:
@@ -136,7 +152,7 @@ def _opened(run: Run, data: Data) -> dict[str, Any]:
     fresh = {
         "format": EVALUATION_FORMAT,
         "zspace": __version__,
-        "model": run.record["files"]["model.safetensors"],
+        "model": run.record["files"][WEIGHTS],
         "data": {"fingerprint": data.fingerprint, "name": data.name, "images": len(data.test)},
         "sections": {},
     }
@@ -155,11 +171,12 @@ def read(run: Run) -> dict[str, Any] | None:
         return None
     path = run.place.named(EVALUATION)
     record = files.parsed(path, run.place.read(EVALUATION))
-    if not isinstance(record, dict) or not {"format", "model", "data", "sections"} <= set(record):
-        raise UserError(f"{path} is not an evaluation: delete it and use 'zspace evaluate' again")
-    if record["format"] > EVALUATION_FORMAT:
+    newest = isinstance(record, dict) and record.get("format")
+    if isinstance(newest, int) and newest > EVALUATION_FORMAT:
         raise UserError(f"{path} was made by a newer zspace: upgrade zspace")
-    return record if record["model"] == run.record["files"]["model.safetensors"] else None
+    way = "delete it and use 'zspace evaluate' again"
+    refuse_unfit(record, Evaluation, path, "an evaluation", way)
+    return record if record["model"] == run.record["files"].get(WEIGHTS) else None
 
 
 def measures_of(record: Mapping[str, Any]) -> dict[str, dict[str, Measure]]:
@@ -268,7 +285,7 @@ def _embedded(run: Run, split: str, samples: Samples, source: Data) -> dict[str,
             found["label"] = names[found["y"]]
     rows = torch.arange(len(samples)).split(CHUNK)
     c = told if run.model.context else None
-    codes = [run.encode(samples.images(i), None if c is None else c[i]) for i in rows]
+    codes = [run.encoded(samples.images(i), None if c is None else c[i]) for i in rows]
     return {"z": torch.cat(codes).numpy() if codes else np.empty((0, *run.model.latent)), **found}
 
 

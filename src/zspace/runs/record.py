@@ -23,20 +23,23 @@ from typing import Any
 from torch import Tensor
 
 from zspace.data.kinds.table import Encoding
+from zspace.data.loading import is_harmless
 from zspace.data.spec import Spec
-from zspace.system import files
+from zspace.runs.formats import Line, Record, refuse_unfit
+from zspace.system import files, owner
 from zspace.system.errors import UserError
+from zspace.system.schema import Unfit, check
 
 FORMAT = 1
 
 RECORD, COPY, WEIGHTS, METRICS = "run.json", "state/run.json", "model.safetensors", "metrics.jsonl"
 ENCODING = ("encoding.json", "encoding.safetensors")
+FITTED = "fitted"
 SNAPSHOTS, EVALUATION = "snapshots.npz", "evaluation.json"
 PARTS = (RECORD, METRICS, WEIGHTS, SNAPSHOTS, EVALUATION, "encoding.*", "README.md", "fitted/*")
 """Patterns of the files that make up a run. Its states and what is drawn of it are none."""
 MOST_NAMED = 8
 """Runs of a study that an error names."""
-KEYS = {"config": dict, "data": dict, "status": str, "files": dict}
 
 
 class Place:
@@ -182,10 +185,10 @@ def read_either(path: Path) -> dict[str, Any]:
 def _read(path: Path, or_copy: bool) -> dict[str, Any]:
     if not path.is_dir():
         raise UserError(f"run folder '{path}' does not exist: give one that zspace train made")
-    files.refuse_links(path)
     copied = (path / COPY).is_file()
     if not copied and not (path / RECORD).is_file() and (inner := runs_in(path)):
         raise SeveralRuns(path, inner)
+    files.refuse_links(path)
     if not copied and not (path / RECORD).is_file():
         raise UserError(f"'{path}' is not a run: it holds no run.json (zspace train makes one)")
     try:
@@ -214,9 +217,11 @@ def _understood(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     if record["format"] > FORMAT:
         newer = f"zspace {record.get('zspace')} (newer than this one)"
         raise UserError(f"run '{path}' was made by {newer}: upgrade zspace")
-    missing = [name for name, kind in KEYS.items() if not isinstance(record.get(name), kind)]
-    if missing:
-        raise UserError(f"'{path}' is not a run: its run.json has no {', '.join(missing)}")
+    refuse_unfit(record, Record, path / RECORD, "that of a run", "train again")
+    if record["status"] == "finished" and not ("result" in record and WEIGHTS in record["files"]):
+        raise UserError(
+            f"'{path}' is not a run: its run.json has no result or weights: train again"
+        )
     return record
 
 
@@ -235,20 +240,44 @@ def read_encoding(place: Place, record: dict[str, Any]) -> Encoding | None:
         return Encoding.from_files(facts, files.unpacked(values, content[ENCODING[1]]))
 
 
-def read_spec(place: Place, record: dict[str, Any], encoding: Encoding | None = None) -> Spec:
-    """What the model was told of its data. Raises UserError where the record does not say it."""
+def is_own(record: dict[str, Any]) -> bool:
+    """Whether this user chose the data that the record names; see `zspace.system.owner`."""
+    return owner.is_mine(chosen_data(record["config"]["data"]), record.get("mark", ""))
+
+
+def chosen_data(options: Mapping[str, Any]) -> str:
+    """The options of data in a record as the text that is marked."""
+    return json.dumps(options, sort_keys=True)
+
+
+def refuse_strange(place: object, record: dict[str, Any], data_dir: Path | None) -> None:
+    """Raise Untrusted for data that somebody else chose, unless it is harmless to open them.
+
+    That is so for a named set that is on this machine, if no folder is used that they name.
+    """
+    options = record["config"]["data"]
+    if is_harmless(options, data_dir):
+        return
+    source = options.get("data")
+    raise Untrusted(
+        f"run '{place}' was not made by you on this machine, so its data, {source!r:.100}, are "
+        "not opened and it is used without them: add --trust-data (trust_data=True) to open them"
+    )
+
+
+class Untrusted(UserError):
+    """The data of a run were chosen by somebody else, and are not opened."""
+
+
+def read_spec(record: dict[str, Any], encoding: Encoding | None = None) -> Spec:
+    """What the model was told of its data."""
     facts = record["data"]
-    try:
-        if encoding is not None:
-            told = {"classes": tuple(facts["classes"]), "attributes": ()}
-            return encoding.spec(**told, samples=int(facts["train"]))
-        shape = tuple(int(size) for size in facts["shape"])
-        if len(shape) != 3 or min(shape) < 1:
-            raise ValueError(shape)
-        attributes = tuple(facts.get("attributes", ()))
-        return Spec(shape, tuple(facts["classes"]), attributes, int(facts["train"]))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise UserError(f"'{place}' is not a run: its run.json has no shape or classes") from None
+    if encoding is not None:
+        return encoding.spec(classes=tuple(facts["classes"]), samples=facts["train"])
+    if len(facts["shape"]) != 3:
+        raise UserError(f"run.json says that images have shape {facts['shape']}: train again")
+    shape, classes = tuple(facts["shape"]), tuple(facts["classes"])
+    return Spec(shape, classes, tuple(facts["attributes"]), facts["train"])
 
 
 def weight_heads(place: Place, record: dict[str, Any]) -> files.Heads:
@@ -294,6 +323,46 @@ def _again(place: Place) -> Iterator[None]:
         raise UserError(f"{error}: {again}") from None
 
 
+TERMS = ("train", "validation")
+
+
+def write_fitted(
+    place: Place, name: str, model: str, tensors: Mapping[str, Tensor], **about: Any
+) -> None:
+    """Keep what was fitted to a run of these weights: fitted/NAME.safetensors and NAME.json.
+
+    model: the SHA-256 of the weights. about: what the .json says. Each file carries its own
+    SHA-256, too.
+    """
+    if place.folder:
+        with files.explained(place.folder):
+            (place.folder / FITTED).mkdir(exist_ok=True)
+    digest = place.write(
+        f"{FITTED}/{name}.safetensors", *files.sealed_tensors(tensors, {"model": model})
+    )
+    note = {"format": FORMAT, "model": model, "tensors": digest, **about}
+    place.write(f"{FITTED}/{name}.json", *files.sealed_json(note))
+
+
+def read_fitted(place: Place, name: str, model: str) -> dict[str, Tensor] | None:
+    """The tensors that were fitted to a run of these weights.
+
+    None where there are none, where they are of other weights, and, with a warning, where a file
+    is damaged.
+    """
+    told, kept = f"{FITTED}/{name}.json", f"{FITTED}/{name}.safetensors"
+    if told not in place or kept not in place:
+        return None
+    try:
+        note = _whole(place, told)
+        content, file = place.read(kept), place.named(kept)
+        files.verify(file, content, str(note.get("tensors")))
+        return files.unpacked(file, content) if note.get("model") == model else None
+    except UserError as error:
+        warnings.warn(f"{error}: it is fitted again", stacklevel=3)
+        return None
+
+
 def read_metrics(place: Place, sha256: str | None = None) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl; a last line that a crash tore is left out.
 
@@ -302,7 +371,7 @@ def read_metrics(place: Place, sha256: str | None = None) -> list[dict[str, Any]
     """
     path = place.named(METRICS)
     content = place.read(METRICS) if METRICS in place else b""
-    metrics = []
+    metrics: list[dict[str, Any]] = []
     if sha256 not in (None, hashlib.sha256(content).hexdigest()):
         warnings.warn(
             f"{path} is damaged, or was changed by hand: its curves may be wrong", stacklevel=2
@@ -310,11 +379,14 @@ def read_metrics(place: Place, sha256: str | None = None) -> list[dict[str, Any]
     *lines, last = content.split(b"\n")
     for number, line in enumerate([*lines, *([last] if last else [])], 1):
         try:
-            epoch = json.loads(line)
-            if not all(isinstance(epoch[name], dict) for name in ("train", "validation")):
-                raise TypeError
+            epoch = files.parsed(path, line)
+            check(epoch, Line)
+            if metrics and [*epoch] != [*metrics[0]]:
+                raise Unfit("epochs differ in what they hold")
+            if metrics and any(epoch[s].keys() != metrics[0][s].keys() for s in TERMS):
+                raise Unfit("epochs differ in their terms")
             metrics.append(epoch)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (UserError, Unfit):
             if number <= len(lines):
                 warnings.warn(f"line {number} of {path} is damaged and left out", stacklevel=2)
     return metrics

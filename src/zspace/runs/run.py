@@ -18,11 +18,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from zspace.analysis.trained import TrainedModel
-from zspace.data.dataset import Data
+from zspace.analysis.numbers import number_text
+from zspace.analysis.trained import TrainedModel, overflowing
+from zspace.data.conditions import Label
+from zspace.data.dataset import Data, joined
 from zspace.data.kinds.image import by
 from zspace.data.labels import MISSING
 from zspace.data.loading import is_resized, lasting, load_new
@@ -30,20 +33,23 @@ from zspace.data.loading import load as load_data
 from zspace.data.readers.objects import PREFIX
 from zspace.data.spec import Spec
 from zspace.models import recipes
+from zspace.models.samplers import CodeMixture
 from zspace.runs import record
 from zspace.runs.config import Config
 from zspace.runs.record import Place
-from zspace.system import files
+from zspace.system import files, notebook
 from zspace.system.device import pick_device
 from zspace.system.errors import UserError
 
 
-def load(path: str | Path, device: str = "cpu") -> Run:
+def load(path: str | Path, device: str = "cpu", *, trust_data: bool = False) -> Run:
     """A run from its folder, ready to use.
 
     Arguments:
         path: The folder that `zspace.train` or `Run.save` made.
         device: Where the model goes: cpu, cuda, cuda:1, mps, or auto.
+        trust_data: Open the data that the run names, though somebody else chose them: files and
+            addresses of their choice are then read. Runs made by you on this machine need it not.
 
     Raises UserError if the folder holds no run, if its weights are missing or damaged, or if a
     newer version of zspace made it.
@@ -51,7 +57,7 @@ def load(path: str | Path, device: str = "cpu") -> Run:
     >>> zspace.load(run.path).config.recipe
     'vae'
     """
-    return Run(Place(Path(path)), device)
+    return Run(Place(Path(path)), device, trust_data=trust_data)
 
 
 class Run(TrainedModel):
@@ -64,6 +70,7 @@ class Run(TrainedModel):
         place: Where its files are.
         device: Where the model goes: cpu, cuda, cuda:1, mps, or auto.
         data: The data that it was trained on, if they were read already.
+        trust_data: As for `load`.
 
     >>> run.sample(4).shape == (4, *run.spec.shape)
     True
@@ -73,12 +80,19 @@ class Run(TrainedModel):
     True
     """
 
-    def __init__(self, place: Place, device: str = "cpu", data: Data | None = None) -> None:
-        self.place = place
+    def __init__(
+        self,
+        place: Place,
+        device: str = "cpu",
+        data: Data | None = None,
+        *,
+        trust_data: bool = False,
+    ) -> None:
+        self.place, self.trust_data = place, trust_data
         self.record = record.read_place(place)
         self.config = Config.from_json(self.record["config"])
         self.encoding = record.read_encoding(place, self.record)
-        spec = record.read_spec(place, self.record, self.encoding)
+        spec = record.read_spec(self.record, self.encoding)
         super().__init__(
             self._rebuild(spec).to(pick_device(device)),
             spec,
@@ -89,7 +103,8 @@ class Run(TrainedModel):
         self._data = data
         scale = self.record["data"].get("read", {}).get("scale")
         if self.config.data.values and scale:
-            self.values = (float(scale[0]), float(scale[1]))
+            self.values = (scale[0], scale[1])
+        self._refuse_overflow()
 
     @classmethod
     def from_bytes(cls, content: bytes, device: str = "cpu") -> Run:
@@ -127,7 +142,8 @@ class Run(TrainedModel):
                 with files.explained(folder):
                     (folder / name).parent.mkdir(exist_ok=True)
                 files.write(folder / name, content)
-                files.verify(folder / name, files.read(folder / name), sha256(content).hexdigest())
+                again = files.read(folder / name, len(content))
+                files.verify(folder / name, again, sha256(content).hexdigest())
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -141,6 +157,38 @@ class Run(TrainedModel):
         if self.place.folder is None:
             raise UserError("this run is in memory only: give it a folder with run.save(path)")
         return self.place.folder
+
+    def mixture(self, data: Data | None = None, *, quiet: bool = True) -> CodeMixture:
+        """A mixture of Gaussians fitted to codes of training samples, on the model's device.
+
+        It is kept in the run, as `fitted/mixture`. Where it is not there, or is that of other
+        weights, it is fitted to the run's data, or to the data that are given.
+
+        >>> again = zspace.Run.from_bytes(run.to_bytes())  # it goes with the run
+        >>> torch.equal(again.mixture().mean, run.mixture().mean)
+        True
+        """
+        if self._mixture is None:
+            model = self.record["files"].get(record.WEIGHTS, "")
+            self._mixture = self._kept_mixture(model)
+            if self._mixture is None:
+                made = super().mixture(data or self.data(), quiet=quiet)
+                tensors = {k: v.cpu() for k, v in made.state_dict().items()}
+                with contextlib.suppress(files.CannotWrite):  # then it is fitted anew next time
+                    record.write_fitted(self.place, "mixture", model, tensors, title=made.title)
+        return super().mixture()
+
+    def _kept_mixture(self, model: str) -> CodeMixture | None:
+        kept = record.read_fitted(self.place, "mixture", model)
+        if kept is None:
+            return None
+        try:
+            weight, mean, scale = (kept[name].float() for name in ("weight", "mean", "scale"))
+            return CodeMixture(weight, mean, scale, self.model.latent).to(self.device)
+        except (KeyError, UserError) as error:
+            named = self.place.named(f"{record.FITTED}/mixture")
+            warnings.warn(f"{named} does not fit ({error}): it is fitted again", stacklevel=3)
+            return None
 
     def _rebuild(self, spec: Spec) -> recipes.Recipe:
         heads = record.weight_heads(self.place, self.record)
@@ -167,8 +215,37 @@ class Run(TrainedModel):
             raise UserError(f"{unfit} in this version of zspace: train again") from None
         return recipe
 
+    def _refuse_overflow(self) -> None:
+        """Raise UserError where some layer gives no finite numbers for an image of noise."""
+        try:
+            overflow = overflowing(self)
+        except RuntimeError:
+            overflow = "the network"
+        if overflow:
+            raise UserError(
+                f"the weights in '{self.place}' are of no use: {overflow} gives values that are "
+                "not finite: train again"
+            )
+
     def __repr__(self) -> str:
         return f"Run({str(self.place)!r}, {self.config.name}, {self.record['status']})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what was trained, its results, and the pictures of its folder."""
+        own, result = self.config, self.record.get("result", {})
+        known = {
+            "recipe": own.recipe.replace("_", "-"),
+            "data": own.data.data,
+            "code": " × ".join(map(str, self.model.latent)),
+            "parameters": f"{sum(p.numel() for p in self.model.parameters()):,}",
+            "status": self.record["status"],
+            "best epoch": result and f"{result['best_epoch']} of {result['epochs']}",
+            **{f"test {name}": number_text(v) for name, v in result.get("test", {}).items()},
+        }
+        folder = self.place.folder
+        found = sorted(folder.glob("figures/*.png")) if folder else []
+        pictures = (notebook.image(files.read(path), path.stem) for path in found)
+        return "".join((notebook.facts(known, str(self.place)), *pictures))
 
     @property
     def result(self) -> dict[str, Any]:
@@ -206,15 +283,19 @@ class Run(TrainedModel):
         was held in Python, the same data given again are its own.
 
         data_dir: where files of named sets lie, if not where they lay in training. unlabelled:
-        take new data without labels for a conditional model, too.
+        take new data without labels for a conditional model, too. Raises UserError where somebody
+        else chose the run's data, unless it was loaded with `trust_data` or they are a named set
+        that is on this machine.
         """
-        folder = data_dir or self.config.data.data_dir
-        if source is None:
-            return self._fitting(self._own(folder, quiet))
+        own = self.trust_data or record.is_own(self.record)
+        folder = data_dir or (self.config.data.data_dir if own else None)
         named = isinstance(source, str | Path)
-        if named and lasting(str(source)) == lasting(self.config.data.data):
+        same = named and lasting(str(source)) == lasting(self.config.data.data)
+        if source is None or same:
+            if self._data is None and not own:
+                record.refuse_strange(self.place, self.record, data_dir)
             return self._fitting(self._own(folder, quiet))
-        if not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
+        if own and not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
             return self._fitting(self._own(folder, quiet))
         if self.encoding is not None:
             return self._fitting(
@@ -237,6 +318,7 @@ class Run(TrainedModel):
             size=(height, width) if resized else None,
             fit=options.fit,
             transparency=options.transparency,
+            class_level=options.class_level,
             channels=3 if resized and channels == 3 else None,  # grey becomes colour, not back
             values=self.values or (),
             quiet=quiet,
@@ -245,6 +327,32 @@ class Run(TrainedModel):
             unfit = f"data '{data.name}' has colour images, but the model was trained on grey"
             raise UserError(f"{unfit}: make the images grey, or train on colour images")
         return self._fitting(data, unlabelled)
+
+    def encode(self, x: Any, label: Label | None = None) -> Any:
+        """Codes (N, *Z) of images, as `TrainedModel.encode` gives them.
+
+        x: an array or a tensor, or whatever `data` takes in Python: (x, y), a dict, a data set...
+        Its labels are those that a conditional model is told, unless some are given.
+
+        >>> pair = data.test.images().numpy(), np.array(data.classes)[data.test.labels()]
+        >>> run.encode(pair).shape == (len(data.test), *run.model.latent)
+        True
+        """
+        return super().encode(*self._seen(x, label))
+
+    def reconstruct(self, x: Any, label: Label | None = None) -> Any:
+        """Images x encoded and decoded, without a draw; x as in `encode`."""
+        return super().reconstruct(*self._seen(x, label))
+
+    def _seen(self, x: Any, label: Label | None) -> tuple[Any, Label | None]:
+        """Images and labels of what is held in Python; arrays pass as they are."""
+        if isinstance(x, np.ndarray | Tensor | list | str) or self.encoding is not None:
+            return x, label
+        data = self.data(x, unlabelled=True)
+        samples = joined(list(data.splits.values()))
+        if label is None and self.model.context and (told := samples.conditions()) is not None:
+            label = told
+        return samples.images().numpy(), label
 
     def share_data(self, data: Data) -> None:
         """Use data that were read already, if they are those that it was trained on."""
@@ -278,6 +386,8 @@ class Run(TrainedModel):
             test=given.test,
             values=given.values,
             labels=given.labels,
+            class_level=given.class_level,
+            labelled_only=given.labelled_only,
             leave_out=given.leave_out,
             kind=given.kind,
             columns=given.columns,

@@ -112,7 +112,7 @@ def _train(task: Task, folder: Path, reporter: Reporter) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         api.start(task.config, folder, reporter, task.save_every)
     else:
-        api.resume(folder, reporter=reporter, save_every=task.save_every)
+        api.resume(folder, reporter=reporter, save_every=task.save_every, trust_data=True)
 
 
 class Sending:

@@ -14,7 +14,7 @@ import torch
 
 from zspace.models import recipes
 from zspace.runs.config import DEFAULTS, GROUPS, OWN, RESERVED, Config
-from zspace.runs.many import STUDY_FORMAT
+from zspace.runs.many import STUDY_FORMAT, read_study
 from zspace.studies.executors import Executor, Task, found, one_by_one
 from zspace.system import files
 from zspace.system.device import environment
@@ -24,7 +24,15 @@ from zspace.training.api import SAVE_SECONDS
 from zspace.training.progress import Reporter
 
 ELSEWHERE = {"latent": "--latent", "seed": "--seeds", "data": "--data", "data_dir": "--data-dir"}
-PRESETS = {"quick": (2, 20), "full": (2, 5, 10, 20, 50, 100)}
+PRESETS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "quick": ((2, 20), {"epochs": 40}),
+    "full": ((2, 5, 10, 20, 50, 100), {}),
+}
+"""The code sizes of each preset, and its options where they are not the defaults.
+
+On mnist5k 20 more epochs would lower the validation objective of the VAE by 1 to 3% and that of an
+autoencoder of code size 20 not at all.
+"""
 
 
 @dataclass
@@ -50,7 +58,7 @@ class Grid:
     """
 
     recipes: tuple[str, ...] = ("ae", "vae", "cvae")
-    latent: tuple[int, ...] = PRESETS["quick"]
+    latent: tuple[int, ...] = PRESETS["quick"][0]
     seeds: int = 1
     fixed: Mapping[str, Any] = field(default_factory=dict)
     vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -204,8 +212,8 @@ def _same(asked: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
 def _earlier(out: Path) -> list[dict[str, Any]]:
     """The finished runs that study.json names: a study that grows keeps them all."""
     path = out / "study.json"
-    runs = files.read_json(path).get("runs", []) if path.exists() else []
-    return [run for run in runs if run["status"] == "finished"]
+    runs = read_study(out)["runs"] if path.exists() else []
+    return [dict(run) for run in runs if run["status"] == "finished"]
 
 
 def _note(out: Path, grid: Grid, entries: Sequence[Entry], mirror: Mirror | None) -> None:

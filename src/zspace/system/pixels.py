@@ -77,6 +77,19 @@ def save_png(path: Path, picture: np.ndarray, least: int = 0) -> None:
     files.write(path, content.getvalue())
 
 
+def thumbnails(x: np.ndarray, columns: int = 10, most: int = 640) -> bytes:
+    """Images (N, C, H, W) in [0, 1] as one PNG, at most so many pixels wide.
+
+    Of images that have neither one channel nor three, the mean over channels is shown.
+    """
+    x = x if x.shape[1] in (1, 3) else x.mean(1, keepdims=True)
+    image, content = enlarged(tile(x, min(columns, len(x))), most // 2), io.BytesIO()
+    if image.width > most:
+        image = image.resize((most, round(image.height * most / image.width)))
+    image.save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
 def gif(
     frames: Sequence[Image.Image], milliseconds: int, *, hold: int = 1, colours: Sequence[int] = ()
 ) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from zspace.data.readers.objects import PREFIX, noted
 from zspace.runs.checkpoint import Checkpoints
 from zspace.runs.config import Config
-from zspace.runs.record import Place, read_either, read_record
+from zspace.runs.record import Place, is_own, read_either, read_record, refuse_strange
 from zspace.runs.run import Run, load
 from zspace.system import distributed, files
 from zspace.system.errors import UserError
@@ -121,8 +121,9 @@ def repeat(
     *,
     out: str | Path | Literal[False] | None = None,
     reporter: Reporter | None = None,
-    save_every: float = SAVE_SECONDS,
+    save_every: float | None = None,
     device: str = "",
+    trust_data: bool = False,
     data: Any = None,
 ) -> Run:
     """Train the configuration of a run again, into a new folder or in memory (False).
@@ -130,8 +131,9 @@ def repeat(
     Arguments:
         path: The folder of the run.
         out: A new folder; by default runs/<name>.
-        save_every: Seconds between checkpoints.
+        save_every: Seconds between checkpoints; by default as in the first training.
         device: Where, if not on the device that the configuration names.
+        trust_data: Open the data that the run names, though somebody else chose them.
         data: The same data again, where the run was trained on what was held in Python; a dict of
             data, val and test where several were.
 
@@ -142,26 +144,29 @@ def repeat(
     True
     """
     record = read_record(Path(path))
-    config, fingerprint = _config(record, device), record["data"]["fingerprint"]
+    config, fingerprint = _config(path, record, device, trust_data), record["data"]["fingerprint"]
     reporter, held = reporter or default_reporter(), _again(config, data)
-    return start(config, out, reporter, save_every, fingerprint, held)
+    seconds = _seconds(record) if save_every is None else save_every
+    return start(config, out, reporter, seconds, fingerprint, held)
 
 
 def resume(
     path: str | Path,
     *,
     reporter: Reporter | None = None,
-    save_every: float = SAVE_SECONDS,
+    save_every: float | None = None,
     device: str = "",
+    trust_data: bool = False,
     data: Any = None,
 ) -> Run:
     """Continue a training that was interrupted, bit for bit as if it had not been.
 
     Arguments:
         path: The folder of the run.
-        save_every: Seconds between checkpoints.
+        save_every: Seconds between checkpoints; by default as before.
         device: Where to continue, if not on the kind of device on which it began. Another kind
             adds numbers in another order, and draws others.
+        trust_data: Open the data that the run names, though somebody else chose them.
         data: The same data again, as in `repeat`.
 
     Raises UserError where the run has ended, or the data is no longer the same.
@@ -171,7 +176,8 @@ def resume(
     ...
     zspace.system.errors.UserError: run 'finished' has finished, there is nothing to resume: ...
     """
-    _check_seconds(save_every)
+    if save_every is not None:
+        _check_seconds(save_every)
     distributed.join()
     folder, reporter = Path(path), reporter or default_reporter()
     on = f"go on with 'zspace resume {path}'"
@@ -180,8 +186,8 @@ def resume(
     with alone(folder) if distributed.first() else nullcontext():
         with distributed.together():
             record = _resumable(folder)  # once more: whoever held the lock may have ended it
+            config = _config(path, record, device, trust_data)
         with refused(f"stopped before the first step: {on}") as note_in:
-            config = _config(record, device)
             held = _again(config, data)
             build = Build.prepare(config, quiet=not reporter.bars, held=held)
             with distributed.together():
@@ -196,10 +202,16 @@ def resume(
             if not distributed.first():
                 return load(build.follow())
             files.remove_parts(folder, folder / "state")
-            recorder = Recorder(Place(folder), build, reporter, save_every, checkpoints, lines)
+            seconds = _seconds(record) if save_every is None else save_every
+            recorder = Recorder(Place(folder), build, reporter, seconds, checkpoints, lines)
             recorder.begin()
             note_in(recorder.signals)
             return recorder.run()
+
+
+def _seconds(record: dict[str, Any]) -> float:
+    """What `save_every` was."""
+    return record["output"]["save_every"] if "output" in record else SAVE_SECONDS
 
 
 def _again(config: Config, data: Any) -> dict[str, Any]:
@@ -216,9 +228,15 @@ def _again(config: Config, data: Any) -> dict[str, Any]:
     return {n: data[n] for n in wanted} if len(wanted) > 1 else {wanted[0]: data}
 
 
-def _config(record: dict[str, Any], device: str) -> Config:
-    """The configuration of a run, on a device of its own or on this one."""
+def _config(path: str | Path, record: dict[str, Any], device: str, trust_data: bool) -> Config:
+    """The configuration of a run, on a device of its own or on this one.
+
+    Raises UserError where its data were chosen by somebody else.
+    """
     config = Config.from_json(record["config"])
+    if not (trust_data or is_own(record)):
+        refuse_strange(path, record, None)
+        config = replace(config, data=replace(config.data, data_dir=None))
     return replace(config, training=replace(config.training, device=device)) if device else config
 
 

@@ -18,6 +18,7 @@ from zspace.data.conditions import check_conditions
 from zspace.data.dataset import Data, Samples
 from zspace.data.loading import load as load_data
 from zspace.models import recipes
+from zspace.models.likelihoods import USUAL
 from zspace.models.networks.conv import on_device
 from zspace.runs.config import Config
 from zspace.runs.settings import Settings
@@ -28,6 +29,9 @@ from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted, noted_in
 from zspace.training.pace import Pace, measured
 from zspace.training.trainer import NonFinite, Trainer
+
+MOST_TENSORS = 20_000
+"""Parameters that the networks may have, each with many numbers."""
 
 
 @dataclass
@@ -102,9 +106,16 @@ class Build:
         settings = config.training
         device = torch.device(settings.device)
         torch.manual_seed(settings.seed)
-        recipe = recipes.find(config.recipe)(data.spec, **config.arguments)
+        try:
+            with recipes.bounded(MOST_TENSORS, 1 << 40):
+                recipe = recipes.find(config.recipe)(data.spec, **config.arguments)
+        except recipes.TooLarge as error:
+            raise UserError(f"the networks are too large, {error}: choose fewer layers") from None
         check_conditions(data, config.recipe, recipe.model.context)
-        config = replace(config, recipe_options={**config.recipe_options, **recipe.decided})
+        options = {**config.recipe_options, **recipe.decided}
+        if options.get("likelihood") == "auto":
+            options["likelihood"] = USUAL[data.spec.kind]
+        config = replace(config, recipe_options=options)
         model = on_device(recipe.model, device)
         for player in recipe.players:
             on_device(player.module, device)

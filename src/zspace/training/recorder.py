@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
@@ -20,12 +21,21 @@ from zspace.models import recipes
 from zspace.models.likelihoods import Bernoulli, bits_per_dimension
 from zspace.models.recipes import Player
 from zspace.runs.checkpoint import Checkpoints
-from zspace.runs.record import COPY, ENCODING, FORMAT, METRICS, RECORD, WEIGHTS, Place
+from zspace.runs.record import (
+    COPY,
+    ENCODING,
+    FORMAT,
+    METRICS,
+    RECORD,
+    WEIGHTS,
+    Place,
+    chosen_data,
+)
 from zspace.runs.run import Run
-from zspace.system import distributed, files
+from zspace.system import distributed, files, owner
 from zspace.system.bars import lines
 from zspace.system.device import environment
-from zspace.system.errors import UserError
+from zspace.system.errors import NotMeasured, UserError
 from zspace.system.signals import Interrupted
 from zspace.training.build import Build
 from zspace.training.optimizer import restore
@@ -223,7 +233,11 @@ class Recorder:
             self.checkpoints.remove()
         self.reporter.end(self.record("finished", result=result))
         distributed.told(str(self.place))
-        return Run(self.place, data=self.build.data)
+        run = Run(self.place, data=self.build.data)
+        if run.sampler == "mixture":
+            with contextlib.suppress(NotMeasured):  # too few codes: nothing can be drawn
+                run.mixture(self.build.data, quiet=not self.reporter.bars)
+        return run
 
     def _about(self, quality: Sequence[str]) -> dict[str, dict[str, str]]:
         """What each number is, in words, and with which code it was measured."""
@@ -297,13 +311,15 @@ class Recorder:
 
     def record(self, status: str, **more: Any) -> dict[str, Any]:
         """What run.json holds."""
-        model = self.build.recipe.model
+        model, config = self.build.recipe.model, self.build.config.to_json()
         return {
             "format": FORMAT,
             "zspace": __version__,
             "status": status,
             "path": str(self.place),
-            "config": self.build.config.to_json(),
+            "config": config,
+            "mark": owner.mark(chosen_data(config["data"])),
+            "output": {"save_every": self.save_every},
             "data": self.build.facts(),
             "parameters": sum(p.numel() for p in model.parameters()),
             "objectives": [player.objective.final_weights() for player in self.trainer.players],

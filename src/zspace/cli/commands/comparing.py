@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from zspace.cli import DataDir, Out, OutOrDefault
+from zspace.cli import DataDir, Out, OutOrDefault, TrustData
 
 RunOrStudy = Annotated[
     Positional[Path], arg(metavar="PATH", help="The folder of a run or a study.")
@@ -42,8 +42,8 @@ def study(
         set: Other options: beta=0.5,1,4 trains one run for each value; epochs=5 or
             hidden=[256,256] sets one value for all runs.
         minutes: Minutes of each run, which choose its epochs; 0 takes epochs.
-        preset: quick has code sizes 2 and 20; full has 2, 5, 10, 20, 50 and 100. By default
-            quick on mnist5k and full on other data.
+        preset: quick has code sizes 2 and 20 and 40 epochs; full has 2, 5, 10, 20, 50 and 100.
+            By default quick on mnist5k and full on other data.
         executor: local trains on this machine; stacked in one process, the seeds of a model
             together; ray on a Ray cluster: the one at RAY_ADDRESS, one that runs here, or a new
             one.
@@ -60,7 +60,7 @@ def study(
     print(launch.study(options.pop("recipes") or ("ae", "vae", "cvae"), **options))
 
 
-def report(path: RunOrStudy, *, out: OutOrDefault = None) -> None:
+def report(path: RunOrStudy, *, out: OutOrDefault = None, trust_data: TrustData = False) -> None:
     """Write the report of a run or a study: one HTML file that needs no network.
 
     Args:
@@ -72,11 +72,16 @@ def report(path: RunOrStudy, *, out: OutOrDefault = None) -> None:
     from zspace.runs.many import open_study
 
     console = Console(stderr=True, highlight=False)
-    print(write_report(open_study(path), out or path / "report.html", console))
+    study = open_study(path, trust_data=trust_data)
+    print(write_report(study, out or path / "report.html", console))
 
 
 def figure(
-    name: Annotated[Positional[str], arg(metavar="NAME")], path: RunOrStudy, *, out: Out
+    name: Annotated[Positional[str], arg(metavar="NAME")],
+    path: RunOrStudy,
+    *,
+    out: Out,
+    trust_data: TrustData = False,
 ) -> None:
     """Draw one figure of a run or a study.
 
@@ -87,4 +92,4 @@ def figure(
     from zspace.report.figures import registry
     from zspace.runs.many import open_study
 
-    print(registry.write(name, open_study(path), out))
+    print(registry.write(name, open_study(path, trust_data=trust_data), out))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from zspace.cli import DataDir, Out, RunPath
+from zspace.cli import DataDir, Out, RunPath, TrustData
 
 
 def explore(
@@ -19,6 +19,7 @@ def explore(
     open: Annotated[bool, arg(help_behavior_hint="(by default it is opened)")] = True,
     token: str | None = None,
     data_dir: DataDir = None,
+    trust_data: TrustData = False,
 ) -> None:
     """Explore the latent space of a run on a page in the browser.
 
@@ -35,11 +36,24 @@ def explore(
     from zspace.explorer import server
 
     paths = [run] if second is None else [run, second]
-    server.serve(paths, host=host, port=port, show=open, token=token, data_dir=data_dir)
+    server.serve(
+        paths,
+        host=host,
+        port=port,
+        show=open,
+        token=token,
+        data_dir=data_dir,
+        trust_data=trust_data,
+    )
 
 
 def export(
-    run: RunPath, *, to: Literal["page"] = "page", data_dir: DataDir = None, out: Out
+    run: RunPath,
+    *,
+    to: Literal["page"] = "page",
+    data_dir: DataDir = None,
+    trust_data: TrustData = False,
+    out: Out,
 ) -> None:
     """Write the explorer of a run as a folder that any web host can serve.
 
@@ -50,4 +64,4 @@ def export(
     from zspace.explorer.export import write_page
     from zspace.runs.run import load
 
-    print(write_page(load(run), out, data_dir))
+    print(write_page(load(run, trust_data=trust_data), out, data_dir))

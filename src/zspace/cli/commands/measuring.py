@@ -7,17 +7,19 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from zspace.cli import DataDir, OtherData, Out, OutOrDefault, RunPath
+from zspace.cli import DataDir, OtherData, Out, OutOrDefault, RunPath, TrustData
 
 
 def evaluate(
     run: RunPath,
     *,
     iw: int = 100,
-    sampler: Literal["auto", "prior", "gmm", "flow", "kde"] = "auto",
+    sampler: Literal["auto", "prior", "mixture", "flow", "kde"] = "auto",
     anomaly: str | None = None,
     sections: tuple[str, ...] = (),
+    data: OtherData = None,
     data_dir: DataDir = None,
+    trust_data: TrustData = False,
     seed: int = 0,
     quiet: bool = False,
 ) -> None:
@@ -27,8 +29,8 @@ def evaluate(
         iw: Draws per image for the importance-weighted bound on log p(x); published figures use
             5000.
         sampler: Where the codes of generated images come from: the prior, or a density fitted to
-            the codes of training images (gmm, flow, kde); auto is the prior for a variational
-            model and gmm for any other.
+            the codes of training images (mixture, flow, kde); auto is the prior, but the mixture
+            for a model that was told nothing of where codes should lie.
         anomaly: Another data set, by name or path, whose images should stand out.
         sections: What to measure: likelihood, latents, representation, generation, novelty,
             inception, disentanglement, anomaly, and metrics of your own; by default all that
@@ -37,13 +39,21 @@ def evaluate(
         quiet: Print no table.
     """
     from zspace.runs import measured
+    from zspace.runs.run import load
 
     options: dict[str, dict[str, str]]
     options = {name: {"sampler": sampler} for name in ("generation", "novelty", "inception")}
     if anomaly:
         options["anomaly"] = {"against": anomaly}
     measured.evaluate(
-        run, iw=iw, sections=sections, options=options, data_dir=data_dir, seed=seed, quiet=quiet
+        load(run, trust_data=trust_data),
+        iw=iw,
+        sections=sections,
+        options=options,
+        data=data,
+        data_dir=data_dir,
+        seed=seed,
+        quiet=quiet,
     )
 
 
@@ -84,6 +94,7 @@ def score(
     *,
     data: OtherData = None,
     data_dir: DataDir = None,
+    trust_data: TrustData = False,
     scores: tuple[str, ...] = (),
     rate: float = 0.05,
     heat: Path | None = None,
@@ -106,7 +117,7 @@ def score(
     from zspace.runs.measured import score as write_scores
     from zspace.runs.run import load
 
-    model = load(run)
+    model = load(run, trust_data=trust_data)
     done = write_scores(
         model, data, out=out, names=scores, rate=rate, data_dir=data_dir, quiet=quiet
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg, subcommand
 
-from zspace.cli import AsJson, Quiet, RunPath, SaveEvery
+from zspace.cli import AsJson, Quiet, RunPath, SaveEvery, SaveEveryOrAsBefore, TrustData
 
 if TYPE_CHECKING:
     from zspace.runs.run import Run
@@ -85,8 +85,9 @@ def train_command(args: Sequence[str]) -> Callable[..., None]:
 def resume(
     run: RunPath,
     *,
-    save_every: SaveEvery = 30.0,
+    save_every: SaveEveryOrAsBefore = None,
     device: str = "",
+    trust_data: TrustData = False,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -98,12 +99,21 @@ def resume(
     from zspace.training import api, progress
 
     reporter = progress.reporter(quiet=quiet, json_lines=json)
-    resumed = api.resume(run, reporter=reporter, save_every=save_every, device=device)
+    resumed = api.resume(
+        run, reporter=reporter, save_every=save_every, device=device, trust_data=trust_data
+    )
     _show(resumed, silent=quiet or json)
 
 
 def repeat(
-    run: RunPath, *, out: Path, device: str = "", json: AsJson = False, quiet: Quiet = False
+    run: RunPath,
+    *,
+    out: Path,
+    save_every: SaveEveryOrAsBefore = None,
+    device: str = "",
+    trust_data: TrustData = False,
+    json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train again with the same options and data, into another folder.
 
@@ -114,7 +124,15 @@ def repeat(
     from zspace.training import api, progress
 
     reporter = progress.reporter(quiet=quiet, json_lines=json)
-    _show(api.repeat(run, out=out, reporter=reporter, device=device), silent=quiet or json)
+    again = api.repeat(
+        run,
+        out=out,
+        reporter=reporter,
+        save_every=save_every,
+        device=device,
+        trust_data=trust_data,
+    )
+    _show(again, silent=quiet or json)
 
 
 def _show(run: Run, *, silent: bool) -> None:

@@ -147,8 +147,11 @@ def look(source: Source, size: Size = None) -> Look:
     """
     with explained(source):
         if isinstance(source, Path) and (found := bands.find(source)) is not None:
-            if found.height * found.width * found.bands > 3 * MOST_PIXELS:
-                raise ValueError(f"it has {found.height * found.width * found.bands:,} values")
+            if (values := found.height * found.width * found.bands) > 3 * MOST_PIXELS:
+                raise ValueError(
+                    f"it has {values:,} values, but at most {3 * MOST_PIXELS:,} are decoded (it "
+                    "may be a decompression bomb): make it smaller"
+                )
             grey = found.bands == 1
             return Look(found.height, found.width, grey, found.depth, found.bands)
     with _image(source, size) as image:
@@ -422,6 +425,7 @@ class ReadOptions:
         columns: Of tables, kinds that are set: "age=number,sex=category".
         missing: Of tables, further values that mean missing.
         group: Of tables, a column whose groups are not torn apart by the splits.
+        class_level: Which level of folders are the classes.
     """
 
     size: Size = None
@@ -439,6 +443,7 @@ class ReadOptions:
     columns: str = ""
     missing: tuple[str, ...] = ()
     group: str = ""
+    class_level: int = 1
 
 
 def each(

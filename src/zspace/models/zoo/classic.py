@@ -143,9 +143,6 @@ def tcvae(
 ) -> Recipe:
     """Beta-TCVAE: the KL in three parts, with a weight on the dependence between code dimensions.
 
-    The parts are estimates from a batch, and every split is measured in batches of the size of
-    training.
-
     Reference: Chen, Li, Grosse, Duvenaud. Isolating sources of disentanglement in variational
     autoencoders. 2018, arXiv 1802.04942.
 

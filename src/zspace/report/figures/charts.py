@@ -27,6 +27,8 @@ from zspace.runs.many import Moments, Study
 from zspace.runs.run import Run
 
 MANY, ACROSS = 12, 4
+MOMENTS = 14
+"""Frames of an animation, at most."""
 LINES: Any = {"validation": ("-", 1.8), "train": ("--", 1.0)}
 """How the lines of a split look."""
 
@@ -96,12 +98,15 @@ def lines_legend(at: Figure | Axes, names: Mapping[Any, str], colours: Mapping[A
 
 
 def points(axes: Axes, at: np.ndarray, y: np.ndarray | None, classes: int) -> None:
-    """Points (N, 2), coloured by label y (N,); no class lies on top of the others."""
+    """Points (N, 2), coloured by label y (N,), pale without one; no class lies above others."""
     size = float(np.clip(14_000 / max(1, len(at)), 2.5, 14))
     look: dict[str, Any] = {"s": size, "linewidths": 0, "rasterized": True}
     if y is None:
         axes.scatter(at[:, 0], at[:, 1], color=style.COLOURS[0], **look)
         return
+    missing = y < 0
+    axes.scatter(at[missing, 0], at[missing, 1], color=style.FAINT, **look)
+    at, y = at[~missing], y[~missing]
     second = (y >= 10) & (classes <= style.LEGEND)
     for marker, chosen in zip(style.MARKERS, (~second, second), strict=True):
         if chosen.any():
@@ -368,8 +373,8 @@ def training(study: Study) -> list[Image.Image]:
     for axes in grid.ravel():
         axes.set_axis_off()
     style.class_legend(fig, study.data.classes)
-    frames = []
-    for step in range(max(len(film.epoch) for film in films.values())):
+    frames, longest = [], max(len(film.epoch) for film in films.values())
+    for step in np.unique(np.linspace(0, longest - 1, min(MOMENTS, longest)).round().astype(int)):
         for i, (title, film) in enumerate(films.items()):
             now, band, column = min(step, len(film.epoch) - 1), 2 * (i // 3), i % 3
             _moment(grid[band, column], film, now, title, len(study.data.classes))

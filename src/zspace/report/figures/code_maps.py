@@ -4,6 +4,7 @@ what few labels can read from them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,17 @@ def code_neighbours(study: Study) -> Numbers:
     }
 
 
-@figure("codes-tsne", "A map of the codes", "codes", needs.test_images, code_neighbours)
+def maps_ahead(study: Study) -> Callable[[], object]:
+    """The map of each family."""
+    for family in families(study):
+        latents.codes(family.run, study.data, MAPPED)
+    return lambda: [latents.codes_map(f.run, study.data, MAPPED) for f in families(study)]
+
+
+@figure(
+    "codes-tsne", "A map of the codes", "codes", needs.test_images, code_neighbours,
+    ahead=maps_ahead,
+)  # fmt: skip
 def codes_tsne(study: Study) -> Figure:
     """Scatter charts of codes mapped by t-SNE, one for each family.
 

@@ -21,7 +21,7 @@ from zspace.report.figures.registry import figure
 from zspace.runs.many import Study
 from zspace.runs.run import Run
 
-LINEAR = np.linspace(-3, 3, 21)
+LINEAR = np.linspace(-3, 3, 15)
 
 
 def draw_lattice(
@@ -57,7 +57,7 @@ def plane(study: Study) -> Figure:
     N(0, 1), so that each image stands for the same share of the prior; on the right they are
     evenly spaced.
     """
-    run, even = _plane(study), planes.quantiles(21)
+    run, even = _plane(study), planes.quantiles(len(LINEAR))
     fig = style.blank(9.6, 5.3, f"Decoded plane of codes: {title_of(study, run)}")
     left, right = fig.subplots(1, 2)
     draw_lattice(left, run, even, even, "each image the same mass of N(0, I)")
@@ -93,7 +93,7 @@ def plane_by_label(study: Study) -> Figure:
     shown, and the code is left to say how.
     """
     run = _plane(study, conditional=True)
-    classes, even = run.spec.classes[:10], planes.quantiles(12)
+    classes, even = run.spec.classes[:10], planes.quantiles(8)
     columns = min(5, len(classes))
     rows = -(-len(classes) // columns)
     note = f"every panel shows the same {len(even)} x {len(even)} codes, quantiles of N(0, 1)"
@@ -127,7 +127,7 @@ def plane_labels(study: Study) -> list[Image.Image]:
     for k, name in enumerate(run.spec.classes[:20]):
         fig = style.blank(5.2, 5.4, f"{title_of(study, run)}: label {short(name)}")
         draw_lattice(fig.subplots(), run, even, even, "", k)
-        frames.append(style.frame(fig, 100))
+        frames.append(style.frame(fig))
     return frames
 
 

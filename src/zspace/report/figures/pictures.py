@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from zspace.report.figures.registry import figure
 from zspace.runs.many import QUALITY, Study, test_quality
 from zspace.runs.run import Run
 from zspace.system.errors import UserError
+
+MAPPED = 2000  # more take a page's time, and hide each other
 
 
 def class_counts(study: Study) -> Numbers:
@@ -62,21 +64,23 @@ def pixel_neighbours(study: Study) -> Numbers:
     }
 
 
+def map_ahead(study: Study) -> Callable[[], object]:
+    """The map, which needs no model."""
+    return lambda: latents.data_map(study.data, MAPPED)
+
+
 @figure(
-    "data-tsne",
-    "A map of the raw images",
-    "data",
-    needs.training_images,
-    pixel_neighbours,
-    kinds=("image",),
-)
+    "data-tsne", "A map of the raw images", "data", needs.training_images, pixel_neighbours,
+    ahead=map_ahead, kinds=("image",),
+)  # fmt: skip
 def data_tsne(study: Study) -> Figure:
     """A scatter of points, one for each image.
 
-    Each point is a raw image. t-SNE keeps neighbours together; the size of a cluster and the
-    distance between two clusters mean nothing. Labels, where there are any, give the colours only.
+    Each point is a raw image, one of at most 2,000. t-SNE keeps neighbours together; the size of a
+    cluster and the distance between two clusters mean nothing. Labels, where there are any, give
+    the colours only.
     """
-    found = latents.data_map(study.data)
+    found = latents.data_map(study.data, MAPPED)
     title = f"{short(study.data.name)}: t-SNE of {len(found.points):,} raw training images"
     fig = style.blank(7.6, 6.2, title)
     axes = fig.subplots()
@@ -186,7 +190,7 @@ def heat_maps(found: Mapping[str, Surprises], title: str) -> Figure:
     longest = min(LONGEST_ID, max(len(name) for one in found.values() for name in one.ids))
     foot = 0.2 if longest <= 6 else 0.1 + 0.05 * longest
     high = (3 * TILE * height / width + HEAD + foot) * len(found) + 0.7
-    note = "above: the squared error. where: the difference at each pixel, black is none, "
+    note = "above: squared error; below: id; where: difference at each pixel, black none, "
     fig = style.blank(
         TILE * max(columns, 8) + 12 * style.LETTER, high, title, note + "yellow most"
     )
@@ -351,8 +355,11 @@ def sample_numbers(study: Study) -> Numbers:
 def samples(study: Study) -> Figure:
     """Rows of images decoded from random codes.
 
-    No image went in: a code is drawn from the prior and decoded. Where rows are labelled, each
-    asks for one class or attribute, with the same draw down each column.
+    No image went in: a code is drawn from the prior and decoded. A model that was told nothing of
+    where codes should lie, such as an AE, was never asked to decode draws of N(0, I): these are
+    shown beside its samples, which are drawn from a mixture of Gaussians fitted to its codes.
+    Where rows are labelled, each asks for one class or attribute, with the same draw down each
+    column.
     """
     told = study.data.classes or study.data.attributes
     labelled = bool(told) and any(family.traits.conditional for family in families(study))
@@ -360,12 +367,21 @@ def samples(study: Study) -> Figure:
     what = "label" if study.data.classes else "attribute"
     note = f"one row per {what}, the same z down each column, where the model takes {what}s"
     height, width = study.data.spec.shape[1:]
+    shown = [
+        (family, sampler)
+        for family in families(study)
+        for sampler in dict.fromkeys((family.run.sampler, "prior"))
+    ]
     fig, grid = style.panels(
-        len(families(study)), "Decoded draws of the prior", note if labelled else "",
+        len(shown), "Decoded random codes", note if labelled else "",
         ratio=rows / 10 * height / width + 0.08,
     )  # fmt: skip
-    for axes, family in zip(grid, families(study), strict=True):
-        x, names = reconstruction.sample_rows(family.run, 10, rows=rows)
+    for axes, (family, sampler) in zip(grid, shown, strict=True):
+        run = family.run
+        x, names = reconstruction.sample_rows(run, 10, rows=rows, sampler=sampler)
         style.sheet(axes, np.stack(x), [short(label, 12) for label in names] if any(names) else ())
-        axes.set_title(family.panel, loc="left", fontsize=style.NORMAL, color=style.INK)
+        where = run.mixture().title if sampler == "mixture" else run.traits.prior
+        strange = ": noise to this model" if run.sampler != sampler else ""
+        title = f"{family.panel}\nfrom {where}{strange}"
+        axes.set_title(title, loc="left", fontsize=style.NORMAL, color=style.INK)
     return fig

@@ -15,6 +15,7 @@ sentences that are true for whatever is shown:
 from __future__ import annotations
 
 import inspect
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,16 +28,47 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from zspace.report.facts import Numbers
-from zspace.report.figures.style import COLOURS, INK, MUTED, STILL, STYLE, save, tighten
+from zspace.report.figures.style import (
+    COLOURS,
+    INK,
+    MUTED,
+    STILL,
+    STYLE,
+    png,
+    rendered,
+    save,
+    tighten,
+)
 from zspace.runs.many import Study
 from zspace.runs.run import Run
-from zspace.system import files
+from zspace.system import files, notebook
 from zspace.system.errors import UserError, unknown
 from zspace.system.pixels import gif, to_uint8
 
-Drawn = Figure | list[Image.Image]
-Draw = Callable[[Study], Drawn]
+
+class Still(Figure):
+    """A figure that shows itself in a notebook."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        with Image.open(io.BytesIO(rendered(self, dpi=SHARP))) as image:
+            size = {"width": image.width // 2, "height": image.height // 2}
+            return png(image.convert("RGB")), size
+
+
+class Film(list[Image.Image]):
+    """Frames of an animation, which shows itself in a notebook."""
+
+    milliseconds = 0
+
+    def _repr_html_(self) -> str:
+        return notebook.image(animated(self, self.milliseconds), "An animation", "image/gif")
+
+
+Drawn = Still | Film
+Draw = Callable[[Study], Figure | list[Image.Image]]
 D = TypeVar("D", bound=Callable[[Study], Figure | list[Image.Image]])
+SHARP = 176
+"""Dots an inch of a figure in a notebook, which shows it at half of that."""
 HOLD = 6
 """How many times as long as the others the last frame of an animation stays."""
 
@@ -61,6 +93,7 @@ PARTS = {
 """The parts of the page: a heading, and a shorter one for the contents."""
 
 
+Ahead = Callable[[Study], Callable[[], object]]
 Needs = Callable[[Study], str | None]
 Told = Callable[[Study], Numbers]
 
@@ -78,6 +111,7 @@ class Drawing:
     needs: Needs
     numbers: Told
     milliseconds: int
+    ahead: Ahead | None = None
     kinds: tuple[str, ...] = ()
 
     def suits(self, study: Study) -> bool:
@@ -96,6 +130,7 @@ def figure(
     needs: Needs = lambda study: None,
     numbers: Told = lambda study: {},
     milliseconds: int = 0,
+    ahead: Ahead | None = None,
     kinds: tuple[str, ...] = (),
 ) -> Callable[[D], D]:
     """Register the function that draws a figure; a page and the command `figure` then have it.
@@ -107,6 +142,8 @@ def figure(
         needs: Says of a study why the figure cannot be drawn, or None where it can.
         numbers: This study's numbers that belong beside it.
         milliseconds: How long a frame of an animation stays; 0: it stands still.
+        ahead: Makes the passes through models that a slow figure needs, and returns what is left
+            to compute, without a draw of torch's: a page does that beside other figures.
         kinds: Of the samples that it can show, "image" or "table"; by default of every kind. It
             is absent from the pages of others.
 
@@ -119,7 +156,7 @@ def figure(
         alt, _, caption = (inspect.getdoc(draw) or "").partition("\n\n")
         said = " ".join(alt.split()), " ".join(caption.split())
         FIGURES[name] = Drawing(
-            name, title, part, *said, draw, needs, numbers, milliseconds, kinds
+            name, title, part, *said, draw, needs, numbers, milliseconds, ahead, kinds
         )  # fmt: skip
         return draw
 
@@ -144,7 +181,14 @@ def draw(name: str, study: Study) -> Drawn:
         raise UserError(f"figure '{name}' cannot be drawn: {missing}")
     with matplotlib.rc_context(STYLE):
         drawn = found.draw(study)
-        return tighten(drawn) if isinstance(drawn, Figure) else drawn
+        if not isinstance(drawn, Figure):
+            film = Film(drawn)
+            film.milliseconds = found.milliseconds
+            return film
+        drawn.__class__ = Still  # the user's own functions return plain ones
+        tighten(drawn)
+        assert isinstance(drawn, Still)
+        return drawn
 
 
 def _other_kind(found: Drawing, study: Study) -> str:

@@ -37,7 +37,7 @@ def _table(title: str, names: list[str], heads: list[str], columns: list[list[st
     axes.set_axis_off()
     drawn: Any = axes.table(
         list(map(list, zip(*columns, strict=True))), rowLabels=names, colLabels=heads,
-        loc="center", cellLoc="right", bbox=Bbox.unit(),
+        loc="center", cellLoc="right", colLoc="right", bbox=Bbox.unit(),
     )  # fmt: skip
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(style.SMALL)

@@ -10,8 +10,10 @@ Sheets of images: many small pictures drawn as one, with names beside their rows
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,13 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import Collection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
@@ -162,29 +168,112 @@ def save(fig: Figure, path: Path, dpi: int = 150) -> Path:
     made where there is none.
     """
     kind = path.suffix[1:].lower()
-    kind = kind if kind in ("svg", "pdf") else "png"
+    content = rendered(fig, kind if kind in ("svg", "pdf") else "png", dpi)
+    with files.explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, content)
+    return path
+
+
+def rendered(fig: Figure, kind: str = "png", dpi: int = 150) -> bytes:
+    """A figure as the content of a PNG, SVG or PDF file."""
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     content = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         fig.savefig(
             content, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.12, metadata=undated
         )
-    with files.explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, content.getvalue())
-    return path
+    return content.getvalue()
 
 
-def frame(fig: Figure, dpi: int = 120) -> Image.Image:
-    """A figure as a picture, for an animation; the layout stays as it was drawn first."""
+def png(image: Image.Image) -> bytes:
+    """As a PNG of 256 colours, a third of the size and the same to the eye."""
+    content = io.BytesIO()
+    few = image.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+    few.save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+Rgba = tuple[float, float, float, float]
+DARK, LIGHT = np.array(to_rgba("#1c1f25")[:3]), np.array(to_rgba("#fffdf6")[:3])
+"""What white paper and black ink become at night; the first is the colour of the page's cards."""
+
+
+@functools.lru_cache(4096)
+def nightly(red: float, green: float, blue: float, alpha: float) -> Rgba:
+    """A colour on dark paper: greys are turned round, colours that are too dark are lightened."""
+    rgb = np.array([red, green, blue])
+    own = any(np.allclose(rgb, to_rgba(colour)[:3], atol=1 / 255) for colour in COLOURS)
+    if np.ptp(rgb) < 0.08 and not own:
+        rgb = DARK + (1 - rgb.mean()) * (LIGHT - DARK)
+    while contrast(rgb, DARK) < 3 and not np.array_equal(rgb, DARK) and rgb.mean() > DARK.mean():
+        rgb = rgb + 0.1 * (1 - rgb)
+    return float(rgb[0]), float(rgb[1]), float(rgb[2]), alpha
+
+
+def contrast(a: np.ndarray, b: np.ndarray) -> float:
+    """Of two colours, from 1 to 21, as WCAG 2.2 defines it."""
+
+    def light(rgb: np.ndarray) -> float:
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722]) + 0.05
+
+    high, low = sorted((light(a), light(b)), reverse=True)
+    return high / low
+
+
+@contextmanager
+def at_night(fig: Figure) -> Iterator[None]:
+    """Within, a figure has dark paper and light ink. Images on it stay as they are."""
+    undo: list[Callable[[], Any]] = []
+
+    def turn(artist: Any, *names: str) -> None:
+        for name in names:
+            old, change = getattr(artist, f"get_{name}")(), getattr(artist, f"set_{name}")
+            rows = old if isinstance(old, np.ndarray) and old.ndim == 2 else None
+            new = nightly(*to_rgba(old)) if rows is None else [nightly(*row) for row in rows]
+            if rows is None or len(rows):
+                change(new)
+                undo.append(functools.partial(change, old))
+
+    for artist in fig.findobj():
+        if isinstance(artist, Text):
+            turn(artist, "color")
+            if artist.get_bbox_patch() is not None:
+                turn(artist.get_bbox_patch(), "facecolor", "edgecolor")
+        elif isinstance(artist, Line2D):
+            turn(artist, "markerfacecolor", "markeredgecolor", "color")
+        elif isinstance(artist, Patch) or (
+            isinstance(artist, Collection) and artist.get_array() is None
+        ):
+            turn(artist, "facecolor", "edgecolor")
+    try:
+        yield
+    finally:
+        for change in undo:
+            change()
+
+
+def frame(fig: Figure, dpi: int = 104) -> Image.Image:
+    """A figure as a picture, for an animation; the layout stays as it was drawn first.
+
+    The same at night is in its `info`, under "night".
+    """
     fig.set_dpi(dpi)
     if isinstance(fig.get_layout_engine(), ConstrainedLayoutEngine):
         tighten(fig)
         fig.draw_without_rendering()
         fig.set_layout_engine("none")
     canvas = FigureCanvasAgg(fig)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
+
+    def drawn() -> Image.Image:
+        canvas.draw()
+        return Image.fromarray(np.array(canvas.buffer_rgba())[:, :, :3])
+
+    image = drawn()
+    with at_night(fig):
+        image.info["night"] = drawn()
+    return image
 
 
 LETTER = 0.085
@@ -192,14 +281,17 @@ LETTER = 0.085
 
 
 def pixels(x: np.ndarray, gap: int | None = None) -> np.ndarray:
-    """Images (R, N, C, H, W) in [0, 1] -> one picture (H', W', 3) uint8, white between them."""
-    x = np.asarray(x)
+    """Images (R, N, C, H, W) in [0, 1] -> one picture (H', W', 4) uint8, nothing between them."""
+    x, rows = np.asarray(x), len(x)
     if x.shape[2] not in (1, 3):
         x = x.mean(2, keepdims=True)  # no such channels on paper: their mean
     if gap is None:
         gap = max(1, x.shape[-1] // 14)
-    sheet = tile(x.reshape(-1, *x.shape[2:]), x.shape[1], gap)
-    return np.broadcast_to(sheet, (*sheet.shape[:2], 3))
+    x = x.reshape(-1, *x.shape[2:])
+    columns = x.shape[0] // rows
+    bare = tile(np.zeros_like(x[:, :1]), columns, gap)  # white where no image is
+    sheet = np.where(bare == 255, 0, tile(x, columns, gap))
+    return np.concatenate([*[sheet] * (3 // sheet.shape[2]), 255 - bare], axis=2)
 
 
 def sheet(

@@ -15,9 +15,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -36,17 +37,18 @@ from zspace.report import facts
 from zspace.report.facts import Family, Numbers, families
 from zspace.report.figures import needs
 from zspace.report.figures.code_maps import CIRCLE
-from zspace.report.figures.registry import PARTS, Drawing, animated, draw, shown_of
-from zspace.report.figures.style import class_colours, save
+from zspace.report.figures.registry import PARTS, Drawing, Still, draw, shown_of
+from zspace.report.figures.style import at_night, class_colours, rendered
 from zspace.report.html import tables
 from zspace.runs.many import Study
 from zspace.system import files
 from zspace.system.errors import UserError
+from zspace.system.notebook import uri
 from zspace.system.pixels import tile, to_uint8
 
 DPI, SHOWN = 150, 104
 """Dots an inch of the file, and of the page: sharp on fine screens too."""
-BROAD = 700
+BROAD = 400
 TITLE = 0.3
 """Inches that a figure's title took."""
 
@@ -55,19 +57,18 @@ TITLE = 0.3
 class Picture:
     """One figure of the page.
 
-    src: a data URI. still: the last frame of an animation, for who wants no motion, else "".
+    frames: data URIs on light and on dark paper, one pair for each moment of an animation.
     """
 
     drawing: Drawing
     numbers: Numbers
-    src: str
+    frames: list[tuple[str, str]]
     width: int
     height: int
-    still: str = ""
 
     @property
     def broad(self) -> bool:
-        """Whether it would be too small to read on a telephone, and is scrolled there."""
+        """Whether it is wider than a telephone, and is scrolled there."""
         return self.width > BROAD
 
     @property
@@ -76,43 +77,52 @@ class Picture:
         return f"{self.drawing.title}. {self.drawing.alt}".strip()
 
 
-def uri(content: bytes, kind: str) -> str:
-    """Content as a data URI."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def picture(drawing: Drawing, study: Study) -> Picture:
-    """Draw a figure, and say what it shows."""
+def picture(drawing: Drawing, study: Study, pool: Executor) -> Future[Picture]:
+    """Draw a figure, and say what it shows; its files are made in a thread."""
     kind = study.data.spec.kind
     drawn = draw(drawing.name, study)
     numbers = {facts.of_samples(k, kind): v for k, v in drawing.numbers(study).items()}
     title, alt, caption = (
         facts.of_samples(said, kind) for said in (drawing.title, drawing.alt, drawing.caption)
     )
-    drawing = replace(drawing, title=title, alt=alt, caption=caption)
-    if not isinstance(drawn, list):
-        image = _painted(drawn)
-        width, height = (side * SHOWN // DPI for side in image.size)
-        return Picture(drawing, numbers, uri(png(image), "image/png"), width, height)
-    film, still = animated(drawn, drawing.milliseconds), uri(png(drawn[-1]), "image/png")
-    return Picture(drawing, numbers, uri(film, "image/gif"), *drawn[0].size, still=still)
+    said = replace(drawing, title=title, alt=alt, caption=caption)
+    if isinstance(drawn, Still):
+        pairs = [painted(drawn)]
+        width, height = (side * SHOWN // DPI for side in pairs[0][0].size)
+    else:
+        pairs = [(image, image.info.get("night", image)) for image in drawn]
+        width, height = drawn[0].size
+
+    def made() -> Picture:
+        frames = [(webp(day), webp(night)) for day, night in pairs]
+        return Picture(said, numbers, frames, width, height)
+
+    return pool.submit(made)
 
 
-def _painted(fig: Any) -> Image.Image:
-    """A figure as it is saved, without its title, which the page says itself."""
+def painted(fig: Still) -> tuple[Image.Image, Image.Image]:
+    """A figure by day and by night, without its title, which the page says itself."""
     fig.suptitle("")
     width, height = fig.get_size_inches()
     fig.set_size_inches(width, height - TITLE)
-    with TemporaryDirectory() as folder, Image.open(save(fig, Path(folder) / "f.png", DPI)) as f:
-        return f.convert("RGB")
+
+    def seen() -> Image.Image:
+        with Image.open(io.BytesIO(rendered(fig, dpi=DPI))) as image:
+            return image.convert("RGB")
+
+    day = seen()
+    fig.set_layout_engine("none")
+    with at_night(fig):
+        return day, seen()
 
 
-def png(image: Image.Image) -> bytes:
-    """As a PNG of 256 colours, a third of the size and the same to the eye."""
-    content = io.BytesIO()
-    few = image.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
-    few.save(content, "PNG", optimize=True)
-    return content.getvalue()
+def webp(image: Image.Image) -> str:
+    """A picture as a data URI: exact in 256 colours, or nearly so in all of them, the shorter."""
+    few = image.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).convert("RGB")
+    exact, near = io.BytesIO(), io.BytesIO()
+    few.save(exact, "WEBP", lossless=True, quality=50)
+    image.save(near, "WEBP", quality=88)
+    return uri(min(exact.getvalue(), near.getvalue(), key=len), "image/webp")
 
 
 MOST_POINTS = 2000
@@ -145,6 +155,7 @@ def explorer(study: Study) -> dict[str, Any] | None:
         "classes": list(study.data.classes),
         "colours": class_hex(len(study.data.classes)),
         "y": [] if y is None else y.tolist(),
+        "ids": few.names(),
         "families": clouds,
     }
 
@@ -249,13 +260,22 @@ def write_report(study: Study, path: Path, console: Console | None = None) -> Pa
 
 def _drawn(study: Study, missing: dict[str, str], console: Console) -> list[Shown]:
     """Every part that has something to show, with its figures."""
-    can = [one for one in shown_of(study).values() if one.name not in missing]
+    able = [one for one in shown_of(study).values() if one.name not in missing]
+    can = [one for part in PARTS for one in able if one.part == part]
+    with ThreadPoolExecutor(2) as pool:
+        waits = {one.name: pool.submit(one.ahead(study)) for one in can if one.ahead}
+        coming: dict[str, Future[Picture]] = {}
+        for drawing in sorted(can, key=lambda one: one.name in waits):  # these last
+            console.print(f"  figure {len(coming) + 1}/{len(can)}  {drawing.name}", markup=False)
+            if drawing.name in waits:
+                waits[drawing.name].result()
+            coming[drawing.name] = picture(drawing, study, pool)
+        drawn = {name: one.result() for name, one in coming.items()}
     shown, number = [Shown(name, *titles) for name, titles in PARTS.items()], 0
     for part in shown:
         for drawing in (one for one in can if one.part == part.name):
             number += 1
-            console.print(f"  figure {number}/{len(can)}  {drawing.name}", markup=False)
-            part.pictures.append((number, picture(drawing, study)))
+            part.pictures.append((number, drawn[drawing.name]))
     return [one for one in shown if one.pictures or one.name in FIXED]
 
 
@@ -269,7 +289,7 @@ def _render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"curly": facts.curly, "sentence": facts.sentence}
+    environment.filters |= {"curly": facts.curly, "sentence": facts.sentence, "flags": flags}
     environment.tests["text"] = lambda value: isinstance(value, str)
     style, script = (_source(environment, f"report.{kind}") for kind in ("css", "js"))
     return environment.get_template("report.html").render(
@@ -288,6 +308,13 @@ def _render(
         script=Markup(script),
         policy=policy(style, script),
     )
+
+
+def flags(text: str) -> Markup:
+    """Text in which no flag of a command is broken over two lines."""
+    kept = Markup('<span class="flag">{}</span>')
+    parts = re.split(r"((?<![\w/-])--?[A-Za-z][\w.-]*)", text)
+    return Markup().join(kept.format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def _source(environment: Environment, name: str) -> str:

@@ -27,10 +27,17 @@ from zspace.report.facts import DASH, Family, Numbers, families, shape
 from zspace.report.figures import needs
 from zspace.runs.comparison import Group, either
 from zspace.runs.config import GROUPS, OWN, RESERVED, Config
-from zspace.runs.many import QUALITY, Study, deciding, over_seeds, quality_cells, test_quality
+from zspace.runs.many import (
+    QUALITY,
+    Study,
+    deciding,
+    over_seeds,
+    quality_cells,
+    read_study,
+    test_quality,
+)
 from zspace.runs.measured import measures_of, missing_of, read, warnings_of
 from zspace.runs.run import Run
-from zspace.system import files
 
 
 def title(study: Study) -> str:
@@ -60,7 +67,9 @@ def data_facts(study: Study) -> Numbers:
         **one,
         "Labels": ", ".join(listed) or (f"{len(data.classes):,}" if data.classes else ""),
         "Attributes": ", ".join([*many, *told]),
-        "Unreadable files, left out": f"{data.skipped:,}" if data.skipped else "",
+        "Values as read": data.read.values,
+        "Left out": "; ".join(data.read.left_out),
+        "Said before training": "; ".join(data.read.notes),
     }
 
 
@@ -94,6 +103,12 @@ def findings(study: Study) -> list[tuple[str, str, list[str]]]:
         for what, part, values in rows
         if values
     ]
+
+
+def nearer(study: Study) -> str:
+    """The families whose samples lie nearer to training images than test images do."""
+    near = [f.title for f in families(study) if prior_novelty(f.run, study.data) < 1]
+    return facts.joined(near) if near else ""
 
 
 def changes(study: Study) -> Numbers:
@@ -264,9 +279,10 @@ def _batches(study: Study) -> str:
 
 
 def quality_title(name: str) -> str:
-    """'PSNR (dB)'."""
+    """'PSNR (dB)'; where terms have the same of a drawn code, 'squared error, mean code'."""
     fact = QUALITY[name]
-    return f"{fact.title} ({fact.unit})" if fact.unit else fact.title
+    title = fact.named(variational=False)
+    return f"{title} ({fact.unit})" if fact.unit else title
 
 
 @dataclass(frozen=True)
@@ -397,8 +413,8 @@ def commands(study: Study) -> list[tuple[str, str]]:
         ]
     made = []
     if (path / "study.json").is_file():
-        grid = files.read_json(path / "study.json")["grid"]
-        made.append(("The whole study", study_command(grid, quoted(path))))
+        grid = read_study(path).get("grid")
+        made += [("The whole study", study_command(grid, quoted(path)))] if grid else []
     config = families(study)[0].run.config
     made.append(("One of its runs", train_command(config)))
     return [*made, ("This page", f"zspace report {quoted(path)}")]
@@ -477,6 +493,15 @@ def flag_value(name: str, value: Any) -> str:
     return " ".join(map(quoted, value)) if isinstance(value, list | tuple) else quoted(value)
 
 
+FLOOR = "frechet_of_training_images"
+SMOOTH = (
+    "its samples have a lower Fréchet distance than training images. This does not make them "
+    "better than real images: a decoded image is a mean, without the fine detail of a real one, "
+    "and the distance compares only means and covariances of a classifier's features. These need "
+    "not show blur, and the classifier was trained on the training images."
+)
+
+
 @dataclass(frozen=True)
 class Evaluated:
     """All that was measured of the families at their chosen sizes.
@@ -515,6 +540,9 @@ def evaluated(study: Study) -> Evaluated | None:
         for name, reason in missing_of(record).items():
             notes.append(f"{title}: {name} was not measured. {facts.sentence(reason)}")
         notes += [f"{title}: {facts.sentence(text)}" for text in warnings_of(record)]
+        made = measures_of(record).get("generation", {})
+        if {"frechet", FLOOR} <= made.keys() and made["frechet"].value < made[FLOOR].value:
+            notes.append(f"{title}: {SMOOTH}")
     names = dict.fromkeys(name for sections in told for name in sections)
     sections = {name: _section([of.get(name, []) for of in told]) for name in names}
     return Evaluated(heads, sections, notes, any(len(one) > 1 for one in columns.values()))

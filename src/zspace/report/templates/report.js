@@ -6,21 +6,35 @@
   const still = byId("still");
   if (still) still.innerHTML = still.nextElementSibling.textContent;
 
-  // What moves can be stopped.
-  for (const source of document.querySelectorAll("picture source")) {
-    const image = source.nextElementSibling, film = image.src;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "motion";
-    let moves = true;
-    const say = () => {
-      button.textContent = moves ? "Pause" : "Play";
-      image.src = moves ? film : source.srcset;
+  // An animation: a slider goes through its frames, a button plays them from where it stands.
+  for (const film of document.querySelectorAll(".film")) {
+    const frames = [...film.previousElementSibling.children];
+    const [button, slider, told] = film.children;
+    let timer = 0;
+    const show = (i) => {
+      frames.forEach((frame, k) => frame.classList.toggle("now", k === i));
+      slider.value = i + 1;
+      told.textContent = `${i + 1} of ${frames.length}`;
     };
-    button.addEventListener("click", () => { moves = !moves; say(); });
-    say();
-    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) image.closest(".card").after(button);
+    const stop = () => { clearInterval(timer); timer = 0; button.textContent = "Play"; };
+    const next = () => { show(slider.value % frames.length); if (+slider.value === frames.length) stop(); };
+    button.addEventListener("click", () => {
+      if (timer) { stop(); return; }
+      timer = setInterval(next, +film.dataset.milliseconds);
+      button.textContent = "Pause";
+      next();
+    });
+    slider.addEventListener("input", () => { stop(); show(slider.value - 1); });
+    film.hidden = false;
   }
+
+  // What is wider than its box says that it scrolls.
+  const boxes = [...document.querySelectorAll(".scroll, .card, .formula")];
+  const measure = () => {
+    for (const box of boxes) box.classList.toggle("cut", box.scrollWidth > box.clientWidth + 1);
+  };
+  const widths = new ResizeObserver(measure);
+  for (const box of boxes) widths.observe(box);
 
   // The contents follow the reader.
   const links = new Map([...document.querySelectorAll(".contents a")].map((a) => [a.hash.slice(1), a]));
@@ -50,7 +64,8 @@
   const sprite = new Image();
   let family = 0, at = -1, only = -1, side = 0, places = [];
 
-  const colour = (i) => (data.y.length ? data.colours[data.y[i]] : "#3f90da");
+  const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
+  const colour = (i) => (data.y.length ? data.colours[data.y[i]] ?? "#9aa0ab" : "#3f90da");
   const shows = (i) => only < 0 || data.y[i] === only;
 
   // Where each point lies on the canvas, in CSS pixels; extremes beyond the edge stay on it.
@@ -99,14 +114,14 @@
       for (let i = 0; i < data.count; i++) {
         if (shows(i) !== chosen) continue;
         pen.globalAlpha = chosen ? 0.78 : 0.3;
-        pen.fillStyle = chosen ? colour(i) : "#c3c7ce";
+        pen.fillStyle = chosen ? colour(i) : ink("--line");
         dot(i, size);
         pen.fill();
       }
     }
     pen.globalAlpha = 1;
     if (radius) {
-      pen.strokeStyle = "#22252b";
+      pen.strokeStyle = ink("--ink");
       pen.lineWidth = 1.2;
       pen.beginPath();
       pen.arc(middle[0], middle[1], radius, 0, 7);
@@ -117,7 +132,7 @@
       dot(at, size + 3);
       pen.fill();
       pen.lineWidth = 2.5;
-      pen.strokeStyle = "#22252b";
+      pen.strokeStyle = ink("--ink");
       pen.stroke();
     }
   };
@@ -136,7 +151,8 @@
     draw();
     if (i < 0) return;
     const { label, error } = data.families[family];
-    const name = data.y.length ? `Label ${data.classes[data.y[i]]}. ` : "";
+    const kind = data.classes[data.y[i]];
+    const name = `${data.ids[i]}. ${kind === undefined ? "" : `Label ${kind}. `}`;
     told.textContent = `${name}Squared error ${error[i].toFixed(1)} from the mean code of the ${label}.`;
     paint(byId("tile-x"), i);
     paint(byId("tile-y"), (family + 1) * data.count + i);
@@ -217,4 +233,5 @@
   sprite.onload = () => { choose(0); look(nearest(side / 2, side / 2, 2 * side)); };
   sprite.src = data.sprite;
   new ResizeObserver(draw).observe(cloud);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 })();

@@ -1,0 +1,188 @@
+"""What the files of a run hold: types, by which each is checked when it is read.
+
+Whoever gets such a value may rely on it. A new value that is read anywhere needs its line here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
+
+from typing_extensions import NotRequired, TypedDict
+
+from zspace.analysis.measure import Measure
+from zspace.data.dataset import SPLITS
+from zspace.system.errors import UserError
+from zspace.system.schema import LARGEST, Has, Pattern, Range, Unfit, check
+
+T = TypeVar("T")
+Count = Annotated[int, Range(0)]
+Seconds = Annotated[float, Range(0, LARGEST)]
+Name = Annotated[str, Range(0, 200)]
+Hash = Annotated[str, Pattern("[0-9a-f]{64}")]
+FileName = Annotated[str, Pattern(r"\w[\w.-]*")]
+FolderName = Annotated[str, Pattern(r"(?!\.)[^/\\]{1,255}")]
+Terms = Annotated[dict[Name, float], Has(("objective",)), Range(1, 10_000)]
+if TYPE_CHECKING:
+    Split: TypeAlias = str
+else:
+    Split = Literal[SPLITS]
+Quality = dict[Split, dict[Name, float]]
+"""By measure, or, of tables, by column."""
+
+
+class Read(TypedDict):
+    """How the data were read."""
+
+    scale: NotRequired[tuple[float, float] | None]
+
+
+class Facts(TypedDict):
+    """What run.json says of the data."""
+
+    name: Name
+    kind: NotRequired[Literal["image", "table"]]
+    shape: Annotated[list[Annotated[int, Range(1, 1 << 24)]], Range(1, 3)]
+    classes: Annotated[list[Name], Range(0, 10_000)]
+    attributes: Annotated[list[Name], Range(0, 10_000)]
+    train: Count
+    read: NotRequired[Read]
+    provenance: str
+    fingerprint: Name
+
+
+class Result(TypedDict):
+    """What a training came to."""
+
+    epochs: Annotated[int, Range(1)]
+    best_epoch: Annotated[int, Range(1)]
+    seconds: Seconds
+    train: Terms
+    validation: Terms
+    test: Terms
+    quality: NotRequired[Quality]
+    bits_per_dimension: NotRequired[dict[Name, float]]
+    estimated_in_batches_of: NotRequired[dict[Split, Count]]
+    about: NotRequired[dict[Name, dict[Name, str]]]
+    warnings: NotRequired[list[str]]
+
+
+class Environment(TypedDict):
+    """Versions and hardware; all of it is shown."""
+
+    threads: NotRequired[Count]
+
+
+class Output(TypedDict):
+    """How a training writes: what resume and repeat keep."""
+
+    save_every: Seconds
+
+
+class Configuration(TypedDict):
+    """What decides a training; `Config.from_json` checks the values."""
+
+    recipe: Name
+    recipe_options: dict[Name, Any]
+    network: dict[Name, Any]
+    data: dict[Name, Any]
+    training: dict[Name, Any]
+    source: dict[Literal["module", "sha256"], Name] | None
+
+
+class Record(TypedDict):
+    """run.json."""
+
+    format: Annotated[int, Range(1)]
+    zspace: Name
+    status: Literal["running", "interrupted", "failed", "finished"]
+    path: NotRequired[object]
+    config: Configuration
+    data: Facts
+    parameters: Count
+    environment: Environment
+    files: dict[FileName, Hash]
+    output: NotRequired[Output]
+    mark: NotRequired[Name]
+    result: NotRequired[Result]
+
+
+class Line(TypedDict):
+    """A line of metrics.jsonl: one epoch."""
+
+    number: Annotated[int, Range(1)]
+    step: Annotated[int, Range(1)]
+    lr: float
+    seconds: Seconds
+    samples_per_second: float
+    train: dict[Name, float]
+    validation: Terms
+    quality: Quality
+    best: bool
+
+
+class Section(TypedDict):
+    """What a metric found."""
+
+    seed: Count
+    options: dict[Name, Any]
+    seconds: NotRequired[Seconds]
+    measures: NotRequired[dict[Name, Measure]]
+    warnings: NotRequired[list[str]]
+    not_measured: NotRequired[str]
+
+
+class Measured(TypedDict):
+    """The data that an evaluation is of."""
+
+    fingerprint: Name
+    name: Name
+    images: Count
+
+
+class Evaluation(TypedDict):
+    """evaluation.json."""
+
+    format: Annotated[int, Range(1)]
+    model: Name
+    data: Measured
+    sections: dict[Name, Section]
+
+
+class Entry(TypedDict):
+    """A run of a study."""
+
+    name: FolderName
+    family: Name
+    status: Literal["waiting", "finished", "failed"]
+    reason: str
+
+
+class Grid(TypedDict):
+    """What a study trains."""
+
+    recipes: list[Name]
+    latent: list[int]
+    seeds: Count
+    fixed: dict[Name, Any]
+    vary: dict[Name, list[Any]]
+
+
+class StudyRecord(TypedDict):
+    """study.json."""
+
+    format: Annotated[int, Range(1)]
+    grid: NotRequired[Grid]
+    runs: list[Entry]
+
+
+def refuse_unfit(value: Any, kind: type[T], path: Path, what: str, way: str) -> T:
+    """The value, which is of the type. Raises UserError where it is not.
+
+    what: a file of this type in words. way: what to do instead.
+    """
+    try:
+        check(value, kind)
+    except Unfit as error:
+        raise UserError(f"{path} is not {what} ({error}): {way}") from None
+    return value
