@@ -28,7 +28,7 @@ def time_text(seconds: float) -> str:
     """A time in words, to one or two digits.
 
     >>> [time_text(s) for s in (0.4, 45, 100, 8000, 200_000)]
-    ['1 s', '45 s', '2 min', '2 h 13 min', '55 h']
+    ['1 s', '45 s', '2 min', '2 h 13 min', '56 h']
     """
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
