@@ -318,6 +318,7 @@ def test_version_and_help(zs):
         assert result.out.startswith("usage: zspace")
         assert "tyro" not in result.out
     flags = zs("train", "vae", "--help").out
+    assert ">>>" not in flags
     wanted = "latent hidden likelihood binarize epochs batch lr seed out data-dir json quiet"
     for flag in [f"--{name}" for name in wanted.split()]:
         assert flag in flags

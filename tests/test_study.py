@@ -378,6 +378,7 @@ def test_the_command_trains_writes_and_tells(no_report, digits, tmp_path, capsys
     assert said.out.strip() == str(out / "report.html")
     assert "4 runs ->" in said.err
     assert "[4/4] vae-2-s1" in said.err
+    assert said.err.count("digits: images of 1×14×14, uint8 values") == 1
     table = table_of(out)
     assert [(row["family"], row["seed"]) for row in table] == [
         ("ae", "0"), ("ae", "1"), ("vae", "0"), ("vae", "1"),

@@ -18,7 +18,7 @@ from rich.progress import Progress
 from zspace.data.loading import DataOptions
 from zspace.report.html.page import write_report
 from zspace.runs.many import open_study, write_table
-from zspace.runs.record import METRICS, RECORD
+from zspace.runs.record import METRICS, RECORD, read_record
 from zspace.studies import ray
 from zspace.studies.executors import STOPPED, Executor, on_stacks, one_by_one, side_by_side
 from zspace.studies.grid import PRESETS, Entry, Grid, conduct, parse_choices
@@ -143,13 +143,17 @@ def _executor(name: str, jobs: int, threads: int) -> Executor:
 def _train(
     grid: Grid, folder: Path, executor: Executor, console: Console, mirror: Mirror | None = None
 ) -> None:
-    start, total = time.monotonic(), len(grid.entries())
+    start, total, seen = time.monotonic(), len(grid.entries()), list[str]()
     console.print(f"{total} runs -> {mirror.url if mirror else folder}", markup=False)
     here = executor in (one_by_one, on_stacks)  # then each run says itself how far it is
 
     def told(i: int, entry: Entry) -> None:
         name = f"[{i + 1}/{total}] {entry.name}"
         failed = entry.status == "failed"
+        if not (failed or here or mirror or seen):  # all runs are of the same data
+            seen.append(entry.name)
+            for line in read_record(folder / "runs" / entry.name)["data"]["read"]["lines"]:
+                console.print(line, markup=False)
         if failed or not here:
             done = f"done after {time.monotonic() - start:.0f} s"
             console.print(name, "", f"failed: {entry.reason}" if failed else done, markup=False)

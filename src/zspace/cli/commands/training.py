@@ -33,12 +33,13 @@ def train_command(args: Sequence[str]) -> Callable[..., None]:
     from zspace.runs.settings import Settings
     from zspace.training import api, progress
 
+    told = _without_example(DataOptions)
     output = [
         ("out", Annotated[Path | None, arg(help="A new folder; by default runs/<name>.")], None),
         ("save_every", SaveEvery, api.SAVE_SECONDS),
         ("json", AsJson, False),
         ("quiet", Quiet, False),
-        ("data", DataOptions, field(default_factory=DataOptions)),
+        ("data", told, field(default_factory=told)),
         ("training", Settings, field(default_factory=Settings)),
     ]
 
@@ -80,6 +81,12 @@ def train_command(args: Sequence[str]) -> Callable[..., None]:
         ),
     )
     return train
+
+
+def _without_example(options: type) -> type:
+    """Options whose help is a sentence, without the example of their docstring."""
+    sentence = (options.__doc__ or "").partition("\n\n")[0]
+    return type(options.__name__, (options,), {"__doc__": sentence})
 
 
 def resume(
