@@ -450,7 +450,7 @@ BAD_DATA: dict[str, Callable[[Path, Path], tuple[Path, str]]] = {
     "NaN": lambda p, _: (arrays(p / "n.npz", x=X + np.nan), "NaN"),
     "beyond one": lambda p, _: (arrays(p / "b.npz", x=X + 255), "--values 0 255"),
     "below zero": lambda p, _: (arrays(p / "z.npz", x=X - 1), r"[0, 1]"),
-    "flat": lambda p, _: (arrays(p / "f.npz", x=X.reshape(20, 36)), "shape"),
+    "flat": lambda p, _: (arrays(p / "f.npz", x=X.reshape(720)), "shape"),
     "labels too few": lambda p, _: (arrays(p / "l.npz", x=X, y=np.zeros(3, int)), "label"),
     "too few images": lambda p, _: (arrays(p / "t.npz", x=X[:5]), "at least 10"),
     "no images": lambda p, _: (arrays(p / "e.npz", x=X[:0]), "empty"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -191,6 +192,8 @@ def test_a_report_of_a_table_shows_rows_and_no_pictures(run, tmp_path):
     page = (tmp_path / "r.html").read_text()
     assert "Unseen rows, reconstructed" in page
     assert "it shows images" not in page
+    said = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
+    assert not re.search(r"\bimages?\b", said, re.IGNORECASE)
     assert (run.path / "run.json").exists()
     with pytest.raises(UserError, match="it shows images, but these data are tables"):
         registry.draw("samples", study)

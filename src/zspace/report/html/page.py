@@ -254,8 +254,20 @@ def write_report(study: Study, path: Path, console: Console | None = None) -> Pa
     parts = _drawn(study, missing, console)
     parts = [one for one in parts if numbers or one.name != "evaluated"]
     console.print("  interactive codes", markup=False)
-    files.write(path, _render(study, parts, missing, numbers).encode())
+    files.write(
+        path, worded(_render(study, parts, missing, numbers), study.data.spec.kind).encode()
+    )
     return path
+
+
+MARKUP = re.compile(r"(<script.*?</script>|<style.*?</style>|<[^>]*>)", re.DOTALL)
+
+
+def worded(page: str, kind: str) -> str:
+    """The page with what it says of images said of this kind of samples; tags stay as they are."""
+    pieces = MARKUP.split(page)
+    pieces[::2] = [facts.of_samples(text, kind) for text in pieces[::2]]
+    return "".join(pieces)
 
 
 def _drawn(study: Study, missing: dict[str, str], console: Console) -> list[Shown]:

@@ -107,7 +107,8 @@ def findings(study: Study) -> list[tuple[str, str, list[str]]]:
 
 def nearer(study: Study) -> str:
     """The families whose samples lie nearer to training images than test images do."""
-    near = [f.title for f in families(study) if prior_novelty(f.run, study.data) < 1]
+    whole = [] if study.data.spec.missing else families(study)
+    near = [f.title for f in whole if prior_novelty(f.run, study.data) < 1]
     return facts.joined(near) if near else ""
 
 
