@@ -163,7 +163,7 @@ class Trainer:
         model: On its device.
         players: Who moves. All read one pass of the model.
         train, validation: Batches on that device.
-        settings: With `epochs` and `precision` decided.
+        settings: With `epochs`, `batch` and `precision` decided.
         fixed: Modules that do not move, but belong to the state of the training.
         watched: Batches, not shuffled, whose reconstructions are measured after every epoch.
         best: The validation term whose lowest value chooses the best epoch; by default the
@@ -194,8 +194,10 @@ class Trainer:
         clip: Callable[[Sequence[nn.Parameter], float], Any] = nn.utils.clip_grad_norm_,
     ) -> None:
         assert settings.epochs is not None
+        assert settings.batch is not None
         assert settings.precision != "auto"
         self.model, self.players, self.settings = model, players, settings
+        self.batch, self.patience = settings.batch, settings.patience or 0
         self.criterion = best or ("objective" if len(players) == 1 else "")
         self._check()
         self.watched = watched or {}
@@ -256,7 +258,7 @@ class Trainer:
     @property
     def stopped_early(self) -> bool:
         """Whether `patience` epochs were no better than the best."""
-        return 0 < self.settings.patience <= self.stale
+        return 0 < self.patience <= self.stale
 
     def _one_epoch(self, on_step: Callable[[Trainer], None]) -> Epoch:
         self.model.train()
@@ -300,7 +302,7 @@ class Trainer:
             own, rows = self.train.counts(self.position)
             self.share = own / rows
         progress = (self.step + 0.5) / self.total_steps  # the step's middle: none has a rate of 0
-        whole = len(batch.x) == self.settings.batch
+        whole = len(batch.x) == self.batch
         losses = self._compiled if self._compiled and whole else self.losses
         results = losses(
             [player.objective for player in self.players], batch, progress, self._ahead(progress)
@@ -449,7 +451,7 @@ class Trainer:
     @property
     def estimated_in(self) -> int:
         """Samples in a batch of a training step, which terms that are estimates are made from."""
-        return self.settings.batch // distributed.size()
+        return self.batch // distributed.size()
 
     def _validate(self) -> dict[str, float]:
         objective, batch = self.players[0].objective, self.estimated_in
