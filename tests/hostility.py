@@ -142,8 +142,9 @@ NPY = {
     "text": (packed(np.full((20, 4, 5), "a")), "is of type"),
     "complex": (packed(X.astype(np.complex128)), "is of type complex128"),
     "dates": (packed(X.astype("M8[s]")), "is of type"),
-    "int64": (packed(X.astype(np.int64)), "save uint8"),
-    "booleans": (packed(X > 9), "is of type bool"),
+    "int64": (packed(X.astype(np.int64) - 1), "integers must lie in 0..255"),
+    "2^63": (packed(X.astype(np.uint64) + 2**63), "integers must lie in 0..255"),
+    "only 0 and 1": (packed((X > 9).astype(np.uint8)), "only 0 and 1"),
     "NaN": (packed(np.where(X > 250, np.nan, X / 255)), "NaN or infinite"),
     "infinite": (packed(np.where(X > 250, -np.inf, X / 255)), "NaN or infinite"),
     "floats to 255": (packed(X.astype(">f8")), "--values 0 255"),
@@ -151,7 +152,7 @@ NPY = {
     "two axes": (packed(X[0]), "give .N, H, W."),
     "five axes": (packed(X[None, :, None]), "give .N, H, W."),
     "empty": (packed(X[:, :0]), "empty"),
-    "two channels": (packed(np.stack([X, X], 1)), "channels must be 1 or 3"),
+    "a volume": (packed(np.zeros((20, 9, 9, 9))), "does not say which axis"),
     "nine images": (packed(X[:9]), "at least 10"),
     "cut": (packed(X)[:-1], "527 bytes are there"),
     "too long": (packed(X) + b"0", "529 bytes are there"),
@@ -178,17 +179,15 @@ for name, (content, message) in NPY.items():
     )
 
 LABELS = {
-    "floats": (Y / 2, "labels are integers"),
-    "NaN": (np.full(20, np.nan), "labels are integers"),
-    "negative": (Y - 1, "labels from -1"),
-    "10^9": (Y * 10**9, "at most 10,000"),
-    "2^64": (np.full(20, 2**64 - 1, np.uint64), "at most 10,000"),
+    "floats": (Y / 2, "fractions"),
+    "infinite": (np.where(Y > 0, np.inf, 0.5), "infinite"),
+    "all different": (np.arange(20), "20 different labels for 20 samples"),
     "time": (np.full(20, "NaT", "m8[s]"), "is of type timedelta64"),
-    "text": (np.full(20, "cat"), "is of type <U3"),
+    "control characters": (np.full(20, "cat\x1b[2J"), "cannot be shown"),
     "objects": (TRAP, "Python objects"),
-    "19": (Y[:19], "there are 20 images"),
-    "table": (np.zeros((20, 2), int), "there are 20 images"),
-    "none": (np.int64(0), "there are 20 images"),
+    "19": (Y[:19], "there are 20 samples"),
+    "table": (np.full((20, 2), 7), "must hold 0 and 1"),
+    "none": (np.int64(0), "there are 20 samples"),
 }
 for name, (y, message) in LABELS.items():
     hostile(f"labels {name}", message)(
@@ -213,7 +212,7 @@ def _(folder):
     return zipped(folder, x=claimed((64, MB, 1)) + bytes(64 * MB)), {"memory": 1e7}
 
 
-@hostile("npz bomb of floats", "holds values from 0 to")
+@hostile("npz bomb of floats", "holds values from 2 to 2")
 def _(folder):
     content = claimed((32, MB, 1), "<f4") + b"\0\0\0\x40" * (32 * MB)
     return zipped(folder, x=content)

@@ -81,7 +81,7 @@ FORMS = {
     "GIF cut": ("gif", saved("GIF")[:-12], "cannot be read"),
     "TIFF of 10^10 pixels": ("tif", tiff(100_000, 100_000), "decompression bomb"),
     "TIFF cut": ("tif", saved("TIFF")[:60], "cannot be read"),
-    "TIFF of floats": ("tif", saved("TIFF", Image.new("F", (5, 4))), "floating-point"),
+    "TIFF of floats": ("tif", saved("TIFF", Image.new("F", (5, 4))), "one depth"),
     "TIFF beyond 16 bits": ("tif", saved("TIFF", Image.new("I", (5, 4), 70_000)), "beyond 16"),
     "BMP of 2^31 rows": ("bmp", BIG_BMP, "cannot be read"),
     "WebP cut": ("webp", saved("WEBP")[:-9], "cannot be read"),

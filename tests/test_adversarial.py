@@ -14,6 +14,7 @@ from torch.distributions import Independent, Normal
 
 import zspace
 from zspace.data.spec import Spec
+from zspace.models import judge
 from zspace.models.adversarial import (
     ADVERSARIAL,
     DiscriminatorLoss,
@@ -280,7 +281,7 @@ def test_a_killed_game_resumes_bit_for_bit(tmp_path, tiny, step):
 
 def test_the_judge_is_said_aloud_and_kept_in_the_job(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr("zspace.models.networks.vgg.find_weights", lambda: None)
-    monkeypatch.setattr("zspace.models.judge.SAMPLES", 1)
+    monkeypatch.setattr("zspace.models.judge.SAMPLES", dict.fromkeys(judge.SAMPLES, 1))
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
     with pytest.warns(UserWarning, match=r"weights of VGG16 are not on this machine.*classifier"):
         run = trained(tmp_path / "run", tiny, epochs=1, perceptual="auto")

@@ -111,9 +111,9 @@ def test_train_leaves_a_run_and_pictures(zs, digits, tmp_path):
 
 def test_train_says_what_it_does_without_a_terminal(zs, undrawn, digits, tmp_path):
     result = zs("train", "vae", "--data", digits, "--out", tmp_path / "run", *SMALL)
-    images, splits, first, *epochs, last = result.err.splitlines()
-    assert images.startswith("digits: images of 1×14×14, uint8 values, 0 to 255 as 0 to 1; ")
-    assert splits.startswith("train 243, validation 27, test 30: ")
+    data, splits, first, *epochs, last = result.err.splitlines()
+    assert data.startswith("digits: images of 1×14×14, uint8 values, 0 to 255 as 0 to 1; classes")
+    assert splits == "train 243, validation 27, test 30: cut from x by class"
     for part in ("vae", "parameters", "digits", "243 train", "27 validation", "cpu in fp32"):
         assert part in first
     assert str(tmp_path / "run") in first
@@ -599,10 +599,11 @@ def test_labels_missing_for_a_conditional_model(zs, digits, tmp_path):
 def test_labels_missing_for_a_trained_conditional_model(zs, runs, digits, tmp_path):
     with np.load(digits) as content:
         path = arrays(tmp_path / "plain.npz", x=content["x"])
-    out = tmp_path / "x.png"
-    sentence = bad(zs("reconstruct", runs["cvae"].path, "--data", path, "-o", out))
-    assert "label" in sentence
-    assert not out.exists()
+    for command in ("reconstruct", "score"):
+        out = tmp_path / ("x.png" if command == "reconstruct" else "x.csv")
+        sentence = bad(zs(command, runs["cvae"].path, "--data", path, "-o", out))
+        assert "label" in sentence
+        assert not out.exists()
     assert zs("embed", runs["cvae"].path, "--data", path, "-o", tmp_path / "x.npz").code == 0
     with np.load(tmp_path / "x.npz") as found:
         assert found["label_inferred"].all()

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -268,6 +269,16 @@ def test_refusals_are_sentences(made, evaluated, tmp_path):
     (other / "evaluation.json").write_text(json.dumps(record))
     with pytest.raises(zspace.UserError, match="different data"):
         compare([run, other])
+
+
+def test_runs_of_the_same_minutes_are_one_group(made):
+    """How many epochs fit into them is chance."""
+    runs = [zspace.Run.from_bytes(made[name].to_bytes()) for name in ("a0", "a1", "b0")]
+    for run, epochs in zip(runs, (3, 4, 3), strict=True):
+        told = replace(run.config.training, minutes=1.0, epochs=epochs)
+        run.config = replace(run.config, training=told)
+    found = compare(runs)
+    assert [len(group.runs) for group in found.groups] == [2, 1]
 
 
 def test_a_number_that_one_seed_lacks_is_left_out(evaluated, made):

@@ -131,8 +131,7 @@ def test_arrays_are_left_out_or_chosen_by_name(tmp_path):
     path = npz(tmp_path, imgs=X, **more)
     data = load(path, leave_out=["latents_*"])
     assert (sizes(data), data.classes) == ([33, 3, 4], ())
-    out = "latents_values (as asked), latents_classes (as asked), empty (empty)"
-    assert f"left out: {out}" in told(data)
+    assert "left out: empty (empty), 2 of latents_* (as asked)" in told(data)
     chosen = load(path, labels="latents_classes", leave_out=["latents_values"])
     assert chosen.classes == ("0", "1", "2", "3")
     with pytest.raises(UserError, match="has no labels 'z': it holds imgs"):
@@ -185,16 +184,19 @@ def test_folders_without_a_place_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        (["test/a", "test/b"], r"holds the folder 'test' but no folder 'train'.*as --test"),
-        (["val", "cat"], "holds the folder 'val' but no folder 'train'.*as --val"),
+        (["test/a", "test/b"], r"holds the folder 'test' but no images in 'train'.*as --test"),
+        (["val", "cat"], "holds the folder 'val' but no images in 'train'.*as --val"),
         (
             ["data/train", "data/test"],
-            r"class folder 'data' .* holds folders of splits \('test'\)",
+            "holds one folder with images, 'data'.*give '.*data' itself",
         ),
+        (["a/train", "a/test", "b"], r"class folder 'a' .* holds folders of splits \('test'\)"),
+        (["train_images/a", "test_images", "extra"], "'extra' with 10 images stands beside"),
+        (["images", "image_masks"], "'image_masks' in .* holds masks"),
         (["images"], "holds one folder with images, 'images', which would be its only class"),
         (["cat", "dog", "ground_truth"], "'ground_truth' in .* holds masks by its name"),
         (["cat/images", "cat/masks", "dog"], "'masks' in .* holds masks"),
-        (["cat/train", "dog/train"], r"class folder 'cat' .* splits into classes"),
+        (["cat/train", "dog/train"], r"class folder 'cat' .* not splits into classes"),
         (["train/Cat", "test/cat"], "'cat' of .* differ only in case"),
     ],
 )
@@ -347,9 +349,9 @@ def test_advice_to_a_run_fits_the_case(runs):
     run = runs["ae"]
     x = np.zeros((2, 14, 14))
     assert np.array_equal(run.encode(x + 1e-7), run.encode(x + 1e-7))
-    with pytest.raises(UserError, match="--values -1 1"):
+    with pytest.raises(UserError, match=r"give \(x \+ 1\) / 2"):
         run.encode(x - 1)
-    with pytest.raises(UserError, match="--values 0 255"):
+    with pytest.raises(UserError, match="give x / 255"):
         run.encode(x + 200)
 
 
@@ -374,3 +376,132 @@ def test_new_data_are_one_set_of_any_size(tmp_path, n):
     assert one.test.images().equal(data.test.images()[:1])
     with pytest.raises(UserError, match="is one image: give the folder"):
         load(str(tmp_path / "x" / "0.png"))
+
+
+def test_nested_folders_are_classes_of_a_level(tmp_path):
+    for name in ("bird/eagle", "bird/owl", "cat/tom", "dog"):
+        fill(tmp_path / "zoo" / name, 10)
+    data = load(str(tmp_path / "zoo"))
+    assert data.classes == ("bird", "cat", "dog")
+    assert "names of 3 folders within classes (--class-level 2 makes classes of bird/eagle" in (
+        told(data)
+    )
+    assert load(str(tmp_path / "zoo"), class_level=2).classes == (
+        "bird/eagle", "bird/owl", "cat/tom", "dog"
+    )  # fmt: skip
+    run = zspace.train("cvae", data=str(tmp_path / "zoo"), class_level=2, **SMALL)
+    fill(tmp_path / "new" / "bird" / "owl", 3)
+    assert run.data(tmp_path / "new").test.labels().tolist() == [1] * 3
+
+
+def test_unlabelled_samples_are_left_out_where_that_is_asked(tmp_path):
+    y = np.where(np.arange(40) < 15, -1, Y)
+    run = zspace.train("cvae", data=npz(tmp_path, x=X, y=y), labelled_only=True, **SMALL)
+    assert sum(sizes(run.data())) == 25
+    assert "15 samples without a label" in told(run.data())
+
+
+def test_a_partly_labelled_set_is_measured_and_reported(tmp_path):
+    y = np.where(np.arange(40) < 15, -1, Y)
+    run = zspace.train(
+        "vae", data=npz(tmp_path, x=X, y=y, x_test=X, y_test=y), **{**SMALL, "out": tmp_path / "r"}
+    )
+    zspace.evaluate(run, iw=2)
+    from zspace.report.html.page import write_report
+    from zspace.runs.many import Study
+
+    page = write_report(Study(run.path, [run]), tmp_path / "r.html").read_text()
+    assert "uint8 values, 0 to 255 as 0 to 1" in page
+
+
+def test_a_run_is_measured_on_new_data(runs, tmp_path):
+    run = runs["vae"]
+    x, y = run.data().test.images().numpy(), run.data().test.labels().numpy()
+    names = np.array(run.data().classes)[y]
+    records = [
+        zspace.evaluate(run, sections=["latents"], data=data)
+        for data in (None, (x, names), (1 - x, names))
+    ]
+    own, same, other = (
+        {k: m["value"] for k, m in record["sections"]["latents"]["measures"].items()}
+        for record in records
+    )
+    assert same == pytest.approx(own, rel=1e-4)
+    assert other != pytest.approx(own, rel=1e-2)
+    assert records[1]["data"]["images"] == len(x)
+    assert len({record["data"]["fingerprint"] for record in records}) == 3
+
+
+def test_masks_beside_their_images_are_refused(tmp_path):
+    fill(tmp_path / "x", 12)
+    for i in range(12):
+        Image.fromarray(X[i]).save(tmp_path / "x" / f"{i}_mask.png")
+    with pytest.raises(UserError, match=r"'0_mask\.png' .* is a mask of '0'.*'\*_mask\.\*'"):
+        load(str(tmp_path / "x"))
+    assert sum(sizes(load(str(tmp_path / "x"), leave_out=["*_mask.*"]))) == 12
+
+
+@pytest.mark.parametrize("high", [9, 15, 100, 255])
+def test_a_range_that_is_hardly_used_is_said(tmp_path, high):
+    raw = R.randint(0, high + 1, (40, 6, 6)).astype(np.uint8)
+    raw[0, 0, 0] = high
+    said = told(load(npz(tmp_path, x=raw)))
+    assert (f"they reach only {high}: --values 0 15 would use" in said) is (high < 64)
+
+
+def test_options_that_do_nothing_are_refused(tmp_path):
+    path = npz(tmp_path, x=X, y=Y)
+    with pytest.raises(UserError, match="--leave-out weigths: nothing in 'a' is called so"):
+        load(path, leave_out=["weigths"])
+    with pytest.raises(UserError, match="--fit say how image files are read, but 'a' has none"):
+        load(path, fit="pad")
+    data = load(path)
+    assert load(data) is data
+    with pytest.raises(UserError, match="these are Data, which are read and split already"):
+        load(data, values=(0, 1))
+    fill(tmp_path / "x" / "cat", 12)
+    fill(tmp_path / "x" / "dog", 12)
+    with pytest.raises(UserError, match=r"--leave-out \*\.jpg: nothing in 'x' is called so"):
+        load(str(tmp_path / "x"), leave_out=["*.jpg"])
+    some = load(str(tmp_path / "x"), leave_out=["1*.png"])
+    assert sum(sizes(some)) == 18
+    assert "6 of 1*.png (as asked)" in told(some)
+
+
+def test_a_missing_label_is_a_row_of_nothing():
+    from zspace.data.conditions import columns, lookup
+    from zspace.data.dataset import Samples
+
+    y = torch.tensor([1, -1, 0])
+    c = columns(y, 2)
+    assert c[[0, 2]].tolist() == [[0, 1], [1, 0]]
+    assert c[1].isnan().all()
+    samples = Samples(torch.zeros(3, 1, 2, 2), y, torch.arange(3))
+    assert lookup(samples, 2, torch.device("cpu"))(torch.arange(3)).isnan().any(1).tolist() == [
+        False, True, False
+    ]  # fmt: skip
+
+
+def test_splits_by_longer_names(tmp_path):
+    for name, n in (("train2017", 20), ("val_images", 5), ("Test-Set", 6)):
+        fill(tmp_path / "x" / name, n)
+    data = load(str(tmp_path / "x"))
+    assert (sizes(data), data.classes) == ([20, 5, 6], ())
+    assert "train 20 (train2017/), validation 5 (val_images/), test 6 (Test-Set/)" in told(data)
+    fill(tmp_path / "masks" / "with_mask", 12)
+    fill(tmp_path / "masks" / "without_mask", 12)
+    assert load(str(tmp_path / "masks")).classes == ("with_mask", "without_mask")
+
+
+def test_new_data_in_a_folder_called_test(tmp_path):
+    fill(tmp_path / "x" / "test", 3)
+    data = load_new(str(tmp_path / "x"))
+    assert (data.classes, {k: len(v) for k, v in data.splits.items()}) == ((), {"all": 3})
+    fill(tmp_path / "x" / "train", 4)
+    both = load_new(str(tmp_path / "x"))
+    assert {k: len(v) for k, v in both.splits.items()} == {"train": 4, "test": 3}
+
+
+def test_floats_that_were_divided_twice_are_told(tmp_path):
+    said = told(load(npz(tmp_path, x=X / 255**2)))
+    assert "they reach only 0.003922: --values 0 0.003922 would use the whole range" in said

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.preprocessing import LabelEncoder
 
-from zspace.data.labels import merged, read_labels, renumbered
+from zspace.data.labels import alike, merged, read_labels, renumbered
 from zspace.data.splits import cut, role, split_of
 from zspace.system.errors import UserError
 
@@ -135,3 +135,26 @@ def test_samples_without_a_label_stay_in_training():
     assert (len(test), len(validation)) == (4, 3)
     assert (y[test] >= 0).all()
     assert (y[rest] == -1).sum() == 60
+
+
+def test_labels_that_are_all_missing_are_none():
+    for raw in (np.full(12, np.nan), np.full(12, -1), [None] * 12, [""] * 12):
+        assert read_labels(raw, 12, "y", "'a.npz'").y is None
+
+
+def test_names_that_no_run_could_keep_are_refused():
+    found = read_labels(["a" * 201, "b"] * 6, 12, "y", "'a.npz'")
+    with pytest.raises(UserError, match="has a name of 201 characters"):
+        merged([found.classes], "a")
+    with pytest.raises(UserError, match="has 10,001 classes: give at most 10,000"):
+        merged([tuple(map(str, range(10_001)))], "a")
+
+
+def test_splits_that_hold_other_labels_are_refused():
+    several = np.random.RandomState(0).randint(0, 2, (12, 3))
+    read = [read_labels(y, 12, "y", "'a.npz'") for y in (several, np.eye(3)[K], several[:, :2], K)]
+    both = alike({"train": read[0], "test": read[1]}, "'a.npz'")
+    assert np.array_equal(both["test"].attributes, np.eye(3)[K])
+    for other in read[2:]:
+        with pytest.raises(UserError, match="differ from split to split: train, test hold"):
+            alike({"train": read[0], "test": other}, "'a.npz'")

@@ -279,3 +279,19 @@ def test_the_label_of_the_highest_bound_is_mostly_right(digits):
     )  # fmt: skip
     train = run.data().train
     assert (inferred_labels(run, train) == train.labels().numpy()).mean() > 0.6
+
+
+def test_a_run_encodes_what_is_held_in_python(runs):
+    for name in ("vae", "cvae"):
+        run = runs[name]
+        test = run.data().test
+        x, y = test.images().numpy(), test.labels().numpy()
+        names = np.array(run.data().classes)[y]
+        wanted = run.encode(x, y if name == "cvae" else None)
+        pairs = TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+        for given in ((x, names), {"x": x, "y": names}, pairs, DataLoader(pairs, 7)):
+            assert np.allclose(run.encode(given), wanted, atol=1e-5)
+        decoded = run.decode(wanted, y if name == "cvae" else None)
+        assert np.allclose(run.reconstruct((x, names)), decoded, atol=1e-5)
+    with pytest.raises(UserError, match="is conditional, but no label was given"):
+        runs["cvae"].encode({"x": x})

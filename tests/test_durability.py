@@ -193,7 +193,7 @@ class Once:
 MOMENTS: dict[str, tuple[Any, str, int, int]] = {
     "first validation": (trainer.Trainer, "_validate", 1, STEPS_AN_EPOCH),
     "last validation": (trainer.Trainer, "_validate", 3, 3 * STEPS_AN_EPOCH),
-    "the pictures after it": (trainer.Trainer, "_watch", 2, 2 * STEPS_AN_EPOCH),
+    "the pictures after it": (trainer.Trainer, "watch", 2, 2 * STEPS_AN_EPOCH),
     "save of a state": (files, "packed", 3, 4),
     "save of its manifest": (files, "write_sealed_json", 2, 3),
     "figures of the end": (recorder, "evaluate", 2, 3 * STEPS_AN_EPOCH),

@@ -165,7 +165,7 @@ def short_flows(monkeypatch):
     monkeypatch.setattr("zspace.models.priors.FLOW_LOOKS", 2)
 
 
-QUICK_AND_SLOW = ["gmm", "kde", pytest.param("flow", marks=pytest.mark.slow)]
+QUICK_AND_SLOW = ["kde", pytest.param("flow", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("name", QUICK_AND_SLOW)
@@ -249,7 +249,9 @@ def test_generation_of_a_perfect_and_of_a_hopeless_model(runs, monkeypatch):
     monkeypatch.setattr(generation, "made_images", lambda *args, **kwargs: noise)
     worst = sample_quality(run, data)
     assert worst["frechet"].value > 10 * worst["frechet_of_training_images"].value
-    assert worst["precision"].value == worst["coverage"].value == 0
+    # Of 30 real images one may have a ball so large that noise lies in it.
+    assert worst["precision"].value < 0.05
+    assert worst["coverage"].value < 0.05
     assert worst["conditional_accuracy"].value < 0.4
 
 
@@ -259,7 +261,7 @@ def test_class_distance_counts_what_is_missing():
     assert generation._class_distance(y, y).value == 0
 
 
-@pytest.mark.parametrize("sampler", ["prior", *DENSITIES])
+@pytest.mark.parametrize("sampler", ["prior", "mixture", *DENSITIES])
 @pytest.mark.parametrize("name", ["vae", "cvae"])
 def test_images_come_from_every_sampler(runs, name, sampler, short_flows):
     run = runs[name]
@@ -274,7 +276,7 @@ def test_images_come_from_every_sampler(runs, name, sampler, short_flows):
 
 def test_images_of_codes_that_are_maps(maps):
     run = maps["vae"]
-    made = made_images(run, run.data(), 5, None, sampler="gmm")
+    made = made_images(run, run.data(), 5, None, sampler="mixture")
     assert made.shape == (5, *run.spec.shape)
 
 

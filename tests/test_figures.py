@@ -36,7 +36,7 @@ AXES = {
     "reconstructions-by-size": FAMILIES,
     "error-per-class": FAMILIES,
     "surprises": FAMILIES,
-    "samples": FAMILIES,
+    "samples": FAMILIES + 1,  # what an AE decodes from N(0, I) stands beside its samples
     "codes-pca": FAMILIES,
     "codes-tsne": FAMILIES,
     "codes-kde": FAMILIES,

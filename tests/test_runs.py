@@ -482,6 +482,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "device": ({"device": "gpu"}, "device 'gpu' is unknown"),
     "data": ({"data": "mnist6k"}, "did you mean 'mnist5k'"),
     "data as a missing path": ({"data": Path("none.npz")}, "none.npz"),
+    "data as an array": ({"data": np.ones((20, 4, 4)) * 2}, "--values 0 255"),
+    "data as an object": ({"data": object()}, "data of type object"),
     "data as text in an array": ({"data": np.array(["a", "b"])}, "data|type"),
     "name too long": ({"out": "x" * 300}, "name|write"),
 }
@@ -777,8 +779,7 @@ def test_commits_are_those_of_files_that_git_keeps(tmp_path):
     assert device.commit(tmp_path) == f"{found}-dirty"
 
 
-def test_a_repository_runs_nothing(tmp_path):
-    """What a repository's settings name as a monitor of files is not started."""
+def test_a_repositorys_monitor_is_not_started(tmp_path):
     git(tmp_path, "init", "-q")
     (tmp_path / "a.py").write_text("")
     git(tmp_path, "add", "a.py")

@@ -222,9 +222,9 @@ def test_the_lasso_counts_and_makes_a_table(visit: Open, trained: dict[str, zspa
     with page.expect_download() as caught:
         page.click("#csv")
     lines = Path(caught.value.path()).read_text().splitlines()
-    assert lines[0] == "index,label,pca_1,pca_2,error"
+    assert lines[0] == "index,id,label,pca_1,pca_2,error"
     assert len(lines) == some + 1
-    i, label, *_ = lines[1].split(",")
+    i, _, label, *_ = lines[1].split(",")
     assert int(label) == int(labels.labels(torch.tensor([int(i)]))[0])
     page.screenshot(path=SHOTS / "lasso.png")
 

@@ -1,9 +1,19 @@
-"""Stars of `zspace compare`: how often groups that do not differ get one, and clear leads do."""
+"""Stars of `zspace compare`: how often groups that do not differ get one, and clear leads do.
+
+Also what a run says of itself, and what commands say of a study and of runs not evaluated.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
 import numpy as np
 
+import zspace
 from zspace.analysis.compare import Cell, best
 from zspace.analysis.measure import Measure
 
@@ -57,6 +67,51 @@ def lead() -> str:
     return "starred: " + "; ".join(f"{name} {share:.1%}" for name, share in found.items())
 
 
+@cache
+def study() -> Path:
+    """A study of an AE and a VAE, which takes some seconds."""
+    out = Path(mkdtemp()) / "study"
+    options = {"data": "mnist5k", "epochs": 1, "hidden": (16,), "latent": 2, "quiet": True}
+    for name in ("ae", "vae"):
+        zspace.train(name, out=out / "runs" / name, **options)
+    (out / "study.json").write_text("{}")
+    return out
+
+
+def said(*words: str) -> str:
+    """What a command says in the folder of the study."""
+    command = [sys.executable, "-m", "zspace", *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=study().parent)
+    return (done.stderr + done.stdout).strip()
+
+
+def explored() -> str:
+    return said("explore", "study", "--no-open")
+
+
+def unevaluated() -> str:
+    text = said("compare", "study/runs/ae", "study/runs/vae", "--format", "csv")
+    lines = text.splitlines()[1:]
+    return ", ".join(dict.fromkeys(line.split(",")[1] for line in lines if "," in line))
+
+
+def errors() -> str:
+    """The rows of a report that give an error."""
+    from zspace.report.facts import errors
+    from zspace.runs.many import Study
+
+    runs = [zspace.load(study() / "runs" / name) for name in ("ae", "vae")]
+    found = errors(Study(study(), runs))
+    return "; ".join(f"{name}: {', '.join(values)}" for name, values in found.items())
+
+
+def source() -> str:
+    """What the record of a run says of what made it."""
+    there = zspace.load(study() / "runs" / "vae").record["environment"]
+    inner = [f"{k} ({len(v)})" if isinstance(v, dict) else k for k, v in there.items()]
+    return f"{', '.join(inner)}; processor {there['processor']}"
+
+
 AUDITS = [
     (
         "stars on noise",
@@ -65,4 +120,20 @@ AUDITS = [
         noise,
     ),
     ("stars on a lead of 5 standard deviations", "not a test", lead),
+    (
+        "explore a study",
+        "zspace: 'study' is not a run: it holds no run.json (zspace train makes one)",
+        explored,
+    ),
+    (
+        "rows of runs that were not evaluated",
+        "none: run 'study/runs/ae' has not been evaluated as it is now",
+        unevaluated,
+    ),
+    ("errors of an AE and a VAE in a report", "Squared error: AE, VAE", errors),
+    (
+        "what a run says of its source",
+        "python, torch, numpy, platform, processor, threads, processes; processor x86_64",
+        source,
+    ),
 ]

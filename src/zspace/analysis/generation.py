@@ -55,7 +55,7 @@ and test images for which it is; each at most.
 """
 SAMPLERS: dict[str, str] = {
     "prior": "the prior",
-    "gmm": "a mixture of 10 Gaussians fitted to codes",
+    "mixture": "a mixture of Gaussians fitted to codes",
     "flow": "a neural spline flow fitted to codes",
     "kde": "a kernel density fitted to codes",
 }
@@ -225,9 +225,9 @@ def sample_quality(
         data: Its data, with labels.
         seed: Of the draws, and of the test images where there are more than 10,000.
         quiet: Whether no progress bar is shown.
-        sampler: Where codes come from: "prior", or a density fitted to training codes, "gmm",
-            "flow" or "kde". "auto" is the prior where there is a q(z|x), else "gmm", as the codes
-            of a plain autoencoder have no prior.
+        sampler: Where codes come from: "prior", or a density fitted to training codes,
+            "mixture", "flow" or "kde". "auto" is the prior, but the mixture for a model
+            that was told nothing of where codes should lie, such as a plain autoencoder.
 
     >>> found = sample_quality(run, data)
     >>> 0 <= found["precision"].value <= 1, found["frechet"].better
@@ -403,7 +403,7 @@ def half_way_novelty(trained: TrainedModel, data: Data, seed: int = 0) -> float:
 def resolved(trained: TrainedModel, sampler: Sampler) -> Sampler:
     """The sampler that 'auto' stands for in this run. Raises UserError for an unknown one."""
     if sampler == "auto":
-        return "prior" if trained.variational else "gmm"
+        return trained.sampler
     if sampler not in SAMPLERS:
         raise unknown("sampler", sampler, ("auto", *SAMPLERS))
     return sampler
@@ -430,6 +430,12 @@ def made_images(
     told = None
     if trained.model.context:
         told = turns(trained.spec, n) if asked is None or trained.spec.attributes else asked
+    if sampler == "mixture":
+        fitted = trained.mixture(data, quiet=quiet)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            z = fitted.sample(n)
+        return trained.decode(z.cpu().numpy(), told)
     if sampler != "prior":
         draw = DENSITIES[sampler](drawn(trained, subset(data.train, MOST_MADE, seed)), seed, quiet)
         return trained.decode(draw(n, seed).reshape(n, *trained.model.latent), told)

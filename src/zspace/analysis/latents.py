@@ -421,7 +421,7 @@ def _any_mixture(trained: TrainedModel, samples: Samples, z: Tensor) -> np.ndarr
     def part(batch: Batch) -> np.ndarray:
         q = trained.model(batch.x, batch.c).latents[0].q
         rows = [q.log_prob(some[:, None].to(trained.device)) for some in z.split(ROWS)]
-        return torch.cat([row.logsumexp(1) for row in rows]).cpu().double().numpy()
+        return torch.cat([row.logsumexp(1) for row in rows]).cpu().numpy().astype(np.float64)
 
     return np.logaddexp.reduce(over(trained, samples, part)) - math.log(len(z))
 

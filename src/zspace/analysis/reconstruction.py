@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from zspace.analysis.anomaly import squared_error
-from zspace.analysis.trained import TrainedModel, each, evenly, once
+from zspace.analysis.trained import SampleFrom, TrainedModel, each, evenly, once
 from zspace.data.dataset import Data, Samples
 from zspace.data.kinds.image import image_quality
 from zspace.data.spec import Batch
@@ -62,18 +62,24 @@ def reconstructions(trained: TrainedModel, data: Data, n: int = 10) -> Pairs:
 
 
 def sample_rows(
-    trained: TrainedModel, columns: int = 10, seed: int = 0, rows: int = 4
+    trained: TrainedModel,
+    columns: int = 10,
+    seed: int = 0,
+    rows: int = 4,
+    sampler: SampleFrom = "auto",
 ) -> tuple[list[np.ndarray], list[str]]:
-    """Rows of samples (columns, C, H, W) and the names of the rows.
+    """Rows of samples (columns, C, H, W) and the names of the rows; sampler: see `sample`.
 
     For a conditional model each row shows a class or an attribute, at most ten of them, and each
     column has the same z. Else there are `rows` rows without names.
     """
     if not trained.model.context:
-        x = trained.sample(rows * columns, seed=seed)
+        x = trained.sample(rows * columns, seed=seed, sampler=sampler)
         return list(x.reshape(rows, columns, *x.shape[1:])), [""] * rows
     names = list(trained.spec.classes or trained.spec.attributes)[:10]
-    return [trained.sample(columns, label=name, seed=seed) for name in names], names
+    return [
+        trained.sample(columns, label=name, seed=seed, sampler=sampler) for name in names
+    ], names
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,9 @@ def alike(x: np.ndarray, y: np.ndarray) -> float:
 def codes_alike(trained: TrainedModel, data: Data) -> float | None:
     """The share of test codes whose nearest neighbour has their label; None without labels."""
     found = codes(trained, data)
-    return None if found.y is None or len(found.z) < 3 else alike(found.z, found.y)
+    if found.y is None or (found.y >= 0).sum() < 3:
+        return None
+    return alike(found.z[found.y >= 0], found.y[found.y >= 0])
 
 
 @once
@@ -192,15 +194,15 @@ def pixels_alike(data: Data) -> float | None:
 
     At most 10,000 of them, fewer where they are large; None without labels.
     """
-    few = subset(data.train, max(10, min(MOST, VALUES // math.prod(data.spec.shape))))
+    few = subset(data.train.labelled(), max(10, min(MOST, VALUES // math.prod(data.spec.shape))))
     y = labels(few)
     return None if y is None or len(y) < 3 else alike(few.images().flatten(1).numpy(), y)
 
 
 def chance_alike(data: Data) -> float:
     """The share of pairs of test images that have the same label; 0 without labels."""
-    y = labels(data.test)
-    return 0.0 if y is None else float(np.square(np.bincount(y) / len(y)).sum())
+    y = labels(data.test.labelled())
+    return 0.0 if y is None or len(y) == 0 else float(np.square(np.bincount(y) / len(y)).sum())
 
 
 def scaled(space: Space) -> Space:

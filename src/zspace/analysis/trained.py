@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import repeat
 from threading import RLock
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,13 +23,14 @@ from torch import Tensor
 
 from zspace.data.batches import Batches, Binarize
 from zspace.data.conditions import Label, as_conditions, columns, turns
-from zspace.data.dataset import Samples
+from zspace.data.dataset import Data, Samples
 from zspace.data.kinds.image import as_images, as_tensor
 from zspace.data.spec import Batch, Spec
 from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
 from zspace.models.recipes import Recipe, Traits, traits
-from zspace.system.errors import UserError, enough_memory
+from zspace.models.samplers import CodeMixture, fit_mixture
+from zspace.system.errors import UserError, enough_memory, unknown
 from zspace.system.memory import Need, free
 from zspace.system.pixels import Array
 
@@ -71,6 +72,10 @@ def once(function: Callable[P, R]) -> Callable[P, R]:
 
     return remembered
 
+
+SampleFrom = Literal["auto", "prior", "mixture"]
+MOST_CODES = 10_000
+"""Training codes, and as many validation codes, to which a mixture is fitted."""
 
 MOST = 1024
 """Samples that are encoded or decoded at once, where memory allows it: more are no faster."""
@@ -168,6 +173,7 @@ class TrainedModel:
         self.recipe, self.spec, self.name = recipe, spec, name
         self.batch, self.binarize = batch, binarize
         self._needs: dict[str, Need] = {}
+        self._mixture: CodeMixture | None = None
 
     @functools.cached_property
     def measured_at_once(self) -> int:
@@ -215,18 +221,62 @@ class TrainedModel:
         """What the first player minimises: the weighted terms, without any adversary's."""
         return self.recipe.players[0].objective
 
+    @property
+    def sampler(self) -> Literal["prior", "mixture"]:
+        """Where new codes are drawn by default: the prior, if something that was minimised says
+        that codes should lie there, else a mixture fitted to the codes.
+        """
+        return "prior" if self.traits.placed else "mixture"
+
+    def mixture(self, data: Data | None = None, *, quiet: bool = True) -> CodeMixture:
+        """A mixture of Gaussians fitted to codes of training samples, on the model's device.
+
+        Codes of validation samples choose its size. Of a variational model codes are draws of
+        q(z|x). A conditional model has one mixture for all labels.
+
+        Arguments:
+            data: To which it is fitted, if that has not been done before.
+            quiet: Whether no progress bar is shown.
+
+        Raises UserError where it is not fitted and no data are given.
+
+        >>> run.mixture(data).sample(3).shape == (3, *run.model.latent)
+        True
+        """
+        if self._mixture is None:
+            if data is None:
+                raise UserError(
+                    f"no mixture is fitted to the codes of recipe '{self.name}': give the data, "
+                    "or draw from the prior (sampler='prior')"
+                )
+            z, held = (
+                each(self, subset(some, MOST_CODES), self._drawn)["z"]
+                for some in (data.train, data.validation)
+            )
+            self._mixture = fit_mixture(z, held, quiet=quiet).to(self.device)
+        return self._mixture
+
     @enough_memory()
-    def sample(self, n: int, label: Label | None = None, seed: int | None = None) -> np.ndarray:
-        """n images (n, C, H, W) in [0, 1]: the means of p(x|z) at draws z of the prior.
+    def sample(
+        self,
+        n: int,
+        label: Label | None = None,
+        seed: int | None = None,
+        sampler: SampleFrom = "auto",
+    ) -> np.ndarray:
+        """n images (n, C, H, W) in [0, 1]: the means of p(x|z) at new codes z.
 
         The global random state stays as it was. Raises UserError for n below 1, a seed outside
-        [0, 2^63), and a label that the model does not take.
+        [0, 2^63), a label that the model does not take, and an unknown sampler.
 
         Arguments:
             n: How many.
             label: For a conditional model, a class or the attributes that hold; one for all or
                 one per image. By default classes (or attributes) take turns.
             seed: The same seed gives the same images; None gives others at each call.
+            sampler: Where codes are drawn: prior, or mixture, Gaussians fitted to the codes of
+                training images; auto is the prior, but the mixture for a model that, like an AE,
+                was told nothing of where codes should lie: to it, draws of N(0, I) are noise.
 
         >>> bool((run.sample(2, seed=0) == run.sample(2, seed=0)).all())
         True
@@ -237,17 +287,25 @@ class TrainedModel:
             raise UserError(f"seed is {seed!r:.60}: use a whole number from 0 to 2^63 - 1")
         if label is None and self.model.context:
             label = turns(self.spec, n)
+        if sampler not in get_args(SampleFrom):
+            raise unknown("sampler", sampler, get_args(SampleFrom))
         c = self._context(label, n)
+        chosen = self.sampler if sampler == "auto" else sampler
+        fitted = self.mixture() if chosen == "mixture" else None
         with torch.no_grad(), torch.random.fork_rng():
             if seed is None:
                 torch.seed()
             else:
                 torch.manual_seed(seed)
-            z = self.model.draw(n, c)
+            z = self.model.draw(n, c) if fitted is None else fitted.sample(n, c)
             x = self.in_pieces(self._mean, z, c).numpy()
         if not np.isfinite(x).all():
             raise UserError("the samples are not finite numbers, since the weights are too large")
         return x
+
+    def _drawn(self, batch: Batch) -> dict[str, Tensor]:
+        """One draw (B, *Z) of q(z|x) for each sample; the code where it is deterministic."""
+        return {"z": self.model(batch.x, batch.c).latents[0].z[0]}
 
     @enough_memory()
     def encode(self, x: Array, label: Label | None = None) -> Array:

@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from zspace.analysis import reconstruction
+from zspace.analysis.trained import SampleFrom
 from zspace.data.account import lines
 from zspace.data.conditions import as_conditions, turns
 from zspace.data.loading import describe, is_known, load, sources
@@ -20,6 +21,7 @@ from zspace.data.readers.hf import PREFIX
 from zspace.models import recipes
 from zspace.runs.run import Run
 from zspace.system import files, pixels
+from zspace.system.bars import say
 from zspace.system.errors import UserError
 
 
@@ -30,10 +32,19 @@ class Screen(Console):
         raise BrokenPipeError
 
 
-def sample(run: Run, *, n: int, label: str | None, seed: int, out: Path) -> Path:
+def sample(
+    run: Run, *, n: int, label: str | None, seed: int, sampler: SampleFrom, out: Path
+) -> Path:
     """Write n samples as one sheet (.png), arrays (.npz) or a folder of PNG files."""
     y = _label(run, label)
-    x = run.sample(n, label=y, seed=seed)
+    x = run.sample(n, label=y, seed=seed, sampler=sampler)
+    if run.sampler == "mixture" and sampler != "mixture":
+        name, prior = recipes.hyphenated(run.config.recipe), run.traits.prior
+        instead = "--sampler mixture draws from a mixture fitted to its codes"
+        if sampler == "auto":
+            instead = f"these come from {run.mixture().title}"
+        why = f"{name} was told nothing of where codes should lie, so draws of {prior} are noise"
+        say(f"{why}: {instead}")
     if out.suffix == ".png":
         pixels.save_png(_ready(out), pixels.tile(x, min(n, 10)), least=600)
     elif out.suffix == ".npz":

@@ -28,13 +28,21 @@ from zspace.system.errors import UserError, unknown
 def columns(conditions: Tensor, context: int) -> Tensor:
     """Labels (B,) or attributes (B, context) as the model's c (B, context), float32.
 
+    A row of NaN stands where there is no label (-1).
+
     >>> columns(torch.tensor([2, 0]), 3)
     tensor([[0., 0., 1.],
             [1., 0., 0.]])
     """
     if conditions.dim() == 2:
         return conditions.to(torch.float32)
-    return torch.eye(context, device=conditions.device)[conditions]
+    return _rows(context, conditions.device)[conditions]
+
+
+def _rows(context: int, device: torch.device) -> Tensor:
+    """The rows of c for labels 0, 1, ... and, last, for -1."""
+    nothing = torch.full((1, context), float("nan"), device=device)
+    return torch.cat([torch.eye(context, device=device), nothing])
 
 
 def columns_of(samples: Samples, context: int, i: Tensor | None = None) -> Tensor | None:
@@ -105,8 +113,9 @@ def lookup(
     if (most := int(samples.y.max())) >= context:
         raise UserError(f"labels go up to {most}, but the model has {context} classes, from 0")
     # A look-up rather than torch's one_hot, whose range check waits for the device.
-    eye, y = torch.eye(context, device=device), samples.y.to(device)
-    return lambda rows: eye.index_select(0, y.index_select(0, rows))
+    of, y = _rows(context, device), samples.y.to(device)
+    y = torch.where(y < 0, context, y)  # index_select takes no -1
+    return lambda rows: of.index_select(0, y.index_select(0, rows))
 
 
 def turns(spec: Spec, n: int) -> np.ndarray:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from zspace.data.account import NOTHING_READ, Read
-from zspace.data.labels import MISSING, merged, renumbered
+from zspace.data.labels import LONGEST, MISSING, merged, renumbered
 from zspace.data.spec import Spec
 from zspace.data.splits import SPLITS, cut
 from zspace.system import notebook
@@ -184,6 +184,15 @@ class Data:
         shape = tuple(self.train.x.shape[1:])
         return Spec(shape, self.classes, self.attributes, len(self.train))
 
+    def labelled(self) -> Data:
+        """The same without samples that have no label."""
+        every = (self.train, self.validation, self.test)
+        one, two, three = kept = [samples.labelled() for samples in every]
+        gone = sum(map(len, every)) - sum(map(len, kept))
+        left = (*self.read.left_out, *((f"{gone:,} samples without a label",) if gone else ()))
+        read = replace(self.read, left_out=left)
+        return replace(self, train=one, validation=two, test=three, read=read)
+
     def as_new(self, known: tuple[str, ...]) -> Data:
         """The same as new data for a run that knows these classes; labels are matched by name."""
         classes = merged([known, self.classes], self.name)
@@ -293,7 +302,9 @@ class Unsplit:
 
     def data(self, *, fixed: bool = False) -> Data:
         """Its three splits; `fixed` as `assemble` has it."""
-        return assemble(self.name, **self.parts, read=self.read, fixed=fixed, **self.facts)
+        return assemble(
+            self.name[:LONGEST], **self.parts, read=self.read, fixed=fixed, **self.facts
+        )
 
     def with_split(self, split: str, other: Unsplit) -> Unsplit:
         """The same with everything of another source as one of its splits.

@@ -9,7 +9,7 @@ label is None, NaN, empty text, or a lowest number of -1 (-1 and 1 alone are two
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ from zspace.system.errors import UserError
 MISSING = -1
 """What stands for no label in y."""
 MOST_CLASSES = 10_000
+LONGEST = 200
+"""Characters that the name of a class may have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,8 @@ def read_labels(raw: Any, n: int, name: str, title: str) -> Labels:
     if values.ndim == 2:
         return _columns(values, what, way)
     keys, there = _keys(values, what, way)
+    if not there.any():
+        return Labels(None, about="none is there")
     distinct = sorted(set(keys[there].tolist()), key=lambda k: (isinstance(k, str), k))
     if len(distinct) > MOST_CLASSES or (n >= 10 and len(distinct) == n):
         raise UserError(
@@ -121,7 +125,9 @@ def _none(value: Any) -> bool:
 
 
 def _numbers(values: np.ndarray, what: str, way: str) -> tuple[np.ndarray, np.ndarray]:
-    there = np.isfinite(values) if values.dtype.kind == "f" else np.ones(len(values), bool)
+    there = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(len(values), bool)
+    if np.isinf(values.astype(np.float64)).any():
+        raise UserError(f"{what} holds infinite numbers, which are no classes: {way}")
     known = values[there]
     if (known != np.floor(known)).any():
         raise UserError(
@@ -148,10 +154,40 @@ def _columns(values: np.ndarray, what: str, way: str) -> Labels:
     return Labels(None, attributes=torch.from_numpy(values.astype(np.uint8)))
 
 
+def alike(found: Mapping[str, Labels], what: str) -> dict[str, Labels]:
+    """The labels of each split as one kind: attributes everywhere, if they are anywhere.
+
+    Columns of 0 and 1 that look one-hot in a small split may be attributes all the same. Raises
+    UserError where some splits have attributes and others classes, or other numbers of them.
+
+    >>> several = read_labels([[1, 1], [0, 1]], 2, "y", "'a.npz'")
+    >>> one = read_labels([[1, 0], [0, 1]], 2, "y_test", "'a.npz'")
+    >>> alike({"train": several, "test": one}, "'a.npz'")["test"].attributes.tolist()
+    [[1, 0], [0, 1]]
+    """
+    if all(one.attributes is None for one in found.values()):
+        return dict(found)
+    columns = {
+        split: torch.eye(len(one.classes), dtype=torch.uint8)[one.y]
+        if one.about == "one-hot" and one.y is not None
+        else one.attributes
+        for split, one in found.items()
+    }
+    widths = {None if held is None else held.shape[1] for held in columns.values()}
+    if len(widths) > 1:
+        raise UserError(
+            f"the labels of {what} differ from split to split: {', '.join(found)} hold "
+            f"{', '.join('classes' if w is None else f'{w} attributes' for w in widths)}; give "
+            "all of them one form"
+        )
+    return {split: Labels(None, attributes=held) for split, held in columns.items()}
+
+
 def merged(tables: Sequence[tuple[str, ...]], what: str) -> tuple[str, ...]:
     """The classes of several parts: those of the first in its order, then others by name.
 
-    Raises UserError for names of two parts that differ in case only: one class to a person.
+    Raises UserError for names of two parts that differ in case only, which are one class to a
+    person, for too long names, and for too many.
 
     >>> merged([("dog", "cat"), ("eel", "cat")], "pets")
     ('dog', 'cat', 'eel')
@@ -167,6 +203,13 @@ def merged(tables: Sequence[tuple[str, ...]], what: str) -> tuple[str, ...]:
                     "case: give both one name"
                 )
         known |= dict.fromkeys(more)
+    if long := next((name for name in known if len(name) > LONGEST), ""):
+        raise UserError(
+            f"class '{long:.60}...' of '{what}' has a name of {len(long):,} characters: give one "
+            f"of at most {LONGEST}"
+        )
+    if len(known) > MOST_CLASSES:
+        raise UserError(f"'{what}' has {len(known):,} classes: give at most {MOST_CLASSES:,}")
     return tuple(known)
 
 

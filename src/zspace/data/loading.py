@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -23,7 +23,7 @@ import torch
 from zspace.data.account import Read
 from zspace.data.batches import Augment, Binarize
 from zspace.data.dataset import Data, Part, Unsplit, check, without
-from zspace.data.kinds.image import extent, parse_values, scale_of
+from zspace.data.kinds.image import BRIGHT, extent, parse_values, scale_of
 from zspace.data.labels import read_labels
 from zspace.data.readers import arrays, fetch, hf
 from zspace.data.readers.folder import ARCHIVES, load_file, load_folder
@@ -31,7 +31,7 @@ from zspace.data.readers.images import SUFFIXES, Fit, ReadOptions, Transparency,
 from zspace.data.readers.objects import PREFIX, load_object
 from zspace.data.sets import celeba, mnist
 from zspace.data.sets.catalogue import KNOWN, Known
-from zspace.data.splits import SPLITS
+from zspace.data.splits import SPLITS, left_out
 from zspace.system.errors import UserError, nearest, unknown
 from zspace.system.files import room
 
@@ -83,6 +83,12 @@ class DataOptions:
     labels: str = ""
     """What holds the labels: FILE.csv (or FILE.csv:COLUMN), an array of an .npz, a column."""
 
+    class_level: int = 1
+    """Which level of folders are the classes: 2 takes those within the folders of level 1."""
+
+    labelled_only: bool = False
+    """Leave out samples that have no label."""
+
     leave_out: tuple[str, ...] = ()
     """Names or patterns of arrays, folders, files or columns that are not to be read."""
 
@@ -95,6 +101,8 @@ class DataOptions:
                 raise unknown(name, getattr(self, name), known)
         parse_values(self.values)
         parse_size(self.size)
+        if self.class_level < 1:
+            raise UserError(f"class_level is {self.class_level}: give 1, 2 or more")
         return self
 
     def refuse_inside(self, out: Path) -> None:
@@ -145,6 +153,8 @@ def load(
     test: Any = "",
     values: Sequence[Any] = (),
     labels: str = "",
+    class_level: int = 1,
+    labelled_only: bool = False,
     leave_out: Sequence[str] = (),
     memory: float | None = None,
     quiet: bool = False,
@@ -174,6 +184,8 @@ def load(
             Without, bytes are divided by 255, 16 bits by 65,535, and floats lie in [0, 1].
         labels: FILE.csv with the label of each file (FILE.csv:COLUMN), or the array or the column
             that holds the labels, where names do not say it.
+        class_level: Which level of folders are the classes, from 1.
+        labelled_only: Leave out samples that have no label.
         leave_out: Names or patterns of arrays, folders, files or columns that are not read.
         memory: Bytes that images may take before they stay on disk, where files are decoded once
             into the cache folder. None: half of the free memory, which leaves room for a model.
@@ -190,16 +202,40 @@ def load(
     budget = room() if memory is None else memory
     options = ReadOptions(parse_size(size), channels, skip_bad, budget, quiet)
     options = replace(options, values=tuple(values), labels=labels, leave_out=tuple(leave_out))
-    options = replace(options, fit=fit, transparency=transparency)
+    options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
     if isinstance(source, Data):
-        return without(source, hold_out_class)
-    found = read(source, options, data_dir)
+        if (
+            options != replace(ReadOptions(), memory=budget, quiet=quiet)
+            or val != ""
+            or test != ""
+        ):
+            raise UserError(
+                "these are Data, which are read and split already: give the options of reading to "
+                "zspace.data.load, or the arrays themselves"
+            )
+        return without(source.labelled() if labelled_only else source, hold_out_class)
+    found = _as_asked(read(source, options, data_dir), options.leave_out)
     for split, other in (("validation", val), ("test", test)):
         if not isinstance(other, str) or other:
             apart = replace(options, whole=True, labels="", leave_out=())
             found = found.with_split(split, read(other, apart, data_dir))
     fixed = isinstance(source, str) and is_known(source)
-    return without(found.data(fixed=fixed), hold_out_class)
+    data = found.data(fixed=fixed)
+    return without(data.labelled() if labelled_only else data, hold_out_class)
+
+
+def _as_asked(found: Unsplit, patterns: Sequence[str]) -> Unsplit:
+    """What was left out by name told in short. Raises UserError for a name that nothing has."""
+    end = " (as asked)"
+    asked = [text.removesuffix(end) for text in found.read.left_out if text.endswith(end)]
+    told = []
+    for pattern in patterns:
+        hits = [n for n in asked if left_out(n.rstrip("/").rpartition("/")[2], [pattern])]
+        if not hits:
+            raise UserError(f"--leave-out {pattern}: nothing in '{found.name}' is called so")
+        told.append((hits[0] if len(hits) == 1 else f"{len(hits):,} of {pattern}") + end)
+    others = [text for text in found.read.left_out if not text.endswith(end)]
+    return replace(found, read=replace(found.read, left_out=(*others, *dict.fromkeys(told))))
 
 
 def load_new(
@@ -210,6 +246,7 @@ def load_new(
     size: int | str | tuple[int, int] | None = None,
     fit: Fit = "crop",
     transparency: Transparency = "white",
+    class_level: int = 1,
     channels: int | None = None,
     values: Sequence[Any] = (),
     quiet: bool = False,
@@ -223,6 +260,7 @@ def load_new(
         size: Of images in files.
         fit: As the run was trained.
         transparency: As the run was trained.
+        class_level: As the run was trained.
         channels: Of images in files.
         values: The range that the run was trained with.
         quiet: Show no progress bars.
@@ -232,7 +270,7 @@ def load_new(
     {'all': 5000}
     """
     options = ReadOptions(parse_size(size), channels, memory=room(), quiet=quiet, whole=True)
-    options = replace(options, fit=fit, transparency=transparency)
+    options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
     if isinstance(source, Data):
         return source.as_new(classes)
     return read(source, replace(options, values=tuple(values)), data_dir).as_one(classes)
@@ -303,13 +341,25 @@ def _is_filled(folder: Path) -> bool:
         return False
 
 
-def is_harmless(name: str, data_dir: Path | None = None) -> bool:
-    """Whether the source is a named set on this machine, for which no network is needed.
+PLAIN = ("data", "data_dir", "augment", "binarize", "hold_out_class")
+"""Options of `DataOptions` that name no file but a set of the catalogue, or are not used."""
 
-    >>> is_harmless("mnist5k"), is_harmless("hf:beans"), is_harmless("/etc")
-    (True, False, False)
+
+def is_harmless(options: Mapping[str, Any], data_dir: Path | None = None) -> bool:
+    """Whether options of data name a set on this machine, for which no network is needed.
+
+    Arguments:
+        options: Those of `DataOptions`, which may be anybody's; their data_dir is not looked at.
+        data_dir: Where local copies may lie, as in `load`.
+
+    >>> is_harmless({"data": "mnist5k"}), is_harmless({"data": "mnist5k", "val": "/etc"})
+    (True, False)
     """
-    if name not in KNOWN or is_resized(name):
+    name, usual = options.get("data"), asdict(DataOptions())
+    if not isinstance(name, str) or name not in KNOWN or is_resized(name):
+        return False
+    others = [n for n in usual if n not in PLAIN]
+    if any((options.get(n, usual[n]) or None) != (usual[n] or None) for n in others):
         return False
     return _where(KNOWN[name], data_dir) is not None
 
@@ -437,7 +487,7 @@ def _own_idx(path: Path, files: fetch.Found, options: ReadOptions) -> Unsplit:
         check(name, [(n, 1, *sides) for n, *sides in claims])
     raw = mnist.read_set(files, 256)
     pixels = [part.x.numpy() for part in raw if isinstance(part.x, torch.Tensor)]
-    low, high = extent(pixels, f"'{name}'", enough=math.inf if options.values else 1)
+    low, high = extent(pixels, f"'{name}'", enough=math.inf if options.values else BRIGHT)
     scale = scale_of(np.dtype("uint8"), low, high, options.values, f"'{name}'")
     parts = {}
     for split, part, x, file in zip(("train", "test"), raw, pixels, files[::2], strict=True):
@@ -487,6 +537,13 @@ def _fixed(found: Unsplit, options: ReadOptions) -> Unsplit:
         raise UserError(
             f"--size {asked} is for folders of images; '{found.name}' is {width} x {height}: "
             "leave --size out"
+        )
+    given = {"--fit": options.fit != "crop", "--class-level": options.class_level > 1}
+    given["--transparency"] = options.transparency != "white"
+    if any(given.values()) and not options.whole:
+        asked = " and ".join(name for name, is_given in given.items() if is_given)
+        raise UserError(
+            f"{asked} say how image files are read, but '{found.name}' has none: leave that out"
         )
     if options.channels not in (None, channels):
         raise UserError(

@@ -29,6 +29,10 @@ SPLIT_NAMES = {
     **dict.fromkeys(("unlabeled", "unlabelled"), "unlabelled"),
 }
 """What a split is called -> the split; samples of "unlabelled" are trained on without a label."""
+_SPLIT = re.compile(
+    rf"({'|'.join(sorted(SPLIT_NAMES, key=len, reverse=True))})"
+    r"(?:[-_. ]?(?:set|split|data|images?|imgs?|\d{1,4}))?"
+)
 _WHAT: dict[str, Literal["x", "y", "ids", "names"]] = {
     **dict.fromkeys(("x", "xs", "image", "images", "img", "imgs", "pixels", "data"), "x"),
     **dict.fromkeys(("input", "inputs", "sample", "samples", "features"), "x"),
@@ -48,10 +52,11 @@ class Role(NamedTuple):
 def split_of(name: str) -> str | None:
     """The split that a folder or a split of a set is called after; None for any other name.
 
-    >>> split_of("Training"), split_of("cats")
-    ('train', None)
+    >>> split_of("Training"), split_of("val2017"), split_of("test_images"), split_of("cats")
+    ('train', 'validation', 'test', None)
     """
-    return SPLIT_NAMES.get(name.lower())
+    found = _SPLIT.fullmatch(name.lower())
+    return SPLIT_NAMES[found[1]] if found else None
 
 
 def role(name: str) -> Role | None:

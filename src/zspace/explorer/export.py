@@ -98,6 +98,7 @@ def arrays(view: RunView) -> Iterator[tuple[str, Any]]:
     i = chosen(view)
     flat, net = view.flat_maps, networks(view.run)
     facts = view.facts("a") | {"static": True, "n": len(i), "projections": flat}
+    facts["ids"] = []  # file names stay at home
     facts["decoder"] = "net" if net else "tiles"
     yield "info.json", {"version": __version__, "colours": COLOURS, "runs": [facts]}
     z = view.z[i]

@@ -80,7 +80,8 @@ class RunView:
         found = latents.codes(run, run.data(), MOST)
         self.z = found.z.astype(np.float32)
         kind = "u1" if len(run.spec.classes) <= 256 else "<u2"
-        self.labels = None if found.y is None else found.y.astype(kind)
+        y = found.y if found.y is not None and (found.y >= 0).all() else None  # all, or none
+        self.labels = None if y is None else y.astype(kind)
         self.dims = self.z.shape[1]
 
     def __len__(self) -> int:
@@ -296,6 +297,7 @@ class RunView:
             "context": run.model.context,
             "variational": run.variational,
             "n": len(self),
+            "ids": [] if self.test.ids is None else self.test.names(),
             "kl": None if kl is None else kl.tolist(),
             "order": self.order.tolist(),
             "active": self.active.tolist(),

@@ -290,7 +290,7 @@ class Columns(Likelihood):
     >>> spec = Spec((4,), kind="table", columns=columns)
     >>> px = Columns().of(spec)(torch.zeros(1, 4), 1)
     >>> px.log_prob(torch.tensor([[0.0, 1.0, 0.0, 0.0]]))  # log N(0; 0, 1/2) + log 1/3
-    tensor([-1.3244])
+    tensor([-1.3244], grad_fn=...)
     """
 
     kinds = ("table",)
@@ -313,7 +313,8 @@ class Columns(Likelihood):
         made.layout = distributions.Layout(spec.columns)
         numbers, counts = len(made.layout.numbers), len(made.layout.counts)
         if self.numbers != "mixture":
-            made.raw_scale = nn.Parameter(torch.full((numbers,), math.log(0.5)))
+            start = SPREAD * math.atanh(math.log(0.5) / SPREAD)
+            made.raw_scale = nn.Parameter(torch.full((numbers,), start))
         if self.numbers == "student":
             made.raw_freedom = nn.Parameter(torch.full((numbers,), -2.0))
         made.raw_dispersion = nn.Parameter(torch.zeros(counts))

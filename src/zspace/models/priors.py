@@ -6,18 +6,19 @@
 Any zuko flow is a prior as it stands: ``zuko.flows.NSF(features=latent)``. A density fitted to
 codes after training draws new codes, too:
 
-    draw = DENSITIES["gmm"](z, seed)      # z (N, Z): codes of training samples
+    draw = DENSITIES["kde"](z, seed)      # z (N, Z): codes of training samples
     codes = draw(1000, seed)              # (1000, Z)
 
 Codes are standardised first, so that no choice depends on their scale.
 
+The mixture that a run keeps of its codes is in `zspace.models.samplers`.
+
 Reference: Ghosh et al. From variational to deterministic autoencoders. 2019, arXiv 1903.12436
-(ex-post density estimation: a mixture of 10 Gaussians).
+(ex-post density estimation).
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Literal
 
@@ -143,31 +144,13 @@ def build_prior(prior: str | nn.Module, shape: tuple[int, ...]) -> nn.Module:
     return PRIORS[prior](*shape)
 
 
-Sampler = Literal["auto", "prior", "gmm", "flow", "kde"]
+Sampler = Literal["auto", "prior", "mixture", "flow", "kde"]
 Draw = Callable[[int, int], np.ndarray]
 """(how many, seed) -> codes (n, Z)."""
 
 FEWEST_CODES = 20
-COMPONENTS = 10
 BANDWIDTHS = np.geomspace(0.02, 1, 18)
 FLOW_STEPS, FLOW_BATCH, FLOW_RATE, FLOW_LOOKS = 600, 256, 4e-3, 20
-
-
-def gaussian_mixture(z: np.ndarray, seed: int = 0, quiet: bool = True) -> Draw:
-    """A mixture of 10 Gaussians with full covariances (sklearn) of codes z (N, Z)."""
-    from sklearn.mixture import GaussianMixture  # slow to import
-
-    x, back = _standard(z)
-    mixture = GaussianMixture(COMPONENTS, reg_covar=1e-4, max_iter=200, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # not converged, or fewer distinct codes than components
-        mixture.fit(x)
-
-    def draw(n: int, seed: int) -> np.ndarray:
-        made = mixture.set_params(random_state=seed).sample(n)[0]  # sorted by component
-        return back(np.random.RandomState(seed).permutation(made))
-
-    return draw
 
 
 def kernel_density(z: np.ndarray, seed: int = 0, quiet: bool = True) -> Draw:
@@ -259,7 +242,6 @@ def _standard(z: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndar
 
 
 DENSITIES: dict[str, Callable[..., Draw]] = {
-    "gmm": gaussian_mixture,
     "flow": spline_flow,
     "kde": kernel_density,
 }

@@ -301,6 +301,8 @@ def _choices(run: Run) -> dict[str, Any]:
     flat = {"recipe": hyphenated(record["recipe"])}
     for group in ("data", "recipe_options", "network", "training"):
         flat |= {key: value for key, value in record[group].items() if key not in ELSEWHERE}
+    if flat.get("minutes"):  # they chose the epochs, by how fast the machine was
+        del flat["epochs"]
     return flat
 
 

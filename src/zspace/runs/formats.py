@@ -32,8 +32,8 @@ else:
 Quality = dict[Split, dict[Kind, float]]
 
 
-class HowRead(TypedDict):
-    """What run.json says of how the data were read."""
+class Read(TypedDict):
+    """How the data were read."""
 
     scale: NotRequired[tuple[float, float] | None]
 
@@ -46,7 +46,7 @@ class Facts(TypedDict):
     classes: Annotated[list[Name], Range(0, 10_000)]
     attributes: Annotated[list[Name], Range(0, 10_000)]
     train: Count
-    read: NotRequired[HowRead]
+    read: NotRequired[Read]
     provenance: str
     fingerprint: Name
 
@@ -63,7 +63,14 @@ class Result(TypedDict):
     quality: NotRequired[Quality]
     bits_per_dimension: NotRequired[dict[Name, float]]
     estimated_in_batches_of: NotRequired[dict[Split, Count]]
+    about: NotRequired[dict[Name, dict[Name, str]]]
     warnings: NotRequired[list[str]]
+
+
+class Environment(TypedDict):
+    """Versions and hardware; all of it is shown."""
+
+    threads: NotRequired[Count]
 
 
 class Output(TypedDict):
@@ -89,10 +96,11 @@ class Record(TypedDict):
     format: Annotated[int, Range(1)]
     zspace: Name
     status: Literal["running", "interrupted", "failed", "finished"]
+    path: NotRequired[object]
     config: Configuration
     data: Facts
     parameters: Count
-    environment: dict[Name, Any]
+    environment: Environment
     files: dict[FileName, Hash]
     output: NotRequired[Output]
     mark: NotRequired[Name]

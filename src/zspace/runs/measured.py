@@ -26,7 +26,7 @@ from zspace.analysis import METRICS, Measure, Scorer
 from zspace.analysis.anomaly import inferred_labels
 from zspace.analysis.numbers import print_sections
 from zspace.analysis.trained import rows_of
-from zspace.data.dataset import Data, Samples
+from zspace.data.dataset import Data, Samples, joined
 from zspace.runs.formats import Evaluation, refuse_unfit
 from zspace.runs.record import EVALUATION, WEIGHTS
 from zspace.runs.run import Run, load
@@ -44,6 +44,7 @@ def evaluate(
     iw: int = 100,
     sections: Sequence[str] = (),
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    data: Any = None,
     data_dir: Path | None = None,
     seed: int = 0,
     quiet: bool = True,
@@ -59,6 +60,8 @@ def evaluate(
             5000, which takes 50 times as long as the default.
         sections: Names of metrics; by default all except those that must be asked for.
         options: Further keywords of sections, by the name of the section.
+        data: New data, which stand in place of the test split; a name, a path or an object. Of a
+            run that was trained on what was held in Python, the same data give its own splits.
         data_dir: The folder with files of named data sets.
         seed: Seed of all random draws.
         quiet: False prints a table, and what was not measured and why.
@@ -78,7 +81,7 @@ def evaluate(
     given["likelihood"] = {"samples": iw, **given.get("likelihood", {})}
     run = run if isinstance(run, Run) else load(run)
     path = run.path / EVALUATION
-    data = run.data(data_dir=data_dir, quiet=quiet)
+    data = _measured_on(run, data, data_dir, quiet)
     record = _opened(run, data)
     against = given.get("anomaly", {}).get("against")
     if isinstance(against, str):
@@ -98,6 +101,18 @@ def evaluate(
             Console(highlight=False),
         )
     return record
+
+
+def _measured_on(run: Run, data: Any, data_dir: Path | None, quiet: bool) -> Data:
+    """The run's own data, or with the test split replaced by new data."""
+    new = None if data is None else run.data(data, data_dir=data_dir, quiet=quiet)
+    if new is not None and new.whole is None:
+        return new
+    own = run.data(data_dir=data_dir, quiet=quiet)
+    if new is None:
+        return own
+    test = joined(list(new.splits.values()))
+    return replace(own, name=new.name, test=test, classes=new.classes, held_out="")
 
 
 def ordered() -> list[str]:

@@ -32,6 +32,7 @@ from zspace.system.schema import Unfit, check
 FORMAT = 1
 
 RECORD, COPY, WEIGHTS, METRICS = "run.json", "state/run.json", "model.safetensors", "metrics.jsonl"
+FITTED = "fitted"
 SNAPSHOTS, EVALUATION = "snapshots.npz", "evaluation.json"
 PARTS = (RECORD, METRICS, WEIGHTS, SNAPSHOTS, EVALUATION, "encoding.*", "README.md", "fitted/*")
 """Patterns of the files that make up a run. Its states and what is drawn of it are none."""
@@ -182,10 +183,10 @@ def read_either(path: Path) -> dict[str, Any]:
 def _read(path: Path, or_copy: bool) -> dict[str, Any]:
     if not path.is_dir():
         raise UserError(f"run folder '{path}' does not exist: give one that zspace train made")
-    files.refuse_links(path)
     copied = (path / COPY).is_file()
     if not copied and not (path / RECORD).is_file() and (inner := runs_in(path)):
         raise SeveralRuns(path, inner)
+    files.refuse_links(path)
     if not copied and not (path / RECORD).is_file():
         raise UserError(f"'{path}' is not a run: it holds no run.json (zspace train makes one)")
     try:
@@ -237,9 +238,10 @@ def refuse_strange(place: object, record: dict[str, Any], data_dir: Path | None)
 
     That is so for a named set that is on this machine, if no folder is used that they name.
     """
-    source = record["config"]["data"].get("data")
-    if isinstance(source, str) and is_harmless(source, data_dir):
+    options = record["config"]["data"]
+    if is_harmless(options, data_dir):
         return
+    source = options.get("data")
     raise Untrusted(
         f"run '{place}' was not made by you on this machine, so its data, {source!r:.100}, are "
         "not opened and it is used without them: add --trust-data (trust_data=True) to open them"
@@ -253,8 +255,8 @@ class Untrusted(UserError):
 def read_spec(record: dict[str, Any]) -> Spec:
     """What the model was told of its data."""
     facts = record["data"]
-    classes, attributes = tuple(facts["classes"]), tuple(facts["attributes"])
-    return Spec(tuple(facts["shape"]), classes, attributes, facts["train"])
+    shape, classes = tuple(facts["shape"]), tuple(facts["classes"])
+    return Spec(shape, classes, tuple(facts["attributes"]), facts["train"])
 
 
 def weight_heads(place: Place, record: dict[str, Any]) -> files.Heads:
@@ -301,6 +303,43 @@ def _again(place: Place) -> Iterator[None]:
 
 
 TERMS = ("train", "validation")
+
+
+def write_fitted(
+    place: Place, name: str, model: str, tensors: Mapping[str, Tensor], **about: Any
+) -> None:
+    """Keep what was fitted to a run of these weights: fitted/NAME.safetensors and NAME.json.
+
+    model: the SHA-256 of the weights. about: what the .json says. Each file carries its own
+    SHA-256, too.
+    """
+    if place.folder:
+        with files.explained(place.folder):
+            (place.folder / FITTED).mkdir(exist_ok=True)
+    digest = place.write(
+        f"{FITTED}/{name}.safetensors", *files.sealed_tensors(tensors, {"model": model})
+    )
+    note = {"format": FORMAT, "model": model, "tensors": digest, **about}
+    place.write(f"{FITTED}/{name}.json", *files.sealed_json(note))
+
+
+def read_fitted(place: Place, name: str, model: str) -> dict[str, Tensor] | None:
+    """The tensors that were fitted to a run of these weights.
+
+    None where there are none, where they are of other weights, and, with a warning, where a file
+    is damaged.
+    """
+    told, kept = f"{FITTED}/{name}.json", f"{FITTED}/{name}.safetensors"
+    if told not in place or kept not in place:
+        return None
+    try:
+        note = _whole(place, told)
+        content, file = place.read(kept), place.named(kept)
+        files.verify(file, content, str(note.get("tensors")))
+        return files.unpacked(file, content) if note.get("model") == model else None
+    except UserError as error:
+        warnings.warn(f"{error}: it is fitted again", stacklevel=3)
+        return None
 
 
 def read_metrics(place: Place, sha256: str | None = None) -> list[dict[str, Any]]:

@@ -18,12 +18,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from zspace.analysis.numbers import number_text
 from zspace.analysis.trained import TrainedModel, overflowing
-from zspace.data.dataset import Data
+from zspace.data.conditions import Label
+from zspace.data.dataset import Data, joined
 from zspace.data.kinds.image import by
 from zspace.data.labels import MISSING
 from zspace.data.loading import is_resized, lasting, load_new
@@ -31,6 +33,7 @@ from zspace.data.loading import load as load_data
 from zspace.data.readers.objects import PREFIX
 from zspace.data.spec import Spec
 from zspace.models import recipes
+from zspace.models.samplers import CodeMixture
 from zspace.runs import record
 from zspace.runs.config import Config
 from zspace.runs.record import Place
@@ -100,7 +103,7 @@ class Run(TrainedModel):
         self._data = data
         scale = self.record["data"].get("read", {}).get("scale")
         if self.config.data.values and scale:
-            self.values = (float(scale[0]), float(scale[1]))
+            self.values = (scale[0], scale[1])
         self._refuse_overflow()
 
     @classmethod
@@ -139,7 +142,8 @@ class Run(TrainedModel):
                 with files.explained(folder):
                     (folder / name).parent.mkdir(exist_ok=True)
                 files.write(folder / name, content)
-                files.verify(folder / name, files.read(folder / name), sha256(content).hexdigest())
+                again = files.read(folder / name, len(content))
+                files.verify(folder / name, again, sha256(content).hexdigest())
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -153,6 +157,38 @@ class Run(TrainedModel):
         if self.place.folder is None:
             raise UserError("this run is in memory only: give it a folder with run.save(path)")
         return self.place.folder
+
+    def mixture(self, data: Data | None = None, *, quiet: bool = True) -> CodeMixture:
+        """A mixture of Gaussians fitted to codes of training samples, on the model's device.
+
+        It is kept in the run, as `fitted/mixture`. Where it is not there, or is that of other
+        weights, it is fitted to the run's data, or to the data that are given.
+
+        >>> again = zspace.Run.from_bytes(run.to_bytes())  # it goes with the run
+        >>> torch.equal(again.mixture().mean, run.mixture().mean)
+        True
+        """
+        if self._mixture is None:
+            model = self.record["files"].get(record.WEIGHTS, "")
+            self._mixture = self._kept_mixture(model)
+            if self._mixture is None:
+                made = super().mixture(data or self.data(), quiet=quiet)
+                tensors = {k: v.cpu() for k, v in made.state_dict().items()}
+                with contextlib.suppress(files.CannotWrite):  # then it is fitted anew next time
+                    record.write_fitted(self.place, "mixture", model, tensors, title=made.title)
+        return super().mixture()
+
+    def _kept_mixture(self, model: str) -> CodeMixture | None:
+        kept = record.read_fitted(self.place, "mixture", model)
+        if kept is None:
+            return None
+        try:
+            weight, mean, scale = (kept[name].float() for name in ("weight", "mean", "scale"))
+            return CodeMixture(weight, mean, scale, self.model.latent).to(self.device)
+        except (KeyError, UserError) as error:
+            named = self.place.named(f"{record.FITTED}/mixture")
+            warnings.warn(f"{named} does not fit ({error}): it is fitted again", stacklevel=3)
+            return None
 
     def _rebuild(self, spec: Spec) -> recipes.Recipe:
         heads = record.weight_heads(self.place, self.record)
@@ -247,21 +283,19 @@ class Run(TrainedModel):
         was held in Python, the same data given again are its own.
 
         data_dir: where files of named sets lie, if not where they lay in training. unlabelled:
-        take new data without labels for a conditional model, too.
-
-        Raises UserError where somebody else chose the run's data, unless it was loaded with
-        `trust_data` or they are a named set that is on this machine.
+        take new data without labels for a conditional model, too. Raises UserError where somebody
+        else chose the run's data, unless it was loaded with `trust_data` or they are a named set
+        that is on this machine.
         """
         own = self.trust_data or record.is_own(self.record)
-        if source is None and self._data is None and not own:
-            record.refuse_strange(self.place, self.record, data_dir)
         folder = data_dir or (self.config.data.data_dir if own else None)
-        if source is None:
-            return self._fitting(self._own(folder, quiet))
         named = isinstance(source, str | Path)
-        if named and lasting(str(source)) == lasting(self.config.data.data):
+        same = named and lasting(str(source)) == lasting(self.config.data.data)
+        if source is None or same:
+            if self._data is None and not own:
+                record.refuse_strange(self.place, self.record, data_dir)
             return self._fitting(self._own(folder, quiet))
-        if not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
+        if own and not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
             return self._fitting(self._own(folder, quiet))
         channels, height, width = self.spec.shape
         resized = named and is_resized(str(source))
@@ -273,6 +307,7 @@ class Run(TrainedModel):
             size=(height, width) if resized else None,
             fit=options.fit,
             transparency=options.transparency,
+            class_level=options.class_level,
             channels=3 if resized and channels == 3 else None,  # grey becomes colour, not back
             values=self.values or (),
             quiet=quiet,
@@ -282,11 +317,36 @@ class Run(TrainedModel):
             raise UserError(f"{unfit}: make the images grey, or train on colour images")
         return self._fitting(data, unlabelled)
 
+    def encode(self, x: Any, label: Label | None = None) -> Any:
+        """Codes (N, *Z) of images, as `TrainedModel.encode` gives them.
+
+        x: an array or a tensor, or whatever `data` takes in Python: (x, y), a dict, a data set...
+        Its labels are those that a conditional model is told, unless some are given.
+
+        >>> pair = data.test.images().numpy(), np.array(data.classes)[data.test.labels()]
+        >>> run.encode(pair).shape == (len(data.test), *run.model.latent)
+        True
+        """
+        return super().encode(*self._seen(x, label))
+
+    def reconstruct(self, x: Any, label: Label | None = None) -> Any:
+        """Images x encoded and decoded, without a draw; x as in `encode`."""
+        return super().reconstruct(*self._seen(x, label))
+
+    def _seen(self, x: Any, label: Label | None) -> tuple[Any, Label | None]:
+        """Images and labels of what is held in Python; arrays pass as they are."""
+        if isinstance(x, np.ndarray | Tensor | list | str):
+            return x, label
+        data = self.data(x, unlabelled=True)
+        samples = joined(list(data.splits.values()))
+        if label is None and self.model.context and (told := samples.conditions()) is not None:
+            label = told
+        return samples.images().numpy(), label
+
     def share_data(self, data: Data) -> None:
         """Use data that were read already, if they are those that it was trained on."""
         if data.fingerprint == self.record["data"].get("fingerprint"):
             self._data = data
-        self._refuse_overflow()
 
     def _is_own(self, source: Any) -> bool:
         """Whether these are the data that it was trained on, which are then kept."""
@@ -315,6 +375,8 @@ class Run(TrainedModel):
             test=given.test,
             values=given.values,
             labels=given.labels,
+            class_level=given.class_level,
+            labelled_only=given.labelled_only,
             leave_out=given.leave_out,
             quiet=quiet,
         )

@@ -28,14 +28,15 @@ def time_text(seconds: float) -> str:
     """A time in words, to one or two digits.
 
     >>> [time_text(s) for s in (0.4, 45, 100, 8000, 200_000)]
-    ['1 s', '45 s', '2 min', '2 h 13 min', '55 h']
+    ['1 s', '45 s', '2 min', '2 h 13 min', '56 h']
     """
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     if minutes < 100:
         return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes < 1440 else f"{minutes // 60} h"
+    hours = f"{minutes // 60} h {minutes % 60} min"
+    return hours if minutes < 1440 else f"{round(minutes / 60)} h"
 
 
 def say(text: str) -> None:

@@ -171,8 +171,8 @@ def processor() -> str:
 def commit(path: Path) -> str:
     """The git commit of the repository that keeps a file or surrounds a folder; "" without one.
 
-    It ends in "-dirty" where files that git keeps have changed since. Nothing that a repository
-    names is run.
+    It ends in "-dirty" where files that git keeps have changed since. A monitor of files that the
+    settings of a repository name is not started.
     """
     at = path if path.is_dir() else path.parent
     git = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(at))

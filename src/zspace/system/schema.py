@@ -2,8 +2,9 @@
 
 Types are annotations, so that what is checked is what mypy knows: int, float (finite, within
 1e100), str (without control characters), bool, None, unions, Literal, list[T], dict[str, T],
-tuple[A, B], TypedDict (further keys are allowed and not looked at), dataclasses, and Any (plain
-JSON). `Annotated` adds a `Range` of numbers or lengths, or a `Pattern` of texts.
+tuple[A, B], TypedDict (further keys are allowed, and hold plain JSON), dataclasses, object
+(anything) and Any (plain JSON). `Annotated` adds a `Range` of numbers or lengths, or a `Pattern`
+of texts.
 
 >>> from typing import TypedDict
 >>> class Line(TypedDict):
@@ -130,8 +131,10 @@ def _fields(value: Any, kind: Any, where: str) -> None:
             check(value[name], hint, inner)
         elif name in needed:
             raise Unfit(f"{inner} is missing")
-    if is_dataclass(kind) and (more := value.keys() - hints.keys()):
+    more = {name: value[name] for name in value.keys() - hints.keys()}
+    if more and is_dataclass(kind):
         raise Unfit(f"{where} has {min(more)!r:.60}, which is unknown")
+    _table(more, (str, Any), where)
 
 
 def _unfit(value: Any, where: str, why: str) -> Unfit:
@@ -219,4 +222,5 @@ CHECKS: dict[Any, Callable[[Any, tuple[Any, ...], str], None]] = {
     bool: _flag,
     NoneType: _nothing,
     Any: _plain,
+    object: lambda *_: None,
 }

@@ -124,8 +124,8 @@ def repeat(
     reporter: Reporter | None = None,
     save_every: float | None = None,
     device: str = "",
-    data: Any = None,
     trust_data: bool = False,
+    data: Any = None,
 ) -> Run:
     """Train the configuration of a run again, into a new folder or in memory (False).
 
@@ -134,9 +134,9 @@ def repeat(
         out: A new folder; by default runs/<name>.
         save_every: Seconds between checkpoints; by default as in the first training.
         device: Where, if not on the device that the configuration names.
+        trust_data: Open the data that the run names, though somebody else chose them.
         data: The same data again, where the run was trained on what was held in Python; a dict of
             data, val and test where several were.
-        trust_data: Open the data that the run names, though somebody else chose them.
 
     Raises UserError where `path` is no run, or the data is no longer the same.
 
@@ -158,8 +158,8 @@ def resume(
     reporter: Reporter | None = None,
     save_every: float | None = None,
     device: str = "",
-    data: Any = None,
     trust_data: bool = False,
+    data: Any = None,
 ) -> Run:
     """Continue a training that was interrupted, bit for bit as if it had not been.
 
@@ -168,8 +168,8 @@ def resume(
         save_every: Seconds between checkpoints; by default as before.
         device: Where to continue, if not on the kind of device on which it began. Another kind
             adds numbers in another order, and draws others.
-        data: The same data again, as in `repeat`.
         trust_data: Open the data that the run names, though somebody else chose them.
+        data: The same data again, as in `repeat`.
 
     Raises UserError where the run has ended, or the data is no longer the same.
 
@@ -211,6 +211,11 @@ def resume(
             return recorder.run()
 
 
+def _seconds(record: dict[str, Any]) -> float:
+    """What `save_every` was."""
+    return record["output"]["save_every"] if "output" in record else SAVE_SECONDS
+
+
 def _again(config: Config, data: Any) -> dict[str, Any]:
     """What is held in Python, given again. Raises UserError where it is missing."""
     wanted = [n for n in HELD if str(getattr(config.data, n)).startswith(PREFIX)]
@@ -223,11 +228,6 @@ def _again(config: Config, data: Any) -> dict[str, Any]:
     if not wanted or data is None:
         return {}
     return {n: data[n] for n in wanted} if len(wanted) > 1 else {wanted[0]: data}
-
-
-def _seconds(record: dict[str, Any]) -> float:
-    """What `save_every` was."""
-    return record["output"]["save_every"] if "output" in record else SAVE_SECONDS
 
 
 def _config(path: str | Path, record: dict[str, Any], device: str, trust_data: bool) -> Config:

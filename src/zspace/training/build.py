@@ -22,6 +22,7 @@ from zspace.data.kinds.image import by
 from zspace.data.loading import load as load_data
 from zspace.data.spec import Spec
 from zspace.models import recipes
+from zspace.models.likelihoods import USUAL
 from zspace.models.networks.conv import on_device
 from zspace.runs.config import Config
 from zspace.runs.settings import LARGEST, Settings
@@ -128,6 +129,8 @@ class Build:
         if chosen and len(recipe.players) > 1 and not recipe.best:
             settings = replace(settings, patience=0)  # a game has no objective that says when
         options = {**config.recipe_options, **recipe.decided}
+        if options.get("likelihood") == "auto":
+            options["likelihood"] = USUAL[data.spec.kind]
         config = replace(config, training=settings, recipe_options=options)
         model = on_device(recipe.model, device)
         for player in recipe.players:

@@ -182,22 +182,24 @@ def _checks(one: Trainer, splits: Mapping[str, Batches]) -> tuple[float, float]:
 
 
 class _First:
-    """The first batch of others."""
+    """The first of some batches."""
 
-    def __init__(self, whole: AnyBatches) -> None:
-        self.whole = whole
+    def __init__(self, whole: AnyBatches, most: int = 1) -> None:
+        self.whole, self.most = whole, most
 
     def __len__(self) -> int:
-        return 1
+        return min(self.most, len(self.whole))
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        return itertools.islice(self.whole.epoch(number), 1)
+        return itertools.islice(self.whole.epoch(number), self.most)
 
     def counts(self, at: int) -> tuple[int, int]:
         return self.whole.counts(at)
 
-    def at_random(self, batch: int) -> _First:
-        return _First(self.whole.at_random(batch))
+    def at_random(self, size: int) -> AnyBatches:
+        """As many samples as are in one batch of validation."""
+        mixed = self.whole.at_random(size)
+        return _First(mixed, max(1, round(len(mixed) / len(self.whole))))
 
 
 def _wait(device: torch.device) -> None:

@@ -110,9 +110,14 @@ class Lines(Quiet):
         self.last = 0.0
 
     def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
-        for line in (*facts["data"]["read"]["lines"], headline(facts)):
-            self._say(line)
+        self._data(facts)
+        self._say(headline(facts))
         self._begin(trainer)
+
+    def _data(self, facts: Mapping[str, Any]) -> None:
+        """Say what was read of the data."""
+        for line in facts["data"]["read"]["lines"]:
+            self.console.print(line, markup=False)
 
     def _begin(self, trainer: Trainer) -> None:
         self.last = time.monotonic()
@@ -270,10 +275,12 @@ class Row(Bar):
     def __init__(self, number: int, total: int, name: str) -> None:
         super().__init__()
         self.progress.live.transient = True
-        self.name = f"[{number}/{total}] {name}"
+        self.name, self.first = f"[{number}/{total}] {name}", number == 1
         self.console.print(f"{self.name} ...", markup=False, end="\r")
 
     def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
+        if self.first:  # all of a study are of the same data
+            self._data(facts)
         self._open(facts, trainer)
 
     def end(self, facts: Mapping[str, Any]) -> None:
@@ -292,9 +299,11 @@ class Line(Lines):
 
     def __init__(self, number: int, total: int, name: str) -> None:
         super().__init__()
-        self.name = f"[{number}/{total}] {name}"
+        self.name, self.first = f"[{number}/{total}] {name}", number == 1
 
     def start(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
+        if self.first:  # all of a study are of the same data
+            self._data(facts)
         self._begin(trainer)
 
     def epoch(self, epoch: Epoch, trainer: Trainer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
@@ -25,7 +26,7 @@ from zspace.runs.run import Run
 from zspace.system import distributed, files, owner
 from zspace.system.bars import lines
 from zspace.system.device import environment
-from zspace.system.errors import UserError
+from zspace.system.errors import NotMeasured, UserError
 from zspace.system.signals import Interrupted
 from zspace.training.build import Build
 from zspace.training.optimizer import restore
@@ -211,7 +212,11 @@ class Recorder:
             self.checkpoints.remove()
         self.reporter.end(self.record("finished", result=result))
         distributed.told(str(self.place))
-        return Run(self.place, data=self.build.data)
+        run = Run(self.place, data=self.build.data)
+        if run.sampler == "mixture":
+            with contextlib.suppress(NotMeasured):  # too few codes: nothing can be drawn
+                run.mixture(self.build.data, quiet=not self.reporter.bars)
+        return run
 
     def _about(self, quality: Sequence[str]) -> dict[str, dict[str, str]]:
         """What each number is, in words, and with which code it was measured."""

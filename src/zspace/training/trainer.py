@@ -542,7 +542,7 @@ def evaluate(
     if estimates := objective.estimates:
         estimated = _means(model, objective, batches.at_random(batch), loss)
         means |= {name: estimated[name] for name in estimates}
-        terms = {n: torch.tensor(means[n], dtype=torch.float64) for n in objective.weights}
+        terms = {n: torch.tensor(means[n]) for n in objective.weights}
         with torch.no_grad():
             means["objective"] = float(objective.total(terms, 1.0))
     return means

@@ -14,9 +14,10 @@ def evaluate(
     run: RunPath,
     *,
     iw: int = 100,
-    sampler: Literal["auto", "prior", "gmm", "flow", "kde"] = "auto",
+    sampler: Literal["auto", "prior", "mixture", "flow", "kde"] = "auto",
     anomaly: str | None = None,
     sections: tuple[str, ...] = (),
+    data: OtherData = None,
     data_dir: DataDir = None,
     trust_data: TrustData = False,
     seed: int = 0,
@@ -28,8 +29,8 @@ def evaluate(
         iw: Draws per image for the importance-weighted bound on log p(x); published figures use
             5000.
         sampler: Where the codes of generated images come from: the prior, or a density fitted to
-            the codes of training images (gmm, flow, kde); auto is the prior for a variational
-            model and gmm for any other.
+            the codes of training images (mixture, flow, kde); auto is the prior, but the mixture
+            for a model that was told nothing of where codes should lie.
         anomaly: Another data set, by name or path, whose images should stand out.
         sections: What to measure: likelihood, latents, representation, generation, novelty,
             inception, disentanglement, anomaly, and metrics of your own; by default all that
@@ -49,6 +50,7 @@ def evaluate(
         iw=iw,
         sections=sections,
         options=options,
+        data=data,
         data_dir=data_dir,
         seed=seed,
         quiet=quiet,

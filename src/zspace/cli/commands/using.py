@@ -15,14 +15,18 @@ def sample(
     n: Count = 100,
     label: str | None = None,
     seed: int = 0,
+    sampler: Literal["auto", "prior", "mixture"] = "auto",
     out: OutOrDefault = None,
 ) -> None:
-    """Draw codes from the prior and decode them into new images.
+    """Draw new codes and decode them into new images.
 
     Args:
         label: For a conditional model: a class by name or number, or the attributes that hold, by
             name (Smiling,Male); by default the conditions take turns.
         seed: Seed of the random draws.
+        sampler: Where codes come from: the prior, or a mixture of Gaussians fitted to the codes of
+            training images; auto is the prior, but the mixture for a model that, like an AE, was
+            told nothing of where codes should lie.
         out: FILE.png for one sheet, FILE.npz for arrays x and y, or a folder for PNG files;
             by default samples.png in the folder of the run.
     """
@@ -30,7 +34,7 @@ def sample(
     from zspace.runs.run import load
 
     out = out or run / "samples.png"
-    print(output.sample(load(run), n=n, label=label, seed=seed, out=out))
+    print(output.sample(load(run), n=n, label=label, seed=seed, sampler=sampler, out=out))
 
 
 def reconstruct(
@@ -78,8 +82,8 @@ def embed(
     from zspace.runs import measured
     from zspace.runs.run import load
 
-    opened = load(run, trust_data=trust_data)
-    print(measured.embed(opened, data, out=out, data_dir=data_dir, quiet=False))
+    model = load(run, trust_data=trust_data)
+    print(measured.embed(model, data, out=out, data_dir=data_dir, quiet=False))
 
 
 def data(
@@ -88,6 +92,12 @@ def data(
     *,
     data_dir: DataDir = None,
     size: str | None = None,
+    fit: Literal["crop", "pad", "stretch"] = "crop",
+    transparency: Literal["white", "drop", "keep"] = "white",
+    class_level: int = 1,
+    val: str = "",
+    test: str = "",
+    hold_out_class: str = "",
     skip_bad: bool = False,
     values: tuple[str, ...] = (),
     labels: str = "",
@@ -99,7 +109,13 @@ def data(
         action: list shows all names; info NAME shows sizes, classes, source, licence and files;
             info PATH reads your own data and says what was read, and what was left out.
         name: A name from `zspace data list`, or a path.
-        size: As in training, as are the following.
+        size: As in training, as are all that follow: pixels of a square, or WIDTHxHEIGHT.
+        fit: How images are brought to that size.
+        transparency: Whether it is laid over white, dropped, or kept as a channel.
+        class_level: Which level of folders are the classes.
+        val: The validation set, where it lies apart.
+        test: The test set, where it lies apart.
+        hold_out_class: A class that only the test set keeps.
         skip_bad: Leave out unreadable images of a folder instead of stopping at the first.
         values: The raw values that are black and white, such as 0 4095 or -1 1; or auto.
         labels: What holds the labels, where names do not say it.
@@ -110,8 +126,21 @@ def data(
     if action == "list":
         output.list_data(data_dir)
     else:
-        options = {"size": size, "skip_bad": skip_bad, "values": values, "labels": labels}
-        output.describe_data(name, data_dir, leave_out=leave_out, **options)
+        output.describe_data(
+            name,
+            data_dir,
+            size=size,
+            fit=fit,
+            transparency=transparency,
+            class_level=class_level,
+            val=val,
+            test=test,
+            hold_out_class=hold_out_class,
+            skip_bad=skip_bad,
+            values=values,
+            labels=labels,
+            leave_out=leave_out,
+        )
 
 
 def recipes() -> None:

@@ -80,25 +80,31 @@ def as_images(x: Any, shape: tuple[int, ...], values: tuple[float, float] | None
             f"images have shape {tuple(images.shape)}, but this model reads "
             f"({', '.join(['N', *map(str, shape)])})"
         )
-    array = images.cpu().numpy()
-    low, high = extent([array], "x")
-    if array.dtype.kind == "f":
+    what = "x"
+    if images.is_floating_point():
+        low, high = images.min().item(), images.max().item()  # on its device, where it may stay
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise UserError(f"{what} holds NaN or infinite values; clean it first")
         if low < -SLACK or high > 1 + SLACK:
-            black, white = _guess(array.dtype, low, high)
+            black, white = _guess(np.dtype(np.float32), low, high)
             shifted = f"(x - {black:g})" if black > 0 else f"(x + {-black:g})" if black else "x"
             raise UserError(
                 f"x holds values from {low:g} to {high:g}, but floats must lie in [0, 1]: give "
                 f"{shifted} / {white - black:g}"
             )
-        scale = scale_of(array.dtype, low, high, (), "x")
-    elif values is None:
-        scale = scale_of(array.dtype, low, max(high, 2 * (array.dtype == np.uint8)), (), "x")
-    else:
-        scale = scale_of(array.dtype, low, high, values, "x")
-    found = to_float(torch.from_numpy(scale(array)))
-    return found.to(images.device) if isinstance(x, Tensor) else found
+        return images.float().clamp(0, 1)
+    if images.is_complex():
+        raise UserError(f"{what} is of type {images.dtype}: give integers, or floats in [0, 1]")
+    array = images.cpu().numpy()
+    low, high = extent([array], what)
+    if values is None and array.dtype == np.uint8:
+        high = 255  # a dark image may well hold only 0 and 1
+    scale = scale_of(array.dtype, low, high, values or (), what)
+    return to_float(torch.from_numpy(scale(array))).to(images.device)
 
 
+BRIGHT = 64
+"""A byte of this value or more uses enough of the range of a byte."""
 SLACK = 1e-5
 """How far floats may leave their range, as a share of it, by rounding: they are clipped."""
 
@@ -233,15 +239,16 @@ def _usual(dtype: np.dtype, low: float, high: float, what: str) -> Scale:
             f"{what} is of type {dtype} and holds only 0 and 1, which may mean black and white or "
             "two near blacks: give --values 0 1, or --values 0 255"
         )
-    if dtype == np.uint16:
-        bits = int(high).bit_length()
+    if whole and low >= 0 and (high <= 255 or dtype == np.uint16):
+        top = 65535 if dtype == np.uint16 else 255
+        bits = max(1, int(high).bit_length())
         dark = f"; they reach only {high:g}: --values 0 {2**bits - 1} would use the whole range"
-        return _taken(dtype, 0, 65535, dark if bits < 15 else "")
-    if whole and low >= 0 and high <= 255:
-        return _taken(dtype, 0, 255)
+        return _taken(dtype, 0, top, dark * (high > 0 and 4 * high < top))
     if dtype.kind == "f" and low >= -SLACK and high <= 1 + SLACK:
         over = max(-low, high - 1)
         more = f", up to {over:.1g} beyond clipped" if over > 0 else ""
+        if 0 < high < 1 / 16:
+            more = f"; they reach only {high:.4g}: --values 0 {high:.4g} would use the whole range"
         return Scale(0, 1, f"{dtype.name} values in [0, 1]{more}")
     if dtype.kind not in "iuf":
         raise UserError(f"{what} is of type {dtype}: give uint8 in 0..255 or floats in [0, 1]")

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -31,8 +31,8 @@ from torch import Tensor
 
 from zspace.data.account import Read
 from zspace.data.dataset import Part, Storage, Unsplit, check
-from zspace.data.kinds.image import Scale, extent, scale_of
-from zspace.data.labels import Labels, read_labels
+from zspace.data.kinds.image import BRIGHT, Scale, extent, scale_of
+from zspace.data.labels import Labels, alike, read_labels
 from zspace.data.readers import lists
 from zspace.data.readers.images import ReadOptions
 from zspace.data.splits import SPLITS, Role, left_out, role
@@ -111,7 +111,10 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray
         return npy.read_array(file, allow_pickle=False)
 
 
-def member_pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[np.ndarray]:
+Pieces = Generator[np.ndarray, None, None]
+
+
+def member_pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Pieces:
     """The values of a member in the order of the file, (n,) at a time.
 
     About a megabyte is held at once, so that a member that unpacks to too much does no harm.
@@ -201,8 +204,8 @@ def stored(
 
 
 def _enough(dtype: np.dtype, options: ReadOptions) -> float:
-    """Bytes above 1 are bytes of 0 to 255: what else there is need not be known."""
-    return 1 if dtype == np.uint8 and not options.values else math.inf
+    """Bytes above this use the range of a byte: what else there is need not be known."""
+    return BRIGHT if dtype == np.uint8 and not options.values else math.inf
 
 
 def scaled(arrays: list[np.ndarray], scale: Scale) -> Tensor:
@@ -228,7 +231,7 @@ class Shelf(Protocol):
     def headers(self) -> Mapping[str, Header]:
         """Shape and type of each array."""
 
-    def pieces(self, name: str) -> Iterator[np.ndarray]:
+    def pieces(self, name: str) -> Pieces:
         """The values of one in pieces."""
 
     def read(self, name: str) -> np.ndarray:
@@ -258,7 +261,7 @@ class Archive:
                 ) from None
         return found
 
-    def pieces(self, name: str) -> Iterator[np.ndarray]:
+    def pieces(self, name: str) -> Pieces:
         """The values of one in pieces of about a megabyte."""
         return member_pieces(self.file, self.members[name])
 
@@ -441,6 +444,7 @@ def _labels(
             f"labels, or leave the others out with --leave-out {' '.join(y.values())}"
         )
     found = {s: read_labels(shelf.read(n), forms[x[s]][0], n, shelf.title) for s, n in y.items()}
+    found = alike(found, shelf.title)
     names = [n for n, (what, _) in roles.items() if what == "names"]
     for n in names:
         found = {
@@ -492,7 +496,8 @@ def _common_scale(
         large = math.prod(headers[n].shape) * headers[n].dtype.itemsize > LARGE
         # Of a large member the last byte may be as wrong as its first: it is unpacked once.
         enough = math.inf if large else _enough(headers[n].dtype, options)
-        found = extent(shelf.pieces(n), what, enough=enough)
+        with closing(shelf.pieces(n)) as pieces:
+            found = extent(pieces, what, enough=enough)
         low, high = min(low, found[0]), max(high, found[1])
     return scale_of(types.pop(), low, high, options.values, what)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ import torch
 
 from zspace.data.account import Read
 from zspace.data.dataset import Part, Storage, Unsplit
-from zspace.data.kinds.image import Scale, extent, scale_of
+from zspace.data.kinds.image import BRIGHT, Scale, extent, scale_of
 from zspace.data.labels import MISSING, by_value, merged
 from zspace.data.readers import images, lists
 from zspace.data.readers.arrays import Mapped, scaled
@@ -43,7 +44,7 @@ from zspace.system.errors import UserError
 ARCHIVES = frozenset({".tar", ".zip", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
 MASKS = frozenset(
     {"ground_truth", "groundtruth", "gt", "mask", "masks", "annotation", "annotations"}
-    | {"segmentation", "segmentations"}
+    | {"segmentation", "segmentations", "seg", "label", "labels"}
 )
 """What folders of masks are called, which are not images to learn from."""
 SYSTEM = frozenset({"__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information"})
@@ -55,12 +56,12 @@ class Inventory(NamedTuple):
     Arguments:
         splits: The files of each split; "train" is always there.
         left_out: What is not read, each with its reason.
-        folders: Whether splits are folders of their own.
+        folders: Split -> the names of its folders; empty where splits have none of their own.
     """
 
     splits: dict[str, Files]
     left_out: list[str]
-    folders: bool
+    folders: dict[str, str]
 
 
 def find_files(root: Path, options: ReadOptions) -> Inventory:
@@ -73,16 +74,16 @@ def find_files(root: Path, options: ReadOptions) -> Inventory:
     entries = _entries(root, options, gone)
     groups = {path: split_of(path.name) for path, files in entries.folders.items() if files}
     splits = {path: split for path, split in groups.items() if split}
-    if "train" in splits.values() or (len(set(splits.values())) > 1 and options.whole):
+    if "train" in splits.values() or (options.whole and splits and len(splits) == len(groups)):
         return _in_splits(root, entries, splits, options, gone)
     if not options.whole:
         for path, split in splits.items():
             raise UserError(
-                f"'{root}' holds the folder '{path.name}' but no folder 'train': give the folder "
-                f"that holds both, or '{path}' itself, whatever its name; if '{path.name}' is the "
+                f"'{root}' holds the folder '{path.name}' but no images in 'train': give the "
+                f"folder that holds both, or '{path}' itself, whatever its name; if that is the "
                 f"{split} set, give the training images as --data and it as --{_flag(split)}"
             )
-    return Inventory({"train": _files_in(root, entries, options, gone)}, gone, False)
+    return Inventory({"train": _files_in(root, entries, options, gone)}, gone, {})
 
 
 def _flag(split: str) -> str:
@@ -106,7 +107,7 @@ def _in_splits(
     for path, files in entries.folders.items():
         if not files or path in folders:
             continue
-        if path.name.lower() in MASKS:
+        if _is_masks(path.name):
             gone.append(f"{path.name}/ ({len(files):,} masks)")
             continue
         raise UserError(
@@ -119,11 +120,13 @@ def _in_splits(
         if split in splits:
             raise UserError(f"'{root}' has two folders for the {split} split; merge them")
         splits[split] = _files_in(path, _entries(path, options, gone), options, gone)
+    names = {split: f"{path.name}/" for path, split in folders.items()}
     unlabelled = splits.pop("unlabelled", None)
     _check_classes(root, splits)
     if unlabelled is not None:
         splits["train"] = splits["train"].with_unlabelled(unlabelled)
-    return Inventory({s: splits[s] for s in SPLITS if s in splits}, gone, True)
+        names["train"] = f"{names['train']} and {names['unlabelled']}"
+    return Inventory({s: splits[s] for s in SPLITS if s in splits}, gone, names)
 
 
 class Entries(NamedTuple):
@@ -169,6 +172,7 @@ def _files_in(folder: Path, entries: Entries, options: ReadOptions, gone: list[s
             f"('{name}'); put every image into a class folder, or none, or leave the others out "
             f"with --leave-out {name}"
         )
+    _refuse_mask_files(folder, [*entries.images, *(p for files in groups.values() for p in files)])
     if entries.images:
         return Files(tuple(entries.images))
     if not groups:
@@ -177,23 +181,58 @@ def _files_in(folder: Path, entries: Entries, options: ReadOptions, gone: list[s
         remedy = f"unpack '{archive}' first" if archive else "give the folder that holds them"
         kinds = ", ".join(sorted(images.SUFFIXES))
         raise UserError(f"folder '{folder}' holds no images ({kinds}); {remedy}")
-    for path, files in groups.items():
-        _refuse_within(folder, path, files)
     top = split_of(folder.name) is not None
-    if len(groups) == 1 and not top and not options.whole:
+    if len(groups) == 1 and not top and not options.whole and options.class_level == 1:
         (only,) = groups
         raise UserError(
             f"'{folder}' holds one folder with images, '{only.name}', which would be its only "
             f"class: give '{only}' itself"
         )
-    pairs = [(path, group.name) for group, files in groups.items() for path in files]
+    for path, files in groups.items():
+        _refuse_within(folder, path, files)
+    pairs = [
+        (path, _class(path.relative_to(folder).parts[:-1], options.class_level))
+        for files in groups.values()
+        for path in files
+    ]
+    below = {path.parent for path, name in pairs} - {folder / name for _, name in pairs}
+    if below and options.class_level == 1:
+        more = f"--class-level 2 makes classes of {min(below).relative_to(folder).as_posix()}, ..."
+        gone.append(f"names of {len(below):,} folders within classes ({more})")
     return Files(tuple(path for path, _ in pairs), tuple(name for _, name in pairs))
+
+
+def _refuse_mask_files(root: Path, files: Sequence[Path]) -> None:
+    """Raise UserError for masks that lie beside their images, as 1_mask.png beside 1.png."""
+    stems = {(path.parent, path.stem) for path in files}
+    for path in files:
+        base, mark, end = path.stem.rpartition("_")
+        if mark and end.lower() in MASKS and (path.parent, base) in stems:
+            raise UserError(
+                f"'{path.name}' in '{root}' is a mask of '{base}' by its name, which would be "
+                f"trained on as an image: leave such files out with --leave-out '*_{end}.*'"
+            )
+
+
+def _class(folders: tuple[str, ...], level: int) -> str:
+    """The class of an image in these folders, one within the other.
+
+    >>> _class(("bird", "eagle", "2024"), 2), _class(("bird",), 2)
+    ('bird/eagle', 'bird')
+    """
+    return "/".join(folders[:level])
+
+
+def _is_masks(name: str) -> bool:
+    """Whether a folder of this name holds masks: "ground_truth", "image_masks", not "gas_mask"."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return name.lower() in MASKS or "masks" in words or "annotations" in words
 
 
 def _refuse_within(root: Path, group: Path, files: Sequence[Path]) -> None:
     """Raise UserError for masks, and for splits inside of classes."""
     inner = {part for path in files for part in path.relative_to(group).parts[:-1]}
-    masks = [name for name in (group.name, *sorted(inner)) if name.lower() in MASKS]
+    masks = [name for name in (group.name, *sorted(inner)) if _is_masks(name)]
     if masks:
         raise UserError(
             f"folder '{masks[0]}' in '{root}' holds masks by its name, which would be trained on "
@@ -203,8 +242,8 @@ def _refuse_within(root: Path, group: Path, files: Sequence[Path]) -> None:
     if split:
         raise UserError(
             f"class folder '{group.name}' of '{root}' holds folders of splits ('{split[0]}'): "
-            f"put classes into splits ({split[0]}/{group.name}), not splits into classes, or "
-            f"leave them out with --leave-out {split[0]}"
+            f"give '{group}' itself if that is the data set, or put classes into splits "
+            f"({split[0]}/{group.name}), not splits into classes"
         )
 
 
@@ -234,12 +273,14 @@ def _below(folder: Path, options: ReadOptions, gone: list[str]) -> list[Path]:
         folders[:] = [
             n for n in folders if not (n.startswith(".") or left_out(n, options.leave_out))
         ]
-        found += [
-            path
-            for name in files
-            if not name.startswith(".") and not left_out(name, options.leave_out)
-            if (path := Path(here, name)).suffix.lower() in images.SUFFIXES and path.is_file()
-        ]
+        for name in files:
+            path = Path(here, name)
+            if name.startswith(".") or path.suffix.lower() not in images.SUFFIXES:
+                continue
+            if left_out(name, options.leave_out):
+                gone.append(f"{path.relative_to(folder.parent).as_posix()} (as asked)")
+            elif path.is_file():
+                found.append(path)
     return sorted(found)
 
 
@@ -266,7 +307,7 @@ def load_folder(root: Path, options: ReadOptions) -> Unsplit:
     name, found = root.resolve().name, find_files(root, options)
     about = f"The folder of images {name}."
     labels = "folders" * any(files.names is not None for files in found.splits.values())
-    origins = {s: f"{s}/" if found.folders else f"{name}/" for s in found.splits}
+    origins = {s: found.folders.get(s, f"{name}/") for s in found.splits}
     splits, gone = found.splits, found.left_out
     if options.labels:
         splits, labels, gone = _by_list(root, found, options)
@@ -350,7 +391,7 @@ def gather(
     if bad:
         text = f"{len(bad)} unreadable files of '{root}' are left out; the first: {bad[0]}"
         warnings.warn(text, UserWarning, stacklevel=4)
-        gone = (*gone, f"unreadable files: {len(bad):,}")
+        gone = (*gone, f"{len(bad):,} unreadable file{'s' * (len(bad) > 1)}")
     tables = [
         tuple(sorted({n for n in f.names or () if n}, key=by_value)) for f, _ in stored.values()
     ]
@@ -405,9 +446,10 @@ def _scaled(
     options: ReadOptions,
 ) -> tuple[dict[str, tuple[Files, Storage]], list[str], Scale]:
     """The images with their values in [0, 1]: those in memory at once, others when read."""
-    what, enough = f"'{root.name}'", 1.0 if depth.name == "uint8" and not options.values else None
+    what = f"'{root.name}'"
+    enough = BRIGHT if depth.name == "uint8" and not options.values else math.inf
     every = (piece for _, x in stored.values() for piece in _pieces(x))
-    low, high = extent(every, what, enough=math.inf if enough is None else enough)
+    low, high = extent(every, what, enough=enough)
     scale = scale_of(np.dtype(depth.name), low, high, options.values, what)
     if depth.name == "uint8" and (scale.low, scale.high) == (0, 255):
         return dict(stored), bad, scale

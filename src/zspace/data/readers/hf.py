@@ -88,7 +88,11 @@ def load_hub(given: str, options: ReadOptions) -> Unsplit:
         raise UserError(
             f"'{given}' has no column of class labels '{labels}': {', '.join(features)}"
         )
-    gone += [f"column {column}" for column in features if column not in (images, labels)]
+    for column in features:
+        if left_out(column, options.leave_out):
+            gone.append(f"{column} (as asked)")
+        elif column not in (images, labels):
+            gone.append(f"column {column}")
     classes = tuple(features[labels].names) if labels else ()
     splits: dict[str, Files] = {}
     for split, table in tables.items():
@@ -134,7 +138,7 @@ def _tables(given: str, options: ReadOptions, gone: list[str]) -> dict[str, Any]
         ) from error
     if len(found) == 1:
         return {"train": next(iter(found.values()))}
-    gone += [f"split {split} (as asked)" for split in found if left_out(split, options.leave_out)]
+    gone += [f"{split} (as asked)" for split in found if left_out(split, options.leave_out)]
     known = {s: split_of(s) for s in found if not left_out(s, options.leave_out)}
     tables = {part: found[split] for split, part in known.items() if part}
     if "train" not in tables:

@@ -147,8 +147,11 @@ def look(source: Source, size: Size = None) -> Look:
     """
     with explained(source):
         if isinstance(source, Path) and (found := bands.find(source)) is not None:
-            if found.height * found.width * found.bands > 3 * MOST_PIXELS:
-                raise ValueError(f"it has {found.height * found.width * found.bands:,} values")
+            if (values := found.height * found.width * found.bands) > 3 * MOST_PIXELS:
+                raise ValueError(
+                    f"it has {values:,} values, but at most {3 * MOST_PIXELS:,} are decoded (it "
+                    "may be a decompression bomb): make it smaller"
+                )
             grey = found.bands == 1
             return Look(found.height, found.width, grey, found.depth, found.bands)
     with _image(source, size) as image:
@@ -419,6 +422,7 @@ class ReadOptions:
         whole: Whether they are new data for a finished run: one set of any size.
         fit: How they are brought to the size; see `decode`.
         transparency: What becomes of it; "keep": a fourth channel.
+        class_level: Which level of folders are the classes.
     """
 
     size: Size = None
@@ -433,6 +437,7 @@ class ReadOptions:
     whole: bool = False
     fit: Fit = "crop"
     transparency: Transparency = "white"
+    class_level: int = 1
 
 
 def each(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import atexit
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from zspace.data.dataset import Unsplit
-from zspace.data.readers.arrays import Header, Mapped, from_arrays
+from zspace.data.readers.arrays import Header, Mapped, Pieces, from_arrays
 from zspace.data.readers.images import ReadOptions
 from zspace.data.splits import left_out, role
 from zspace.system.bars import bar
@@ -118,7 +118,7 @@ class Held:
             found[name] = Header(array.shape, array.dtype, 0)
         return found
 
-    def pieces(self, name: str) -> Iterator[np.ndarray]:
+    def pieces(self, name: str) -> Pieces:
         """The whole array: it is in memory already."""
         array = self.read(name)
         step = max(1, (1 << 24) // max(1, array[:1].size))
@@ -135,6 +135,8 @@ def _array(value: Any, name: str) -> np.ndarray:
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise UserError(f"{name} of the data has masked values: fill them, with .filled(0) say")
     if isinstance(value, list | tuple) and any(isinstance(one, Tensor) for one in value):
         value = [_array(one, name) for one in value]
     try:

@@ -45,7 +45,8 @@ function selection(app) {
     section.hidden = i < 0;
     if (i < 0) return;
     const { run } = app;
-    title.textContent = `Test image ${i}${run.labels ? `: ${run.className(run.labels[i])}` : ""}`;
+    const name = run.info.ids[i] ?? `Test image ${i}`;
+    title.textContent = `${name}${run.labels ? `: ${run.className(run.labels[i])}` : ""}`;
     const share = await run.percentile(i).catch(() => null);
     if (share === null || app.selected !== i) return;
     scale.set(share, `Its reconstruction is worse than that of ${percent(share)} of the test images.`);
@@ -109,8 +110,8 @@ async function save(app, found) {
   run.errors ??= await run.source.errors(run.id).catch(() => null);
   const { points } = run.layouts.get(app.projection);
   const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const lines = found.map((i) => [i, run.labels ? quoted(run.className(run.labels[i])) : "",
+  const lines = found.map((i) => [i, quoted(run.info.ids[i] ?? `${i}`), run.labels ? quoted(run.className(run.labels[i])) : "",
     points[2 * i], points[2 * i + 1], run.errors?.[i] ?? ""].join());
-  const text = [`index,label,${app.projection}_1,${app.projection}_2,error`, ...lines, ""].join("\n");
+  const text = [`index,id,label,${app.projection}_1,${app.projection}_2,error`, ...lines, ""].join("\n");
   download(new Blob([text], { type: "text/csv" }), `${run.info.name}-selection.csv`);
 }

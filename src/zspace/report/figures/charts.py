@@ -98,12 +98,15 @@ def lines_legend(at: Figure | Axes, names: Mapping[Any, str], colours: Mapping[A
 
 
 def points(axes: Axes, at: np.ndarray, y: np.ndarray | None, classes: int) -> None:
-    """Points (N, 2), coloured by label y (N,); no class lies on top of the others."""
+    """Points (N, 2), coloured by label y (N,), pale without one; no class lies above others."""
     size = float(np.clip(14_000 / max(1, len(at)), 2.5, 14))
     look: dict[str, Any] = {"s": size, "linewidths": 0, "rasterized": True}
     if y is None:
         axes.scatter(at[:, 0], at[:, 1], color=style.COLOURS[0], **look)
         return
+    missing = y < 0
+    axes.scatter(at[missing, 0], at[missing, 1], color=style.FAINT, **look)
+    at, y = at[~missing], y[~missing]
     second = (y >= 10) & (classes <= style.LEGEND)
     for marker, chosen in zip(style.MARKERS, (~second, second), strict=True):
         if chosen.any():

@@ -172,7 +172,7 @@ def heat_maps(found: Mapping[str, Surprises], title: str) -> Figure:
     longest = min(LONGEST_ID, max(len(name) for one in found.values() for name in one.ids))
     foot = 0.2 if longest <= 6 else 0.1 + 0.05 * longest
     high = (3 * TILE * height / width + HEAD + foot) * len(found) + 0.7
-    note = "above: the squared error. where: the difference at each pixel, black is none, "
+    note = "above: squared error; below: id; where: difference at each pixel, black none, "
     fig = style.blank(
         TILE * max(columns, 8) + 12 * style.LETTER, high, title, note + "yellow most"
     )
@@ -335,8 +335,11 @@ def sample_numbers(study: Study) -> Numbers:
 def samples(study: Study) -> Figure:
     """Rows of images decoded from random codes.
 
-    No image went in: a code is drawn from the prior and decoded. Where rows are labelled, each
-    asks for one class or attribute, with the same draw down each column.
+    No image went in: a code is drawn from the prior and decoded. A model that was told nothing of
+    where codes should lie, such as an AE, was never asked to decode draws of N(0, I): these are
+    shown beside its samples, which are drawn from a mixture of Gaussians fitted to its codes.
+    Where rows are labelled, each asks for one class or attribute, with the same draw down each
+    column.
     """
     told = study.data.classes or study.data.attributes
     labelled = bool(told) and any(family.traits.conditional for family in families(study))
@@ -344,12 +347,21 @@ def samples(study: Study) -> Figure:
     what = "label" if study.data.classes else "attribute"
     note = f"one row per {what}, the same z down each column, where the model takes {what}s"
     height, width = study.data.spec.shape[1:]
+    shown = [
+        (family, sampler)
+        for family in families(study)
+        for sampler in dict.fromkeys((family.run.sampler, "prior"))
+    ]
     fig, grid = style.panels(
-        len(families(study)), "Decoded draws of the prior", note if labelled else "",
+        len(shown), "Decoded random codes", note if labelled else "",
         ratio=rows / 10 * height / width + 0.08,
     )  # fmt: skip
-    for axes, family in zip(grid, families(study), strict=True):
-        x, names = reconstruction.sample_rows(family.run, 10, rows=rows)
+    for axes, (family, sampler) in zip(grid, shown, strict=True):
+        run = family.run
+        x, names = reconstruction.sample_rows(run, 10, rows=rows, sampler=sampler)
         style.sheet(axes, np.stack(x), [short(label, 12) for label in names] if any(names) else ())
-        axes.set_title(family.panel, loc="left", fontsize=style.NORMAL, color=style.INK)
+        where = run.mixture().title if sampler == "mixture" else run.traits.prior
+        strange = ": noise to this model" if run.sampler != sampler else ""
+        title = f"{family.panel}\nfrom {where}{strange}"
+        axes.set_title(title, loc="left", fontsize=style.NORMAL, color=style.INK)
     return fig

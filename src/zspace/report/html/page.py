@@ -147,6 +147,7 @@ def explorer(study: Study) -> dict[str, Any] | None:
         "classes": list(study.data.classes),
         "colours": class_hex(len(study.data.classes)),
         "y": [] if y is None else y.tolist(),
+        "ids": few.names(),
         "families": clouds,
     }
 

@@ -64,7 +64,9 @@ def data_facts(study: Study) -> Numbers:
         "An image": f"{kind}, {shape[-2]} × {shape[-1]} pixels, values from 0 to 1",
         "Labels": ", ".join(listed) or (f"{len(data.classes):,}" if data.classes else ""),
         "Attributes": ", ".join([*many, *told]),
-        "Unreadable files, left out": f"{data.skipped:,}" if data.skipped else "",
+        "Values as read": data.read.values,
+        "Left out": "; ".join(data.read.left_out),
+        "Said before training": "; ".join(data.read.notes),
     }
 
 

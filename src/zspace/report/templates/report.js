@@ -65,7 +65,7 @@
   let family = 0, at = -1, only = -1, side = 0, places = [];
 
   const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
-  const colour = (i) => (data.y.length ? data.colours[data.y[i]] : "#3f90da");
+  const colour = (i) => (data.y.length ? data.colours[data.y[i]] ?? "#9aa0ab" : "#3f90da");
   const shows = (i) => only < 0 || data.y[i] === only;
 
   // Where each point lies on the canvas, in CSS pixels; extremes beyond the edge stay on it.
@@ -151,7 +151,8 @@
     draw();
     if (i < 0) return;
     const { label, error } = data.families[family];
-    const name = data.y.length ? `Label ${data.classes[data.y[i]]}. ` : "";
+    const kind = data.classes[data.y[i]];
+    const name = `${data.ids[i]}. ${kind === undefined ? "" : `Label ${kind}. `}`;
     told.textContent = `${name}Squared error ${error[i].toFixed(1)} from the mean code of the ${label}.`;
     paint(byId("tile-x"), i);
     paint(byId("tile-y"), (family + 1) * data.count + i);
