@@ -1,9 +1,9 @@
 """The most memory that using a run takes, under a limit of the address space.
 
-    python benchmarks/memory.py [--net conv mlp] [--limit 8e9] [--only sample score]
+    python benchmarks/memory.py [--net conv mlp] [--limit 8e9] [--only sample measure]
 
 Runs are trained on a few images of 64 × 64 and 256 × 256; then 8,000 samples of the first are
-drawn, and 700 images of the second are encoded, decoded, embedded and scored. Printed: the CPU
+drawn, and 700 images of the second are encoded, decoded, embedded and measured. Printed: the CPU
 seconds, and the peak of the resident memory so far. It ends with an error where the memory runs
 out.
 """
@@ -25,7 +25,9 @@ import numpy as np
 def used(net: str, only: Sequence[str]) -> Iterator[tuple[str, Callable[[], object]]]:
     """What is done, and how; a run is trained where something is done with it."""
     import zspace
-    from zspace.runs.measured import embed, score
+    from zspace.analysis.anomaly import squared_error
+    from zspace.analysis.trained import each
+    from zspace.runs.measured import embed
 
     random = np.random.RandomState(0)
 
@@ -37,12 +39,19 @@ def used(net: str, only: Sequence[str]) -> Iterator[tuple[str, Callable[[], obje
     small, large = cache(partial(run, 64)), cache(partial(run, 256))
     many = random.randint(0, 255, (700, 256, 256), np.uint8)
     z, out = np.zeros((700, 4), np.float32), Path("codes.npz")
+
+    def measured(run: zspace.Run) -> object:
+        samples = next(iter(run.data(many).splits.values()))
+        return each(run, samples, lambda batch: {"error": squared_error(run, batch)})
+
     work: dict[str, Callable[[], object]] = {
+        "train on 10 of 64 × 64": lambda: small(),
         "sample(8000) of 64 × 64": lambda: small().sample(8000),
+        "train on 10 of 256 × 256": lambda: large(),
         "encode(700) of 256 × 256": lambda: large().encode(many),
         "decode(700) of 256 × 256": lambda: large().decode(z),
         "embed 700 of 256 × 256": lambda: embed(large(), many, out=out),
-        "score 700 of 256 × 256": lambda: score(large(), many, out=Path("scores.csv")),
+        "measure 700 of 256 × 256": lambda: measured(large()),
     }
     yield from ((k, v) for k, v in work.items() if not only or any(word in k for word in only))
 

@@ -248,4 +248,4 @@ def test_many_and_large_images_fit_in_8_gb(net, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if "GB" in line]
-    assert len(rows) == 5
+    assert len(rows) == 7

@@ -255,12 +255,15 @@ def _parameters(recipe: recipes.Recipe) -> list[torch.nn.Parameter]:
 
 
 def _step_need(recipe: recipes.Recipe, spec: Spec) -> Need:
-    """What is kept of a forward pass of the first player, on the device of its parameters."""
-    model, objective = recipe.model, recipe.players[0].objective
+    """What is kept of a forward pass of the model, on the device of its parameters.
 
-    def step(n: int) -> None:
+    Terms are not called: those of one's own may count their calls.
+    """
+    model, samples = recipe.model, recipe.players[0].objective.samples
+
+    def step(n: int) -> object:
         c = torch.zeros(n, model.context) if model.context else None
-        objective(model(torch.zeros(n, *spec.shape), c, objective.samples), 0.5)
+        return model(torch.zeros(n, *spec.shape), c, samples)
 
     return Need.of(step)
 

@@ -75,9 +75,8 @@ def start(
     UserError where a folder exists or a configuration does not fit.
     """
     quiet = not any(reporter.bars for reporter in reporters)
-    configs = [
-        replace(config, training=replace(config.training, patience=0)) for config in configs
-    ]  # by default small sets have some
+    lasting = [replace(c.training, patience=c.training.patience or 0) for c in configs]
+    configs = [replace(c, training=t) for c, t in zip(configs, lasting, strict=True)]
     with refused(api.NOTHING_YET) as note_in, contextlib.ExitStack() as locks:
         builds = prepared(configs, quiet=quiet)
         trainers = [build.trainer for build in builds]

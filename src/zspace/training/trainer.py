@@ -28,7 +28,7 @@ from zspace.data.spec import Batch
 from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
 from zspace.models.recipes import Player
-from zspace.runs.settings import Compile, Settings
+from zspace.runs.settings import LARGEST, Compile, Settings
 from zspace.system import distributed
 from zspace.system.device import DTYPES, keep_freed_memory, random_state, set_random_state
 from zspace.system.errors import UserError, unknown
@@ -163,7 +163,7 @@ class Trainer:
         model: On its device.
         players: Who moves. All read one pass of the model.
         train, validation: Batches on that device.
-        settings: With `epochs`, `batch` and `precision` decided.
+        settings: With `epochs` and `precision` decided.
         fixed: Modules that do not move, but belong to the state of the training.
         watched: Batches, not shuffled, whose reconstructions are measured after every epoch.
         best: The validation term whose lowest value chooses the best epoch; by default the
@@ -194,10 +194,9 @@ class Trainer:
         clip: Callable[[Sequence[nn.Parameter], float], Any] = nn.utils.clip_grad_norm_,
     ) -> None:
         assert settings.epochs is not None
-        assert settings.batch is not None
         assert settings.precision != "auto"
         self.model, self.players, self.settings = model, players, settings
-        self.batch, self.patience = settings.batch, settings.patience or 0
+        self.batch, self.patience = settings.batch or LARGEST, settings.patience or 0
         self.criterion = best or ("objective" if len(players) == 1 else "")
         self._check()
         self.watched = watched or {}
