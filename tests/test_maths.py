@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -370,12 +371,35 @@ def test_the_cosine_is_half_way_down_in_the_middle() -> None:
     assert Settings(lr=1.0, schedule="one-cycle").rate(0.15) == pytest.approx(0.52)
 
 
-@pytest.mark.parametrize(
-    ("samples", "epochs"), [(1, 60), (10_833, 60), (20_000, 32), (50_000, 13), (10**6, 12)]
-)
-def test_epochs_serve_a_fixed_number_of_samples_within_limits(samples: int, epochs: int) -> None:
-    assert Settings().epochs_for(samples) == epochs
-    assert Settings(epochs=3).epochs_for(samples) == 3
+SIZES = [
+    # samples, batch, epochs, patience
+    (1, 16, 1500, 187),
+    (50, 16, 375, 50),
+    (100, 32, 375, 50),
+    (255, 64, 375, 50),
+    (256, 128, 750, 93),
+    (500, 128, 375, 50),
+    (2000, 128, 94, 50),
+    (4050, 128, 60, 0),
+    (10_833, 128, 60, 0),
+    (20_000, 128, 32, 0),
+    (54_000, 128, 12, 0),
+    (10**6, 128, 12, 0),
+]
+
+
+@pytest.mark.parametrize(("samples", "batch", "epochs", "patience"), SIZES)
+def test_batch_epochs_and_patience_follow_from_the_number_of_samples(
+    samples: int, batch: int, epochs: int, patience: int
+) -> None:
+    found = Settings().decided(samples)
+    assert (found.batch, found.epochs, found.patience) == (batch, epochs, patience)
+    assert found.decided(7) == found
+    assert Settings(epochs=300).decided(samples) == Settings(300, batch=batch, patience=0)
+    assert Settings(patience=3).decided(samples) == replace(found, patience=3)
+    assert Settings(batch=8).decided(samples).batch == 8
+    assert Settings(minutes=1.0).decided(samples).patience == 0
+    assert epochs * -(-samples // batch) >= 1500
 
 
 @pytest.mark.parametrize("hidden", [(), (7,), (7, 9)])

@@ -174,6 +174,28 @@ def test_a_run_that_needs_more_than_there_is_says_so(some, monkeypatch):
         some.decode(np.zeros((2, 3), np.float32), 0)
 
 
+def test_training_that_runs_out_of_memory_says_what_to_change(digits, tmp_path, monkeypatch):
+    def full(*args: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("zspace.training.trainer.Trainer.train_on", full)
+    options = {"data": str(digits), "hidden": (8,), "epochs": 1, "quiet": True}
+    for out in (False, tmp_path / "run"):
+        with pytest.raises(UserError, match="the memory ran out: use a smaller --batch"):
+            zspace.train("vae", out=out, **options)
+    with pytest.raises(UserError, match="the memory ran out: use a smaller --batch"):
+        zspace.resume(tmp_path / "run")
+    with pytest.raises(UserError, match="because: the memory ran out: use a smaller --batch"):
+        zspace.study(
+            ["vae"],
+            data=str(digits),
+            latent=[2],
+            choices=["hidden=[8]"],
+            out=tmp_path / "study",
+            quiet=True,
+        )
+
+
 def large(folder: Path, side: int) -> str:
     path = folder / f"x{side}.npy"
     np.save(path, np.zeros((10, side, side), np.uint8))
@@ -226,4 +248,4 @@ def test_many_and_large_images_fit_in_8_gb(net, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if "GB" in line]
-    assert len(rows) == 5
+    assert len(rows) == 7

@@ -26,9 +26,11 @@ from zspace.models.recipes import Player
 from zspace.models.terms import kl, mse
 from zspace.models.zoo import classic
 from zspace.runs.checkpoint import Checkpoints
+from zspace.runs.config import Config
 from zspace.system import files
 from zspace.system.signals import STOPS, Interrupted
 from zspace.training import api
+from zspace.training.build import Build
 from zspace.training.optimizer import EVERY
 from zspace.training.progress import Quiet
 
@@ -332,6 +334,25 @@ def test_early_stop_ends_after_patience_epochs_without_a_better_one(digits, tmp_
     assert len(run.metrics) == best[-1] + 2 < 40
     assert run.result["epochs"] == len(run.metrics)
     assert run.result["best_epoch"] == best[-1]
+
+
+def test_a_small_set_is_trained_for_many_epochs_and_stops_early(digits, tmp_path):
+    x = np.load(digits)["x"][::4]
+    options = {"hidden": (64,), "latent": 4, "precision": "fp32", "quiet": True, "out": False}
+    run = zspace.train("vae", data=x, **options)
+    chosen = run.config.training
+    assert (chosen.batch, chosen.epochs, chosen.patience) == (16, 375, 50)
+    assert run.result["epochs"] == run.result["best_epoch"] + chosen.patience < chosen.epochs
+    few = zspace.train("vae", data=x, **options, epochs=60)
+    best = [min(line["validation"]["objective"] for line in r.metrics) for r in (run, few)]
+    assert best[0] < best[1]
+
+
+def test_a_game_on_a_small_set_has_no_patience(digits):
+    options = {"data": str(digits), "perceptual": "none", "hidden": (16,)}
+    fit = Build.prepare(Config.of("vaegan", options), quiet=True)
+    assert (fit.config.training.epochs, fit.config.training.patience) == (375, 0)
+    assert fit.trainer.patience == 0
 
 
 def test_the_epoch_best_on_validation_is_what_is_saved(digits, tmp_path):

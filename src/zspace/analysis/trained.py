@@ -179,8 +179,8 @@ class TrainedModel:
     ) -> None:
         self.recipe, self.spec, self.name = recipe, spec, name
         self.batch, self.binarize = batch, binarize
-        self._mixture: CodeMixture | None = None
         self._needs: dict[str, Need] = {}
+        self._mixture: CodeMixture | None = None
 
     @functools.cached_property
     def measured_at_once(self) -> int:

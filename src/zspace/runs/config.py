@@ -33,7 +33,14 @@ RESERVED = (*GROUPS["data"], *GROUPS["training"], *OUTPUT)
 OWN = "recipe."
 """What stands before the name of such an option, where names are flat."""
 
-OPTIONAL = {"epochs": 1, "size": 1, "data_dir": Path(), "hidden": (256, 256)}
+OPTIONAL = {
+    "epochs": 1,
+    "batch": 128,
+    "patience": 20,
+    "size": 1,
+    "data_dir": Path(),
+    "hidden": (256, 256),
+}
 """What may be None, but is a number or a path where it is given."""
 DEFAULTS: dict[str, Any] = {**GROUPS["data"], **GROUPS["training"], **OPTIONAL}
 

@@ -37,6 +37,7 @@ from zspace.models.samplers import CodeMixture
 from zspace.runs import record
 from zspace.runs.config import Config
 from zspace.runs.record import Place
+from zspace.runs.settings import LARGEST
 from zspace.system import files, notebook
 from zspace.system.device import pick_device
 from zspace.system.errors import UserError
@@ -97,7 +98,7 @@ class Run(TrainedModel):
             self._rebuild(spec).to(pick_device(device)),
             spec,
             name=self.config.recipe,
-            batch=self.config.training.batch,
+            batch=self.config.training.batch or LARGEST,
             binarize=self.config.data.binarize,
         )
         self._data = data

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from zspace.system.device import DTYPES, Precision
 from zspace.system.errors import UserError, unknown
 from zspace.system.schedules import RATES
 
+SMALLEST, LARGEST = 16, 128
+"""Default batches."""
+SAMPLES, FEW, MANY = 650_000, 12, 60
+"""Samples that a training reads by default, in so few to so many epochs."""
+STEPS, WAIT = 1500, 50
+"""Fewest steps by default, and fewest epochs of a default patience."""
 Compile = Literal["off", "on", "auto"]
 
 
@@ -18,13 +24,15 @@ class Settings:
     """How to train: flags of `zspace train`, and keywords of `zspace.train`."""
 
     epochs: int | None = None
-    """Passes over the training set; by default enough for 650,000 samples, from 12 to 60."""
+    """Passes over the training set; by default enough for 650,000 samples, from 12 to 60, and more
+    than 60 where those are fewer than 1,500 steps."""
     minutes: float = 0.0
     """Choose the epochs by time: as many as fit into these minutes, measured before the first step
     and kept in run.json; 0 takes `epochs`. Loading and what comes before the steps is not counted.
     """
-    batch: int = 128
-    """Samples per step, over all processes together."""
+    batch: int | None = None
+    """Samples per step, over all processes together; by default 128, and for fewer than 256
+    training samples the power of two that gives two to four steps per epoch, at least 16."""
     lr: float = 3e-3
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
@@ -39,8 +47,10 @@ class Settings:
     """Largest gradient norm; 0 turns clipping off."""
     ema: float = 0.999
     """Decay of an exponential moving average of the weights; 0 keeps none."""
-    patience: int = 0
-    """Stop after this many epochs without a better validation objective; 0 never stops early."""
+    patience: int | None = None
+    """Stop after this many epochs without a better validation objective; 0 never stops early. By
+    default an eighth of the epochs and at least 50, where a small set makes them more than 60.
+    """
     precision: Precision = "auto"
     """Number format of matrix products; auto takes bf16 where it is faster on this machine."""
     snapshots: int = 0
@@ -59,8 +69,9 @@ class Settings:
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
         _check_number("epochs", 1 if self.epochs is None else self.epochs, 1)
-        _check_number("batch", self.batch, 1)
-        for name in ("patience", "seed", "snapshots"):
+        _check_number("batch", 1 if self.batch is None else self.batch, 1)
+        _check_number("patience", self.patience or 0, 0)
+        for name in ("seed", "snapshots"):
             _check_number(name, getattr(self, name), 0)
         for name in ("clip", "weight_decay", "minutes"):
             _check_number(name, getattr(self, name), 0.0)
@@ -73,9 +84,25 @@ class Settings:
                 raise UserError(f"{name} is {value}: use a number in [0, 1)")
         return self
 
-    def epochs_for(self, samples: int) -> int:
-        """The number of epochs for a training set of this size."""
-        return self.epochs or min(60, max(12, round(650_000 / samples)))
+    def decided(self, samples: int) -> Settings:
+        """These settings with what follows from the number of training samples.
+
+        >>> small, large = Settings().decided(100), Settings().decided(54_000)
+        >>> small.batch, small.epochs, small.patience
+        (32, 375, 50)
+        >>> large.batch, large.epochs, large.patience
+        (128, 12, 0)
+        """
+        half = max(2, samples) // 2
+        batch = self.batch or min(max(1 << half.bit_length() - 1, SMALLEST), LARGEST)
+        steps = math.ceil(samples / batch)
+        usual = min(MANY, max(FEW, round(SAMPLES / samples)))
+        epochs = self.epochs or max(usual, math.ceil(STEPS / steps))
+        patience = self.patience
+        if patience is None:
+            small = epochs > MANY and not (self.epochs or self.minutes)
+            patience = max(WAIT, epochs // 8) if small else 0
+        return replace(self, batch=batch, epochs=epochs, patience=patience)
 
     def rate(self, progress: float, peak: float | None = None) -> float:
         """The learning rate at this progress in [0, 1]; peak: of it, by default `lr`."""

@@ -29,7 +29,6 @@ HELD = ("data", "val", "test")
 NOTHING_YET = "stopped before the first step, so there is nothing to go on with"
 
 
-@enough_memory(SMALLER)
 def train(
     recipe: str = "vae",
     *,
@@ -68,6 +67,7 @@ def train(
     return start(config, out, reporter or default_reporter(quiet=quiet), save_every, held=held)
 
 
+@enough_memory(SMALLER)
 def start(
     config: Config,
     out: str | Path | Literal[False] | None,
@@ -117,7 +117,6 @@ def start(
         return recorder.run()
 
 
-@enough_memory(SMALLER)
 def repeat(
     path: str | Path,
     *,

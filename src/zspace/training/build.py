@@ -25,7 +25,7 @@ from zspace.models import recipes
 from zspace.models.likelihoods import USUAL
 from zspace.models.networks.conv import on_device
 from zspace.runs.config import Config
-from zspace.runs.settings import Settings
+from zspace.runs.settings import LARGEST, Settings
 from zspace.system import distributed
 from zspace.system.bars import lines
 from zspace.system.device import Precision, pick_device, pick_precision
@@ -83,11 +83,8 @@ class Build:
             settings = _settled(config.training)
         data = distributed.in_turn(lambda: load_data(**_loading(config, held), quiet=quiet))
         _check_kind(config, data)
-        settings = replace(
-            settings,
-            precision=cast(Precision, distributed.told(settings.precision)),
-            epochs=settings.epochs_for(len(data.train)),
-        )
+        precision = cast(Precision, distributed.told(settings.precision))
+        settings = replace(settings, precision=precision)
         with distributed.together():
             build = cls.built(replace(config, training=settings), data)
         device = build.trainer.device
@@ -96,7 +93,7 @@ class Build:
                 distributed.in_turn(partial(network.ready, data, device, quiet=quiet)), device
             )
         build._check_and_spread()
-        decided = replace(settings, compile=build.trainer.compile(quiet=quiet))
+        decided = replace(build.config.training, compile=build.trainer.compile(quiet=quiet))
         build.config = replace(build.config, training=decided)
         if planned and config.training.epochs is None and config.training.minutes:
             build.plan(measured(build.trainer, build.splits))
@@ -112,7 +109,15 @@ class Build:
     @classmethod
     def built(cls, config: Config, data: Data) -> Build:
         """The recipe, its batches and the trainer on the device, without feature networks."""
-        settings = config.training
+        chosen = config.training.patience is None
+        settings = config.training.decided(len(data.train))
+        batch = settings.batch or 0
+        if batch < distributed.size():
+            raise UserError(
+                f"batch is {batch}, but {distributed.size()} processes share every batch: "
+                f"use a --batch of {distributed.size()} or more, or fewer processes"
+            )
+        config = replace(config, training=settings)
         device = torch.device(settings.device)
         _refuse_too_large(config, data.spec, device)
         torch.manual_seed(settings.seed)
@@ -122,15 +127,17 @@ class Build:
         except recipes.TooLarge as error:
             raise UserError(f"the networks are too large, {error}: choose fewer layers") from None
         check_conditions(data, config.recipe, recipe.model.context)
+        if chosen and len(recipe.players) > 1 and not recipe.best:
+            settings = replace(settings, patience=0)  # a game has no objective that says when
         options = {**config.recipe_options, **recipe.decided}
         if options.get("likelihood") == "auto":
             options["likelihood"] = USUAL[data.spec.kind]
-        config = replace(config, recipe_options=options)
+        config = replace(config, training=settings, recipe_options=options)
         model = on_device(recipe.model, device)
         for player in recipe.players:
             on_device(player.module, device)
         draws = recipe.players[0].objective.samples
-        at_once = measured_at_once(model, data.spec.shape, settings.batch, draws)
+        at_once = measured_at_once(model, data.spec.shape, batch, draws)
         splits = {
             name: _batches(some, config, settings, model.context, at_once)
             for name, some in data.splits.items()
@@ -216,6 +223,7 @@ def _refuse_too_large(config: Config, spec: Spec, device: torch.device) -> None:
     that cannot be there are not judged before they are built.
     """
     settings, need, numbers, weights = config.training, Need(0, 1), 0, 0
+    batch = settings.batch or LARGEST
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")  # they come again
         with contextlib.suppress(RuntimeError, TypeError, ValueError, AttributeError):
@@ -227,7 +235,7 @@ def _refuse_too_large(config: Config, spec: Spec, device: torch.device) -> None:
             need = _step_need(recipe, spec)
     if not numbers:
         return
-    room, rows = free(device), -(-settings.batch // distributed.size())
+    room, rows = free(device), -(-batch // distributed.size())
     half = 1 if settings.precision == "fp32" else 2  # some of what is kept has 2 bytes
     whole = weights + rows * need.each / half
     if whole <= room:
@@ -238,8 +246,8 @@ def _refuse_too_large(config: Config, spec: Spec, device: torch.device) -> None:
         remedy = f"use a --batch of {fits:,} or less, or {remedy}"
     raise UserError(
         f"a network of {numbers:,} parameters for samples of {by(spec.shape)} takes at least "
-        f"{whole / 1e9:,.3g} GB in training at batch {settings.batch}, but {room / 1e9:,.3g} GB "
-        f"of memory are free: {remedy}"
+        f"{whole / 1e9:,.3g} GB in training at batch {batch:,}, but {room / 1e9:,.3g} GB "
+        f"of memory is free: {remedy}"
     )
 
 
@@ -250,12 +258,15 @@ def _parameters(recipe: recipes.Recipe) -> list[torch.nn.Parameter]:
 
 
 def _step_need(recipe: recipes.Recipe, spec: Spec) -> Need:
-    """What is kept of a forward pass of the first player, on the device of its parameters."""
-    model, objective = recipe.model, recipe.players[0].objective
+    """What is kept of a forward pass of the model, on the device of its parameters.
 
-    def step(n: int) -> None:
+    Terms are not called: those of one's own may count their calls.
+    """
+    model, samples = recipe.model, recipe.players[0].objective.samples
+
+    def step(n: int) -> object:
         c = torch.zeros(n, model.context) if model.context else None
-        objective(model(torch.zeros(n, *spec.shape), c, objective.samples), 0.5)
+        return model(torch.zeros(n, *spec.shape), c, samples)
 
     return Need.of(step)
 
@@ -268,11 +279,6 @@ def _check_kind(config: Config, data: Data) -> None:
 
 def _settled(settings: Settings) -> Settings:
     """With the device and the number format of this rank."""
-    if settings.batch < distributed.size():
-        raise UserError(
-            f"batch is {settings.batch}, but {distributed.size()} processes share every batch: "
-            f"use a --batch of {distributed.size()} or more, or fewer processes"
-        )
     if settings.compile != "off" and distributed.size() > 1:
         raise UserError(
             f"compile is {settings.compile}, but {distributed.size()} processes train together: "
@@ -309,7 +315,7 @@ def _batches(
     training = not measured
     return Batches(
         samples,
-        batch=measured or settings.batch,
+        batch=measured or settings.batch or LARGEST,
         device=torch.device(settings.device),
         seed=settings.seed if training else 0,
         classes=context,

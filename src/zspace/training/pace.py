@@ -103,7 +103,7 @@ class Clock:
         step = (now - self.mark) / (taken - WARM) if warm else (now - self.start) / taken
         checked = [trainer.validation, *trainer.watched.values()]
         rows = sum(len(b.samples) for b in checked if isinstance(b, Batches))
-        return Pace(step, FORWARD * step * rows / trainer.settings.batch)
+        return Pace(step, FORWARD * step * rows / trainer.batch)
 
 
 def measured(

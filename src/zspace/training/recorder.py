@@ -246,7 +246,7 @@ class Recorder:
             build.recipe,
             build.data.spec,
             name=config.recipe,
-            batch=config.training.batch,
+            batch=self.trainer.batch,
             binarize=config.data.binarize,
         )
         drawn = model.traits.variational

@@ -38,10 +38,10 @@ from zspace.runs.config import Config
 from zspace.runs.record import Place
 from zspace.runs.run import Run
 from zspace.system import distributed, files
-from zspace.system.errors import UserError
+from zspace.system.errors import UserError, enough_memory
 from zspace.system.signals import Interrupted, refused
 from zspace.training import api
-from zspace.training.build import Build
+from zspace.training.build import SMALLER, Build
 from zspace.training.optimizer import buffers, share_moments
 from zspace.training.pace import measured
 from zspace.training.progress import Reporter
@@ -60,6 +60,7 @@ def alike(a: Config, b: Config) -> bool:
     return replace(a, training=replace(a.training, seed=b.training.seed)) == b
 
 
+@enough_memory(SMALLER)
 def start(
     configs: Sequence[Config],
     folders: Sequence[str | Path],
@@ -74,6 +75,8 @@ def start(
     UserError where a folder exists or a configuration does not fit.
     """
     quiet = not any(reporter.bars for reporter in reporters)
+    lasting = [replace(c.training, patience=c.training.patience or 0) for c in configs]
+    configs = [replace(c, training=t) for c, t in zip(configs, lasting, strict=True)]
     with refused(api.NOTHING_YET) as note_in, contextlib.ExitStack() as locks:
         builds = prepared(configs, quiet=quiet)
         trainers = [build.trainer for build in builds]

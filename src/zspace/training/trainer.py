@@ -28,7 +28,7 @@ from zspace.data.spec import Batch
 from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
 from zspace.models.recipes import Player
-from zspace.runs.settings import Compile, Settings
+from zspace.runs.settings import LARGEST, Compile, Settings
 from zspace.system import distributed
 from zspace.system.device import DTYPES, keep_freed_memory, random_state, set_random_state
 from zspace.system.errors import UserError, unknown
@@ -198,6 +198,7 @@ class Trainer:
         assert settings.epochs is not None
         assert settings.precision != "auto"
         self.model, self.players, self.settings = model, players, settings
+        self.batch, self.patience = settings.batch or LARGEST, settings.patience or 0
         self.criterion = best or ("objective" if len(players) == 1 else "")
         self._check()
         self.watched, self.measure = watched or {}, measure
@@ -258,7 +259,7 @@ class Trainer:
     @property
     def stopped_early(self) -> bool:
         """Whether `patience` epochs were no better than the best."""
-        return 0 < self.settings.patience <= self.stale
+        return 0 < self.patience <= self.stale
 
     def _one_epoch(self, on_step: Callable[[Trainer], None]) -> Epoch:
         self.model.train()
@@ -302,7 +303,7 @@ class Trainer:
             own, rows = self.train.counts(self.position)
             self.share = own / rows
         progress = (self.step + 0.5) / self.total_steps  # the step's middle: none has a rate of 0
-        whole = len(batch.x) == self.settings.batch
+        whole = len(batch.x) == self.batch
         losses = self._compiled if self._compiled and whole else self.losses
         results = losses(
             [player.objective for player in self.players], batch, progress, self._ahead(progress)
@@ -451,7 +452,7 @@ class Trainer:
     @property
     def estimated_in(self) -> int:
         """Samples in a batch of a training step, which terms that are estimates are made from."""
-        return self.settings.batch // distributed.size()
+        return self.batch // distributed.size()
 
     def _validate(self) -> dict[str, float]:
         objective, batch = self.players[0].objective, self.estimated_in
