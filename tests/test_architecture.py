@@ -175,7 +175,7 @@ sys.exit(", ".join(sorted(heavy & set(sys.modules))) or 0)
 
 WITHOUT_EXTRAS = """
 import importlib, pkgutil, sys
-for extra in ("starlette", "uvicorn", "ray", "fsspec", "datasets", "torch_fidelity"):
+for extra in ("starlette", "uvicorn", "ray", "fsspec", "datasets", "pyarrow", "polars"):
     sys.modules[extra] = None
 import zspace
 served = {"zspace.explorer." + name for name in ("access", "app", "server")}

@@ -121,7 +121,7 @@ def test_train_says_what_it_does_without_a_terminal(zs, undrawn, digits, tmp_pat
     assert re.fullmatch(r"about \d+ s: 1 more epoch of 4 steps at \S+ ms", pace)
     assert [line.split()[1] for line in epochs] == ["1/2", "2/2"]
     for line in epochs:
-        assert all(part in line for part in ("validation", "mse ", "kl ", "images/s"))
+        assert all(part in line for part in ("validation", "mse ", "kl ", "samples/s"))
     assert last.startswith("best epoch ")
     assert "test mse" in last
     assert "\x1b" not in result.err + result.out
@@ -139,7 +139,7 @@ def test_progress_bar_fits_an_ordinary_terminal(zs, undrawn, digits, tmp_path, m
     assert zs("train", "vae", "--data", digits, "--out", tmp_path / "run", *SMALL).code == 0
     shown = terminal.getvalue()
     assert "epoch 2/2" in shown
-    for part in ("images/s", "100%", "mse ", "kl "):
+    for part in ("samples/s", "100%", "mse ", "kl "):
         assert part in shown
     assert "…" not in shown, "something was cut off"
 

@@ -132,6 +132,7 @@ def test_samples_are_rows_with_the_moments_of_the_distribution():
     assert set(draws[:, 1:4].unique().tolist()) == {0.0, 1.0}
     assert (draws[:, 1:4].sum(1) == 1).all()
     assert (draws[:, 7:].sum(1) == 1).all()
+    assert (draws[:, [3, 8]] == 0).all(), "any other value cannot be given back"
     mean, p = px.mean[0].detach(), draws.mean(0)
     assert torch.allclose(p[[1, 2, 3, 4, 7, 8]], mean[[1, 2, 3, 4, 7, 8]], atol=0.02)
     assert abs(float(draws[:, 0].median() - mean[0])) < 0.1 * float(

@@ -93,9 +93,14 @@ def test_all_ranks_hold_the_same_weights_and_read_the_same_terms(both, name):
     assert (both / f"{name}-0.json").read_text() == (both / f"{name}-1.json").read_text()
 
 
+STEPS = 51
+ROUNDED = STEPS * torch.finfo(torch.float32).eps
+"""How far weights below 1 may drift apart where every step rounds them once in another way."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "most"), [("ae", 1e-6), ("clipped", 1e-6), ("game", 1e-4), ("following", 1e-5)]
+    ("name", "most"), [("ae", ROUNDED), ("clipped", ROUNDED), ("game", 1e-4), ("following", 1e-5)]
 )
 def test_two_ranks_end_where_one_process_ends(both, digits, name, most):
     """51 steps in fp32, with batches that do not divide by 2 and one of a single image.
@@ -143,12 +148,12 @@ def test_resume_with_as_many_ranks_is_exact(both, name):
 @pytest.mark.slow
 def test_resume_with_another_number_of_ranks(both, digits):
     weights, _ = alone(digits, "ae")
-    assert gap(made(both, "ae-from-one-0"), weights) < 1e-6
+    assert gap(made(both, "ae-from-one-0"), weights) < ROUNDED
     fit = ranked.prepared("ae", digits)
     fit.load_state(ranked.kept(both / "ae-half-0.safetensors"))
     assert fit.step == ranked.HALFWAY
     ranked.advanced(fit)
-    assert gap(ranked.weights(fit.state()), weights) < 1e-6
+    assert gap(ranked.weights(fit.state()), weights) < ROUNDED
 
 
 def test_parts_of_a_batch_make_up_the_batch(digits):
@@ -232,7 +237,7 @@ def test_torchrun_trains_and_the_first_rank_alone_writes_and_speaks(digits, tmp_
     )
     assert done.returncode == 0, done.stderr
     events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
-    assert events == ["start", "epoch", "epoch", "end"]
+    assert events == ["start", "pace", "epoch", "epoch", "end"]
     run = zspace.load(folder)
     assert len(run.metrics) == 2
     assert run.record["environment"]["processes"] == 2

@@ -34,6 +34,7 @@ from zspace.analysis.trained import TrainedModel, each, split, subset
 from zspace.data.batches import Batches
 from zspace.data.dataset import Data, Samples
 from zspace.data.spec import Batch
+from zspace.models.distributions import per_element
 from zspace.models.flow import Latent, Model
 from zspace.models.terms import iwae, kl, nll
 from zspace.system.bars import bar
@@ -269,12 +270,14 @@ class Scorer:
 
 
 def squared_error(trained: TrainedModel, batch: Batch) -> Tensor:
-    """Where the model fails to see its input: (B, H, W), the squared error of each pixel.
+    """Where the model fails to see its input: (B, H, W), the squared error of each pixel, or of
+    each entry of a row (B, W); 0 where that is missing.
 
     It is that of the decoded mean code, summed over channels. Its sum is the score `error`.
     """
-    z = trained.model.encode(batch.x, batch.c)
-    return (trained.model.decode(z, batch.c).mean - batch.x).square().sum(1)
+    px = trained.model.decode(trained.model.encode(batch.x, batch.c), batch.c)
+    error = per_element(px, batch.x, lambda x: (px.mean - x).square())
+    return error.sum(1) if error.dim() > 2 else error
 
 
 def _bounds(model: Model, batch: Batch) -> dict[str, Tensor]:

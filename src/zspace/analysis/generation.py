@@ -365,6 +365,11 @@ def to_training(data: Data, x: np.ndarray, seed: int = 0, quiet: bool = True) ->
     """The Euclidean distance between the pixels of each image x (N, C, H, W) and those of the
     nearest of at most 50,000 training images: (N,).
     """
+    if data.spec.missing:
+        raise NotMeasured(
+            f"distances between rows need all values, but '{data.name}' has missing ones: fill "
+            "them in to measure it"
+        )
     train = subset(data.train, MOST_TRAINING, seed)
     with bar("looking for copies", len(train), quiet) as did:
         rows = (train.images(part).flatten(1).numpy() for part in rows_of(train))
@@ -392,7 +397,7 @@ def half_way_novelty(trained: TrainedModel, data: Data, seed: int = 0) -> float:
     of two test images; at most 2,000 random pairs.
     """
     test, context = subset(data.test, COMPARED, seed), trained.model.context
-    z = trained.encode(test.images(), test.conditions() if context else None)
+    z = trained.encoded(test.images(), test.conditions() if context else None)
     order = torch.from_numpy(np.random.RandomState(seed).permutation(len(z)))
     c = columns_of(test, context)
     mixed = None if c is None else (c + c[order]) / 2
@@ -435,16 +440,16 @@ def made_images(
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             z = fitted.sample(n)
-        return trained.decode(z.cpu().numpy(), told)
+        return trained.decoded(z.cpu().numpy(), told)
     if sampler != "prior":
         draw = DENSITIES[sampler](drawn(trained, subset(data.train, MOST_MADE, seed)), seed, quiet)
-        return trained.decode(draw(n, seed).reshape(n, *trained.model.latent), told)
+        return trained.decoded(draw(n, seed).reshape(n, *trained.model.latent), told)
     seeds = np.random.SeedSequence(seed).generate_state(-(-n // SEEDED))
     made = []
     with bar("drawing images", n, quiet) as did:
         for own, start in zip(seeds, range(0, n, SEEDED), strict=True):
             label = None if told is None else told[start : start + SEEDED]
-            made.append(trained.sample(min(SEEDED, n - start), label, seed=int(own)))
+            made.append(trained.drawn(min(SEEDED, n - start), label, seed=int(own)))
             did(len(made[-1]))
     return np.concatenate(made)
 

@@ -96,7 +96,7 @@ def decoded_plane(
     True
     """
     z = lattice(xs, ys).astype(np.float32)
-    x = trained.decode(z.reshape(-1, *trained.model.latent), label)
+    x = trained.decoded(z.reshape(-1, *trained.model.latent), label)
     return x.reshape(len(ys), len(xs), *x.shape[1:])
 
 
@@ -138,7 +138,7 @@ def walk(trained: TrainedModel, data: Data, steps: int = 11) -> Walk:
     t = np.linspace(0, 1, steps, dtype=np.float32)
     i = ends(data)
     x, y = data.test.images(i), data.test.conditions(i) if trained.model.context else None
-    a, b = trained.encode(x, y).flatten(1).numpy()
+    a, b = trained.encoded(x, y).flatten(1).numpy()
     told, c = columns_of(data.test, trained.model.context, i), None
     if told is not None:
         first, last = told.numpy()
@@ -182,11 +182,11 @@ def tweak(trained: TrainedModel, data: Data, steps: int = 9, reach: float = 2.0)
     names, directions = telling(trained, data)
     i = ends(data)[1:]
     y = data.test.conditions(i) if trained.model.context else None
-    code = trained.encode(data.test.images(i), y).flatten(1).numpy()[0]
+    code = trained.encoded(data.test.images(i), y).flatten(1).numpy()[0]
     offsets = np.linspace(-reach, reach, steps)
     rows = offsets if len(names) == 2 else np.zeros(1)
     z = code + lattice(offsets, rows)[:, : len(names)] @ directions
-    x = trained.decode(z.astype(np.float32).reshape(-1, *trained.model.latent), y)
+    x = trained.decoded(z.astype(np.float32).reshape(-1, *trained.model.latent), y)
     return Tweak(x.reshape(len(rows), steps, *x.shape[1:]), names, offsets)
 
 
@@ -221,7 +221,7 @@ def windows_return(trained: TrainedModel, data: Data) -> tuple[float, float]:
 def _return(trained: TrainedModel, window: Window) -> float:
     xs, ys = window.ticks(8)
     made = decoded_plane(trained, xs, ys)
-    back = trained.encode(made.reshape(-1, *made.shape[2:]).clip(0, 1)).reshape(-1, 2)
+    back = trained.encoded(made.reshape(-1, *made.shape[2:]).clip(0, 1)).reshape(-1, 2)
     far = np.linalg.norm(back - lattice(xs, ys), axis=1).mean()
     return float(far / (window.high[0] - window.low[0]))
 

@@ -8,7 +8,7 @@ measures of `zspace.data.kinds.image`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,7 +57,7 @@ def reconstructions(trained: TrainedModel, data: Data, n: int = 10) -> Pairs:
     test = data.test
     i = evenly(test, n)
     x, y = test.images(i).numpy(), test.labels(i)
-    decoded = trained.reconstruct(x, test.conditions(i) if trained.model.context else None)
+    decoded = trained.reconstructed(x, test.conditions(i) if trained.model.context else None)
     return Pairs(x, decoded, None if y is None else y.numpy())
 
 
@@ -74,11 +74,11 @@ def sample_rows(
     column has the same z. Else there are `rows` rows without names.
     """
     if not trained.model.context:
-        x = trained.sample(rows * columns, seed=seed, sampler=sampler)
+        x = trained.drawn(rows * columns, seed=seed, sampler=sampler)
         return list(x.reshape(rows, columns, *x.shape[1:])), [""] * rows
     names = list(trained.spec.classes or trained.spec.attributes)[:10]
     return [
-        trained.sample(columns, label=name, seed=seed, sampler=sampler) for name in names
+        trained.drawn(columns, label=name, seed=seed, sampler=sampler) for name in names
     ], names
 
 
@@ -224,7 +224,7 @@ def class_errors(trained: TrainedModel, term: str, data: Data) -> dict[str, floa
 def variety(data: Data) -> dict[str, float]:
     """Class -> the mean squared distance of its test images to their mean image."""
     labels = data.test.labels()
-    if labels is None:
+    if labels is None or data.spec.missing:
         return {}
     x, y = data.test.images().flatten(1).numpy(), labels.numpy()
     for k in np.unique(y):
@@ -253,9 +253,15 @@ def rank_correlation(a: dict[str, float], b: dict[str, float]) -> float:
 
 @torch.no_grad()
 def reconstruction_quality(
-    model: Model, batches: Iterable[Batch], most: int = WATCHED
+    model: Model,
+    batches: Iterable[Batch],
+    most: int = WATCHED,
+    measure: Callable[[Tensor, Tensor], dict[str, Tensor]] | None = None,
 ) -> dict[str, float]:
     """Means of the measures of `image_quality` over the first `most` images.
+
+    measure: another one, from x and its reconstruction to values (B,) by name, such as that of a
+    table (`zspace.data.kinds.table.Encoding.quality`); NaN are left out.
 
     A reconstruction is the mean of p(x|z) at the code that `encode` gives: nothing is drawn, the
     model is in eval mode meanwhile, and no random state moves. Numbers are read from the device
@@ -266,11 +272,12 @@ def reconstruction_quality(
     model.eval()
     try:
         for batch in batches:
-            if batch.x.dim() != 4 or count >= most:
+            if (batch.x.dim() != 4 and measure is None) or count >= most:
                 break
             x = batch.x[: most - count]
             c = None if batch.c is None else batch.c[: len(x)]
-            values = image_quality(x, model.decode(model.encode(x, c), c).mean)
+            decoded = model.decode(model.encode(x, c), c).mean
+            values = (measure or image_quality)(x, decoded)
             for name, value in values.items():
                 parts.setdefault(name, []).append(value)
             count += len(x)
@@ -279,5 +286,6 @@ def reconstruction_quality(
     if not parts:
         return {}
     found = torch.stack([torch.cat(part) for part in parts.values()]).float().cpu().numpy()
-    means = found.sum(1, dtype=np.float64) / count
-    return dict(zip(parts, means.tolist(), strict=True))
+    seen = (~np.isnan(found)).sum(1)
+    means = np.nansum(found, 1, dtype=np.float64) / np.maximum(seen, 1)
+    return {k: v for k, v, n in zip(parts, means.tolist(), seen, strict=True) if n}

@@ -196,7 +196,9 @@ def pixels_alike(data: Data) -> float | None:
     """
     few = subset(data.train.labelled(), max(10, min(MOST, VALUES // math.prod(data.spec.shape))))
     y = labels(few)
-    return None if y is None or len(y) < 3 else alike(few.images().flatten(1).numpy(), y)
+    if y is None or len(y) < 3 or data.spec.missing:
+        return None
+    return alike(few.images().flatten(1).numpy(), y)
 
 
 def chance_alike(data: Data) -> float:

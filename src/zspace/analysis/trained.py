@@ -25,6 +25,7 @@ from zspace.data.batches import Batches, Binarize
 from zspace.data.conditions import Label, as_conditions, columns, turns
 from zspace.data.dataset import Data, Samples
 from zspace.data.kinds.image import as_images, as_tensor
+from zspace.data.kinds.table import Encoding
 from zspace.data.spec import Batch, Spec
 from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
@@ -150,6 +151,10 @@ class TrainedModel:
     them. Where the data have attributes instead, a label is the names of those that hold
     ("Smiling,Male"), or an array (N, A) of 0 and 1.
 
+    Where it was trained on a table, rows go in as a DataFrame or an array (N, D) with its columns,
+    and come back as a table of the sort that it was trained on; see `zspace.data.kinds.table`.
+    What metrics read is x itself: `encoded`, `reconstructed`, `decoded` and `drawn`.
+
     Arguments:
         recipe: The model, in eval mode and on its device, with the objective that it minimised.
         spec: Shape, classes and attributes of the data it was trained on.
@@ -164,6 +169,8 @@ class TrainedModel:
     True
     """
 
+    encoding: Encoding | None = None
+    """How the rows of a table become x, where it was trained on one."""
     values: tuple[float, float] | None = None
     """The raw integers that are 0 and 1 in [0, 1], where they were declared in training."""
 
@@ -263,8 +270,10 @@ class TrainedModel:
         label: Label | None = None,
         seed: int | None = None,
         sampler: SampleFrom = "auto",
-    ) -> np.ndarray:
+    ) -> Any:
         """n images (n, C, H, W) in [0, 1]: the means of p(x|z) at new codes z.
+
+        Of a table n rows, drawn from p(x|z): means of rows would be no rows.
 
         The global random state stays as it was. Raises UserError for n below 1, a seed outside
         [0, 2^63), a label that the model does not take, and an unknown sampler.
@@ -281,6 +290,16 @@ class TrainedModel:
         >>> bool((run.sample(2, seed=0) == run.sample(2, seed=0)).all())
         True
         """
+        return self._given_back(self.drawn(n, label, seed, sampler))
+
+    def drawn(
+        self,
+        n: int,
+        label: Label | None = None,
+        seed: int | None = None,
+        sampler: SampleFrom = "auto",
+    ) -> np.ndarray:
+        """The same as x (n, *X)."""
         if not isinstance(n, int | np.integer) or n < 1:
             raise UserError(f"n is {n!r:.60}: ask for a whole number of samples, at least 1")
         if seed is not None and not (isinstance(seed, int | np.integer) and 0 <= seed < 2**63):
@@ -298,7 +317,7 @@ class TrainedModel:
             else:
                 torch.manual_seed(seed)
             z = self.model.draw(n, c) if fitted is None else fitted.sample(n, c)
-            x = self.in_pieces(self._mean, z, c).numpy()
+            x = self.in_pieces(self._mean if self.encoding is None else self._draw, z, c).numpy()
         if not np.isfinite(x).all():
             raise UserError("the samples are not finite numbers, since the weights are too large")
         return x
@@ -313,7 +332,11 @@ class TrainedModel:
 
         Raises UserError for images of another shape or range than the model reads.
         """
-        return self._batched(self._images(x), label, x, self.model.encode)
+        return self._batched(self._read(x), label, x, self.model.encode)
+
+    def encoded(self, x: Array, label: Label | None = None) -> Array:
+        """Codes (N, *Z) of x (N, *X), as batches have it."""
+        return self._batched(self._as_x(x), label, x, self.model.encode)
 
     @enough_memory()
     def decode(self, z: Array, label: Label | None = None) -> Array:
@@ -321,6 +344,10 @@ class TrainedModel:
 
         Raises UserError for codes of another shape than the model's.
         """
+        return self._given_back(self.decoded(z, label))
+
+    def decoded(self, z: Array, label: Label | None = None) -> Array:
+        """x (N, *X) of codes z (N, *Z)."""
         codes = as_tensor(z, "codes").float()
         want: tuple[int, ...] = self.model.latent
         if tuple(codes.shape[1:]) != want:
@@ -332,17 +359,34 @@ class TrainedModel:
 
     @enough_memory()
     def reconstruct(self, x: Array, label: Label | None = None) -> Array:
-        """Images (N, C, H, W) in [0, 1]: x encoded and decoded, without a draw."""
-        return self._batched(self._images(x), label, x, self._through)
+        """Images (N, C, H, W) in [0, 1], or rows: x encoded and decoded, without a draw."""
+        return self._given_back(self._batched(self._read(x), label, x, self._through))
+
+    def reconstructed(self, x: Array, label: Label | None = None) -> Array:
+        """The same of x (N, *X), as x."""
+        return self._batched(self._as_x(x), label, x, self._through)
 
     def _mean(self, z: Tensor, c: Tensor | None) -> Tensor:
         return self.model.decode(z, c).mean
 
+    def _draw(self, z: Tensor, c: Tensor | None) -> Tensor:
+        return self.model.decode(z, c).sample()
+
     def _through(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._mean(self.model.encode(x, c), c)
 
-    def _images(self, x: Array) -> Tensor:
+    def _read(self, x: Any) -> Tensor:
+        """What a user gave, as x."""
+        if self.encoding is not None:
+            return self.encoding.encode(x)
         return as_images(x, self.spec.shape, self.values)
+
+    def _as_x(self, x: Array) -> Tensor:
+        return self._read(x) if self.encoding is None else torch.as_tensor(x).float()
+
+    def _given_back(self, x: Array) -> Any:
+        """x as a user gets it."""
+        return x if self.encoding is None else self.encoding.decode(x)
 
     def _batched(self, x: Tensor, label: Label | None, like: Array, function: Part) -> Array:
         """Apply (x, c) -> y in pieces; the result is numpy or torch, as `like` is."""

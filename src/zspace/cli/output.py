@@ -45,6 +45,8 @@ def sample(
             instead = f"these come from {run.mixture().title}"
         why = f"{name} was told nothing of where codes should lie, so draws of {prior} are noise"
         say(f"{why}: {instead}")
+    if run.encoding is not None:
+        return _save_rows(out, x)
     if out.suffix == ".png":
         pixels.save_png(_ready(out), pixels.tile(x, min(n, 10)), least=600)
     elif out.suffix == ".npz":
@@ -65,6 +67,33 @@ def sample(
     return out
 
 
+def _save_rows(out: Path, rows: Any, before: Any = None) -> Path:
+    """Write a table as .csv or .parquet; before: rows that stand beside them, marked as data."""
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise UserError(f"cannot write '{out}': rows of a table go into FILE.csv or FILE.parquet")
+    import pandas as pd
+
+    frames = [pd.DataFrame(one) if isinstance(one, np.ndarray) else one for one in (rows, before)]
+    frames = [one.to_pandas() if hasattr(one, "to_pandas") else one for one in frames]
+    made, real = frames
+    if real is not None:
+        made = pd.concat([real, made], keys=["data", "reconstruction"], names=["which", "row"])
+        made = made.swaplevel().sort_index(kind="stable").reset_index()
+    buffer = io.BytesIO()
+    made.columns = [str(name) for name in made.columns]
+    if out.suffix.lower() == ".csv":
+        made.to_csv(buffer, index=False)
+    else:
+        try:
+            made.to_parquet(buffer, index=False)
+        except ImportError:
+            raise UserError(
+                'Parquet files need the extra "tables": pip install "zspace[tables]"'
+            ) from None
+    files.write(_ready(out), buffer.getvalue())
+    return out
+
+
 def _label(run: Run, label: str | None) -> int | str | None:
     """A label from the command line: the name of a class, or else its number."""
     number = label is not None and re.fullmatch(r"-?\d{1,9}", label, re.ASCII)
@@ -75,6 +104,9 @@ def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, ou
     """Write n test images above their decodings as one sheet."""
     if n < 1:
         raise UserError(f"n is {n}: ask for at least 1 image")
+    if run.encoding is not None:
+        shown = reconstruction.reconstructions(run, run.data(data, data_dir=data_dir), n)
+        return _save_rows(out, run.encoding.decode(shown.decoded), run.encoding.decode(shown.x))
     pairs = reconstruction.reconstructions(run, run.data(data, data_dir=data_dir), n)
     columns = min(10, len(pairs.x))
     rows = []
@@ -116,7 +148,7 @@ def list_data(data_dir: Path | None) -> None:
         table.add_row(name, what, licence, "yes" if here else "no")
     Screen().print(table)
     print(
-        "Also: a folder of images, or an .npz or .npy file (--data PATH), and image sets of the "
+        "Also: a folder of images, a .csv, .parquet, .npz or .npy file (--data PATH); sets of the "
         'Hugging Face hub (--data hf:NAME, which needs: pip install "zspace[hf]").'
     )
 

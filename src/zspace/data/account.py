@@ -55,6 +55,8 @@ def lines(data: Data) -> list[str]:
     train 4,050, validation 450, test 500: cut from all samples
     """
     read, shape = data.read, "×".join(map(str, data.spec.shape))
+    if data.encoding is not None:
+        shape = f"{len(data.encoding.entries):,} columns, {data.encoding.width:,} numbers"
     first = ", ".join(filter(None, (f"{data.name}: {read.kind} of {shape}", read.values)))
     found = [f"{first}; {_labels(data)}", _splits(data)]
     rest = [*read.notes]

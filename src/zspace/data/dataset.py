@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from zspace.data.splits import SPLITS, cut
 from zspace.system import notebook
 from zspace.system.errors import UserError, unknown
 from zspace.system.pixels import thumbnails
+
+if TYPE_CHECKING:
+    from zspace.data.kinds.table import Encoding
 
 FEWEST = 10
 """Samples of the smallest data set; with fewer, a tenth would be less than one sample."""
@@ -140,6 +143,7 @@ class Data:
             are known. Row i of the storage is the i-th combination, the last factor fastest.
         held_out: The class that only the test split has; see `without`.
         read: What was read, and what was left out; see `zspace.data.account`.
+        encoding: How the rows of a table became x; None for images.
         whole: New data for a finished run: one set of this name to its samples, or the source's
             own parts. Nothing was cut, and `train` and `validation` may be empty.
 
@@ -162,6 +166,7 @@ class Data:
     held_out: str = ""
     read: Read = NOTHING_READ
     whole: Mapping[str, Samples] | None = None
+    encoding: Encoding | None = None
 
     @property
     def splits(self) -> dict[str, Samples]:
@@ -182,6 +187,9 @@ class Data:
     def spec(self) -> Spec:
         """What a recipe must know: the shape (C, H, W), classes, attributes, number of samples."""
         shape = tuple(self.train.x.shape[1:])
+        if self.encoding is not None:
+            told = {"classes": self.classes, "attributes": self.attributes}
+            return self.encoding.spec(**told, samples=len(self.train))
         return Spec(shape, self.classes, self.attributes, len(self.train))
 
     def labelled(self) -> Data:

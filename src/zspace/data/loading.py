@@ -5,7 +5,8 @@
     name          a set of `zspace.data.sets.catalogue`, local, cached or downloaded
     hf:NAME       a set of the Hugging Face hub, or a folder in its format
     folder        image files, or the four IDX files of MNIST's kind
-    .npz .npy     arrays
+    .npz .npy     arrays: images, or rows of a table (N, D)
+    .csv .tsv .parquet   tables
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -24,16 +25,22 @@ from zspace.data.account import Read
 from zspace.data.batches import Augment, Binarize
 from zspace.data.dataset import Data, Part, Unsplit, check, without
 from zspace.data.kinds.image import BRIGHT, extent, parse_values, scale_of
+from zspace.data.kinds.table import Encoding
 from zspace.data.labels import read_labels
 from zspace.data.readers import arrays, fetch, hf
+from zspace.data.readers.delimited import PARQUET, TEXT
 from zspace.data.readers.folder import ARCHIVES, load_file, load_folder
 from zspace.data.readers.images import SUFFIXES, Fit, ReadOptions, Transparency, sides
 from zspace.data.readers.objects import PREFIX, load_object
+from zspace.data.readers.tabular import Rows, parse_columns, tabulated
+from zspace.data.readers.tabular import load_file as load_file_of_rows
 from zspace.data.sets import celeba, mnist
 from zspace.data.sets.catalogue import KNOWN, Known
 from zspace.data.splits import SPLITS, left_out
 from zspace.system.errors import UserError, nearest, unknown
 from zspace.system.files import room
+
+Kind = Literal["auto", "image", "table"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class DataOptions:
     """
 
     data: str = "mnist5k"
-    """A known name (see `zspace data list`), hf:NAME, a folder of images, a .npz or .npy file."""
+    """A known name (see `zspace data list`), hf:NAME, a folder of images, .npz, .npy, .csv, ..."""
 
     data_dir: Path | None = None
     """Folder with local copies of known sets; default: the environment variable ZSPACE_DATA."""
@@ -92,15 +99,28 @@ class DataOptions:
     leave_out: tuple[str, ...] = ()
     """Names or patterns of arrays, folders, files or columns that are not to be read."""
 
+    kind: Kind = "auto"
+    """What the samples are: images or rows of a table; auto: what the file or the array shows."""
+
+    columns: str = ""
+    """Kinds of columns of a table, such as age=number,sex=category; the others are found."""
+
+    missing: tuple[str, ...] = ()
+    """Values in a table that mean missing, such as ? or -200; empty fields and NaN always do."""
+
+    group: str = ""
+    """A column of a table: all rows of a group, such as a patient, go to one split."""
+
     def check(self) -> DataOptions:
         """These options. Raises UserError for an unknown value of ``augment`` or ``binarize``."""
-        offered = {"augment": Augment, "binarize": Binarize, "fit": Fit}
+        offered = {"augment": Augment, "binarize": Binarize, "fit": Fit, "kind": Kind}
         for name, kind in {**offered, "transparency": Transparency}.items():
             known = get_args(kind)
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
         parse_values(self.values)
         parse_size(self.size)
+        parse_columns(self.columns)
         if self.class_level < 1:
             raise UserError(f"class_level is {self.class_level}: give 1, 2 or more")
         return self
@@ -156,6 +176,10 @@ def load(
     class_level: int = 1,
     labelled_only: bool = False,
     leave_out: Sequence[str] = (),
+    kind: Kind = "auto",
+    columns: str = "",
+    missing: Sequence[str] = (),
+    group: str = "",
     memory: float | None = None,
     quiet: bool = False,
 ) -> Data:
@@ -187,6 +211,10 @@ def load(
         class_level: Which level of folders are the classes, from 1.
         labelled_only: Leave out samples that have no label.
         leave_out: Names or patterns of arrays, folders, files or columns that are not read.
+        kind: "image" or "table" refuses the other; "auto" takes what the source is.
+        columns: Kinds of a table's columns: "age=number,sex=category"; the others are found.
+        missing: Further values of a table that mean missing, as text.
+        group: A column of a table whose groups are not torn apart by the splits.
         memory: Bytes that images may take before they stay on disk, where files are decoded once
             into the cache folder. None: half of the free memory, which leaves room for a model.
         quiet: Show no progress bars.
@@ -203,6 +231,7 @@ def load(
     options = ReadOptions(parse_size(size), channels, skip_bad, budget, quiet)
     options = replace(options, values=tuple(values), labels=labels, leave_out=tuple(leave_out))
     options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
+    options = replace(options, columns=columns, missing=tuple(map(str, missing)), group=group)
     if isinstance(source, Data):
         if (
             options != replace(ReadOptions(), memory=budget, quiet=quiet)
@@ -215,13 +244,31 @@ def load(
             )
         return without(source.labelled() if labelled_only else source, hold_out_class)
     found = _as_asked(read(source, options, data_dir), options.leave_out)
+    table = _of_kind(found, kind, options)
     for split, other in (("validation", val), ("test", test)):
         if not isinstance(other, str) or other:
-            apart = replace(options, whole=True, labels="", leave_out=())
+            apart = replace(options, whole=True)
+            apart = apart if table else replace(apart, labels="", leave_out=())
             found = found.with_split(split, read(other, apart, data_dir))
     fixed = isinstance(source, str) and is_known(source)
     data = found.data(fixed=fixed)
-    return without(data.labelled() if labelled_only else data, hold_out_class)
+    data = without(data.labelled() if labelled_only else data, hold_out_class)
+    return tabulated(data, options)
+
+
+def _of_kind(found: Unsplit, kind: str, options: ReadOptions) -> bool:
+    """Whether it is a table. Raises UserError where another kind, or its options, were given."""
+    table = any(isinstance(part.x, Rows) for part in found.parts.values())
+    if kind != "auto" and (kind == "table") != table:
+        what = "rows of a table" if table else "images"
+        raise UserError(f"--kind is {kind}, but '{found.name}' holds {what}: leave --kind out")
+    mine = ("columns", "missing", "group")
+    wrong = ("size", "values") if table else mine
+    for name in wrong:
+        if getattr(options, name):
+            what = "images, but this is a table" if table else "tables, but these are images"
+            raise UserError(f"--{name} is for {what}: leave it out")
+    return table
 
 
 def _as_asked(found: Unsplit, patterns: Sequence[str]) -> Unsplit:
@@ -249,6 +296,9 @@ def load_new(
     class_level: int = 1,
     channels: int | None = None,
     values: Sequence[Any] = (),
+    encoding: Encoding | None = None,
+    missing: Sequence[str] = (),
+    labels: str = "",
     quiet: bool = False,
 ) -> Data:
     """The same for a finished run: one set of any size, which nobody splits.
@@ -263,6 +313,9 @@ def load_new(
         class_level: As the run was trained.
         channels: Of images in files.
         values: The range that the run was trained with.
+        encoding: What the run has learned of its table; None for images.
+        missing: Further values of a table that mean missing, as the run was trained.
+        labels: The column of labels, as the run was trained; it need not be there.
         quiet: Show no progress bars.
 
     >>> whole = load_new("mnist5k")
@@ -271,9 +324,15 @@ def load_new(
     """
     options = ReadOptions(parse_size(size), channels, memory=room(), quiet=quiet, whole=True)
     options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
+    options = replace(options, missing=tuple(missing), labels=labels)
     if isinstance(source, Data):
         return source.as_new(classes)
-    return read(source, replace(options, values=tuple(values)), data_dir).as_one(classes)
+    found = read(source, replace(options, values=tuple(values)), data_dir)
+    table = any(isinstance(part.x, Rows) for part in found.parts.values())
+    if table != (encoding is not None):
+        have, want = ("a table", "images") if table else ("images", "rows of a table")
+        raise UserError(f"'{found.name}' is {have}, but this model reads {want}: give {want}")
+    return tabulated(found.as_one(classes), options, encoding)
 
 
 def read(source: Any, options: ReadOptions, data_dir: Path | None = None) -> Unsplit:
@@ -519,6 +578,8 @@ def _load_path(path: Path, given: str, options: ReadOptions) -> Unsplit:
         found = (arrays.load_npz if suffix == ".npz" else arrays.load_npy)(path, options)
     elif suffix in ARCHIVES:
         raise UserError(f"'{given}' is an archive; unpack it first and give the folder")
+    elif suffix in (*TEXT, *PARQUET):
+        return load_file_of_rows(path, options)
     elif suffix in SUFFIXES and options.whole:
         return load_file(path, options)
     elif suffix in SUFFIXES:
@@ -530,6 +591,8 @@ def _load_path(path: Path, given: str, options: ReadOptions) -> Unsplit:
 
 def _fixed(found: Unsplit, options: ReadOptions) -> Unsplit:
     """The data as they are. Raises UserError where another size or colour is asked for."""
+    if any(isinstance(part.x, Rows) for part in found.parts.values()):
+        return found
     channels, height, width = next(iter(found.parts.values())).x.shape[1:]
     if (to := sides(options.size)) not in (None, (height, width)):
         assert to is not None
@@ -554,8 +617,8 @@ def _fixed(found: Unsplit, options: ReadOptions) -> Unsplit:
 
 
 _CHOICE = (
-    "give a folder of images, an .npz or .npy file, hf:NAME for a set of the Hugging Face hub, or "
-    f"one of: {', '.join(sorted(KNOWN))}"
+    "give a folder of images, a .csv, .parquet, .npz or .npy file, hf:NAME for a set of the "
+    f"Hugging Face hub, or one of: {', '.join(sorted(KNOWN))}"
 )
 
 

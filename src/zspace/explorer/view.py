@@ -22,7 +22,7 @@ from zspace.data.dataset import to_float
 from zspace.data.spec import Batch
 from zspace.runs import many
 from zspace.runs.run import Run
-from zspace.system.errors import enough_memory
+from zspace.system.errors import UserError, enough_memory
 from zspace.system.pixels import enlarged, gif, to_uint8
 
 MOST = 70_000
@@ -71,10 +71,16 @@ class Reading:
 class RunView:
     """A run and its test images, at most 70,000 of them, drawn with a seed.
 
-    z: (N, Z) float32 codes, spatial ones flat; labels: (N,) or None.
+    z: (N, Z) float32 codes, spatial ones flat; labels: (N,) or None. Raises UserError where it
+    was not trained on images.
     """
 
     def __init__(self, run: Run) -> None:
+        if run.spec.kind != "image":
+            raise UserError(
+                f"run '{run.place}' was trained on a table, which the explorer does not show: use "
+                "zspace report, or zspace sample --out rows.csv"
+            )
         self.run, self.shape = run, run.spec.shape
         self.test = trained.subset(run.data().test, MOST)
         found = latents.codes(run, run.data(), MOST)

@@ -280,6 +280,7 @@ class Layout(nn.Module):
     Attributes:
         numbers, counts, booleans, categories: Positions in x of the entries of each sort.
         block: For each entry of a category, which category it is of.
+        others: Which entries among `categories` stand for any other value.
         inside, there: (C, M): for each category its entries among `categories`, padded to the
             broadest, and which of these are no padding.
         at, value: (Q, K): for each count the corners of its map from x, padded with the last.
@@ -308,6 +309,7 @@ class Layout(nn.Module):
         corners = torch.tensor(padded, dtype=torch.float32).reshape(len(knots), most, 2)
         held = {
             **{name: torch.tensor(places, dtype=torch.long) for name, places in sorts.items()},
+            "others": torch.tensor([i == one[-1] for one in blocks for i in one]).bool(),
             "block": torch.tensor([i for i, one in enumerate(blocks) for _ in one]).long(),
             "inside": torch.tensor([[*one, *[one[0]] * (widest - len(one))] for one in blocks])
             .long()
@@ -327,6 +329,7 @@ class Layout(nn.Module):
     counts: Tensor
     booleans: Tensor
     categories: Tensor
+    others: Tensor
     block: Tensor
     inside: Tensor
     there: Tensor
@@ -407,28 +410,40 @@ class Columns(Distribution):
     @property
     def probabilities(self) -> Tensor:
         """Logarithms of the probability of each entry of each category (..., C)."""
+        return self._normalised(self.of_categories)
+
+    def _normalised(self, logits: Tensor) -> Tensor:
+        """log softmax of logits (..., C), block by block."""
         if not len(self.layout.inside):
-            return self.of_categories
-        each = self.of_categories[..., self.layout.inside]
+            return logits
+        each = logits[..., self.layout.inside]
         total = each.masked_fill(~self.layout.there, -math.inf).logsumexp(-1)
-        return self.of_categories - total.index_select(-1, self.layout.block)
+        return logits - total.index_select(-1, self.layout.block)
+
+    @property
+    def known(self) -> Tensor:
+        """Logits (..., C) without those of any other value, which cannot be given back."""
+        return self.of_categories.masked_fill(self.layout.others, -math.inf)
 
     @property
     def mean(self) -> Tensor:
-        """Means; of categories the probability of each entry, of counts the entry of the mean."""
+        """Means; of counts the entry of the mean, of categories the probability of each value,
+        given that it is none but those.
+        """
         counts = self.layout.entries(self.log_mean.exp())
-        ones = torch.sigmoid(self.logits)
-        return self.layout.joined(self.numbers.mean, counts, ones, self.probabilities.exp())
+        ones, values = torch.sigmoid(self.logits), self._normalised(self.known).exp()
+        return self.layout.joined(self.numbers.mean, counts, ones, values)
 
     @property
     def variance(self) -> Tensor:
         """Variances of the entries; those of counts are of the counts, not of x."""
-        m, p, q = self.log_mean.exp(), torch.sigmoid(self.logits), self.probabilities.exp()
+        m, p = self.log_mean.exp(), torch.sigmoid(self.logits)
+        q = self._normalised(self.known).exp()
         counts = m + m.square() / self.dispersion
         return self.layout.joined(self.numbers.variance, counts, p * (1 - p), q * (1 - q))
 
     def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Draws of whole rows: one entry of each category is 1."""
+        """Draws of whole rows: of each category one value is 1, which is none but those known."""
         with torch.no_grad():
             shape = torch.Size(sample_shape)
             r, m = self.dispersion.expand_as(self.log_mean), self.log_mean.exp()
@@ -441,7 +456,7 @@ class Columns(Distribution):
         """One entry of each block is 1, by the race of exponential clocks."""
         if not len(self.layout.inside):
             return self.of_categories.expand(*shape, *self.of_categories.shape)
-        logits = self.of_categories.expand(*shape, *self.of_categories.shape)
+        logits = self.known.expand(*shape, *self.of_categories.shape)
         race = (logits - torch.empty_like(logits).exponential_().log())[..., self.layout.inside]
         first = race.masked_fill(~self.layout.there, -math.inf).argmax(-1)
         places = self.layout.inside.expand(*first.shape, -1).gather(-1, first[..., None])[..., 0]

@@ -37,6 +37,19 @@ def curly(text: str) -> str:
     return re.sub(r"(?<=\w)'", "’", text).replace("N(0, ", "N(0,\N{NO-BREAK SPACE}")
 
 
+def of_samples(text: str, kind: str) -> str:
+    """A sentence about images as one about rows, where the samples are rows of a table.
+
+    >>> of_samples("Images and their codes: an image is a point.", "table")
+    'Rows and their codes: a row is a point.'
+    """
+    if kind == "image":
+        return text
+    text = re.sub(r"\b([Aa])n image\b", r"\1 row", text)
+    words = {"image": "row", "images": "rows", "Image": "Row", "Images": "Rows"}
+    return re.sub(r"\b[Ii]mages?\b", lambda found: words[found.group()], text)
+
+
 def sentence(text: str) -> str:
     """With a capital letter and a full stop."""
     text = text.strip()

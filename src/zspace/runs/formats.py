@@ -12,7 +12,6 @@ from typing_extensions import NotRequired, TypedDict
 
 from zspace.analysis.measure import Measure
 from zspace.data.dataset import SPLITS
-from zspace.data.kinds.image import QUALITY
 from zspace.system.errors import UserError
 from zspace.system.schema import LARGEST, Has, Pattern, Range, Unfit, check
 
@@ -26,10 +25,10 @@ FolderName = Annotated[str, Pattern(r"(?!\.)[^/\\]{1,255}")]
 Terms = Annotated[dict[Name, float], Has(("objective",)), Range(1, 10_000)]
 if TYPE_CHECKING:
     Split: TypeAlias = str
-    Kind: TypeAlias = str
 else:
-    Split, Kind = Literal[SPLITS], Literal[tuple(QUALITY)]
-Quality = dict[Split, dict[Kind, float]]
+    Split = Literal[SPLITS]
+Quality = dict[Split, dict[Name, float]]
+"""By measure, or, of tables, by column."""
 
 
 class Read(TypedDict):
@@ -42,7 +41,8 @@ class Facts(TypedDict):
     """What run.json says of the data."""
 
     name: Name
-    shape: Annotated[list[Annotated[int, Range(1, 1 << 20)]], Range(3, 3)]
+    kind: NotRequired[Literal["image", "table"]]
+    shape: Annotated[list[Annotated[int, Range(1, 1 << 24)]], Range(1, 3)]
     classes: Annotated[list[Name], Range(0, 10_000)]
     attributes: Annotated[list[Name], Range(0, 10_000)]
     train: Count

@@ -286,7 +286,7 @@ def _embedded(run: Run, split: str, samples: Samples, source: Data) -> dict[str,
             names = np.array([*source.classes, ""])
             found["label"] = names[found["y"]]
     c = told if run.model.context else None
-    codes = [run.encode(samples.images(i), None if c is None else c[i]) for i in rows_of(samples)]
+    codes = [run.encoded(samples.images(i), None if c is None else c[i]) for i in rows_of(samples)]
     return {"z": torch.cat(codes).numpy() if codes else np.empty((0, *run.model.latent)), **found}
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
+from zspace.data.kinds.table import Encoding
 from zspace.data.loading import is_harmless
 from zspace.data.spec import Spec
 from zspace.runs.formats import Line, Record, refuse_unfit
@@ -32,6 +33,7 @@ from zspace.system.schema import Unfit, check
 FORMAT = 1
 
 RECORD, COPY, WEIGHTS, METRICS = "run.json", "state/run.json", "model.safetensors", "metrics.jsonl"
+ENCODING = ("encoding.json", "encoding.safetensors")
 FITTED = "fitted"
 SNAPSHOTS, EVALUATION = "snapshots.npz", "evaluation.json"
 PARTS = (RECORD, METRICS, WEIGHTS, SNAPSHOTS, EVALUATION, "encoding.*", "README.md", "fitted/*")
@@ -223,6 +225,21 @@ def _understood(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
+def read_encoding(place: Place, record: dict[str, Any]) -> Encoding | None:
+    """How the rows of a table become x; None for images. Raises UserError where it is damaged."""
+    if record["data"].get("kind", "image") != "table":
+        return None
+    content = {name: place.read(name) for name in ENCODING}
+    told, values = (place.named(name) for name in ENCODING)
+    with _again(place):
+        for file, name in zip((told, values), ENCODING, strict=True):
+            files.verify(file, content[name], record["files"].get(name, ""))
+        facts = files.unsealed(
+            told, content[ENCODING[0]], files.parsed(told, content[ENCODING[0]])
+        )
+        return Encoding.from_files(facts, files.unpacked(values, content[ENCODING[1]]))
+
+
 def is_own(record: dict[str, Any]) -> bool:
     """Whether this user chose the data that the record names; see `zspace.system.owner`."""
     return owner.is_mine(chosen_data(record["config"]["data"]), record.get("mark", ""))
@@ -252,9 +269,13 @@ class Untrusted(UserError):
     """The data of a run were chosen by somebody else, and are not opened."""
 
 
-def read_spec(record: dict[str, Any]) -> Spec:
+def read_spec(record: dict[str, Any], encoding: Encoding | None = None) -> Spec:
     """What the model was told of its data."""
     facts = record["data"]
+    if encoding is not None:
+        return encoding.spec(classes=tuple(facts["classes"]), samples=facts["train"])
+    if len(facts["shape"]) != 3:
+        raise UserError(f"run.json says that images have shape {facts['shape']}: train again")
     shape, classes = tuple(facts["shape"]), tuple(facts["classes"])
     return Spec(shape, classes, tuple(facts["attributes"]), facts["train"])
 

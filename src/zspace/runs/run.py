@@ -92,7 +92,8 @@ class Run(TrainedModel):
         self.place, self.trust_data = place, trust_data
         self.record = record.read_place(place)
         self.config = Config.from_json(self.record["config"])
-        spec = record.read_spec(self.record)
+        self.encoding = record.read_encoding(place, self.record)
+        spec = record.read_spec(self.record, self.encoding)
         super().__init__(
             self._rebuild(spec).to(pick_device(device)),
             spec,
@@ -297,6 +298,17 @@ class Run(TrainedModel):
             return self._fitting(self._own(folder, quiet))
         if own and not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
             return self._fitting(self._own(folder, quiet))
+        if self.encoding is not None:
+            return self._fitting(
+                load_new(
+                    str(source) if named else source,
+                    classes=self.spec.classes,
+                    encoding=self.encoding,
+                    missing=self.config.data.missing,
+                    labels=self.config.data.labels,
+                    quiet=quiet,
+                )
+            )
         channels, height, width = self.spec.shape
         resized = named and is_resized(str(source))
         options = self.config.data
@@ -335,7 +347,7 @@ class Run(TrainedModel):
 
     def _seen(self, x: Any, label: Label | None) -> tuple[Any, Label | None]:
         """Images and labels of what is held in Python; arrays pass as they are."""
-        if isinstance(x, np.ndarray | Tensor | list | str):
+        if isinstance(x, np.ndarray | Tensor | list | str) or self.encoding is not None:
             return x, label
         data = self.data(x, unlabelled=True)
         samples = joined(list(data.splits.values()))
@@ -378,6 +390,10 @@ class Run(TrainedModel):
             class_level=given.class_level,
             labelled_only=given.labelled_only,
             leave_out=given.leave_out,
+            kind=given.kind,
+            columns=given.columns,
+            missing=given.missing,
+            group=given.group,
             quiet=quiet,
         )
 

@@ -82,6 +82,7 @@ class Build:
             recipes.find(config.recipe)
             settings = _settled(config.training)
         data = distributed.in_turn(lambda: load_data(**_loading(config, held), quiet=quiet))
+        _check_kind(config, data)
         precision = cast(Precision, distributed.told(settings.precision))
         settings = replace(settings, precision=precision)
         with distributed.together():
@@ -157,6 +158,7 @@ class Build:
             fixed=recipe.feature_networks,
             watched=watched,
             best=recipe.best,
+            measure=None if data.encoding is None else data.encoding.quality,
         )
         return cls(config, data, recipe, trainer, splits)
 
@@ -202,6 +204,7 @@ class Build:
         splits = {name: len(batches.samples) for name, batches in self.splits.items()}
         return {
             "name": self.data.name,
+            "kind": self.data.spec.kind,
             "shape": list(self.data.spec.shape),
             "classes": list(self.data.classes),
             "attributes": list(self.data.attributes),
@@ -266,6 +269,12 @@ def _step_need(recipe: recipes.Recipe, spec: Spec) -> Need:
         return model(torch.zeros(n, *spec.shape), c, samples)
 
     return Need.of(step)
+
+
+def _check_kind(config: Config, data: Data) -> None:
+    for name in ("augment", "binarize"):
+        if data.encoding is not None and getattr(config.data, name) != "none":
+            raise UserError(f"--{name} is for images, but '{data.name}' is a table: leave it out")
 
 
 def _settled(settings: Settings) -> Settings:

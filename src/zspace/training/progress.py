@@ -144,7 +144,7 @@ class Lines(Quiet):
             self._say(
                 f"epoch {epoch.number}/{trainer.settings.epochs}  "
                 f"validation {terms_text(epoch.validation)}  "
-                f"{epoch.samples_per_second:,.0f} images/s"
+                f"{epoch.samples_per_second:,.0f} samples/s"
             )
 
     def end(self, facts: Mapping[str, Any]) -> None:
@@ -160,7 +160,7 @@ class Lines(Quiet):
 
 
 class Bar(Lines):
-    """A progress bar: epoch, validation terms, images per second, time left."""
+    """A progress bar: epoch, validation terms, samples per second, time left."""
 
     def __init__(self) -> None:
         super().__init__(stderr())
@@ -181,7 +181,7 @@ class Bar(Lines):
         self._open(facts, trainer)
 
     def _open(self, facts: Mapping[str, Any], trainer: Trainer) -> None:
-        self.images = facts["data"]["train"] / len(trainer.train)
+        self.samples = facts["data"]["train"] / len(trainer.train)
         self.task = self.progress.add_task(
             self._label(trainer),
             total=trainer.total_steps,
@@ -195,7 +195,7 @@ class Bar(Lines):
     def step(self, trainer: Trainer) -> None:
         now, (then, step) = time.monotonic(), self.mark
         if now - then > 0.2:
-            rate = (trainer.step - step) / (now - then) * self.images
+            rate = (trainer.step - step) / (now - then) * self.samples
             self.mark = (now, trainer.step)
             self.progress.update(self.task, completed=trainer.step, rate=rate)
 
@@ -226,13 +226,15 @@ class Bar(Lines):
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.fields['rate']:,.0f} images/s", style="cyan")
+        return Text(f"{task.fields['rate']:,.0f} samples/s", style="cyan")
 
 
 def headline(facts: Mapping[str, Any]) -> str:
     """What is being trained, on what, where to; and options of the recipe that share a name."""
     data, settings = facts["data"], facts["config"]["training"]
     compiled = ", compiled" if settings["compile"] == "on" else ""
+    shape = "×".join(map(str, data["shape"]))
+    what = f"rows of {shape} numbers" if data["kind"] == "table" else f"images of {shape}"
     own = facts["config"]["recipe_options"].items()
     told = ", ".join(f"{OWN}{name} is {value}" for name, value in own if name in RESERVED)
     clash = f"\n{told}: of the recipe, not of the data or the training" if told else ""
@@ -240,7 +242,7 @@ def headline(facts: Mapping[str, Any]) -> str:
         f"{hyphenated(facts['config']['recipe'])} with {facts['parameters']:,} parameters "
         f"on {data['name']}: "
         f"{data['train']:,} train / {data['validation']:,} validation / {data['test']:,} test "
-        f"images of {'×'.join(map(str, data['shape']))}, {settings['device']} in "
+        f"{what}, {settings['device']} in "
         f"{settings['precision']}{compiled} -> {facts['path']}{clash}"
     )
 

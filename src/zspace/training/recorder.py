@@ -21,7 +21,16 @@ from zspace.models import recipes
 from zspace.models.likelihoods import Bernoulli, bits_per_dimension
 from zspace.models.recipes import Player
 from zspace.runs.checkpoint import Checkpoints
-from zspace.runs.record import COPY, FORMAT, METRICS, RECORD, WEIGHTS, Place, chosen_data
+from zspace.runs.record import (
+    COPY,
+    ENCODING,
+    FORMAT,
+    METRICS,
+    RECORD,
+    WEIGHTS,
+    Place,
+    chosen_data,
+)
 from zspace.runs.run import Run
 from zspace.system import distributed, files, owner
 from zspace.system.bars import lines
@@ -68,6 +77,7 @@ class Recorder:
 
     def begin(self) -> None:
         """Write the first files of a folder: from now on the run can be resumed."""
+        self._write_encoding()
         if self.checkpoints:
             self._write_metrics()
             self._save_best()
@@ -100,6 +110,13 @@ class Recorder:
             ) from None
         finally:
             self.reporter.close()
+
+    def _write_encoding(self) -> None:
+        if self.build.data.encoding is not None:
+            facts, tensors = self.build.data.encoding.to_files()
+            told = files.sealed_json(facts), files.sealed_tensors(tensors, {})
+            for name, content in zip(ENCODING, told, strict=True):
+                self.files[name] = self.place.write(name, *content)
 
     def after_epoch(self, epoch: Epoch) -> None:
         """Write and tell what an epoch came to; save, or stop, where that is due."""
@@ -182,6 +199,8 @@ class Recorder:
 
     def finish(self) -> Run:
         """Measure every split at the best weights and note the end; returns the run."""
+        if self.checkpoints is None:
+            self._write_encoding()
         self._save_best()
         trainer = self.trainer
         restore(trainer.model, trainer.best)  # a state saved from now on serves nothing else
@@ -194,7 +213,9 @@ class Recorder:
                 terms[name] = evaluate(
                     trainer.model, objective, batches, batch=trainer.estimated_in
                 )
-            quality = reconstruction_quality(trainer.model, test.epoch(0), most=len(test.samples))
+            quality = reconstruction_quality(
+                trainer.model, test.epoch(0), most=len(test.samples), measure=trainer.measure
+            )
         result = {
             "epochs": trainer.epoch,
             "best_epoch": trainer.best_epoch,
@@ -230,9 +251,11 @@ class Recorder:
         )
         drawn = model.traits.variational
         terms = {k: f for p in build.recipe.players for k, f in p.objective.facts.items()}
+        encoding = self.build.data.encoding
+        known = QUALITY if encoding is None else encoding.facts
         return {
             "terms": {name: fact.named(drawn) for name, fact in terms.items()},
-            "quality": {name: QUALITY[name].named(drawn) for name in quality},
+            "quality": {name: known[name].named(drawn) for name in quality},
         }
 
     def _bits(self, terms: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:

@@ -166,6 +166,7 @@ class Trainer:
         settings: With `epochs` and `precision` decided.
         fixed: Modules that do not move, but belong to the state of the training.
         watched: Batches, not shuffled, whose reconstructions are measured after every epoch.
+        measure: Of reconstructions, where the samples are no images.
         best: The validation term whose lowest value chooses the best epoch; by default the
             objective, or, in a game of several players, which has none in common, the last epoch.
         losses: How a step computes its losses, by default one pass of the model under autocast.
@@ -190,6 +191,7 @@ class Trainer:
         fixed: Sequence[nn.Module] = (),
         watched: Mapping[str, Batches] | None = None,
         best: str = "",
+        measure: Callable[[Tensor, Tensor], dict[str, Tensor]] | None = None,
         losses: Losses | None = None,
         clip: Callable[[Sequence[nn.Parameter], float], Any] = nn.utils.clip_grad_norm_,
     ) -> None:
@@ -199,7 +201,7 @@ class Trainer:
         self.batch, self.patience = settings.batch or LARGEST, settings.patience or 0
         self.criterion = best or ("objective" if len(players) == 1 else "")
         self._check()
-        self.watched = watched or {}
+        self.watched, self.measure = watched or {}, measure
         rivals = [player.module for player in players[1:]]
         self.others = [*rivals, *fixed]
         self.train, self.validation = train, validation
@@ -464,7 +466,7 @@ class Trainer:
         """Means of the quality of reconstructions, set by set."""
         with self.average.used(), self.autocast():
             return {
-                name: reconstruction_quality(self.model, b.epoch(0))
+                name: reconstruction_quality(self.model, b.epoch(0), measure=self.measure)
                 for name, b in self.watched.items()
             }
 

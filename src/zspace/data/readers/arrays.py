@@ -35,6 +35,7 @@ from zspace.data.kinds.image import BRIGHT, Scale, extent, scale_of
 from zspace.data.labels import Labels, alike, read_labels
 from zspace.data.readers import lists
 from zspace.data.readers.images import ReadOptions
+from zspace.data.readers.tabular import from_tables
 from zspace.data.splits import SPLITS, Role, left_out, role
 from zspace.system.errors import UserError
 
@@ -165,6 +166,10 @@ def load_npy(path: Path, options: ReadOptions) -> Unsplit:
     with _readable(path):
         with path.open("rb") as file:
             about = npy_header(file, path.stat().st_size)
+        if len(about.shape) == 2:
+            check_memory(path, path.stat().st_size, options.memory)
+            rows = {"x": np.load(path, allow_pickle=False)}
+            return from_tables(path.stem, rows, options, what, f"The array file {path.name}.")
         form = _form(about, what)
         if not options.whole:
             check(path.stem, [form])
@@ -320,6 +325,11 @@ def from_arrays(
     headers = {n: h for n, h in headers.items() if n not in empty}
     roles = _roles(headers, shelf.title, options, empty)
     x = {split: n for n, (what, split) in roles.items() if what == "x"}
+    if all(len(headers[n].shape) == 2 for n in x.values()):
+        rows = {n: shelf.read(n) for n in headers}
+        if len(rows) == 1:
+            rows = {"x": next(iter(rows.values()))}
+        return from_tables(name, rows, options, shelf.title, **facts)
     forms = {n: _form(headers[n], f"{n} of {shelf.title}") for n in x.values()}
     _check_splits(x, forms, name, shelf.title, options)
     labels, origin = _labels(shelf, roles, x, forms)

@@ -102,6 +102,8 @@ def _check_names(names: Sequence[Any]) -> None:
         raise UserError("the table has no columns: give at least one")
     if twice is not None:
         raise UserError(f"two columns are named '{twice:.60}': give each column its own name")
+    if long := next((name for name in said if len(name) > 200), ""):
+        raise UserError(f"a column is named '{long:.60}...', {len(long):,} letters: shorten it")
     if any(isinstance(name, tuple) for name in names):
         raise UserError("the column names have several levels: join them to one name each")
 

@@ -422,6 +422,9 @@ class ReadOptions:
         whole: Whether they are new data for a finished run: one set of any size.
         fit: How they are brought to the size; see `decode`.
         transparency: What becomes of it; "keep": a fourth channel.
+        columns: Of tables, kinds that are set: "age=number,sex=category".
+        missing: Of tables, further values that mean missing.
+        group: Of tables, a column whose groups are not torn apart by the splits.
         class_level: Which level of folders are the classes.
     """
 
@@ -437,6 +440,9 @@ class ReadOptions:
     whole: bool = False
     fit: Fit = "crop"
     transparency: Transparency = "white"
+    columns: str = ""
+    missing: tuple[str, ...] = ()
+    group: str = ""
     class_level: int = 1
 
 

@@ -4,6 +4,7 @@
     (x, y)                           images and labels
     ((x, y), (x, y))                 train and test; three pairs: train, validation and test
     {"x_train": ..., "y_val": ...}   arrays by name, as in an .npz
+    a DataFrame, (N, D), sparse      rows of a table, alone or wherever an array of images may be
     Dataset, DataLoader              each sample is read once, in order: x, (x, y) or a dict
 
 A loader is read for its data set: its order and batch size are not used. What is read from a data
@@ -29,7 +30,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from zspace.data.dataset import Unsplit
 from zspace.data.readers.arrays import Header, Mapped, Pieces, from_arrays
+from zspace.data.readers.frames import is_table
 from zspace.data.readers.images import ReadOptions
+from zspace.data.readers.tabular import from_tables
 from zspace.data.splits import left_out, role
 from zspace.system.bars import bar
 from zspace.system.errors import UserError
@@ -80,6 +83,10 @@ def load_object(source: Any, options: ReadOptions) -> Unsplit:
         arrays = dict(zip("xy", source, strict=True))
     else:
         arrays = {"x": source}
+    if any(is_table(value) for value in arrays.values()):
+        kept = {k: v for k, v in arrays.items() if not left_out(k, options.leave_out)}
+        found = from_tables(name, kept, options, "the data", f"Given in Python, as {name}.")
+        return replace(found, read=replace(found.read, notes=(*notes, *found.read.notes)))
     shelf = Held({k: v for k, v in arrays.items() if not left_out(k, options.leave_out)})
     ignored = [k for k in arrays if left_out(k, options.leave_out)]
     about = f"Given in Python, as {name}."
@@ -98,7 +105,7 @@ def _is_pairs(source: Any) -> bool:
         isinstance(source, tuple)
         and len(source) in SPLITS_OF
         and all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in source)
-        and all(np.ndim(pair[0]) > 2 for pair in source)
+        and all(is_table(pair[0]) or np.ndim(pair[0]) > 2 for pair in source)
     )
 
 

@@ -351,7 +351,13 @@ def training_numbers(study: Study) -> Numbers:
 
 
 @figure(
-    "training", "While training", "training", needs.snapshots, training_numbers, milliseconds=350
+    "training",
+    "While training",
+    "training",
+    needs.snapshots,
+    training_numbers,
+    milliseconds=350,
+    kinds=("image",),
 )
 def training(study: Study) -> list[Image.Image]:
     """An animation: a scatter of codes, and reconstructions, from epoch to epoch.

@@ -49,7 +49,7 @@ def codes_in_plane(study: Study) -> Numbers:
     return {"Codes of test images within the right square": percent(planes.in_plane(z, 3.0))}
 
 
-@figure("plane", "A decoded plane", "plane", needs.plain_plane, codes_in_plane)
+@figure("plane", "A decoded plane", "plane", needs.plain_plane, codes_in_plane, kinds=("image",))
 def plane(study: Study) -> Figure:
     """Two square sheets of decoded images that change gradually across each sheet.
 
@@ -78,7 +78,14 @@ def told_neighbours(study: Study) -> Numbers:
     }
 
 
-@figure("plane-by-label", "One plane per label", "plane", needs.labelled_plane, told_neighbours)
+@figure(
+    "plane-by-label",
+    "One plane per label",
+    "plane",
+    needs.labelled_plane,
+    told_neighbours,
+    kinds=("image",),
+)
 def plane_by_label(study: Study) -> Figure:
     """A square sheet of decoded images for each label.
 
@@ -102,7 +109,14 @@ def plane_by_label(study: Study) -> Figure:
     return fig
 
 
-@figure("plane-labels", "Label after label", "plane", needs.labelled_plane, milliseconds=700)
+@figure(
+    "plane-labels",
+    "Label after label",
+    "plane",
+    needs.labelled_plane,
+    milliseconds=700,
+    kinds=("image",),
+)
 def plane_labels(study: Study) -> list[Image.Image]:
     """An animated square sheet of decoded images, one label after another.
 
@@ -137,7 +151,14 @@ def returns(study: Study) -> Numbers:
     }
 
 
-@figure("holes", "Dense and empty parts of a plane", "plane", needs.free_plane, returns)
+@figure(
+    "holes",
+    "Dense and empty parts of a plane",
+    "plane",
+    needs.free_plane,
+    returns,
+    kinds=("image",),
+)
 def holes(study: Study) -> Figure:
     """A scatter of codes with two marked windows, and sheets of what they decode to.
 
@@ -181,7 +202,14 @@ def half_way_distances(study: Study) -> Numbers:
     return {f"{title}, half-way on the straight line of {pairs}": far}
 
 
-@figure("interpolation", "Between two images", "paths", needs.two_test_images, half_way_distances)
+@figure(
+    "interpolation",
+    "Between two images",
+    "paths",
+    needs.two_test_images,
+    half_way_distances,
+    kinds=("image",),
+)
 def interpolation(study: Study) -> Figure:
     """Rows of images that change from one test image into another.
 
@@ -214,7 +242,7 @@ def varied(study: Study) -> Numbers:
     return {"Directions": {family.title: why(family) for family in families(study)}}
 
 
-@figure("tweak", "One code, varied", "paths", needs.test_images, varied)
+@figure("tweak", "One code, varied", "paths", needs.test_images, varied, kinds=("image",))
 def tweak(study: Study) -> Figure:
     """Square sheets of variants of one image, which is framed in the middle.
 

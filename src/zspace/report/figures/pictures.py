@@ -39,7 +39,7 @@ def class_counts(study: Study) -> Numbers:
     return {"Classes": f"{len(counts):,}", "Training images per class": " to ".join(ends)}
 
 
-@figure("data", "A sample of the data", "data", numbers=class_counts)
+@figure("data", "A sample of the data", "data", numbers=class_counts, kinds=("image",))
 def data(study: Study) -> Figure:
     """A sheet of training images, ten in a row.
 
@@ -71,7 +71,7 @@ def map_ahead(study: Study) -> Callable[[], object]:
 
 @figure(
     "data-tsne", "A map of the raw images", "data", needs.training_images, pixel_neighbours,
-    ahead=map_ahead,
+    ahead=map_ahead, kinds=("image",),
 )  # fmt: skip
 def data_tsne(study: Study) -> Figure:
     """A scatter of points, one for each image.
@@ -101,7 +101,13 @@ def test_error(family: facts.Family, run: Run) -> str:
     return "" if value is None else f"{family.named(run.error)} {number(value)}"
 
 
-@figure("reconstructions", "Unseen images, reconstructed", "reconstructions", numbers=facts.errors)
+@figure(
+    "reconstructions",
+    "Unseen images, reconstructed",
+    "reconstructions",
+    numbers=facts.errors,
+    kinds=("image",),
+)
 def reconstructions(study: Study) -> Figure:
     """Rows of images: ten test images, and below them their reconstructions.
 
@@ -118,7 +124,13 @@ def reconstructions(study: Study) -> Figure:
     return style.image_grid(rows, left, "Unseen images and their reconstructions", note, right)
 
 
-@figure("reconstructions-by-size", "The same by code size", "reconstructions", needs.several_sizes)
+@figure(
+    "reconstructions-by-size",
+    "The same by code size",
+    "reconstructions",
+    needs.several_sizes,
+    kinds=("image",),
+)
 def reconstructions_by_size(study: Study) -> Figure:
     """Rows of reconstructed images, one row per code size.
 
@@ -150,7 +162,13 @@ def multiples(study: Study) -> Numbers:
     return {"Highest error, in multiples of the mean": highest}
 
 
-@figure("surprises", "Images expected least, and where", "reconstructions", numbers=multiples)
+@figure(
+    "surprises",
+    "Images expected least, and where",
+    "reconstructions",
+    numbers=multiples,
+    kinds=("image",),
+)
 def surprises(study: Study) -> Figure:
     """For each family, rows of test images, their reconstructions, and maps of the difference.
 
@@ -331,7 +349,9 @@ def sample_numbers(study: Study) -> Numbers:
     }
 
 
-@figure("samples", "Images from the prior alone", "samples", numbers=sample_numbers)
+@figure(
+    "samples", "Images from the prior alone", "samples", numbers=sample_numbers, kinds=("image",)
+)
 def samples(study: Study) -> Figure:
     """Rows of images decoded from random codes.
 

@@ -112,6 +112,11 @@ class Drawing:
     numbers: Told
     milliseconds: int
     ahead: Ahead | None = None
+    kinds: tuple[str, ...] = ()
+
+    def suits(self, study: Study) -> bool:
+        """Whether it shows this kind of samples."""
+        return not self.kinds or study.data.spec.kind in self.kinds
 
 
 FIGURES: dict[str, Drawing] = {}
@@ -126,6 +131,7 @@ def figure(
     numbers: Told = lambda study: {},
     milliseconds: int = 0,
     ahead: Ahead | None = None,
+    kinds: tuple[str, ...] = (),
 ) -> Callable[[D], D]:
     """Register the function that draws a figure; a page and the command `figure` then have it.
 
@@ -138,6 +144,8 @@ def figure(
         milliseconds: How long a frame of an animation stays; 0: it stands still.
         ahead: Makes the passes through models that a slow figure needs, and returns what is left
             to compute, without a draw of torch's: a page does that beside other figures.
+        kinds: Of the samples that it can show, "image" or "table"; by default of every kind. It
+            is absent from the pages of others.
 
     Raises UserError for an unknown part.
     """
@@ -148,8 +156,8 @@ def figure(
         alt, _, caption = (inspect.getdoc(draw) or "").partition("\n\n")
         said = " ".join(alt.split()), " ".join(caption.split())
         FIGURES[name] = Drawing(
-            name, title, part, *said, draw, needs, numbers, milliseconds, ahead
-        )
+            name, title, part, *said, draw, needs, numbers, milliseconds, ahead, kinds
+        )  # fmt: skip
         return draw
 
     return register
@@ -168,7 +176,7 @@ def draw(name: str, study: Study) -> Drawn:
     Raises UserError for an unknown name, and where the study has not what the figure needs.
     """
     found = find(name)
-    missing = found.needs(study)
+    missing = found.needs(study) if found.suits(study) else _other_kind(found, study)
     if missing:
         raise UserError(f"figure '{name}' cannot be drawn: {missing}")
     with matplotlib.rc_context(STYLE):
@@ -181,6 +189,15 @@ def draw(name: str, study: Study) -> Drawn:
         tighten(drawn)
         assert isinstance(drawn, Still)
         return drawn
+
+
+def _other_kind(found: Drawing, study: Study) -> str:
+    return f"it shows {' and '.join(found.kinds)}s, but these data are {study.data.spec.kind}s"
+
+
+def shown_of(study: Study) -> dict[str, Drawing]:
+    """The figures that show this kind of samples."""
+    return {name: one for name, one in FIGURES.items() if one.suits(study)}
 
 
 def write(name: str, study: Study, path: Path) -> Path:
@@ -205,6 +222,8 @@ def write(name: str, study: Study, path: Path) -> Path:
 OVERVIEW = {
     "reconstructions": "reconstructions",
     "samples": "samples",
+    "rows": "reconstructions",
+    "sampled-rows": "samples",
     "codes-pca": "codes",
     "curves": "curves",
 }
@@ -214,7 +233,8 @@ OVERVIEW = {
 def overview(run: Run) -> list[Path]:
     """Draw a run's pictures into its folder, those that it has what they need for."""
     study = Study(run.path, [run])
-    can = [name for name in OVERVIEW if find(name).needs(study) is None]
+    here = shown_of(study)
+    can = [name for name in OVERVIEW if name in here and here[name].needs(study) is None]
     return [write(name, study, run.path / "figures" / f"{OVERVIEW[name]}.png") for name in can]
 
 

@@ -17,7 +17,7 @@ import hashlib
 import io
 import re
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from zspace.report import facts
 from zspace.report.facts import Family, Numbers, families
 from zspace.report.figures import needs
 from zspace.report.figures.code_maps import CIRCLE
-from zspace.report.figures.registry import FIGURES, PARTS, Drawing, Still, draw
+from zspace.report.figures.registry import PARTS, Drawing, Still, draw, shown_of
 from zspace.report.figures.style import at_night, class_colours, rendered
 from zspace.report.html import tables
 from zspace.runs.many import Study
@@ -79,7 +79,13 @@ class Picture:
 
 def picture(drawing: Drawing, study: Study, pool: Executor) -> Future[Picture]:
     """Draw a figure, and say what it shows; its files are made in a thread."""
-    drawn, numbers = draw(drawing.name, study), drawing.numbers(study)
+    kind = study.data.spec.kind
+    drawn = draw(drawing.name, study)
+    numbers = {facts.of_samples(k, kind): v for k, v in drawing.numbers(study).items()}
+    title, alt, caption = (
+        facts.of_samples(said, kind) for said in (drawing.title, drawing.alt, drawing.caption)
+    )
+    said = replace(drawing, title=title, alt=alt, caption=caption)
     if isinstance(drawn, Still):
         pairs = [painted(drawn)]
         width, height = (side * SHOWN // DPI for side in pairs[0][0].size)
@@ -89,7 +95,7 @@ def picture(drawing: Drawing, study: Study, pool: Executor) -> Future[Picture]:
 
     def made() -> Picture:
         frames = [(webp(day), webp(night)) for day, night in pairs]
-        return Picture(drawing, numbers, frames, width, height)
+        return Picture(said, numbers, frames, width, height)
 
     return pool.submit(made)
 
@@ -125,7 +131,9 @@ LARGEST = 32
 
 
 def explorer(study: Study) -> dict[str, Any] | None:
-    """All that the script needs; None where there are too few test images."""
+    """All that the script needs; None where there are too few test images, or no images."""
+    if study.data.spec.kind != "image":
+        return None
     if needs.test_images(study) is not None:
         return None
     x = study.data.test.images(torch.arange(1)).numpy()
@@ -134,7 +142,7 @@ def explorer(study: Study) -> dict[str, Any] | None:
     x, y, c = few.images().numpy(), few.labels(), few.conditions()
     shown, clouds = [thumbnails(x)], []
     for family in families(study):
-        made = family.run.reconstruct(x, c if family.traits.conditional else None)
+        made = family.run.reconstructed(x, c if family.traits.conditional else None)
         shown.append(thumbnails(made))
         clouds.append(cloud(study, family, x, c, made))
     tiles = np.concatenate(shown)
@@ -156,7 +164,7 @@ def cloud(
     study: Study, family: Family, x: np.ndarray, c: torch.Tensor | None, made: np.ndarray
 ) -> dict[str, Any]:
     """Where a family puts the images, on the plane of its figure, and how well it keeps them."""
-    z = family.run.encode(x, c if family.traits.conditional else None).reshape(len(x), -1)
+    z = family.run.encoded(x, c if family.traits.conditional else None).reshape(len(x), -1)
     plane = latents.plane(family.run, data=study.data)
     if z.shape[1] == 1:
         z = np.c_[z, np.random.RandomState(0).uniform(-0.35, 0.35, len(z))]
@@ -240,7 +248,7 @@ def write_report(study: Study, path: Path, console: Console | None = None) -> Pa
     console = console or Console(quiet=True)
     with files.explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    lacking = {one.name: one.needs(study) for one in FIGURES.values()}
+    lacking = {one.name: one.needs(study) for one in shown_of(study).values()}
     missing = {name: reason for name, reason in lacking.items() if reason is not None}
     numbers = tables.evaluated(study)
     parts = _drawn(study, missing, console)
@@ -252,7 +260,7 @@ def write_report(study: Study, path: Path, console: Console | None = None) -> Pa
 
 def _drawn(study: Study, missing: dict[str, str], console: Console) -> list[Shown]:
     """Every part that has something to show, with its figures."""
-    able = [one for one in FIGURES.values() if one.name not in missing]
+    able = [one for one in shown_of(study).values() if one.name not in missing]
     can = [one for part in PARTS for one in able if one.part == part]
     with ThreadPoolExecutor(2) as pool:
         waits = {one.name: pool.submit(one.ahead(study)) for one in can if one.ahead}

@@ -53,21 +53,29 @@ def several_seeds(study: Study) -> bool:
 def data_facts(study: Study) -> Numbers:
     """What the data are."""
     data, shape = study.data, study.data.spec.shape
-    kind = {1: "grey", 3: "colour"}.get(shape[0], f"{shape[0]}-channel")
+    one = {"An image": _image(shape)}
+    if data.encoding is not None:
+        width = f"{data.encoding.width:,} numbers"
+        one = {"A row": f"{count(len(data.encoding.entries), 'column')}, {width} for the model"}
     listed = data.classes if len(data.classes) <= 20 else ()
     told = data.attributes if len(data.attributes) <= 20 else ()
     many = [count(len(data.attributes), "attribute")] if data.attributes else []
+    sizes = {split.capitalize(): f"{len(some):,}" for split, some in data.splits.items()}
+    sizes = {"Training" if name == "Train" else name: n for name, n in sizes.items()}
     return {
-        "Training images": f"{len(data.train):,}",
-        "Validation images": f"{len(data.validation):,}",
-        "Test images": f"{len(data.test):,}",
-        "An image": f"{kind}, {shape[-2]} × {shape[-1]} pixels, values from 0 to 1",
+        **{facts.of_samples(f"{name} images", data.spec.kind): n for name, n in sizes.items()},
+        **one,
         "Labels": ", ".join(listed) or (f"{len(data.classes):,}" if data.classes else ""),
         "Attributes": ", ".join([*many, *told]),
         "Values as read": data.read.values,
         "Left out": "; ".join(data.read.left_out),
         "Said before training": "; ".join(data.read.notes),
     }
+
+
+def _image(shape: tuple[int, ...]) -> str:
+    kind = {1: "grey", 3: "colour"}.get(shape[0], f"{shape[0]}-channel")
+    return f"{kind}, {shape[-2]} × {shape[-1]} pixels, values from 0 to 1" if shape[1:] else ""
 
 
 def findings(study: Study) -> list[tuple[str, str, list[str]]]:
@@ -77,7 +85,8 @@ def findings(study: Study) -> list[tuple[str, str, list[str]]]:
     of = {f.title: latents.posterior_summary(f.run, data) for f in shown if f.compared and enough}
     kl = facts.on_test(study, lambda f: next(iter(f.run.objective.of_role("divergence")), None))
     told = [family for family in shown if family.traits.conditional]
-    far = facts.each(shown, lambda f: prior_novelty(f.run, data))
+    whole = [] if data.spec.missing else shown
+    far = facts.each(whole, lambda f: prior_novelty(f.run, data))
     asked = facts.asked(told, data)
     used = {t: f"{one.active} of {len(one.mean)}" for t, one in of.items() if one.kl is not None}
     away = {title: number(float(one.ks.mean())) for title, one in of.items()}
@@ -160,9 +169,10 @@ def steps(study: Study) -> list[tuple[str, str]]:
     kinds = {one.get("net", "mlp") for one in arguments} - {"mlp"}
     kind = f"{next(iter(kinds))} " if names and kinds else ""
     priors = [family.traits.prior for family in shown]
+    by_shape = " × ".join(map(str, study.data.spec.shape))
     codes = dict.fromkeys(shape(runs[0]) for f in shown for runs in f.sizes.values())
     return [
-        ("image x", " × ".join(map(str, study.data.spec.shape))),
+        (facts.of_samples("image x", study.data.spec.kind), by_shape),
         ("encoder", kind + " → ".join(names) or "network"),
         ("code z", f"{facts.joined(codes)}; prior {facts.joined(dict.fromkeys(priors))}"),
         ("decoder", kind + " → ".join(reversed(names)) or "network"),

@@ -1,0 +1,207 @@
+"""Runs of tables, from training to what comes back: rows of the sort that went in."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from polars.testing import assert_frame_equal
+
+import zspace
+from zspace.cli import main
+from zspace.explorer.view import RunView
+from zspace.report.figures import registry
+from zspace.runs.many import Study
+from zspace.system.errors import UserError
+
+SMALL = {"hidden": (16,), "latent": 2, "epochs": 2, "batch": 32, "precision": "fp32"}
+
+
+def people(n: int = 200) -> pd.DataFrame:
+    random = np.random.RandomState(0)
+    age = random.randint(18, 90, n)
+    return pd.DataFrame(
+        {
+            "age": age,
+            "income": np.where(random.rand(n) < 0.1, np.nan, np.round(age * 97.5, 2)),
+            "sex": random.choice(["f", "m"], n),
+            "visits": random.poisson(3, n),
+            "born": pd.to_datetime("2020-01-01") - pd.to_timedelta(age * 365, unit="D"),
+            "ill": random.rand(n) < 0.3,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tables") / "people.csv"
+    people().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(csv: Path, tmp_path_factory: pytest.TempPathFactory) -> zspace.Run:
+    out = tmp_path_factory.mktemp("runs") / "vae"
+    return zspace.train("vae", data=str(csv), out=out, quiet=True, **SMALL)
+
+
+def test_a_run_alone_takes_rows_in_and_gives_rows_back(run, csv, tmp_path):
+    """Its folder is all that is there: the data have gone."""
+    alone = zspace.load(run.path)
+    moved = tmp_path / "copy"
+    alone.save(moved)
+    alone = zspace.load(moved)
+    assert {"encoding.json", "encoding.safetensors"} <= {p.name for p in moved.iterdir()}
+    new = people(20).sample(frac=1, random_state=1, axis=1)
+    z = alone.encode(new)
+    assert z.shape == (20, 2)
+    back, made = alone.reconstruct(new), alone.sample(7, seed=0)
+    known = zspace.data.load(str(csv), quiet=True).encoding.decode(run.data().test.images())
+    for rows in (back, made, alone.decode(np.zeros((3, 2), np.float32))):
+        assert rows.dtypes.equals(known.dtypes)
+        assert list(rows.columns) == list(people().columns)
+        assert not rows.isna().any().any()
+        assert rows["age"].between(18, 90).all()
+        assert set(rows["sex"]) <= {"f", "m"}
+        assert (rows["income"].round(2) == rows["income"]).all()
+    assert made.equals(alone.sample(7, seed=0))
+    assert zspace.Run.from_bytes(alone.to_bytes()).sample(7, seed=0).equals(made)
+    with pytest.raises(UserError, match="lack a column"):
+        alone.encode(new.drop(columns="age"))
+
+
+def test_frames_come_back_as_the_sort_that_went_in():
+    frame = pl.from_pandas(people().dropna())
+    run = zspace.train("ae", data=frame, out=False, quiet=True, **SMALL)
+    assert run.reconstruct(frame).schema == frame.schema
+    assert run.sample(4, seed=1).schema == frame.schema
+    assert_frame_equal(run.sample(4, seed=1), run.sample(4, seed=1))
+    rows = np.random.RandomState(0).normal(size=(80, 3)).astype(np.float32)
+    found = zspace.train("vae", data=rows, out=False, quiet=True, **SMALL).reconstruct(rows)
+    assert (found.shape, found.dtype) == (rows.shape, rows.dtype)
+
+
+def test_what_the_record_says(run):
+    record = json.loads((run.path / "run.json").read_text())
+    assert record["data"]["kind"] == "table"
+    assert "income" in " ".join(record["data"]["read"]["lines"])
+    quality = record["result"]["quality"]["test"]
+    assert set(quality) == set(people().columns)
+    assert 0 <= quality["sex"] <= 1
+    assert record["result"]["about"]["quality"]["age"] == "mean absolute error of age"
+    assert all(set(line["quality"]["validation"]) == set(quality) for line in run.metrics)
+
+
+def test_a_damaged_encoding_is_refused(run, tmp_path):
+    path = run.save(tmp_path / "damaged")
+    content = (path / "encoding.json").read_bytes()
+    (path / "encoding.json").write_bytes(content.replace(b"income", b"outcom"))
+    with pytest.raises(UserError, match=r"encoding\.json"):
+        zspace.load(path)
+
+
+def test_training_is_learning_something(csv):
+    """Age, birth and income say the same: a code of two numbers keeps all three."""
+    run = zspace.train(
+        "vae", data=str(csv), out=False, quiet=True, **{**SMALL, "epochs": 60, "hidden": (64,)}
+    )
+    quality = run.result["quality"]["test"]
+    age = people()["age"]
+    assert quality["age"] < 0.4 * float((age - age.median()).abs().mean())
+    first, last = run.metrics[0]["validation"]["nll"], run.metrics[-1]["validation"]["nll"]
+    assert last < first - 0.5
+
+
+def test_a_training_resumes_bit_for_bit_after_a_kill_and_repeats(csv, tmp_path):
+    options = ["--data", str(csv), "--hidden", "16", "--latent", "2", "--epochs", "40"]
+    options += ["--batch", "32", "--precision", "fp32", "--json"]
+    whole = tmp_path / "whole"
+    command = [sys.executable, "-m", "zspace", "train", "vae", *options]
+    done = subprocess.run([*command, "--out", whole], capture_output=True, text=True, check=True)
+    assert "people: rows of 6 columns" in done.stdout + done.stderr
+    cut = tmp_path / "cut"
+    going = subprocess.Popen(
+        [*command, "--save-every", "0", "--out", cut], stdout=subprocess.PIPE, text=True
+    )
+    assert going.stdout is not None
+    for line in going.stdout:
+        if '"number": 3' in line or '"epoch": 3' in line:
+            break
+    going.send_signal(signal.SIGKILL)
+    going.wait()
+    going.stdout.close()
+    if json.loads((cut / "run.json").read_text())["status"] != "finished":
+        zspace.resume(cut, reporter=None)
+    a, b = (zspace.load(path).model.state_dict() for path in (whole, cut))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert (whole / "encoding.json").read_bytes() == (cut / "encoding.json").read_bytes()
+    again = zspace.repeat(whole, out=tmp_path / "again").model.state_dict()
+    assert all(torch.equal(a[name], again[name]) for name in a)
+
+
+def test_a_run_on_a_frame_asks_for_the_same_frame(tmp_path):
+    frame = people()
+    run = zspace.train("vae", data=frame, out=tmp_path / "a", quiet=True, **SMALL)
+    with pytest.raises(UserError, match="give the same"):
+        zspace.repeat(run.path, out=False)
+    again = zspace.repeat(run.path, out=False, data=frame)
+    assert again.result["test"] == run.result["test"]
+    with pytest.raises(UserError, match="not those of that run"):
+        zspace.repeat(run.path, out=False, data=frame.iloc[::-1])
+
+
+def test_rows_at_the_command_line(run, csv, tmp_path):
+    for name in ("rows.csv", "rows.parquet"):
+        assert main.run(["sample", str(run.path), "-n", "5", "--out", str(tmp_path / name)]) == 0
+    assert pd.read_csv(tmp_path / "rows.csv").shape == (5, 6)
+    assert str(pd.read_parquet(tmp_path / "rows.parquet")["born"].dtype).startswith("datetime64")
+    both = tmp_path / "both.csv"
+    assert main.run(["reconstruct", str(run.path), "-n", "3", "--out", str(both)]) == 0
+    assert pd.read_csv(both)["which"].tolist() == ["data", "reconstruction"] * 3
+    assert main.run(["sample", str(run.path), "--out", str(tmp_path / "a.png")]) == 2
+
+
+@pytest.mark.parametrize("score", ["error", "elbo", "mahalanobis"])
+def test_rows_are_scored(run, score):
+    odd = people(20).assign(age=90, income=100.0)
+    scored = zspace.analysis.anomaly.Scorer(run, run.data(), [score])
+    found = scored(run.data(odd).splits["all"])[score]
+    assert found.shape == (20,)
+    assert np.isfinite(found).all()
+    assert np.median(found) > np.median(scored.validation[score])
+
+
+def test_a_report_of_a_table_shows_rows_and_no_pictures(run, tmp_path):
+    study = Study(run.path, [run])
+    shown = registry.shown_of(study)
+    assert {"rows", "sampled-rows", "curves", "quality"} <= set(shown)
+    assert not {"reconstructions", "samples", "interpolation", "plane", "data"} & set(shown)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert main.run(["report", str(run.path), "--out", str(tmp_path / "r.html")]) == 0
+    page = (tmp_path / "r.html").read_text()
+    assert "Unseen rows, reconstructed" in page
+    assert "it shows images" not in page
+    assert (run.path / "run.json").exists()
+    with pytest.raises(UserError, match="it shows images, but these data are tables"):
+        registry.draw("samples", study)
+
+
+def test_evaluate_measures_what_it_can(run):
+    found = zspace.evaluate(run.path, sections=["likelihood", "latents", "representation"])
+    assert np.isfinite(found["sections"]["likelihood"]["measures"]["elbo"]["value"])
+    assert found["sections"]["latents"]["measures"]
+
+
+def test_the_explorer_says_that_it_shows_images(run):
+    with pytest.raises(UserError, match="trained on a table"):
+        RunView(run)
