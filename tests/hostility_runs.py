@@ -169,6 +169,10 @@ RUNS: dict[str, tuple[Change, str]] = {
     "file number": (record("files/model.safetensors", 7), "files.model.safetensors is 7"),
     "no weights": (lambda folder: (folder / WEIGHTS).unlink(), "missing"),
     "weights folder": (folder_called(WEIGHTS), "cannot read|damaged"),
+    "weights of a shape of null": (
+        put(WEIGHTS, header(59, b'{"a":{"dtype":"F32","shape":[null],"data_offsets":[0,0]}}  ')),
+        "its head does not fit",
+    ),
     "weights empty": (put(WEIGHTS, b""), "damaged"),
     "weights 2^63": (put(WEIGHTS, header(2**63)), "damaged"),
     "weights pickled": (put(WEIGHTS, b"\x80\x04cos\nsystem\n(S'true'\ntR."), "damaged"),
