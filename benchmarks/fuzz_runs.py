@@ -70,7 +70,7 @@ def examples(folder: Path) -> None:
         zspace.evaluate(run, sections=["likelihood", "latents"], iw=5)
 
 
-def noted(folder: Path) -> None:
+def noted(_: random.Random, folder: Path) -> None:
     """Make the checksums right: of the files that run.json names, then its own."""
     path = folder / RECORD
     try:
@@ -218,11 +218,12 @@ def edited(draw: random.Random, good: Path, folder: Path) -> None:
     """A copy of one of the good runs, changed in one to three ways."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(good / draw.choice(("dense", "dense", "spatial")), folder)
-    for _ in range(draw.choice((1, 1, 1, 2, 3))):
+    chosen = [draw.choice(EDITS) for _ in range(draw.choice((1, 1, 1, 2, 3)))]
+    contents = [edit for edit in chosen if edit is not of_files]
+    links = [edit for edit in chosen if edit is of_files]  # last: no edit goes through one
+    for edit in (*contents, noted, *links):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, UserError, EOFError):
-            draw.choice(EDITS)(draw, folder)
-    if (folder / WEIGHTS).is_file() and (folder / WEIGHTS).stat().st_size < 1 << 20:
-        noted(folder)
+            edit(draw, folder)
 
 
 def used(folder: Path, out: Path) -> None:
