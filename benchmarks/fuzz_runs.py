@@ -8,6 +8,7 @@ no address may be asked for.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -15,7 +16,8 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -26,10 +28,11 @@ import torch
 
 import zspace
 from fuzz_changes import restructured, sealed
-from zspace.explorer.access import AccessPolicy
+from zspace.explorer.access import AccessPolicy, Guard
 from zspace.explorer.app import create_app
 from zspace.explorer.export import write_page
 from zspace.explorer.server import views
+from zspace.explorer.view import RunView
 from zspace.report.figures import registry
 from zspace.report.html.page import write_report
 from zspace.runs.many import open_study
@@ -41,27 +44,33 @@ SNAPSHOTS, EVALUATION = "snapshots.npz", "evaluation.json"
 FIGURES = ("curves.png", "training.gif", "quality.png", "samples.png")
 
 
-def example(folder: Path) -> Path:
-    """A run with all files that a run may have."""
+KINDS = {
+    "dense": ("cvae", {"hidden": (4,), "latent": 2}),
+    "spatial": ("vae", {"net": "conv", "channels": (4,), "code": "spatial", "latent": 1}),
+}
+"""Of runs: recipe and options. The second has weights that fit images of any size."""  # fmt: skip
+
+
+def examples(folder: Path) -> None:
+    """A run of each kind with all files that a run may have."""
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (60, 12, 12), dtype=np.uint8)
     np.savez(folder / "digits.npz", x=x, y=np.arange(60) % 3, allow_pickle=False)
-    run = zspace.train(
-        "cvae",
-        data=str(folder / "digits.npz"),
-        out=folder / "good",
-        quiet=True,
-        hidden=(4,),
-        latent=2,
-        epochs=3,
-        precision="fp32",
-        snapshots=2,
-    )
-    zspace.evaluate(run, sections=["likelihood", "latents"], iw=5)
-    return run.path
+    for kind, (recipe, options) in KINDS.items():
+        run = zspace.train(
+            recipe,
+            data=str(folder / "digits.npz"),
+            out=folder / kind,
+            quiet=True,
+            epochs=3,
+            precision="fp32",
+            snapshots=2,
+            **options,
+        )
+        zspace.evaluate(run, sections=["likelihood", "latents"], iw=5)
 
 
-def noted(folder: Path) -> None:
+def noted(_: random.Random, folder: Path) -> None:
     """Make the checksums right: of the files that run.json names, then its own."""
     path = folder / RECORD
     try:
@@ -88,8 +97,9 @@ def of_record(draw: random.Random, folder: Path) -> None:
         group = draw.choice([record["data"], record["result"], record["result"]["test"], *groups])
         name = draw.choice(list(group))
         group[name] = draw.choice(
-            [[1] * 100_000, [10**6] * 3, 10**9, 10**6, 7, 1e99, 1e300, "hf:a/b", "/etc/passwd",
-             "mnist", [], {}, "$\\frac$", "<b>&", "%s", {"objective": 1.0}, None, True]
+            [[1] * 100_000, [10**6] * 3, [1, 2048, 1024], [1, 8192, 8], [144], 10**9, 10**6, 7,
+             1e99, 1e300, "hf:a/b", "/etc/passwd", "mnist", [], {}, "$\\frac$", "<b>&", "%s",
+             {"objective": 1.0}, None, True]
         )  # fmt: skip
         content = json.dumps(record).encode()
     path.write_bytes(content)
@@ -205,36 +215,28 @@ EDITS = (
 
 
 def edited(draw: random.Random, good: Path, folder: Path) -> None:
-    """A copy of the good run, changed in one to three ways."""
+    """A copy of one of the good runs, changed in one to three ways."""
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(good, folder)
-    for _ in range(draw.choice((1, 1, 1, 2, 3))):
+    shutil.copytree(good / draw.choice(("dense", "dense", "spatial")), folder)
+    chosen = [draw.choice(EDITS) for _ in range(draw.choice((1, 1, 1, 2, 3)))]
+    contents = [edit for edit in chosen if edit is not of_files]
+    links = [edit for edit in chosen if edit is of_files]  # last: no edit goes through one
+    for edit in (*contents, noted, *links):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, UserError, EOFError):
-            draw.choice(EDITS)(draw, folder)
-    if (folder / WEIGHTS).is_file() and (folder / WEIGHTS).stat().st_size < 1 << 20:
-        noted(folder)
+            edit(draw, folder)
 
 
 def used(folder: Path, out: Path) -> None:
     """All that a user does with a run. Raises the last refusal where there was one."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    policy = AccessPolicy(hosts=("localhost:1",), token="a" * 16, cookie="a", announce=print)
-
-    def explore() -> None:
-        shown = views([folder])
-        create_app(shown, policy)
-        for view in shown.values():
-            view.prepare()
-            view.decode(view.z[:1], view.contexts(0, 1))
-
     steps: list[Callable[[], object]] = [
         lambda: zspace.load(folder).sample(2, seed=0),
         lambda: zspace.load(folder).metrics,
         *(lambda name=name: registry.write(name[:-4], open_study(folder), out / name)
           for name in FIGURES),
         lambda: write_report(open_study(folder), out / "report.html"),
-        explore,
+        lambda: asyncio.run(explored(views([folder]))),
         lambda: write_page(zspace.load(folder), out / "page"),
     ]  # fmt: skip
     refusal = None
@@ -247,34 +249,105 @@ def used(folder: Path, out: Path) -> None:
         raise refusal
 
 
+HOST = "localhost:1"
+READ = ("/", "/static/main.js", "/api/info", "/api/a/map?projection=dims", "/api/a/labels",
+        "/api/a/images?i=0,1", "/api/a/reconstructions?i=0,1", "/api/a/codes?i=0,1",
+        "/api/a/errors", "/api/a/moments", "/api/a/moments/points",
+        "/api/a/moments/pictures")  # fmt: skip
+
+
+async def explored(shown: Mapping[str, RunView]) -> None:
+    """Ask for the page and its arrays, and for a decoding and an encoding.
+
+    Raises UserError where an answer is a refusal.
+    """
+    policy = AccessPolicy(hosts=(HOST,), token="a" * 16, cookie="a", announce=print)
+    guard, view = create_app(shown, policy), shown["a"]
+    label = "?label=0" if view.conditions else ""
+    z, x = np.zeros((2, view.dims), "<f4"), np.zeros(view.shape, "u1")
+    asked = [("GET", path, b"") for path in READ]
+    asked += [("POST", f"/api/a/decode{label}", z.tobytes())]
+    asked += [("POST", f"/api/a/encode{label}", x.tobytes())]
+    app: Any = guard.app
+    async with app.router.lifespan_context(app):
+        for method, path, body in asked:
+            status, content = await answered(guard, policy, method, path, body)
+            if status not in (200, 202, 204, 404):
+                raise UserError(json.loads(content)["error"])
+
+
+async def answered(
+    guard: Guard, policy: AccessPolicy, method: str, path: str, body: bytes
+) -> tuple[int, bytes]:
+    """Status and content of the answer to one request."""
+    target, _, query = path.partition("?")
+    headers = {"host": HOST, "cookie": f"{policy.cookie}={policy.session}",
+               "origin": f"http://{HOST}", "content-length": str(len(body))}  # fmt: skip
+    scope = {
+        "type": "http", "http_version": "1.1", "method": method, "scheme": "http",
+        "path": target, "raw_path": target.encode(), "root_path": "",
+        "query_string": query.encode(), "server": ("localhost", 1), "client": ("localhost", 2),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+    parts: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(part: Any) -> None:
+        parts.append(part)
+
+    await guard(scope, receive, send)
+    return parts[0]["status"], b"".join(part.get("body", b"") for part in parts[1:])
+
+
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-CHANGING = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod")
-ASKING = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.Popen")
+CHANGING = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod",
+            "os.chown", "os.truncate", "os.utime", "os.setxattr"}  # fmt: skip
+LISTING = {"os.listdir", "os.scandir", "os.walk", "os.chdir", "glob.glob"}
+ASKING = {"socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname",
+          "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"}  # fmt: skip
+READABLE = (
+    *{sys.prefix, sys.base_prefix, str(Path(zspace.__file__).parent), str(Path(__file__).parent)},
+    "/usr/share", "/usr/lib", "/lib", "/proc", "/sys", "/dev/null", "/dev/urandom",
+)  # fmt: skip
+"""Of the interpreter and its libraries, fonts among them."""
 
 
 class Watch:
-    """Notes what happens outside a folder: files that are written to, addresses, processes."""
+    """Notes what happens outside some folders: files that are read, written to or listed,
+    addresses, processes.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.on, self.seen = str(folder.resolve()), False, list[str]()
+    Names that are opened relative to an open folder are events without that folder. So the
+    process works within one of the folders: then such a name lies there, unless it leads up.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        self.folders, self.on = [os.path.realpath(folder) for folder in folders], False
+        self.seen: list[str] = []
         sys.addaudithook(self)
 
     def __call__(self, event: str, given: tuple[Any, ...]) -> None:
         if not self.on:
             return
-        changes = event in CHANGING or (event == "open" and given[2] and given[2] & WRITING)
         if event in ASKING:
             self.seen.append(f"{event} {given!r:.200}")
-        elif changes and isinstance(given[0], str | bytes | os.PathLike):
-            path = os.path.realpath(os.fsdecode(given[0]))
-            private = "/dev/null", "/dev/shm/", "/tmp/tmp"
-            if os.path.isabs(os.fsdecode(given[0])) and not path.startswith(
-                (self.folder, *private)
-            ):
-                self.seen.append(f"{event} {path}")
+            return
+        changes = event in CHANGING
+        if not changes and event not in LISTING and event != "open":
+            return
+        writes = changes or (event == "open" and bool((given[2] or 0) & WRITING))
+        named = given[:2] if event in ("os.rename", "os.link") else given[:1]
+        for one in named:
+            if isinstance(one, str | bytes | os.PathLike):
+                path = os.path.realpath(os.fsdecode(one))
+                allowed = self.folders if writes else (*self.folders, *READABLE)
+                if path != "/dev/null" and not any(within(path, place) for place in allowed):
+                    self.seen.append(f"{event} {path}")
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
+        """Raises AssertionError at the end where something was noted."""
         self.on = True
         try:
             yield
@@ -283,6 +356,10 @@ class Watch:
             if self.seen:
                 outside, self.seen = self.seen, []
                 raise AssertionError(f"outside the folder: {outside!r:.500}")
+
+
+def within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder + os.sep)
 
 
 @dataclass
@@ -296,13 +373,20 @@ class Folders:
     growth: float = 2048.0
 
     def work(self, case: int) -> None:
-        edited(random.Random(case), self.folder / "good", self.folder / "edited")
+        edited(random.Random(case), self.folder, self.folder / "edited")
         with self.watch.watching():
             used(self.folder / "edited", self.folder / "out")
 
     def drive(self, one: Callable[[Any], None], seed: int) -> NoReturn:
-        self.watch = Watch(self.folder)
-        used(self.folder / "good", self.folder / "out")  # what is imported and cached lies ready
+        home = self.folder / "home"
+        home.mkdir()
+        os.environ.update(XDG_CACHE_HOME=str(home), XDG_STATE_HOME=str(home))
+        tempfile.tempdir = str(home)
+        os.chdir(home)
+        examples(self.folder)
+        self.watch = Watch(home, *(self.folder / name for name in ("edited", "out", "digits.npz")))
+        for kind in KINDS:  # which are used as they are; and what is imported lies ready
+            used(self.folder / kind, self.folder / "out")
         while True:
             one(seed)
             seed += 1

@@ -24,7 +24,7 @@ from PIL import Image
 
 import zspace
 from fuzz_changes import LONGEST, havoc, mended, restructured, sealed
-from fuzz_runs import Folders, example
+from fuzz_runs import Folders
 from zspace.data.readers import arrays, images
 from zspace.data.sets import mnist
 from zspace.runs.checkpoint import Checkpoints
@@ -302,5 +302,4 @@ def targets(folder: Path) -> list[Guided | Drawn | Folders]:
     run = trained(folder)
     edited = folder / "edited runs"
     edited.mkdir()
-    example(edited)
     return [*_parsers(folder), *_records(folder, run), *_functions(run), Folders(edited)]

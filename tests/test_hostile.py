@@ -26,10 +26,17 @@ from hostility_runs import METRICS, RUNS, STUDIES, UNFINISHED, example, record
 from zspace.data.loading import load
 from zspace.data.readers import images
 from zspace.explorer.export import write_page
+from zspace.explorer.server import views
+from zspace.report.figures import registry as figures
+from zspace.report.html.page import write_report
+from zspace.runs.formats import Record
 from zspace.runs.many import open_study, read_moments
 from zspace.runs.measured import read as read_evaluation
+from zspace.system import files
 from zspace.system.errors import UserError
+from zspace.system.schema import Unfit, check
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 MOST = 512.0
 CLEAR = Path("/proc/self/clear_refs")
 pytestmark = pytest.mark.skipif(not CLEAR.exists(), reason="needs the memory figures of Linux")
@@ -170,14 +177,18 @@ def test_data_that_a_stranger_chose_are_not_opened(source, finished, tmp_path, m
     monkeypatch.setattr("zspace.runs.run.load_data", lambda name, **_: opened.append(name))
     run = zspace.load(folder)
     assert run.sample(1).shape == (1, 1, 4, 5)
+    assert figures.write("curves", open_study(folder), tmp_path / "curves.png").is_file()
     for use in (
         run.data,
         lambda: write_page(run, tmp_path / "page"),
+        lambda: write_report(open_study(folder), tmp_path / "report.html"),
+        lambda: figures.write("reconstructions", open_study(folder), tmp_path / "a.png"),
+        lambda: views([folder]),
         lambda: zspace.evaluate(run),
     ):
         told = refused(use)
         assert source in told
-        assert "--trust-data" in told
+        assert "not opened, but this needs them: if you trust them, add --trust-data" in told
     assert not opened
     for again in (zspace.resume, zspace.repeat):
         record("status", "interrupted")(folder)
@@ -195,6 +206,36 @@ def test_data_of_my_own_runs_and_packaged_ones_are_opened(finished, tmp_path, mo
     assert "images of 1×28×28" in refused(zspace.load(folder).data)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # as if another user had it
     assert "not made by you" in refused(zspace.load(finished).data)
+
+
+@pytest.mark.parametrize(("kind", "shape", "why"), [
+    ("image", [3, 1024, 1024], ""), ("table", [7], ""), ("series", [50, 3], ""),
+    ("image", [3, 1024, 1025], "3,148,800 numbers"), ("table", [1, 7, 1], "3 axes"),
+    ("series", [7], "1 axes"), ("image", [7], "1 axes"), ("table", [0], "below 1"),
+])  # fmt: skip
+def test_the_shape_of_a_sample_has_the_axes_of_its_kind(kind, shape, why, finished):
+    found = files.read_sealed_json(finished / "run.json")
+    found["data"] |= {"kind": kind, "shape": shape}
+    if not why:
+        check(found, Record)
+        return
+    with pytest.raises(Unfit, match=why):
+        check(found, Record)
+
+
+def test_samples_have_a_largest_size():
+    assert zspace.Spec((3, 1024, 1024)).shape == (3, 1024, 1024)
+    with pytest.raises(UserError, match=r"3,148,800 numbers.*--size"):
+        zspace.Spec((3, 1024, 1025))
+
+
+def test_a_network_that_fits_images_of_any_size_is_bounded(finished, tmp_path, monkeypatch):
+    options = {"net": "conv", "code": "spatial", "channels": (100,), "latent": 1, "epochs": 1}
+    data = str(finished.parent / "x.npz")
+    run = zspace.train("ae", data=data, out=tmp_path / "run", quiet=True, **options)
+    record("data/shape", [1, 1200, 600])(run.path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert "makes 72,000,000 numbers of one sample" in refused(zspace.load, run.path)
 
 
 def test_what_is_unusual_but_sound_is_read(tmp_path):
@@ -261,16 +302,63 @@ def test_threads_share_the_room_for_pixels():
     assert 10 >= max(most) > 0
 
 
+WATCHED = """
+import os, socket, sys
+from pathlib import Path
+import fuzz_runs
+watch = fuzz_runs.Watch(Path("inside"))
+os.chdir("inside")
+def told(action):
+    try:
+        with watch.watching():
+            action()
+    except AssertionError as error:
+        return "outside the folder" in str(error)
+    return False
+folder = os.open(".", os.O_RDONLY)
+for action in (
+    lambda: open("a"), lambda: open("b", "w").close(), lambda: os.open("a", 0, dir_fd=folder),
+    lambda: os.listdir(), lambda: os.replace("b", "c"), lambda: open("/dev/null", "w"),
+    lambda: open(os.__file__),
+):
+    print(told(action))
+for action in (
+    lambda: open("../secret"), lambda: open("link"), lambda: open("/etc/passwd"),
+    lambda: open("../new", "w"), lambda: os.listdir(".."), lambda: os.replace("c", "../c"),
+    lambda: os.mkdir("../d"), lambda: os.chdir(".."), lambda: open(os.__file__, "r+"),
+    lambda: socket.create_connection(("127.0.0.1", 9), 0.1), lambda: os.system("true"),
+):
+    try:
+        print(told(action))
+    except OSError as error:
+        print(error)
+"""
+
+
+def test_the_watch_over_edited_runs_sees_what_happens_outside(tmp_path):
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "a").touch()
+    (tmp_path / "secret").touch()
+    (tmp_path / "inside" / "link").symlink_to(tmp_path / "secret")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(BENCHMARKS), *sys.path[1:]])}
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["False"] * 7 + ["True"] * 11, done.stdout + done.stderr
+
+
+@pytest.mark.slow
 def test_edited_runs_are_used_or_refused_in_a_sentence():
-    script = Path(__file__).parents[1] / "benchmarks" / "fuzz.py"
     flags = ["--executions", "20", "--only", "run folders"]
-    done = subprocess.run([sys.executable, script, *flags], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "fuzz.py", *flags], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-1000:]
 
 
 @pytest.mark.slow
 def test_a_short_fuzz_finds_no_crash():
-    script = Path(__file__).parents[1] / "benchmarks" / "fuzz.py"
+    script = BENCHMARKS / "fuzz.py"
     names = ["idx", "npy", "npz", "npz, x", "npz, y", "images", "state", "model.safetensors"]
     flags = ["--executions", "3000", "--seed", "3", "--only", *names, "metrics.jsonl"]
     done = subprocess.run([sys.executable, script, *flags], capture_output=True, text=True)

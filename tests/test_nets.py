@@ -178,6 +178,7 @@ REFUSED = [
     ({"net": "conv", "channels": (8, 8, 8)}, (1, 7, 9), "7 x 9 is too small.*8 x 8.*fewer --ch"),
     ({"net": "unet", "channels": (8, 6), "heads": 4}, (1, 28, 28), "4 attention heads.*6 channel"),
     ({"net": "unet", "heads": 0}, (1, 28, 28), "0 attention heads"),
+    ({"net": "unet", "channels": (4,)}, (1, 128, 129), "128×129 are more than 16,384"),
     ({"net": "conv", "channels": ()}, (1, 28, 28), "channels is empty"),
     ({"net": "conv", "channels": (8, 0)}, (1, 28, 28), "whole numbers >= 1"),
     ({"net": "conv", "blocks": 0}, (1, 28, 28), "blocks is 0"),

@@ -779,17 +779,44 @@ def test_commits_are_those_of_files_that_git_keeps(tmp_path):
     assert device.commit(tmp_path) == f"{found}-dirty"
 
 
-def test_a_repositorys_monitor_is_not_started(tmp_path):
-    git(tmp_path, "init", "-q")
-    (tmp_path / "a.py").write_text("")
-    git(tmp_path, "add", "a.py")
-    git(tmp_path, "commit", "-qm", "Begin")
+def test_nothing_is_started_that_a_repository_names(tmp_path):
+    """Not its monitor of files, its filters, or the program that fetches what it lacks."""
     trap = tmp_path / "trap"
-    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\n")
+    trap.write_text(f"#!/bin/sh\necho $0 $1 >> {tmp_path}/sprung\ncat\n")
     trap.chmod(0o755)
-    git(tmp_path, "config", "core.fsmonitor", str(trap))
-    device.commit.cache_clear()
-    assert device.commit(tmp_path)
+    inner = tmp_path / "project" / "inner"
+    for folder in (inner.parent, inner):
+        folder.mkdir()
+        git(folder, "init", "-q")
+        (folder / "a.py").write_text("a = 1\n")
+        (folder / ".gitattributes").write_text("*.py filter=odd\n")
+        git(folder, "add", "a.py", ".gitattributes")
+        git(folder, "commit", "-qm", "Begin")
+    git(inner.parent, "-c", "advice.addEmbeddedRepo=false", "add", "inner")
+    git(inner.parent, "commit", "-qm", "Add a repository inside")
+    for folder in (inner, inner.parent):
+        for key in ("filter.odd.clean", "filter.odd.process", "core.fsmonitor", "diff.external"):
+            git(folder, "config", key, f"{trap} {key}")
+        git(folder, "config", "filter.odd.required", "true")
+        (folder / "a.py").write_text("a = 1\n")  # touched, so that its content is looked at
+        device.commit.cache_clear()
+        assert re.fullmatch("[0-9a-f]{40}", device.commit(folder))
+        (folder / "a.py").write_text("a = 2\n")
+        device.commit.cache_clear()
+        assert device.commit(folder / "a.py").endswith("-dirty")
+    git(inner, "config", "filter.a=b.clean", f"{trap} odd")
+    git(inner, "config", "core.partialClone", "origin")
+    git(inner, "config", "extensions.partialClone", "origin")
+    git(inner, "config", "remote.origin.url", ".")
+    git(inner, "config", "remote.origin.promisor", "true")
+    git(inner, "config", "remote.origin.uploadpack", f"{trap} fetch")
+    for name in ("filter.a=b", ""):
+        if not name:
+            git(inner, "config", "--remove-section", "filter.a=b")
+        for file in (inner / ".git" / "objects").glob("??/*"):
+            file.unlink()  # what is missing would be fetched
+        device.commit.cache_clear()
+        assert re.fullmatch("[0-9a-f]{40}", device.commit(inner))
     assert not (tmp_path / "sprung").exists()
 
 

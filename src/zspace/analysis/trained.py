@@ -7,6 +7,8 @@ agree. What is expensive is computed once: several figures and the report read t
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import functools
 import inspect
 import math
@@ -461,6 +463,29 @@ class TrainedModel:
         if len(told) not in (1, n):
             raise UserError(f"{len(told)} labels were given for {n} images: give 1 or {n}")
         return columns(told, self.model.context).to(self.device).expand(n, -1)
+
+
+def widest(model: Model, spec: Spec) -> int:
+    """The most numbers that a layer of a model gives for one sample, of which none is computed.
+
+    0 where that takes values, as in a network of one's own that looks at them.
+
+    >>> widest(run.model, run.spec) > 0
+    True
+    """
+    most = [0]
+
+    def look(_: torch.nn.Module, __: object, out: object) -> None:
+        for value in out if isinstance(out, tuple) else (out,):
+            most[0] = max(most[0], value.numel() if isinstance(value, Tensor) else 0)
+
+    hollow = copy.deepcopy(model).to("meta")
+    for layer in hollow.modules():
+        layer.register_forward_hook(look)
+    with contextlib.suppress(RuntimeError), torch.no_grad(), torch.device("meta"):
+        c = torch.zeros(1, model.context) if model.context else None
+        hollow.decode(hollow.encode(torch.zeros(1, *spec.shape), c), c)
+    return most[0]
 
 
 def overflowing(trained: TrainedModel) -> str:

@@ -8,11 +8,16 @@ Fact    what a number is, so that tables, figures and sentences need not guess i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
+from zspace.system.errors import UserError
+
+MOST_NUMBERS = 3 << 20
+"""In one sample, as many as in a colour image of 1024 x 1024."""
 Role = Literal["reconstruction", "divergence", "bound", "regulariser", "objective"]
 ColumnKind = Literal["number", "category", "boolean", "count", "date"]
 
@@ -102,6 +107,8 @@ class Spec:
         kind: What sort of samples they are: "image" or "table".
         columns: Of a table, in the order of their entries in x.
 
+    Raises UserError where one sample has more numbers than any model here reads.
+
     >>> Spec((1, 28, 28), classes=("cat", "dog")).context
     2
     >>> Spec((3, 64, 64), attributes=("Smiling", "Male", "Young")).context
@@ -115,6 +122,13 @@ class Spec:
     missing: bool = False
     kind: str = "image"
     columns: tuple[Column, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (numbers := math.prod(self.shape)) > MOST_NUMBERS:
+            raise UserError(
+                f"one sample has {numbers:,} numbers, but models read at most {MOST_NUMBERS:,}: "
+                "make images smaller with --size"
+            )
 
     @property
     def context(self) -> int:

@@ -5,6 +5,7 @@ Whoever gets such a value may rely on it. A new value that is read anywhere need
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -12,6 +13,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from zspace.analysis.measure import Measure
 from zspace.data.dataset import SPLITS
+from zspace.data.spec import MOST_NUMBERS
 from zspace.system.errors import UserError
 from zspace.system.schema import LARGEST, Has, Pattern, Range, Unfit, check
 
@@ -37,18 +39,31 @@ class Read(TypedDict):
     scale: NotRequired[tuple[float, float] | None]
 
 
+AXES = {"image": 3, "table": 1, "series": 2}
+"""Of one sample, by kind."""
+
+
 class Facts(TypedDict):
     """What run.json says of the data."""
 
     name: Name
     kind: NotRequired[Literal["image", "table"]]
-    shape: Annotated[list[Annotated[int, Range(1, 1 << 24)]], Range(1, 3)]
+    shape: Annotated[list[Annotated[int, Range(1, MOST_NUMBERS)]], Range(1, 3)]
     classes: Annotated[list[Name], Range(0, 10_000)]
     attributes: Annotated[list[Name], Range(0, 10_000)]
     train: Count
     read: NotRequired[Read]
     provenance: str
     fingerprint: Name
+
+
+def _shaped(facts: Facts) -> str | None:
+    kind, shape = facts.get("kind", "image"), facts["shape"]
+    if len(shape) != AXES[kind]:
+        return f"has {len(shape)} axes in its shape, but one {kind} has {AXES[kind]}"
+    if (numbers := math.prod(shape)) > MOST_NUMBERS:
+        return f"asks for {numbers:,} numbers in one {kind}, but at most {MOST_NUMBERS:,} fit"
+    return None
 
 
 class Result(TypedDict):
@@ -98,7 +113,7 @@ class Record(TypedDict):
     status: Literal["running", "interrupted", "failed", "finished"]
     path: NotRequired[object]
     config: Configuration
-    data: Facts
+    data: Annotated[Facts, _shaped]
     parameters: Count
     environment: Environment
     files: dict[FileName, Hash]

@@ -261,7 +261,7 @@ def refuse_strange(place: object, record: dict[str, Any], data_dir: Path | None)
     source = options.get("data")
     raise Untrusted(
         f"run '{place}' was not made by you on this machine, so its data, {source!r:.100}, are "
-        "not opened and it is used without them: add --trust-data (trust_data=True) to open them"
+        "not opened, but this needs them: if you trust them, add --trust-data (trust_data=True)"
     )
 
 

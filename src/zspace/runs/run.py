@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from zspace.analysis.numbers import number_text
-from zspace.analysis.trained import TrainedModel, overflowing
+from zspace.analysis.trained import TrainedModel, overflowing, widest
 from zspace.data.conditions import Label
 from zspace.data.dataset import Data, joined
 from zspace.data.kinds.image import by
@@ -217,7 +217,14 @@ class Run(TrainedModel):
         return recipe
 
     def _refuse_overflow(self) -> None:
-        """Raise UserError where some layer gives no finite numbers for an image of noise."""
+        """Raise UserError where some layer gives no finite numbers for an image of noise, and,
+        of somebody else's run, where it gives too many.
+        """
+        if not record.is_own(self.record) and (n := widest(self.model, self.spec)) > MOST_VALUES:
+            raise UserError(
+                f"run '{self.place}' was not made by you on this machine, and a layer of its "
+                f"network makes {n:,} numbers of one sample: at most {MOST_VALUES:,} are computed"
+            )
         try:
             overflow = overflowing(self)
         except RuntimeError:
@@ -430,6 +437,8 @@ class Run(TrainedModel):
         return data
 
 
+MOST_VALUES = 1 << 26
+"""Of one layer for one sample: 256 MiB."""
 MORE = (10_000, 1 << 27)
 """Parameters, and numbers in them, that other networks of a recipe may have beside its model."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
 import re
 import subprocess
@@ -171,18 +172,28 @@ def processor() -> str:
 def commit(path: Path) -> str:
     """The git commit of the repository that keeps a file or surrounds a folder; "" without one.
 
-    It ends in "-dirty" where files that git keeps have changed since. A monitor of files that the
-    settings of a repository name is not started.
+    It ends in "-dirty" where files that git keeps have changed since. Nothing is started that the
+    settings of the repository name: no filter of files (so those that one would change count as
+    changed once they are touched), no monitor, no hook, no program that fetches.
     """
     at = path if path.is_dir() else path.parent
-    git = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(at))
+    git = ["git", "--no-optional-locks", "-C", str(at)]
+    git += ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
     if path != at and not _told(*git, "ls-files", "--", path.name):
         return ""  # a library in a folder of somebody's project is none of its files
-    return _told(*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    found = _told(*git, "rev-parse", "--verify", "HEAD")
+    filters = _told(*git, "config", "--name-only", "--get-regexp", r"^filter\.").splitlines()
+    if not found or any("=" in name for name in filters):  # such a name cannot be given to -c
+        return found
+    git += [word for name in filters for word in ("-c", f"{name}=")]
+    inert = "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty"
+    dirty = _told(*git, "diff", "--name-only", *inert, "HEAD", "--")
+    return f"{found}-dirty" if dirty else found
 
 
 def _told(*command: str) -> str:
     """What a command prints; "" where there is no such command, or it fails."""
+    fetching = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
     try:
         done = subprocess.run(
             command,
@@ -191,6 +202,7 @@ def _told(*command: str) -> str:
             timeout=5,
             stdin=subprocess.DEVNULL,
             check=True,
+            env={**os.environ, **fetching},
         )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return ""

@@ -25,14 +25,16 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from zspace.system.errors import UserError
 from zspace.system.memory import free
+from zspace.system.schema import Range, Unfit, check
 
 
 class CannotWrite(UserError):
@@ -258,6 +260,16 @@ def room() -> float:
 
 
 LONGEST_HEAD = 1 << 25
+
+
+class Head(TypedDict):
+    """What the head of a safetensors file says of one tensor."""
+
+    dtype: str
+    shape: list[Annotated[int, Range(0)]]
+    data_offsets: tuple[Annotated[int, Range(0)], Annotated[int, Range(0)]]
+
+
 Heads = dict[str, tuple[str, tuple[int, ...]]]
 """What the head of a safetensors file says of its tensors: name -> type of numbers, shape."""
 
@@ -275,10 +287,11 @@ def heads(path: Path, first: Callable[[int], bytes], size: int) -> Heads:
     head = parsed(path, first(start)[8:])
     try:
         head.pop("__metadata__", None)
-        found = {name: (one["dtype"], tuple(one["shape"])) for name, one in head.items()}
-        ends = [one["data_offsets"][1] for one in head.values()]
-    except (AttributeError, KeyError, TypeError, IndexError):
+        check(head, dict[str, Head])
+    except (AttributeError, Unfit):
         raise UserError(damaged) from None
+    found = {name: (one["dtype"], tuple(one["shape"])) for name, one in head.items()}
+    ends = [one["data_offsets"][1] for one in head.values()]
     if start + max(ends, default=0) != size:
         raise UserError(damaged)
     return found

@@ -81,6 +81,19 @@ class Attention(conv.Branch):
         return x + self.last(found).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
+MOST_POSITIONS = 1 << 14
+
+
+def _refuse_many(size: conv.Size) -> None:
+    """Raise UserError for more positions than can be compared, each with each."""
+    if math.prod(size) > MOST_POSITIONS:
+        raise UserError(
+            f"--net unet compares all positions at its last resolution, but {size[0]}×{size[1]} "
+            f"are more than {MOST_POSITIONS:,}: give more --channels, each of which halves the "
+            "resolution, or use --net conv"
+        )
+
+
 def _attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Fused attention; on CPU in fp32, since its backward pass in bf16 is 7 times slower there."""
     if q.device.type != "cpu":
@@ -142,6 +155,7 @@ class UNetEncoder(nn.Module):
     ) -> None:
         super().__init__()
         sizes = conv.resolutions(shape, len(channels))
+        _refuse_many(sizes[-1])
         self.stem = nn.Conv2d(shape[0], channels[0], 3, padding=1)
         self.down = nn.Sequential(*conv.stages(Block, blocks, _strided, channels, sizes))
         last = channels[-1]
@@ -178,6 +192,7 @@ class UNetDecoder(nn.Module):
     ) -> None:
         super().__init__()
         sizes, widths = conv.resolutions(shape, len(channels)), channels[::-1]
+        _refuse_many(sizes[-1])
         self.stem = conv.from_code(latent, widths[0], sizes[-1], spatial=spatial)
         self.middle = Middle(widths[0], heads, context)
         change = conv.UPSAMPLINGS[up]
