@@ -32,7 +32,7 @@ from zspace.analysis.numbers import (
 from zspace.analysis.trained import once
 from zspace.cli.commands import measuring
 from zspace.models import recipes
-from zspace.report.html import page
+from zspace.report.figures import registry
 from zspace.report.html.page import write_report
 from zspace.runs.many import open_study
 from zspace.runs.measured import (
@@ -331,8 +331,8 @@ def test_the_page_has_the_numbers_where_there_are_some(evaluated, tmp_path):
 
 
 def test_the_page_is_written_with_and_without_numbers(evaluated, tmp_path, monkeypatch):
-    few = {name: page.FIGURES[name] for name in ("reconstructions",)}
-    monkeypatch.setattr(page, "FIGURES", few)
+    few = {name: registry.FIGURES[name] for name in ("reconstructions",)}
+    monkeypatch.setattr(registry, "FIGURES", few)
     path = evaluated["a0"].path
     text = write_report(open_study(path), tmp_path / "with.html").read_text()
     assert 'id="evaluated"' in text

@@ -14,7 +14,7 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
-from zspace.report.html import page
+from zspace.report.figures import registry
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -22,7 +22,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 @pytest.fixture(autouse=True)
 def short_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports with their first figures only: all are drawn in test_report.py."""
-    monkeypatch.setattr(page, "FIGURES", {"data": page.FIGURES["data"]})
+    monkeypatch.setattr(registry, "FIGURES", {"data": registry.FIGURES["data"]})
 
 
 @pytest.mark.slow

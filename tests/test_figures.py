@@ -177,7 +177,7 @@ def test_an_unmet_need_is_a_sentence(bare, name, said):
 
 
 def test_all_else_is_drawn_of_colour_images_without_labels(bare):
-    drawn = [name for name, drawing in FIGURES.items() if drawing.needs(bare) is None]
+    drawn = [name for name, one in registry.shown_of(bare).items() if one.needs(bare) is None]
     assert {"data", "curves", "samples", "codes-pca", "posterior", "tweak"} < set(drawn)
     for name in drawn:
         assert registry.draw(name, bare).axes
@@ -243,8 +243,9 @@ def test_a_term_that_validation_lacks_is_drawn_of_training_alone(runs):
 
 def test_all_is_drawn_of_codes_that_are_maps(maps):
     study = Study(Path("maps"), list(maps.values()))
-    drawn = [name for name, drawing in FIGURES.items() if drawing.needs(study) is None]
-    assert set(FIGURES) - set(drawn) == {
+    can = registry.shown_of(study)
+    drawn = [name for name, drawing in can.items() if drawing.needs(study) is None]
+    assert set(can) - set(drawn) == {
         "error-per-class", "plane", "plane-by-label", "plane-labels", "holes",
         "few-labels", "reconstructions-by-size", "rate-distortion",
     }  # fmt: skip

@@ -435,8 +435,11 @@ def test_every_figure_says_what_it_shows():
             assert text.endswith(".")
 
 
+IMAGES = {name: one for name, one in FIGURES.items() if one.kinds in ((), ("image",))}
+
+
 def test_every_figure_is_on_the_page(shown, folder):
-    can = {name: d for name, d in FIGURES.items() if name != "rate-distortion"}  # one weight
+    can = {name: d for name, d in IMAGES.items() if name != "rate-distortion"}  # one weight
     for name, drawing in can.items():
         assert f'id="figure-{name}"' in shown.html
         assert words.curly(drawing.caption).replace("\N{NO-BREAK SPACE}", " ") in shown.text or (
@@ -448,7 +451,7 @@ def test_every_figure_is_on_the_page(shown, folder):
 
 def test_progress_is_told(written, said):
     text = said.file.getvalue()
-    assert f"figure 1/{len(FIGURES) - 1}  data" in text
+    assert f"figure 1/{len(IMAGES) - 1}  data" in text
     assert "posterior" in text
 
 
@@ -840,7 +843,7 @@ def test_a_page_says_nothing_false_of_a_model_from_elsewhere(toy):
     for false in FALSE[name]:
         assert false not in text[: text.index("Figures that are not here")], false
     if name == "toy_flow":
-        captions = [d.caption for d in FIGURES.values() if d.needs(study) is None]
+        captions = [d.caption for d in IMAGES.values() if d.needs(study) is None]
         rest = text[: text.index("Figures that are not here")]
         for caption in captions:
             rest = rest.replace(words.curly(caption).replace("\N{NO-BREAK SPACE}", " "), "")
@@ -853,7 +856,7 @@ def test_a_page_says_nothing_false_of_a_model_from_elsewhere(toy):
 def test_every_figure_of_a_model_from_elsewhere_is_there_or_named_with_its_reason(toy):
     _, study, made = toy
     missing = made.text[made.text.index("Figures that are not here") :]
-    for figure_name, drawing in FIGURES.items():
+    for figure_name, drawing in IMAGES.items():
         reason = drawing.needs(study)
         assert (f'id="figure-{figure_name}"' in made.html) == (reason is None), figure_name
         assert reason is None or f"{figure_name} {words.curly(reason)}" in words.curly(missing)
@@ -866,7 +869,7 @@ def test_terms_that_validation_lacks_leave_a_dash(runs, tmp_path):
     assert tables.terms_of(study) == ["mse", "spread", "objective"]
     assert tables.results(study)["AE"][0].cells[4] == words.DASH
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "FIGURES", {})
+        patch.setattr(registry, "FIGURES", {})
         assert "spread" in write_report(study, tmp_path / "page.html").read_text()
 
 
@@ -895,7 +898,6 @@ def test_a_figure_of_the_users_own_is_on_the_page_and_drawn(
     (tmp_path / f"mine_{home}.py").write_text(MINE.format(part=part))
     few = {"codes-pca": FIGURES["codes-pca"]}
     monkeypatch.setattr(registry, "FIGURES", few)
-    monkeypatch.setattr(page, "FIGURES", few)
     given = ["--import", str(tmp_path / f"mine_{home}.py"), "--out"]
     path = str(runs["ae"].path)
     assert main.run(["report", path, *given, str(tmp_path / "page.html")]) == 0
