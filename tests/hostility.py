@@ -149,7 +149,7 @@ NPY = {
     "infinite": (packed(np.where(X > 250, -np.inf, X / 255)), "NaN or infinite"),
     "floats to 255": (packed(X.astype(">f8")), "--values 0 255"),
     "no axes": (packed(np.uint8(3)), r"shape \(\)"),
-    "two axes": (packed(X[0]), "give .N, H, W."),
+    "one axis": (packed(X[0, 0]), "give .N, H, W."),
     "five axes": (packed(X[None, :, None]), "give .N, H, W."),
     "empty": (packed(X[:, :0]), "empty"),
     "a volume": (packed(np.zeros((20, 9, 9, 9))), "does not say which axis"),

@@ -209,9 +209,9 @@ def test_data_of_my_own_runs_and_packaged_ones_are_opened(finished, tmp_path, mo
 
 
 @pytest.mark.parametrize(("kind", "shape", "why"), [
-    ("image", [3, 1024, 1024], ""), ("table", [7], ""), ("series", [50, 3], ""),
+    ("image", [3, 1024, 1024], ""), ("table", [7], ""), ("series", [50, 3], "not one of"),
     ("image", [3, 1024, 1025], "3,148,800 numbers"), ("table", [1, 7, 1], "3 axes"),
-    ("series", [7], "1 axes"), ("image", [7], "1 axes"), ("table", [0], "below 1"),
+    ("image", [7], "1 axes"), ("table", [0], "below 1"),
 ])  # fmt: skip
 def test_the_shape_of_a_sample_has_the_axes_of_its_kind(kind, shape, why, finished):
     found = files.read_sealed_json(finished / "run.json")
