@@ -273,6 +273,7 @@ METRICS = {
     "400 digits": GOOD.replace('"number": 1', '"number": 1' + "0" * 400).encode() + b"\n",
     "1e400": GOOD.replace("0.1", "1e400").encode() + b"\n",
     "quality of another shape": GOOD.replace("{}}", '{"train": [1]}}').encode() + b"\n",
+    "quality of one split": GOOD.replace("{}}", '{"train": {"mse": 0.1}}}').encode() + b"\n",
     "no objective": GOOD.replace("objective", "mse").encode() + b"\n",
     "binary": bytes(range(256)),
     "deep": DEEP + b"\n",

@@ -129,6 +129,9 @@ def test_hostile_metrics_are_left_out(name, finished, tmp_path):
     (folder / "metrics.jsonl").write_bytes(METRICS[name])
     with pytest.warns(UserWarning, match=r"metrics\.jsonl"):
         assert zspace.load(folder).metrics == []
+    told = refused(figures.write, "curves", open_study(folder), tmp_path / "curves.png")
+    assert "metrics.jsonl" in told
+    assert "holds no epoch" in told
 
 
 SNAPSHOTS = {

@@ -114,6 +114,15 @@ print(told(lambda: zspace.load(folder).result["test"]))
 """)
 
 
+def epochs() -> str:
+    return last_line("""
+from zspace.report.figures import registry
+from zspace.runs.many import open_study
+(folder / "metrics.jsonl").write_text("")
+print(told(lambda: registry.write("curves", open_study(folder), Path("curves.png"))))
+""")
+
+
 def checkpoints() -> str:
     return last_line("""
 from zspace.training import api
@@ -147,5 +156,6 @@ AUDITS = [
         address,
     ),
     ("result in run.json is a list", "traceback: TypeError", result),
+    ("metrics.jsonl is empty, and curves are drawn", "traceback: IndexError", epochs),
     ("--save-every after resume", "--save-every 7.0 became 30.0", checkpoints),
 ]

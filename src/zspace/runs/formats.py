@@ -122,6 +122,11 @@ class Record(TypedDict):
     result: NotRequired[Result]
 
 
+def _of_both(quality: Quality) -> str | None:
+    missing = {"train", "validation"} - quality.keys()
+    return f"has no {min(missing)}" if quality and missing else None
+
+
 class Line(TypedDict):
     """A line of metrics.jsonl: one epoch."""
 
@@ -132,7 +137,7 @@ class Line(TypedDict):
     samples_per_second: float
     train: dict[Name, float]
     validation: Terms
-    quality: Quality
+    quality: Annotated[Quality, _of_both]
     best: bool
 
 

@@ -164,7 +164,7 @@ def curve_numbers(study: Study) -> Numbers:
     }
 
 
-@figure("curves", "Training and validation", "learning", numbers=curve_numbers)
+@figure("curves", "Training and validation", "learning", needs.epochs, curve_numbers)
 def curves(study: Study) -> Figure:
     """Line charts against the epoch, one for each term of each family.
 
@@ -337,6 +337,7 @@ def training_numbers(study: Study) -> Numbers:
     falls = {
         f.title: {line["number"]: line["validation"]["objective"] for line in f.run.metrics}
         for f in families(study)
+        if f.run.metrics
     }
     halves = {title: half_way(values) for title, values in falls.items()}
     return {

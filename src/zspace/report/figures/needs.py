@@ -127,6 +127,12 @@ def free_plane(study: Study) -> str | None:
     return test_images(study) if fits else f"{text} (recipe ae, --latent 2)"
 
 
+def epochs(study: Study) -> str | None:
+    """What each epoch of the training came to."""
+    lacking = [family.run for family in families(study) if not family.run.metrics]
+    return f"metrics.jsonl of run '{lacking[0].place}' holds no epoch" if lacking else None
+
+
 def quality(study: Study) -> str | None:
     """A run whose reconstructions were measured while it was trained."""
     if any(family.run.quality_epochs for family in families(study)):
