@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from zspace.data.dataset import SPLITS, Part, assemble, to_float
-from zspace.data.loading import DataOptions, describe, load, sources
-from zspace.data.sets.catalogue import KNOWN
+from zspace.data.loading import DataOptions, load
+from zspace.data.sets.catalogue import KNOWN, describe, sources
 from zspace.data.spec import Spec
 from zspace.system.errors import UserError
 from zspace.system.pixels import to_uint8

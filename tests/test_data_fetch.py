@@ -10,9 +10,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from zspace.data.loading import describe, load, sources
+from zspace.data.loading import load
 from zspace.data.readers import fetch
 from zspace.data.sets import catalogue, mnist
+from zspace.data.sets.catalogue import describe, sources
 from zspace.system.errors import UserError
 
 SHAPES = ((30, 2, 2), (30,), (10, 2, 2), (10,))

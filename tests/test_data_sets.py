@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from zspace.data.loading import describe, load, sources
+from zspace.data.loading import load
 from zspace.data.sets import celeba, mnist, photos
-from zspace.data.sets.catalogue import KNOWN
+from zspace.data.sets.catalogue import KNOWN, describe, sources
 from zspace.system.errors import UserError
 
 RNG = np.random.default_rng(0)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import zspace
-from zspace.analysis import trained
+from zspace.analysis import pieces
 from zspace.system import memory
 from zspace.system.errors import UserError, enough_memory, ran_out
 from zspace.system.memory import Need, free, taken
@@ -92,7 +92,7 @@ def test_pieces_follow_from_memory_and_change_nothing(some, monkeypatch):
     z = some.encode(x, y)
     whole = [z, some.decode(z, y), some.reconstruct(x, y), some.sample(37, seed=5)]
     sizes = []
-    monkeypatch.setattr(trained, "SURE", 0)
+    monkeypatch.setattr(pieces, "SURE", 0)
 
     def rows(self: Need, room: float, most: int) -> int:
         sizes.append(real(self, room, most))
@@ -101,7 +101,7 @@ def test_pieces_follow_from_memory_and_change_nothing(some, monkeypatch):
     real = Need.rows
     monkeypatch.setattr(Need, "rows", rows)
     for room in (1e4, 3e5, 1e12):
-        monkeypatch.setattr(trained, "free", lambda device, room=room: room)
+        monkeypatch.setattr(pieces, "free", lambda device, room=room: room)
         again = [some.encode(x, y), some.decode(z, y), some.reconstruct(x, y)]
         again.append(some.sample(37, seed=5))
         for a, b in zip(whole, again, strict=True):
@@ -115,8 +115,8 @@ def test_pieces_follow_from_memory_and_change_nothing(some, monkeypatch):
 def test_draws_do_not_depend_on_pieces(some, monkeypatch):
     drawn, real = [], some.model.decode
     for room in (1e4, 1e12):
-        monkeypatch.setattr(trained, "SURE", 0)
-        monkeypatch.setattr(trained, "free", lambda device, room=room: room)
+        monkeypatch.setattr(pieces, "SURE", 0)
+        monkeypatch.setattr(pieces, "free", lambda device, room=room: room)
         monkeypatch.setattr(some.model, "decode", lambda z, c: drawn.append(z) or real(z, c))
         some.sample(20, seed=1)
     codes = torch.cat([z for z in drawn if len(z) == 1][-20:])
@@ -124,14 +124,14 @@ def test_draws_do_not_depend_on_pieces(some, monkeypatch):
 
 
 def test_batches_that_are_measured_do_not_depend_on_free_memory(some, monkeypatch):
-    monkeypatch.setattr(trained, "free", lambda device: 1.0)
+    monkeypatch.setattr(pieces, "free", lambda device: 1.0)
     shape = some.spec.shape
-    assert trained.measured_at_once(some.model, shape, 16) == 512
-    assert trained.measured_at_once(some.model, shape, 1024) == 1024
-    monkeypatch.setattr(trained, "MEASURED_BYTES", 1)
-    assert trained.measured_at_once(some.model, shape, 16) == 16
+    assert pieces.measured_at_once(some.model, shape, 16) == 512
+    assert pieces.measured_at_once(some.model, shape, 1024) == 1024
+    monkeypatch.setattr(pieces, "MEASURED_BYTES", 1)
+    assert pieces.measured_at_once(some.model, shape, 16) == 16
     state = torch.get_rng_state()
-    trained.measured_at_once(some.model.train(), shape, 16)
+    pieces.measured_at_once(some.model.train(), shape, 16)
     assert torch.equal(state, torch.get_rng_state())
     assert some.model.training
     some.model.eval()
@@ -203,20 +203,26 @@ def large(folder: Path, side: int) -> str:
 
 
 def test_a_network_that_cannot_fit_is_refused_before_training(tmp_path):
-    data = large(tmp_path, 3400)
+    data = large(tmp_path, 1700)
     with pytest.raises(UserError) as caught:
         zspace.train("vae", data=data, out=tmp_path / "run", quiet=True)
     said = str(caught.value)
     numbers = sum(
-        a * b + b for a, b in ((3400**2, 784), (784, 784), (784, 40), (20, 784), (784, 784))
+        a * b + b for a, b in ((1700**2, 784), (784, 784), (784, 40), (20, 784), (784, 784))
     )
-    numbers += 785 * 3400**2
-    assert f"a network of {numbers:,} parameters for samples of 1×3400×3400" in said
+    numbers += 785 * 1700**2
+    assert f"a network of {numbers:,} parameters for samples of 1×1700×1700" in said
     weights = 24 * numbers / 1e9  # with gradients, two moments, their average and the best
     assert weights < float(said.partition("at least ")[2].split()[0]) < 1.1 * weights
     assert "--size" in said
     assert "--hidden" in said
     assert "--batch of" not in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_that_no_network_reads_are_refused_before_training(tmp_path):
+    with pytest.raises(UserError, match=r"one sample has 11,560,000 numbers.*--size"):
+        zspace.train("vae", data=large(tmp_path, 3400), out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from zspace.data.loading import describe, is_known, is_resized, load, sources
-from zspace.data.sets.catalogue import KNOWN
+from zspace.data.loading import is_known, is_resized, load
+from zspace.data.sets.catalogue import KNOWN, describe, sources
 from zspace.data.sets.shapes import CLASSES, FACTORS, SIDE, factors_of
 from zspace.system.errors import UserError
 

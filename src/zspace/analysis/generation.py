@@ -38,7 +38,8 @@ from zspace.analysis.measure import (
     metric,
     within,
 )
-from zspace.analysis.trained import TrainedModel, at_once, decoded, once, rows_of, subset
+from zspace.analysis.pieces import at_once, rows_of
+from zspace.analysis.trained import TrainedModel, decoded, once, subset
 from zspace.data.conditions import columns_of, turns
 from zspace.data.dataset import Data
 from zspace.models.judge import SMALLEST, Judge, train_judge

@@ -11,7 +11,6 @@ import contextlib
 import copy
 import functools
 import inspect
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import repeat
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zspace.analysis.pieces import at_once, measured_at_once, need_of
 from zspace.data.batches import Batches, Binarize
 from zspace.data.conditions import Label, as_conditions, columns, turns
 from zspace.data.dataset import Data, Samples
@@ -34,7 +34,7 @@ from zspace.models.objective import Objective
 from zspace.models.recipes import Recipe, Traits, traits
 from zspace.models.samplers import CodeMixture, fit_mixture
 from zspace.system.errors import UserError, enough_memory, unknown
-from zspace.system.memory import Need, free
+from zspace.system.memory import Need
 from zspace.system.pixels import Array
 
 Part = Callable[[Tensor, Tensor | None], Tensor]
@@ -79,69 +79,6 @@ def once(function: Callable[P, R]) -> Callable[P, R]:
 SampleFrom = Literal["auto", "prior", "mixture"]
 MOST_CODES = 10_000
 """Training codes, and as many validation codes, to which a mixture is fitted."""
-
-MOST = 1024
-"""Samples that are encoded or decoded at once, where memory allows it: more are no faster."""
-PART, LARGEST = 1 / 8, 1 << 28
-"""What the tensors of a piece may take: this part of the memory that is free, and at most so many
-bytes. Convolutions take up to three times as much for scratch, and larger pieces are slower."""
-SURE = 1 << 24
-"""Bytes that are always there."""
-MEASURED, MEASURED_BYTES = 512, 1 << 30
-"""Samples in a batch of those that are measured, and the bytes that they may take. A batch decides
-which numbers are drawn, so that it must not depend on the memory at hand."""
-
-
-def at_once(need: Need, samples: int, device: torch.device | str = "cpu") -> int:
-    """How many of so many samples fit in memory at once; at most 1,024, and at least 1.
-
-    >>> at_once(Need(fixed=0, each=1000), samples=30)
-    30
-    """
-    most = min(samples, MOST)
-    if need.fixed + need.each * most <= SURE:
-        return most
-    return need.rows(min(PART * free(device), LARGEST), most)
-
-
-def rows_of(samples: Samples) -> Iterator[Tensor]:
-    """The rows of samples, (n,) each time, so many that they fit in memory as floats."""
-    size = at_once(Need(0, 4 * math.prod(samples.x.shape[1:])), len(samples))
-    return iter(torch.arange(len(samples)).split(max(1, size)))
-
-
-def measured_at_once(model: Model, shape: tuple[int, ...], batch: int, samples: int = 1) -> int:
-    """Samples in a batch of those that are measured: as many as fit, and at least the training's.
-
-    Arguments:
-        model: On its device.
-        shape: Of one sample.
-        batch: Of the training, which takes more memory for each sample.
-        samples: K, draws of each code.
-
-    >>> measured_at_once(run.model, run.spec.shape, batch=128)
-    512
-    """
-    if batch >= MEASURED:
-        return batch
-    device = next(model.parameters()).device
-
-    def call(n: int) -> object:
-        c = torch.zeros(n, model.context, device=device) if model.context else None
-        return model(torch.zeros(n, *shape, device=device), c, samples)
-
-    return max(batch, _need(model, call).rows(MEASURED_BYTES, MEASURED))
-
-
-def _need(model: Model, call: Callable[[int], object]) -> Need:
-    """What a call of the model takes. Afterwards generators and buffers are as before."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), torch.random.fork_rng():
-            return Need.of(call)
-    finally:
-        model.train(training)
 
 
 class TrainedModel:
@@ -431,7 +368,7 @@ class TrainedModel:
         size = len(x)
         if size > 1:
             if function.__name__ not in self._needs:
-                self._needs[function.__name__] = _need(self.model, first)
+                self._needs[function.__name__] = need_of(self.model, first)
             size = at_once(self._needs[function.__name__], size, own)
         if size >= len(x):
             return some(slice(None)).to(device)

@@ -16,8 +16,9 @@ from zspace.analysis import reconstruction
 from zspace.analysis.trained import SampleFrom
 from zspace.data.account import lines
 from zspace.data.conditions import as_conditions, turns
-from zspace.data.loading import describe, is_known, load, sources
+from zspace.data.loading import is_known, load
 from zspace.data.readers.hf import PREFIX
+from zspace.data.sets.catalogue import describe, sources
 from zspace.models import recipes
 from zspace.runs.run import Run
 from zspace.system import files, pixels

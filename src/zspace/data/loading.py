@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -35,8 +35,8 @@ from zspace.data.readers.objects import PREFIX, load_object
 from zspace.data.readers.tabular import Rows, parse_columns, tabulated
 from zspace.data.readers.tabular import load_file as load_file_of_rows
 from zspace.data.sets import celeba, mnist
-from zspace.data.sets.catalogue import KNOWN, Known
-from zspace.data.splits import SPLITS, left_out
+from zspace.data.sets.catalogue import KNOWN, where
+from zspace.data.splits import left_out
 from zspace.system.errors import UserError, nearest, unknown
 from zspace.system.files import room
 
@@ -141,22 +141,6 @@ class DataOptions:
 
 MOST_SIDE = 4096
 """The largest --size: an image of it still fits the memory many times over."""
-
-
-class KnownSource(NamedTuple):
-    """A row of `sources`.
-
-    Arguments:
-        name: What `load` calls it.
-        about: One sentence, with the number of samples.
-        licence: Its name, or what is known of it.
-        local: Whether it can be loaded without network.
-    """
-
-    name: str
-    about: str
-    licence: str
-    local: bool
 
 
 def load(
@@ -420,7 +404,7 @@ def is_harmless(options: Mapping[str, Any], data_dir: Path | None = None) -> boo
     others = [n for n in usual if n not in PLAIN]
     if any((options.get(n, usual[n]) or None) != (usual[n] or None) for n in others):
         return False
-    return _where(KNOWN[name], data_dir) is not None
+    return where(KNOWN[name], data_dir) is not None
 
 
 def lasting(name_or_path: str) -> str:
@@ -444,64 +428,6 @@ def is_resized(name_or_path: str) -> bool:
         return KNOWN[name_or_path].read is None and KNOWN[name_or_path].made is None
     path = Path(name_or_path)
     return name_or_path.startswith(hf.PREFIX) or path.is_dir() or path.suffix.lower() in SUFFIXES
-
-
-def sources(data_dir: Path | None = None) -> list[KnownSource]:
-    """Every known set: name, one sentence, licence, and whether it needs no network.
-
-    Arguments:
-        data_dir: Where local copies may lie, as in `load`.
-
-    Raises UserError where ``data_dir`` or ZSPACE_DATA is not a folder.
-
-    >>> [row.name for row in sources() if row.local][:2]
-    ['mnist5k', 'shapes']
-    """
-    return [
-        KnownSource(name, f"{known.about}.", known.licence, _where(known, data_dir) is not None)
-        for name, known in KNOWN.items()
-    ]
-
-
-def describe(name: str, data_dir: Path | None = None) -> dict[str, Any]:
-    """Facts of a known set, without downloading it; its values are plain JSON.
-
-    Arguments:
-        name: One of those that `sources` lists.
-        data_dir: Where local copies may lie, as in `load`.
-
-    Raises UserError for an unknown name, and where ``data_dir`` or ZSPACE_DATA is not a folder.
-
-    >>> facts = describe("cifar10")
-    >>> facts["shape"], facts["classes"][:3], facts["sizes"]["test"]
-    ([3, 32, 32], ['airplane', 'automobile', 'bird'], 10000)
-    """
-    if name not in KNOWN:
-        raise UserError(_missing(name))
-    known = KNOWN[name]
-    remote = known.remote
-    return {
-        "name": name,
-        "provenance": known.provenance,
-        "licence": known.licence,
-        "shape": list(known.shape),
-        "classes": list(known.classes),
-        "attributes": list(known.attributes),
-        "sizes": dict(zip(SPLITS, known.sizes, strict=True)),
-        "local": _where(known, data_dir),
-        "cache": str(remote.cache) if remote else None,
-        "mirrors": list(remote.mirrors) if remote else [],
-        "md5": dict(remote.md5) if remote else {},
-        "by hand": [remote.by_hand] if remote and remote.by_hand else [],
-    }
-
-
-def _where(known: Known, data_dir: Path | None) -> str | None:
-    """The folder that the set would be read from; None: it would be downloaded."""
-    if known.remote is None:
-        return "inside the package"
-    found = fetch.local(known.remote, data_dir) or known.remote.find(known.remote.cache)
-    return str(found[0].parent) if found else None
 
 
 def _load_known(name: str, data_dir: Path | None, options: ReadOptions) -> Unsplit:

@@ -25,7 +25,7 @@ from zspace._version import __version__
 from zspace.analysis import METRICS, Measure, Scorer
 from zspace.analysis.anomaly import inferred_labels
 from zspace.analysis.numbers import print_sections
-from zspace.analysis.trained import rows_of
+from zspace.analysis.pieces import rows_of
 from zspace.data.dataset import Data, Samples, joined
 from zspace.runs.formats import Evaluation, refuse_unfit
 from zspace.runs.record import EVALUATION, WEIGHTS

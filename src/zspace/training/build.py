@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import torch
 
+from zspace.analysis.pieces import measured_at_once
 from zspace.analysis.reconstruction import WATCHED
-from zspace.analysis.trained import measured_at_once
 from zspace.data import account
 from zspace.data.batches import Batches
 from zspace.data.conditions import check_conditions

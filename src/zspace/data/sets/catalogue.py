@@ -8,11 +8,16 @@ from __future__ import annotations
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from zspace.data.dataset import Part
+from zspace.data.readers import fetch
 from zspace.data.readers.fetch import Found, Remote
 from zspace.data.sets import celeba, mnist, photos, shapes
 from zspace.data.sets.mnist import EMNIST_ARCHIVE, Emnist
+from zspace.data.splits import SPLITS
+from zspace.system.errors import unknown
 
 _DIGITS = tuple(string.digits)
 _PUBLISHED = (54_000, 6_000, 10_000)
@@ -227,3 +232,77 @@ KNOWN = {
         attributes=celeba.NAMES,
     ),
 }
+
+
+class KnownSource(NamedTuple):
+    """A row of `sources`.
+
+    Arguments:
+        name: What `load` calls it.
+        about: One sentence, with the number of samples.
+        licence: Its name, or what is known of it.
+        local: Whether it can be loaded without network.
+    """
+
+    name: str
+    about: str
+    licence: str
+    local: bool
+
+
+def sources(data_dir: Path | None = None) -> list[KnownSource]:
+    """Every known set: name, one sentence, licence, and whether it needs no network.
+
+    Arguments:
+        data_dir: Where local copies may lie, as in `load`.
+
+    Raises UserError where ``data_dir`` or ZSPACE_DATA is not a folder.
+
+    >>> [row.name for row in sources() if row.local][:2]
+    ['mnist5k', 'shapes']
+    """
+    return [
+        KnownSource(name, f"{known.about}.", known.licence, where(known, data_dir) is not None)
+        for name, known in KNOWN.items()
+    ]
+
+
+def describe(name: str, data_dir: Path | None = None) -> dict[str, Any]:
+    """Facts of a known set, without downloading it; its values are plain JSON.
+
+    Arguments:
+        name: One of those that `sources` lists.
+        data_dir: Where local copies may lie, as in `load`.
+
+    Raises UserError for an unknown name, and where ``data_dir`` or ZSPACE_DATA is not a folder.
+
+    >>> facts = describe("cifar10")
+    >>> facts["shape"], facts["classes"][:3], facts["sizes"]["test"]
+    ([3, 32, 32], ['airplane', 'automobile', 'bird'], 10000)
+    """
+    if name not in KNOWN:
+        raise unknown("data set", name, KNOWN)
+    known = KNOWN[name]
+    remote = known.remote
+    return {
+        "name": name,
+        "provenance": known.provenance,
+        "licence": known.licence,
+        "shape": list(known.shape),
+        "classes": list(known.classes),
+        "attributes": list(known.attributes),
+        "sizes": dict(zip(SPLITS, known.sizes, strict=True)),
+        "local": where(known, data_dir),
+        "cache": str(remote.cache) if remote else None,
+        "mirrors": list(remote.mirrors) if remote else [],
+        "md5": dict(remote.md5) if remote else {},
+        "by hand": [remote.by_hand] if remote and remote.by_hand else [],
+    }
+
+
+def where(known: Known, data_dir: Path | None) -> str | None:
+    """The folder that the set would be read from; None: it would be downloaded."""
+    if known.remote is None:
+        return "inside the package"
+    found = fetch.local(known.remote, data_dir) or known.remote.find(known.remote.cache)
+    return str(found[0].parent) if found else None
