@@ -158,6 +158,17 @@ def test_hostile_snapshots(name, finished, tmp_path):
     assert "snapshots.npz is damaged" in refused(read_moments, zspace.load(folder))
 
 
+@pytest.mark.parametrize("missing", ["epoch", "codes", "x", "reconstructions"])
+def test_snapshots_are_whole(missing, finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    pictures = np.zeros((2, 1, 1, 4, 5), "u1")
+    good = {"epoch": np.array([1, 2]), "codes": np.zeros((2, 3, 2), "f2"), "x": pictures[0]}
+    good["reconstructions"] = pictures
+    del good[missing]
+    np.savez_compressed(folder / "snapshots.npz", **good)
+    assert "snapshots.npz is damaged" in refused(read_moments, zspace.load(folder))
+
+
 @pytest.mark.parametrize("change", [
     lambda e: [], lambda e: {**e, "sections": [1]}, lambda e: {**e, "data": 1},
     lambda e: {**e, "sections": {"a": {"seed": 0, "options": {}, "measures": {"b": {}}}}},

@@ -315,6 +315,8 @@ def _refuse_unfit_moments(run: Run, heads: Mapping[str, Header]) -> None:
         "reconstructions": ((moments, *shown), "u"),
         "y": ((m,), "iu"),
     }
+    if missing := wanted.keys() - heads.keys() - {"y"}:
+        raise ValueError(f"it has no {min(missing)}")
     for name, head in heads.items():
         shape, kind = wanted[name]
         one_byte = kind != "u" or head.dtype.itemsize == 1
