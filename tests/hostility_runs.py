@@ -271,6 +271,7 @@ GOOD = (
 )
 METRICS = {
     "400 digits": GOOD.replace('"number": 1', '"number": 1' + "0" * 400).encode() + b"\n",
+    "30 digits": GOOD.replace('"lr": 0.1', '"lr": 1' + "0" * 30).encode() + b"\n",
     "1e400": GOOD.replace("0.1", "1e400").encode() + b"\n",
     "quality of another shape": GOOD.replace("{}}", '{"train": [1]}}').encode() + b"\n",
     "quality of one split": GOOD.replace("{}}", '{"train": {"mse": 0.1}}}').encode() + b"\n",

@@ -186,8 +186,11 @@ def _whole(value: Any, _: tuple[Any, ...], where: str) -> None:
 def _real(value: Any, _: tuple[Any, ...], where: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _unfit(value, where, "and no number")
+    if isinstance(value, int):
+        return _whole(value, (), where)  # a longer one becomes no number of numpy's
     if not abs(value) <= LARGEST:
         raise _unfit(value, where, "which is no finite number")
+    return None
 
 
 def _flag(value: Any, _: tuple[Any, ...], where: str) -> None:
