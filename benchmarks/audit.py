@@ -14,17 +14,21 @@ from __future__ import annotations
 import argparse
 import runpy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 Audit = tuple[str, str, Callable[[], str]]
 
 
-def audits() -> Iterator[tuple[str, Audit]]:
-    """Every audit, with the name of its file."""
-    for path in sorted(Path(__file__).with_name("audits").glob("*.py")):
-        for audit in runpy.run_path(str(path))["AUDITS"]:
-            yield path.stem, audit
+def audits(words: Sequence[str]) -> Iterator[tuple[str, Audit]]:
+    """The audits of files or with words in their names, or all; with the name of the file."""
+    paths = {path.stem: path for path in Path(__file__).with_name("audits").glob("*.py")}
+    wanted = [name for name in words if name in paths]
+    others = set(words) - set(wanted)
+    for stem in sorted(wanted if words and not others else paths):
+        for audit in runpy.run_path(str(paths[stem]))["AUDITS"]:
+            if not words or stem in wanted or others & set(audit[0].split()):
+                yield stem, audit
 
 
 def main() -> None:
@@ -32,9 +36,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="a file's name, or a word of an audit's name")
     parser.add_argument("--list", action="store_true", help="print the names only")
     options = parser.parse_args()
-    for subject, (name, before, measure) in audits():
-        if options.words and not any(word in (subject, *name.split()) for word in options.words):
-            continue
+    for subject, (name, before, measure) in audits(options.words):
         print(f"{subject}: {name}", flush=True)
         if not options.list:
             started = time.perf_counter()
