@@ -210,6 +210,11 @@ def test_unfit_images_are_a_sentence(runs, x, case):
         assert "\n" not in str(caught.value)
 
 
+def test_results_that_are_no_numbers_are_a_sentence(runs):
+    with pytest.raises(zspace.UserError, match="results are not finite numbers"):
+        runs["vae"].decode(np.full((1, *runs["vae"].model.latent), 3e38, np.float32))
+
+
 def test_not_a_number_is_not_answered_with_a_division(runs, x):
     with pytest.raises(zspace.UserError) as caught:
         runs["vae"].encode(np.full(x.shape, np.nan))

@@ -256,10 +256,9 @@ class TrainedModel:
             else:
                 torch.manual_seed(seed)
             z = self.model.draw(n, c) if fitted is None else fitted.sample(n, c)
-            x = self.in_pieces(self._mean if self.encoding is None else self._draw, z, c).numpy()
-        if not np.isfinite(x).all():
-            raise UserError("the samples are not finite numbers, since the weights are too large")
-        return x
+            return self.in_pieces(
+                self._mean if self.encoding is None else self._draw, z, c
+            ).numpy()
 
     def _drawn(self, batch: Batch) -> dict[str, Tensor]:
         """One draw (B, *Z) of q(z|x) for each sample; the code where it is deterministic."""
@@ -349,6 +348,8 @@ class TrainedModel:
             c: Anywhere; None for no context.
             device: Where the result is put together.
 
+        Raises UserError where a number of the result is not finite.
+
         >>> x = data.test.images()
         >>> z = run.in_pieces(run.model.encode, x, None)
         >>> z.shape == (len(x), *run.model.latent)
@@ -371,7 +372,7 @@ class TrainedModel:
                 self._needs[function.__name__] = need_of(self.model, first)
             size = at_once(self._needs[function.__name__], size, own)
         if size >= len(x):
-            return some(slice(None)).to(device)
+            return _finite(some(slice(None)).to(device))
         made = None
         for start in range(0, len(x), size):
             y = some(slice(start, start + size))
@@ -379,7 +380,7 @@ class TrainedModel:
                 made = torch.empty(len(x), *y.shape[1:], dtype=y.dtype, device=device)
             made[start : start + len(y)] = y
         assert made is not None
-        return made
+        return _finite(made)
 
     def _context(self, label: Label | None, n: int) -> Tensor | None:
         """One-hot labels or attributes (n, context); None for an unconditional model."""
@@ -400,6 +401,13 @@ class TrainedModel:
         if len(told) not in (1, n):
             raise UserError(f"{len(told)} labels were given for {n} images: give 1 or {n}")
         return columns(told, self.model.context).to(self.device).expand(n, -1)
+
+
+def _finite(x: Tensor) -> Tensor:
+    """The same. Raises UserError where a number is not finite."""
+    if not x.isfinite().all():
+        raise UserError("the results are not finite numbers, since the weights are too large")
+    return x
 
 
 def widest(model: Model, spec: Spec) -> int:
