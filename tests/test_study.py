@@ -21,6 +21,7 @@ from rich.console import Console
 
 import zspace
 from zspace.cli import main
+from zspace.models import recipes
 from zspace.runs.many import Cell, Failed, Study, open_study, over_seeds, rows, write_table
 from zspace.runs.record import WEIGHTS
 from zspace.runs.run import Run
@@ -540,3 +541,14 @@ def test_report_goes_into_html_files_only(digits, tmp_path, runs):
     study, wrong = Study(tmp_path, [runs["ae"]]), runs["ae"].path / "run.json"
     with pytest.raises(UserError, match=r"end it in \.html"):
         write_report(study, wrong)
+
+
+@pytest.mark.usefixtures("own_parts")
+def test_a_file_of_recipes_is_remembered_once(tmp_path, monkeypatch):
+    """Every run of a study imports the files again: else their number would double each time."""
+    monkeypatch.setattr(recipes, "IMPORTED", [])
+    path = tmp_path / "twice.py"
+    path.write_text("")
+    for _ in range(3):
+        recipes.import_recipes(str(path))
+    assert [str(path)] == recipes.IMPORTED

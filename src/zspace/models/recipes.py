@@ -355,7 +355,9 @@ def import_recipes(target: str) -> None:
             f"--import '{target}' cannot be imported ({type(error).__name__}: {error}): correct "
             "it, or give FILE.py or the name of a module"
         ) from error
-    IMPORTED.append(str(path.resolve()) if path.suffix == ".py" else target)
+    kept = str(path.resolve()) if path.suffix == ".py" else target
+    if kept not in IMPORTED:
+        IMPORTED.append(kept)
 
 
 def _import_file(path: Path) -> None:
