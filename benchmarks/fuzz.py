@@ -29,14 +29,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch  # before the hook below, under which only zspace itself shall be
+
 try:
     import atheris
 except ImportError:
     atheris = None
 
-if atheris is not None:
-    import torch  # noqa: F401 - before the hook, under which only zspace itself shall be
+torch.set_num_threads(1)  # a forked child would wait for ever for its parent's other threads
 
+if atheris is not None:
     with atheris.instrument_imports(include=["zspace"], enable_loader_override=False):
         import fuzz_targets
 else:

@@ -7,11 +7,15 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pytest
-import torch
+# Small tensors are faster on one thread, and results do not depend on the machine. The variable is
+# read when torch is imported, and by the processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
 
-torch.set_num_threads(1)  # small tensors are faster so, and results do not depend on the machine
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
 
 import zspace  # noqa: E402
 
