@@ -36,8 +36,6 @@ try:
 except ImportError:
     atheris = None
 
-torch.set_num_threads(1)  # a forked child would wait for ever for its parent's other threads
-
 if atheris is not None:
     with atheris.instrument_imports(include=["zspace"], enable_loader_override=False):
         import fuzz_targets
@@ -164,6 +162,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", default=[])
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # a forked child would wait for ever for its parent's other threads
     memory_disk = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory_disk if memory_disk.is_dir() else None) as folder:
         chosen = fuzz_targets.targets(Path(folder))
