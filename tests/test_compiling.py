@@ -34,6 +34,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
         return lambda o, batch, *rest: rows.append(len(batch.x)) or losses(o, batch, *rest)
 
     monkeypatch.setattr(torch, "compile", compile_)
+    monkeypatch.setattr(compiling, "_check_that_it_is", lambda: None)
     return asked
 
 
@@ -113,3 +114,28 @@ def test_a_compiled_training_is_resumed_to_the_same_weights(digits, tmp_path):
     ]
     for one, other in zip(*(end.model.parameters() for end in ends), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
+def test_a_game_is_compiled_and_so_is_the_ninth_training_of_a_process(digits, monkeypatch):
+    import torch._dynamo
+
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
+    for name, options in (
+        ("vae", {"latent": 3}),
+        ("vae", {"latent": 4}),
+        ("vaegan", {"perceptual": "none"}),
+    ):
+        given = {"data": str(digits), **SMALL, **options, "compile": "on", "epochs": 1}
+        fit = Build.prepare(Config.of(name, given), quiet=True).trainer
+        made = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        assert made > 0
+        list(fit.epochs())
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == made
+
+
+def test_what_is_run_as_it_is_counts_as_not_compiled(digits, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda losses: losses)
+    with pytest.raises(UserError, match=r"cannot be compiled here.*no graph of it\)"):
+        prepared(digits, compile="on")

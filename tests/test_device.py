@@ -17,8 +17,8 @@ from test_contract import case, fit
 from zspace.analysis import METRICS, Scorer, walk
 from zspace.runs.measured import measured_section
 from zspace.training.api import start
+from zspace.training.meter import Meter
 from zspace.training.progress import Quiet
-from zspace.training.trainer import Meter
 
 
 class NoFloat64(TorchDispatchMode):
@@ -81,7 +81,7 @@ def test_sums_are_as_exact_as_float64_and_do_not_depend_on_when_they_are_read():
     for often in (1, 7, 4000):
         meter = Meter()
         for i, (value, size) in enumerate(zip(values, sizes, strict=True)):
-            meter.add({"mse": torch.tensor(value)}, int(size))
+            meter.add(["mse"], torch.tensor([value]), int(size))
             if (i + 1) % often == 0:
                 meter.fold()
         means.append(meter.means()["mse"])

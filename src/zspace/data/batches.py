@@ -35,6 +35,7 @@ from torch.utils.data import DataLoader, Dataset
 from zspace.data.conditions import lookup
 from zspace.data.dataset import Lazy, Samples, to_float
 from zspace.data.spec import Batch
+from zspace.system.device import sent
 from zspace.system.errors import UserError
 
 Augment = Literal["none", "flip", "crop", "flip-crop"]
@@ -251,7 +252,7 @@ class Batches:
 
         Starting late gives exactly the batches that the whole epoch would have given from there.
         """
-        whole = self.order(number).to(self.device).split(self.batch)[start:]
+        whole = sent(self.order(number), self.device).split(self.batch)[start:]
         yield from self.of([self._own(i) for i in whole], start)
 
     def at_random(self, batch: int) -> Batches:

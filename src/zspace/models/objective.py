@@ -7,7 +7,7 @@ batch size and data set, and at 1 it has its final value, with which validation 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, overload
 
 import torch
 from torch import Tensor
@@ -16,6 +16,10 @@ from zspace.data.spec import Fact, Role
 from zspace.models.flow import Pass, Term
 from zspace.system.errors import UserError
 from zspace.system.schedules import Schedule
+
+Progress = float | Mapping[str, Tensor]
+"""How far training is, in [0, 1]; or the weight that each term has there, as a scalar on the
+device of the model: a step that is recorded once and replayed reads its weights there."""
 
 
 class Objective:
@@ -104,17 +108,26 @@ class Objective:
             return None
         return values[error] + values[divergence[0]]
 
-    def __call__(self, p: Pass, progress: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(self, p: Pass, progress: Progress = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, a scalar, and a report: each term unweighted, and `objective`."""
-        values = {name: value.mean() for name, value in self.values(p).items()}
+        return self.weighed(self.means(p), progress)
+
+    def means(self, p: Pass) -> dict[str, Tensor]:
+        """Each term unweighted, its mean over the batch: a scalar."""
+        return {name: value.mean() for name, value in self.values(p).items()}
+
+    def weighed(
+        self, values: dict[str, Tensor], progress: Progress
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and the report of means that `means` gave."""
         loss = self.total(values, progress)
         report = {name: value.detach() for name, value in values.items()}
         return loss, {**report, "objective": loss.detach()}
 
-    def total(self, values: dict[str, Tensor], progress: float) -> Tensor:
-        """The weighted sum of terms that are scalars."""
+    def total(self, values: dict[str, Tensor], progress: Progress) -> Tensor:
+        """The weighted sum of terms that are scalars, or all of one shape."""
         counted = [name for name in values if self.weights[name] != 0]
-        return torch.stack([self.weight(name, progress) * values[name] for name in counted]).sum()
+        return torch.stack([self.weight(name, progress) * values[name] for name in counted]).sum(0)
 
     def values(self, p: Pass) -> dict[str, Tensor]:
         """Each term unweighted, (B,) or scalar.
@@ -134,8 +147,16 @@ class Objective:
         """The weights at the end of training, as run.json keeps them."""
         return {name: self.weight(name, 1.0) for name in self.weights}
 
-    def weight(self, name: str, progress: float) -> float:
+    @overload
+    def weight(self, name: str, progress: float) -> float: ...
+
+    @overload
+    def weight(self, name: str, progress: Progress) -> float | Tensor: ...
+
+    def weight(self, name: str, progress: Progress) -> float | Tensor:
         """The weight of one term at this progress."""
+        if isinstance(progress, Mapping):
+            return progress[name]
         weight = self.weights[name]
         return weight(progress) if callable(weight) else weight
 
@@ -178,14 +199,15 @@ class Adaptive(Objective):
         title = f"weight of the {self.facts[adapted].title}"
         self.facts[f"{adapted}_weight"] = Fact(title, better="neither")
 
-    def total(self, values: dict[str, Tensor], progress: float) -> Tensor:
+    def total(self, values: dict[str, Tensor], progress: Progress) -> Tensor:
         """The weighted sum; the weight that the ratio makes is added to the values."""
         term = values[self.adapted]
         rest = super().total({**values, self.adapted: torch.zeros_like(term)}, progress)
         if not torch.is_grad_enabled():
             return rest
         weight = self.weight(self.adapted, progress)
-        pull = weight * self.ratio(rest, term) if weight else torch.zeros_like(term)
+        nothing = isinstance(weight, float | int) and not weight
+        pull = torch.zeros_like(term) if nothing else weight * self.ratio(rest, term)
         values[f"{self.adapted}_weight"] = pull
         return rest + pull * term
 

@@ -17,6 +17,7 @@ SAMPLES, FEW, MANY = 650_000, 12, 60
 STEPS, WAIT = 1500, 50
 """Fewest steps by default, and fewest epochs of a default patience."""
 Compile = Literal["off", "on", "auto"]
+Graph = Literal["off", "on", "auto"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,9 @@ class Settings:
     """How many times to keep codes and reconstructions during training, for an animation."""
     compile: Compile = "off"
     """Compile the step with torch.compile: off, on, or auto, which tests whether it is faster."""
+    graph: Graph = "auto"
+    """Record the step as a CUDA graph and replay it: off, on, or auto, which does so on a GPU
+    where the step can be recorded."""
     device: str = "auto"
     """cpu, cuda, cuda:1 or mps; auto takes the first of cuda, mps and cpu that is available."""
     seed: int = 0
@@ -64,7 +68,12 @@ class Settings:
 
     def check(self) -> Settings:
         """These settings. Raises UserError where one makes no sense."""
-        choices = {"schedule": RATES, "precision": ("auto", *DTYPES), "compile": get_args(Compile)}
+        choices = {
+            "schedule": RATES,
+            "precision": ("auto", *DTYPES),
+            "compile": get_args(Compile),
+            "graph": get_args(Graph),
+        }
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)

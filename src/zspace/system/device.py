@@ -82,6 +82,17 @@ def _bf16_pays_on_cpu() -> bool:
         torch.set_num_threads(threads)
 
 
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """A copy on the device, for which a GPU is not waited for.
+
+    >>> sent(torch.ones(2), torch.device("cpu"))
+    tensor([1., 1.])
+    """
+    if device.type != "cuda" or x.is_cuda:
+        return x.to(device)
+    return x.pin_memory().to(device, non_blocking=True)
+
+
 def random_state(device: torch.device) -> dict[str, Tensor]:
     """The states of the generators that a training on this device draws from."""
     state = {"cpu": torch.get_rng_state()}

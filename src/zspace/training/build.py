@@ -32,8 +32,9 @@ from zspace.system.device import Precision, pick_device, pick_precision
 from zspace.system.errors import UserError, enough_memory
 from zspace.system.memory import Need, free
 from zspace.system.signals import Interrupted, noted_in
+from zspace.training.meter import NonFinite
 from zspace.training.pace import Pace, measured
-from zspace.training.trainer import NonFinite, Trainer
+from zspace.training.trainer import Trainer
 
 MOST_TENSORS = 20_000
 """Parameters that the networks may have, each with many numbers."""
@@ -66,7 +67,8 @@ class Build:
 
         Under torchrun it meets the other ranks: what stops one of them stops all here.
 
-        planned: whether epochs are chosen where minutes are given; see `plan`.
+        planned: whether the step is recorded as a graph, and epochs are chosen where minutes are
+            given (see `plan`); both are done later where several models become one.
         held: data, val or test that are held in Python.
         """
         with lines("getting ready to train", quiet=quiet):
@@ -94,6 +96,8 @@ class Build:
             )
         build._check_and_spread()
         decided = replace(build.config.training, compile=build.trainer.compile(quiet=quiet))
+        if planned:
+            decided = replace(decided, graph=build.trainer.record())
         build.config = replace(build.config, training=decided)
         if planned and config.training.epochs is None and config.training.minutes:
             build.plan(measured(build.trainer, build.splits))

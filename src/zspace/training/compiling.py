@@ -23,6 +23,7 @@ from zspace.system.bars import bar
 from zspace.system.errors import UserError
 
 if TYPE_CHECKING:
+    from zspace.data.spec import Batch
     from zspace.training.trainer import Losses, Trainer
 
 SAVES = {"cpu": 0.1, "cuda": 0.5}
@@ -47,33 +48,62 @@ def chosen(trainer: Trainer, *, quiet: bool = False) -> Losses | None:
         kind = trainer.device.type
         if wanted == "auto" and left * SAVES.get(kind, 0.0) <= COSTS.get(kind, 0.0):
             return None
-        compiled = torch.compile(trainer.losses)
+        compiled = _compiled(trainer.losses)
         try:
             with bar("compiling a step", PASSES, quiet) as made:
                 quick = seconds(trainer, compiled, made)
+            _check_that_it_is()
         except Exception as error:  # of many kinds: no C++ compiler, no Triton, no rule
             if wanted == "on":
                 raise UserError(
-                    f"this step cannot be compiled here: use --compile off ({_reason(error)})"
+                    f"this step cannot be compiled here: use --compile off ({reason_of(error)})"
                 ) from None
             return None
     return None if wanted == "auto" and quick >= eager else compiled
 
 
-def _reason(error: Exception) -> str:
+def passed(trainer: Trainer, losses: Losses, batch: Batch, progress: float) -> None:
+    """One pass forward and back of all players, which move nothing."""
+    objectives = [player.objective for player in trainer.players]
+    for objective, means in zip(objectives, losses(objectives, batch), strict=True):
+        loss, _ = objective.weighed(means, progress)
+        loss.sum().backward(retain_graph=objective is not objectives[-1])
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of an error, with its kind."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:200]
 
 
+def _compiled(losses: Losses) -> Losses:
+    """What compiles itself when it is called first.
+
+    torch keeps at most eight versions of a function, those of other trainings in this process
+    included, and then runs it as it is without a word: they are forgotten.
+    """
+    import torch._dynamo  # takes a second
+    import torch._functorch.config
+
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    # An adaptive weight reads gradients on the way, so a pass may be gone through twice.
+    torch._functorch.config.donated_buffer = False
+    return torch.compile(losses)
+
+
+def _check_that_it_is() -> None:
+    """Raise RuntimeError where torch has compiled nothing and runs the step as it is."""
+    if not torch._dynamo.utils.counters["stats"]["unique_graphs"]:
+        raise RuntimeError("torch made no graph of it")
+
+
 def seconds(trainer: Trainer, losses: Losses, made: Callable[[int], Any] = int) -> float:
     """The median time of a pass forward and back, over a few points of the training."""
-    batch = next(iter(trainer.train.epoch(0)))
-    objectives = [player.objective for player in trainer.players]
-    times = []
+    batch, times = next(iter(trainer.train.epoch(0))), []
     for i in range(PASSES):
         start = time.perf_counter()
-        for loss, _ in losses(objectives, batch, (i + 0.5) / PASSES):
-            loss.backward()
+        passed(trainer, losses, batch, (i + 0.5) / PASSES)
         if trainer.device.type == "cuda":
             torch.cuda.synchronize(trainer.device)
         times.append(time.perf_counter() - start)

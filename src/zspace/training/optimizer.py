@@ -17,15 +17,27 @@ from zspace.runs.settings import Settings
 
 
 def adamw(player: Player, settings: Settings) -> torch.optim.Optimizer:
-    """AdamW with decoupled weight decay (Loshchilov, Hutter. 2017, arXiv 1711.05101)."""
+    """AdamW with decoupled weight decay (Loshchilov, Hutter. 2017, arXiv 1711.05101).
+
+    Its moments are there from the start and stay where they are: a recorded step reads them there.
+    """
     first, second = player.betas or settings.betas
-    return torch.optim.AdamW(
-        [p for p in player.module.parameters() if p.requires_grad],
+    moving = [p for p in player.module.parameters() if p.requires_grad]
+    made = torch.optim.AdamW(
+        moving,
         lr=player.lr or settings.lr,
         betas=(first, second),
         weight_decay=settings.weight_decay,
         fused=True,
+        capturable=any(p.device.type == "cuda" for p in moving),
     )
+    for parameter in moving:
+        made.state[parameter] = {
+            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+    return made
 
 
 def moved(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
@@ -35,12 +47,14 @@ def moved(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 
 def load_moments(optimizer: torch.optim.Optimizer, state: Mapping[Any, Any]) -> None:
     """Take up what ``state_dict()["state"]`` gave; keys may have become strings."""
-    parameters = moved(optimizer)
-    moments = {
-        int(k): {name: _laid_out(value, parameters[int(k)]) for name, value in v.items()}
-        for k, v in state.items()
-    }
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    given = {int(key): value for key, value in state.items()}
+    with torch.no_grad():
+        for i, parameter in enumerate(moved(optimizer)):
+            for name, held in optimizer.state[parameter].items():
+                value = given[i][name] if i in given else torch.zeros_like(held)
+                if value.shape != held.shape:
+                    raise ValueError(f"a moment has shape {value.shape}, not {held.shape}")
+                held.copy_(value)
 
 
 def share_moments(stack: torch.optim.Optimizer, lanes: Sequence[torch.optim.Optimizer]) -> None:
@@ -51,13 +65,6 @@ def share_moments(stack: torch.optim.Optimizer, lanes: Sequence[torch.optim.Opti
         stack.state[stacked] = {"step": step, **moments}
         for m, (lane, own) in enumerate(zip(lanes, each, strict=True)):
             lane.state[own] = {"step": step, **{name: t[m] for name, t in moments.items()}}
-
-
-def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
-    """A moment with its parameter's strides, which fused optimizers take for granted."""
-    if moment.shape != parameter.shape:
-        return moment
-    return torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
 
 
 EVERY = 4

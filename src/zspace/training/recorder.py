@@ -38,10 +38,11 @@ from zspace.system.device import environment
 from zspace.system.errors import NotMeasured, UserError
 from zspace.system.signals import Interrupted
 from zspace.training.build import Build
+from zspace.training.meter import NonFinite
 from zspace.training.optimizer import restore
 from zspace.training.progress import Reporter
 from zspace.training.snapshots import Snapshots
-from zspace.training.trainer import Epoch, NonFinite, Trainer, evaluate
+from zspace.training.trainer import Epoch, Trainer, evaluate
 
 NOT_KEPT = "nothing is kept of a training in memory: give out= to keep what was reached"
 

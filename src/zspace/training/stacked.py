@@ -20,7 +20,7 @@ import copy
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -42,11 +42,12 @@ from zspace.system.errors import UserError, enough_memory
 from zspace.system.signals import Interrupted, refused
 from zspace.training import api
 from zspace.training.build import SMALLER, Build
+from zspace.training.meter import NonFinite
 from zspace.training.optimizer import buffers, share_moments
 from zspace.training.pace import measured
 from zspace.training.progress import Reporter
 from zspace.training.recorder import Recorder
-from zspace.training.trainer import NonFinite, Results, Trainer
+from zspace.training.trainer import Means, Trainer
 
 ONE_BY_ONE = ": these runs are trained one by one"
 
@@ -82,11 +83,16 @@ def start(
         trainers = [build.trainer for build in builds]
         stack = Stack(trainers)
         stack.trial()
+        graph = stack.record()
         if configs[0].training.epochs is None and configs[0].training.minutes:
             pace = measured(stack, builds[0].splits, trainers[0], len(trainers))
             for build in builds:
                 build.plan(pace)
             stack = Stack(trainers)
+            graph = stack.record()
+        for build in builds:
+            decided = replace(build.config.training, graph=graph)
+            build.config = replace(build.config, training=decided)
         made: list[Path] = []
         try:
             recorders = []
@@ -203,6 +209,8 @@ class Stack(Trainer):
             losses=self._stacked_losses,
             clip=_clip_each,
         )
+        self.rows = first.batch * len(trainers)
+        self.values: tuple[list[str], Tensor] = ([], torch.empty(0))
         share_moments(self.optimizers[0], [trainer.optimizers[0] for trainer in trainers])
         for m, trainer in enumerate(trainers):
             trainer.average.share(self.average, m)
@@ -214,8 +222,9 @@ class Stack(Trainer):
         try:
             with self.undisturbed():
                 batch = next(iter(self.train.epoch(0)))
-                ((loss, _),) = self.losses([self.players[0].objective], batch, 0.0)
-                loss.backward()
+                objective = self.players[0].objective
+                loss, _ = objective.weighed(self.losses([objective], batch)[0], 0.0)
+                loss.sum().backward()
                 own = [p for trainer in self.trainers for p in trainer.model.parameters()]
                 if any(p.grad is not None for p in own):
                     raise NotImplementedError("a term reads the weights of one model")
@@ -225,34 +234,36 @@ class Stack(Trainer):
                 f"this model cannot be stacked ({type(error).__name__}: {reason}){ONE_BY_ONE}"
             ) from None
 
-    def took(self, terms: Mapping[str, Tensor], rows: int, seconds: float | None = None) -> None:
-        """Count a step; the terms are for each run to count, see `Group`."""
+    def took(
+        self, names: Sequence[str], row: Tensor, rows: int, seconds: float | None = None
+    ) -> None:
+        """Count a step; its values are for each run to count, see `Group`."""
         self.step, self.position = self.step + 1, self.position + 1
+        self.values = list(names), row
 
     def _stacked_losses(
         self,
         objectives: Sequence[Objective],
         batch: Batch,
-        progress: float,
         between: Callable[[Pass], None] | None = None,
-    ) -> Results:
-        """The sum of the losses, and terms (M,) each. What a pass makes of buffers is kept."""
+    ) -> Means:
+        """The means of terms, (M,) each. What a pass makes of buffers is kept."""
         objective, lanes = objectives[0], (len(self.trainers), -1)
         tensors = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
         given = [t.unflatten(0, lanes) for t in (batch.x, batch.c) if t is not None]
 
         def one(
             tensors: dict[str, Tensor], x: Tensor, c: Tensor | None = None
-        ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             p = functional_call(self.model, tensors, (x, c, objective.samples))
             # `functional_call` leaves a buffer that the model replaced in `tensors`.
-            return *objective(p, progress), {n: tensors[n].detach() for n in self._own_buffers}
+            return objective.means(p), {n: tensors[n].detach() for n in self._own_buffers}
 
         with self.autocast():
-            loss, report, changed = vmap(one, randomness="different")(tensors, *given)
+            means, changed = vmap(one, randomness="different")(tensors, *given)
         for name, (held, key) in self._own_buffers.items():
             held[key].copy_(changed[name])
-        return [(loss.sum(), report)]
+        return [means]
 
 
 def _clip_each(parameters: Sequence[nn.Parameter], most: float) -> None:
@@ -310,9 +321,11 @@ class Group:
         self.stack.model.train()
         start = time.perf_counter()
         for batch in self.stack.train.epoch(self.stack.epoch):
-            lanes = {name: value.unbind() for name, value in self.stack.train_on(batch).items()}
+            self.stack.train_on(batch)
+            names, values = self.stack.values
             rows, seconds = len(batch.x) // len(self), time.perf_counter() - start
-            self._each(partial(self._after_step, lanes=lanes, rows=rows, seconds=seconds))
+            after = partial(self._after_step, names, values.unbind(1), rows, seconds)
+            self._each(after)
         self.stack.epoch, self.stack.position = self.stack.epoch + 1, 0
         self._each(self._after_epoch)
 
@@ -343,11 +356,10 @@ class Group:
         recorder.reporter.start(recorder.record("running"), recorder.trainer)
 
     def _after_step(
-        self, m: int, lanes: dict[str, tuple[Tensor, ...]], rows: int, seconds: float
+        self, names: list[str], lanes: Sequence[Tensor], rows: int, seconds: float, m: int
     ) -> None:
         recorder = self.recorders[m]
-        terms = {name: values[m] for name, values in lanes.items()}
-        recorder.trainer.took(terms, rows, seconds)
+        recorder.trainer.took(names, lanes[m], rows, seconds)
         recorder.after_step(recorder.trainer)
 
     def _after_epoch(self, m: int) -> None:

@@ -1,6 +1,4 @@
-"""Means of terms over batches, gathered on the device and read in one go.
-
-The one loop: `Trainer` trains any model with any players, epoch by epoch, and can be put on hold.
+"""The one loop: `Trainer` trains any model with any players and can be put on hold.
 
 Nothing is read back from the device within an epoch: terms gather there and are read at its end
 (and after every 1,000 steps of a longer one, so that a loss that is not finite is found in time).
@@ -26,13 +24,14 @@ from zspace.analysis.reconstruction import reconstruction_quality
 from zspace.data.batches import mix
 from zspace.data.spec import Batch
 from zspace.models.flow import Model, Pass
-from zspace.models.objective import Objective
+from zspace.models.objective import Objective, Progress
 from zspace.models.recipes import Player
-from zspace.runs.settings import LARGEST, Compile, Settings
+from zspace.runs.settings import LARGEST, Compile, Graph, Settings
 from zspace.system import distributed
 from zspace.system.device import DTYPES, keep_freed_memory, random_state, set_random_state
 from zspace.system.errors import UserError, unknown
-from zspace.training import compiling
+from zspace.training import compiling, graphs
+from zspace.training.meter import Meter, NonFinite, row_of
 from zspace.training.optimizer import (
     Average,
     adamw,
@@ -47,77 +46,33 @@ if TYPE_CHECKING:
     from zspace.training.pace import Pace
 
 
-class NonFinite(UserError):
-    """A term was NaN or infinite: says at which step, and the value of every term there."""
-
-
-@dataclass
-class Meter:
-    """Rows of terms, one per batch, weighted by the size of the batch.
-
-    Rows gather in float32 on the device and are added up in float64 on the host: not every device
-    has float64. They are added one after the other, so that it does not matter when they are read.
-
-    first_step: batches that were counted before. what: what a row is called in an error.
-    """
-
-    first_step: int = 0
-    what: str = "step"
-    names: list[str] = field(default_factory=list)
-    rows: list[tuple[Tensor, ...]] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    total: np.ndarray | None = None
-    count: int = 0
-
-    def add(self, report: Mapping[str, Tensor], size: int) -> None:
-        self.names = list(report)
-        self.rows.append(tuple(report.values()))
-        self.sizes.append(size)
-
-    def fold(self) -> None:
-        """Read the rows into the running total. Raises NonFinite, naming step and terms."""
-        if not self.rows:
-            return
-        rows = torch.stack([torch.stack(row) for row in self.rows]).float().cpu().numpy()
-        self._refuse_non_finite(rows)
-        for row, size in zip(rows.astype(np.float64), self.sizes, strict=True):
-            self.total = size * row if self.total is None else self.total + size * row
-        self.count += sum(self.sizes)
-        self.first_step += len(self.rows)
-        self.rows, self.sizes = [], []
-
-    def means(self) -> dict[str, float]:
-        self.fold()
-        assert self.total is not None
-        return dict(zip(self.names, (self.total / self.count).tolist(), strict=True))
-
-    def _refuse_non_finite(self, rows: np.ndarray) -> None:
-        bad = np.flatnonzero(~np.isfinite(rows).all(1))
-        if len(bad):
-            i = int(bad[0])
-            terms = zip(self.names, rows[i].tolist(), strict=True)
-            values = ", ".join(f"{name} = {value:.6g}" for name, value in terms)
-            number = self.first_step + i + 1
-            raise NonFinite(f"the loss is not finite at {self.what} {number}: {values}")
-
-
 READ_EVERY = 1000
 
-Results = list[tuple[Tensor, dict[str, Tensor]]]
+Means = list[dict[str, Tensor]]
 
 
 class Losses(Protocol):
-    """The loss and the report of each objective, all of one pass of the model."""
+    """The means of the terms of each objective, all of one pass of the model."""
 
     def __call__(
         self,
         objectives: Sequence[Objective],
         batch: Batch,
-        progress: float,
         between: Callable[[Pass], None] | None = None,
         /,
-    ) -> Results:
+    ) -> Means:
         """between: called with the pass, before the objectives read it."""
+
+
+@dataclass(frozen=True)
+class Now:
+    """What follows from the progress of a training, for each player.
+
+    weights: Of its terms, or the progress itself. rates: Its learning rate.
+    """
+
+    weights: Sequence[Progress]
+    rates: Sequence[float | Tensor]
 
 
 class Batches(Protocol):
@@ -220,7 +175,9 @@ class Trainer:
         for player in players:
             player.objective.over_ranks = lambda tensors: distributed.mean(tensors, self.share)
         self.losses: Losses = losses or self._losses
+        self.rows = self.batch
         self._compiled: Losses | None = None
+        self._graphs: graphs.Graphs | None = None
         self._clip = clip
         shared = [model, *rivals] if distributed.size() > 1 else []
         self._buffers = [place for module in shared for place in buffers(module).values()]
@@ -298,62 +255,77 @@ class Trainer:
 
         Nothing is read back from the device.
         """
-        rows, before = len(batch.x), self._buffers_now()
+        rows = len(batch.x)
         if distributed.size() > 1:
             own, rows = self.train.counts(self.position)
             self.share = own / rows
         progress = (self.step + 0.5) / self.total_steps  # the step's middle: none has a rate of 0
-        whole = len(batch.x) == self.batch
-        losses = self._compiled if self._compiled and whole else self.losses
-        results = losses(
-            [player.objective for player in self.players], batch, progress, self._ahead(progress)
-        )
-        report: dict[str, Tensor] = {}
-        moving = []
-        for player, optimizer, (loss, terms) in zip(
-            self.players, self.optimizers, results, strict=True
-        ):
-            report = {**terms, **report}  # `objective` is the first player's
-            if progress >= player.start:
-                optimizer.zero_grad()
-                self.scaler.scale(loss).backward()
-                moving.append((player, optimizer))
-        report = self._over_ranks(report, [optimizer for _, optimizer in moving], before)
-        for player, optimizer in moving:
-            self._move(player, optimizer, progress)
-        self.scaler.update()
+        moving = [i for i, player in enumerate(self.players) if progress >= player.start]
+        whole = len(batch.x) == self.rows
+        if self._graphs and whole:
+            names, row = self._graphs.take(batch, moving)
+        else:
+            losses = self._compiled if self._compiled and whole else self.losses
+            names, row = self.take(batch, moving, self._now(progress), losses)
         self.average.update(self.step)
-        self.took(report, rows)
-        return report
+        self.took(names, row, rows)
+        return dict(zip(names, row.unbind(), strict=True))
 
-    def took(self, terms: Mapping[str, Tensor], rows: int, seconds: float | None = None) -> None:
+    def _now(self, progress: float) -> Now:
+        rates = [self.settings.rate(progress, player.lr) for player in self.players]
+        return Now([progress] * len(rates), rates)
+
+    def take(
+        self, batch: Batch, moving: Sequence[int], now: Now, losses: Losses
+    ) -> tuple[list[str], Tensor]:
+        """What a step does on the device: it moves these players.
+
+        Returns the names of the terms, and their values in one tensor.
+        """
+        before, report = self._buffers_now(), dict[str, Tensor]()
+        objectives = [player.objective for player in self.players]
+        means = losses(objectives, batch, self._ahead(moving, now))
+        for i, (objective, values) in enumerate(zip(objectives, means, strict=True)):
+            loss, terms = objective.weighed(values, now.weights[i])
+            report = {**terms, **report}  # `objective` is the first player's
+            if i in moving:
+                self.optimizers[i].zero_grad()
+                kept = losses is self._compiled and i != moving[-1]  # one graph holds all losses
+                self.scaler.scale(loss.sum()).backward(retain_graph=kept)
+        report = self._over_ranks(report, [self.optimizers[i] for i in moving], before)
+        for i in moving:
+            self._move(i, now.rates[i])
+        self.scaler.update()
+        return list(report), row_of(report)
+
+    def took(
+        self, names: Sequence[str], row: Tensor, rows: int, seconds: float | None = None
+    ) -> None:
         """Count a step that was taken, here or on a stack of models. Raises NonFinite.
 
-        terms: means over so many rows. seconds: of this epoch so far, where another clock runs.
+        row: means of the named terms over so many rows. seconds: of this epoch so far, where
+        another clock runs.
         """
         self.seconds = self.seconds if seconds is None else seconds
-        self.meter.add(terms, rows)
+        self.meter.add(names, row, rows)
         self.step, self.position = self.step + 1, self.position + 1
         if len(self.meter.rows) >= READ_EVERY:
             self.meter.fold()
 
-    def _ahead(self, progress: float) -> Callable[[Pass], None] | None:
+    def _ahead(self, moving: Sequence[int], now: Now) -> Callable[[Pass], None] | None:
         """What has players of several steps take all but the last; None where there are none."""
-        eager = [
-            (player, optimizer)
-            for player, optimizer in zip(self.players, self.optimizers, strict=True)
-            if player.steps > 1 and progress >= player.start
-        ]
+        eager = [i for i in moving if self.players[i].steps > 1]
 
         def move(p: Pass) -> None:
-            for player, optimizer in eager:
+            for i in eager:
+                player, optimizer = self.players[i], self.optimizers[i]
                 for _ in range(player.steps - 1):
                     with self.autocast():
-                        loss, _ = player.objective(p, progress)
+                        loss, _ = player.objective(p, now.weights[i])
                     optimizer.zero_grad()
                     self.scaler.scale(loss).backward()
                     self._over_ranks({}, [optimizer], self._buffers_now())
-                    self._move(player, optimizer, progress)
+                    self._move(i, now.rates[i])
                     self.scaler.update()
 
         return move if eager else None
@@ -394,8 +366,9 @@ class Trainer:
             a.copy_(next(means))
         return report
 
-    def _move(self, player: Player, optimizer: torch.optim.Optimizer, progress: float) -> None:
-        optimizer.param_groups[0]["lr"] = self.settings.rate(progress, player.lr)
+    def _move(self, i: int, rate: float | Tensor) -> None:
+        player, optimizer = self.players[i], self.optimizers[i]
+        optimizer.param_groups[0]["lr"] = rate
         clip = self.settings.clip if player.clip is None else player.clip
         if clip:
             self.scaler.unscale_(optimizer)
@@ -406,15 +379,14 @@ class Trainer:
         self,
         objectives: Sequence[Objective],
         batch: Batch,
-        progress: float,
         between: Callable[[Pass], None] | None = None,
-    ) -> Results:
+    ) -> Means:
         with self.autocast():
             p = self.model(batch.x, batch.c, objectives[0].samples)
         if between:
             between(p)
         with self.autocast():
-            return [objective(p, progress) for objective in objectives]
+            return [objective.means(p) for objective in objectives]
 
     def autocast(self) -> torch.autocast:
         """Within, products are in the number format of the settings."""
@@ -428,6 +400,14 @@ class Trainer:
         """
         self._compiled = compiling.chosen(self, quiet=quiet)
         return "on" if self._compiled else "off"
+
+    def record(self) -> Graph:
+        """Record the step as a CUDA graph where the settings and the device allow: on or off.
+
+        Raises UserError where it was asked for and cannot be.
+        """
+        self._graphs = graphs.chosen(self, self._compiled or self.losses, Now)
+        return "on" if self._graphs else "off"
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
@@ -447,7 +427,7 @@ class Trainer:
     def _loss(
         self, objective: Objective, batch: Batch, progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.losses([objective], batch, progress)[0]
+        return objective.weighed(self.losses([objective], batch)[0], progress)
 
     @property
     def estimated_in(self) -> int:
@@ -565,6 +545,6 @@ def _means(
                 _, report = objective(model(batch.x, batch.c, objective.samples))
             else:
                 _, report = loss(objective, batch, 1.0)
-            meter.add(report, len(batch.x))
+            meter.add(list(report), row_of(report), len(batch.x))
     set_random_state(before, device)
     return meter.means()
