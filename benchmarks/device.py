@@ -1,112 +1,487 @@
-"""The MNIST study of 18 models on one device: one by one, compiled, and same-size models together.
+"""What zspace does on a GPU: whether it is right there, then how fast.
 
-    python benchmarks/device.py --data-dir DIR [--device cuda] [--seeds 3] [--ways solo stacked]
-    python benchmarks/device.py --small --device cpu      (a check that it runs, in a minute)
+    python benchmarks/device.py --data-dir DIR [--parts basics table ...] [--out DIR]
+    python benchmarks/device.py --small --device cpu      (a check that it runs, in minutes)
 
-Three families (ae, vae, cvae) x six code sizes (2, 5, 10, 20, 50, 100) at the default settings:
-18 models, and again with several seeds. Ways to train them, each in a fresh folder:
+Parts, each in a process of its own with a limit of seconds, printed at once and written to --out:
 
-    solo       one after the other, as `zspace study --jobs 1`
-    compile    the same with --compile on
-    stacked    the seeds of each model in lockstep on stacked parameters
+    basics   versions; microseconds of a launch and of a node of a replayed graph; product rates
+    table    every recipe and network in every number format: steps in which nothing may be read
+             back, validation, save, resume, load: ok or the reason
+    right    losses and gradients against the CPU; SSIM with and without TF32; the same training
+             twice; stacked against one by one
+    step     milliseconds of a step, of which the device is busy, and its launches: one model, 3, 8
+             and 18 stacked, compiled, recorded; batches of 128 to 4,096
+    vae      one VAE on MNIST to its end: what it reaches, and where the seconds go
+    study    the 18 models of the MNIST study: recorded, and as they are
+    images   conv, unet and an f4 tokeniser at 256 pixels: images a second, share of the rate of
+             products
 
-With one seed no two of the 18 have the same shapes, so `stacked` is only run with several. For
-each way: seconds in all; in steps; in the rest (data, building, validation, measures, files); the
-median test objective, by which a way that is fast and wrong would be seen. The first way pays for
-loading libraries unless a short run is made before, which is done here.
+A part that fails says so and the others go on. Without MNIST (--data-dir) `mnist5k` is taken.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import platform
+import signal
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from device_images import images
+from zspace.data.spec import Batch
 from zspace.runs.config import Config
 from zspace.runs.run import Run
+from zspace.system.device import DTYPES
+from zspace.system.errors import UserError
 from zspace.training import api, stacked
+from zspace.training.build import Build
 from zspace.training.progress import Quiet
 
 FAMILIES, SIZES = ("ae", "vae", "cvae"), (2, 5, 10, 20, 50, 100)
-SMALL: dict[str, Any] = {"data": "mnist5k", "hidden": (64,), "epochs": 2}
-Models = list[list[Config]]
+OWN: dict[str, dict[str, Any]] = {"vaegan": {"perceptual": "none"}}
+Say = Callable[[str], None]
 
 
-def models(args: argparse.Namespace, seeds: int, **more: Any) -> Models:
-    """The jobs of every model, one a seed."""
-    options = {"data": "mnist", "data_dir": args.data_dir, "device": args.device, **more}
-    options |= SMALL if args.small else {}
-    sizes = SIZES[:2] if args.small else SIZES
-    return [
-        [Config.of(family, {**options, "latent": size, "seed": seed}) for seed in range(seeds)]
-        for family in FAMILIES
-        for size in sizes
+class Bench:
+    """What the parts share: the device, the data, and how small all is."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.device = torch.device(args.device)
+        self.small, self.folder = args.small, Path(tempfile.mkdtemp())
+        self.sets: dict[str, Any] = {"data": "mnist5k"}
+        if args.data_dir and not self.small:
+            self.sets = {"data": "mnist", "data_dir": args.data_dir}
+        x = np.random.default_rng(0).integers(0, 256, (640, 28, 28), dtype=np.uint8)
+        np.savez(self.folder / "few.npz", x=x // 3, y=np.arange(640) % 10)
+
+    @property
+    def name(self) -> str:
+        cuda = self.device.type == "cuda"
+        return torch.cuda.get_device_name() if cuda else platform.machine()
+
+    def config(self, recipe: str, **options: Any) -> Config:
+        given = {"device": str(self.device), **self.sets, **OWN.get(recipe, {}), **options}
+        if self.small and "net" not in given:
+            given = {"hidden": (16,), "latent": 3, **given}
+        return Config.of(recipe, given)
+
+    def built(self, recipe: str, **options: Any) -> Build:
+        return Build.prepare(self.config(recipe, **options), quiet=True)
+
+    def few(self, recipe: str, **options: Any) -> Build:
+        """On 640 images."""
+        options = {"epochs": 2, "batch": 64, "data": str(self.folder / "few.npz"), **options}
+        return Build.prepare(self.config(recipe, data_dir=None, **options), quiet=True)
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def seconds(self, work: Callable[[], object], times: int) -> float:
+        """Of one call, the median of three rounds of so many."""
+        work()
+        rounds = []
+        for _ in range(3):
+            self.wait()
+            start = time.perf_counter()
+            for _ in range(times):
+                work()
+            self.wait()
+            rounds.append((time.perf_counter() - start) / times)
+        return statistics.median(rounds)
+
+
+def basics(bench: Bench, say: Say) -> None:
+    say(f"{bench.name}, torch {torch.__version__}, CUDA {torch.version.cuda}, ")
+    say(f"Python {platform.python_version()}, {os.cpu_count()} cores\n")
+    x, n = torch.ones(8, device=bench.device), 50 if bench.small else 2000
+    say(f"a launch: {1e6 * bench.seconds(lambda: x.add_(1), n):.1f} microseconds\n")
+    if bench.device.type == "cuda":
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            for _ in range(1000):
+                x.add_(1)
+        say(f"a node of a graph: {1e3 * bench.seconds(graph.replay, 10):.2f} microseconds\n")
+    for name, dtype, tf32 in (
+        ("bf16", torch.bfloat16, False),
+        ("tf32", torch.float32, True),
+        ("fp32", torch.float32, False),
+    ):
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        say(f"a product of 4,096 in {name}: {rate(bench, dtype) / 1e12:.1f} TFLOP/s\n")
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def rate(bench: Bench, dtype: torch.dtype) -> float:
+    side = 128 if bench.small else 4096
+    a, b = torch.randn(2, side, side, device=bench.device).to(dtype)
+    return 2 * side**3 / bench.seconds(lambda: a @ b, 2 if bench.small else 20)
+
+
+@contextlib.contextmanager
+def silent_device(bench: Bench) -> Iterator[None]:
+    """Within, whatever waits for the device raises."""
+    if bench.device.type != "cuda":
+        yield
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def batches(build: Build) -> Iterator[Batch]:
+    return chain.from_iterable(build.trainer.train.epoch(i) for i in range(1000))
+
+
+def twenty(bench: Bench, build: Build, steps: int = 20) -> None:
+    """Steps of whole batches in which nothing may be read back."""
+    trainer, left = build.trainer, [b for b, _ in zip(batches(build), repeat(0, 9), strict=False)]
+    trainer.train_on(left[0])
+    with silent_device(bench):
+        for i in range(steps):
+            trainer.train_on(left[i % 7])
+    trainer.meter.fold()
+
+
+def table(bench: Bench, say: Say) -> None:
+    conv = {"net": "conv", "channels": (8, 16)}
+    rows: list[tuple[str, dict[str, Any]]] = [
+        *((name, {}) for name in ("ae", "vae", "cvae", "beta_vae", "tcvae", "iwae")),
+        ("vae", conv),
+        ("cvae", {**conv, "net": "unet"}),
+        ("vaegan", {}),
+        ("vae", {"likelihood": "bernoulli", "binarize": "dynamic"}),
+        ("vae", {"likelihood": "logistic-mixture", "augment": "flip-crop"}),
+        ("vae", {"prior": "flow"}),
+        ("vae", {"prior": "mixture", "likelihood": "continuous-bernoulli"}),
+        ("vae", {"compile": "on"}),
     ]
+    formats = ("fp32",) if bench.small else ("bf16", "fp32", "tf32", "fp16")
+    say("| recipe | options | " + " | ".join(formats) + " |\n|---|---|" + "---|" * len(formats))
+    say("\n")
+    for name, options in rows[:: 4 if bench.small else 1]:
+        shown = " ".join(f"{k}={v}" for k, v in options.items())
+        say(f"| {name} | {shown} |")
+        for precision in formats:
+            if options.get("compile") and precision != formats[0]:
+                say(" |")
+                continue
+            say(f" {tried(bench, name, {**options, 'precision': precision})} |")
+        say("\n")
 
 
-def solo(jobs: list[Config], folder: Path) -> tuple[list[Run], float]:
-    """The runs, and the seconds of their steps."""
-    runs = [api.start(config, folder / str(i), Quiet(), 30.0) for i, config in enumerate(jobs)]
-    return runs, sum(run.record["result"]["seconds"] for run in runs)
+def tried(bench: Bench, name: str, options: dict[str, Any]) -> str:
+    """ok, and whether steps were recorded; or what went wrong, with the stage."""
+    stage = "build"
+    try:
+        if "precision" in options and options["precision"] not in DTYPES:
+            return "not there yet"
+        plain = bench.few(name, **options, graph="off")
+        stage = "steps"
+        twenty(bench, plain)
+        stage = "build of recorded steps"
+        build = bench.few(name, **options)
+        stage = "recorded steps"
+        twenty(bench, build)
+        stage = "validation"
+        build.trainer._validate()
+        stage = "training"
+        few = {**build.config.to_json()["data"]}
+        out = bench.folder / f"{time.time_ns()}"
+        half = bench.few(name, **options)
+        next(epochs := half.trainer.epochs())
+        stage = "resume"
+        again = bench.few(name, **options)
+        again.trainer.load_state(half.trainer.state())
+        ends = [[e.train["objective"] for e in t] for t in (epochs, again.trainer.epochs())]
+        same = "same" if ends[0] == ends[1] else f"{ends[0][-1] / ends[1][-1] - 1:.0e}"
+        stage = "run"
+        api.start(half.config, out, Quiet(), 0.0)
+        stage = "load"
+        run = Run.load(out)
+        run.encode(np.zeros((2, 28, 28), np.uint8), *([0] if half.trainer.model.context else []))
+        run.sample(2, *([0] if half.trainer.model.context else []))
+        del few
+        return f"ok, graph {build.config.training.graph}, resumed: {same}"
+    except Exception as error:
+        traceback.print_exc()
+        return f"{stage}: {type(error).__name__}: {str(error).splitlines()[0][:160]}"
 
 
-def lockstep(jobs: list[Config], folder: Path) -> tuple[list[Run], float]:
-    """As `solo`; the seconds of one run are those of all."""
-    folders = [folder / str(i) for i in range(len(jobs))]
-    ends = stacked.start(jobs, folders, [Quiet() for _ in jobs])
-    runs = [end for end in ends if isinstance(end, Run)]
-    if len(runs) < len(jobs):
-        raise SystemExit(f"a run failed: {next(e for e in ends if not isinstance(e, Run))}")
-    return runs, runs[0].record["result"]["seconds"]
+def right(bench: Bench, say: Say) -> None:
+    cpu = torch.device("cpu")
+    say("| recipe | format | loss against CPU | gradients against CPU |\n|---|---|---|---|\n")
+    for name in ("ae", "vae", "cvae", "tcvae"):
+        for precision in ("fp32",) if bench.small else ("fp32", "tf32", "bf16"):
+            if precision not in DTYPES:
+                continue
+            pair = [
+                bench.few(name, precision=p, device=str(d), graph="off").trainer
+                for p, d in (("fp32", cpu), (precision, bench.device))
+            ]
+            pair[1].model.load_state_dict(pair[0].model.state_dict())
+            batch = next(iter(pair[0].train.epoch(0)))
+            losses, gradients = [], []
+            for trainer in pair:
+                c = None if batch.c is None else batch.c.to(trainer.device)
+                with same_noise(trainer.device), trainer.autocast():
+                    p = trainer.model(batch.x.to(trainer.device), c)
+                loss, _ = trainer.players[0].objective(p, 1.0)
+                loss.backward()
+                losses.append(float(loss))
+                found = [
+                    p.grad.flatten().cpu()
+                    for p in trainer.model.parameters()
+                    if p.grad is not None
+                ]
+                gradients.append(torch.cat(found))
+            apart = (gradients[0] - gradients[1]).norm() / gradients[0].norm()
+            say(f"| {name} | {precision} | {losses[1] / losses[0] - 1:.1e} | {apart:.1e} |\n")
+    ends = {}
+    for graph in ("off", "auto"):
+        for again in (0, 1):
+            fit = bench.few("vae", graph=graph).trainer
+            list(fit.epochs())
+            ends[graph, again] = torch.cat([p.flatten() for p in fit.model.parameters()])
+    for graph in ("off", "auto"):
+        say(
+            f"\nthe same training twice, graph {graph}: {apart_by(ends[graph, 0], ends[graph, 1])}"
+        )
+    say(f"\nrecorded against as it is: {apart_by(ends['off', 0], ends['auto', 0])}\n")
+    configs = [bench.few("ae", precision="fp32", seed=s).config for s in (0, 1)]
+    own = [api.start(c, bench.folder / f"own{i}", Quiet(), 0.0) for i, c in enumerate(configs)]
+    folders = [bench.folder / f"together{i}" for i in range(2)]
+    fresh = [bench.config("ae", precision="fp32", seed=s, epochs=2, batch=64, data_dir=None,
+                          data=str(bench.folder / "few.npz")) for s in (0, 1)]  # fmt: skip
+    made = stacked.start(fresh, folders, [Quiet(), Quiet()])
+    for alone, end in zip(own, made, strict=True):
+        assert isinstance(end, Run), end
+        a, b = (r.result["test"]["objective"] for r in (alone, end))
+        say(f"stacked against by itself: test objective {b / a - 1:.1e} apart\n")
+    ssim(bench, say)
 
 
-def measured(name: str, way: Callable[..., tuple[list[Run], float]], wanted: Models) -> None:
-    """Train them all; a row of the table."""
-    start, inside, values = time.perf_counter(), 0.0, []
-    for jobs in wanted:
-        with tempfile.TemporaryDirectory() as folder:
-            runs, seconds = way(jobs, Path(folder))
-            inside += seconds
-            values += [run.record["result"]["test"]["objective"] for run in runs]
-    total, first = time.perf_counter() - start, runs[0].record["config"]["training"]
-    print(
-        f"| {name} | {len(values)} | {first['epochs']} | {first['precision']} | {total:.1f} | "
-        f"{inside:.1f} | {total - inside:.1f} | {statistics.median(values):.2f} |",
-        flush=True,
+def ssim(bench: Bench, say: Say) -> None:
+    from zspace.analysis.reconstruction import reconstruction_quality
+
+    x = torch.rand(64, 1, 28, 28)
+    fit = bench.few("ae", precision="fp32").trainer
+    values = []
+    for tf32 in (False, True):
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+        watched = [Batch(x.to(bench.device), None)]
+        values.append(reconstruction_quality(fit.model, watched)["ssim"])
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    say(f"SSIM with TF32 off {values[0]:.7f}, allowed {values[1]:.7f}\n")
+
+
+def apart_by(a: torch.Tensor, b: torch.Tensor) -> str:
+    return "bit for bit" if torch.equal(a, b) else f"{float((a - b).norm() / a.norm()):.1e} apart"
+
+
+@contextlib.contextmanager
+def same_noise(device: torch.device) -> Iterator[None]:
+    """Within, `torch.randn` draws on the CPU, the same each time."""
+    usual, draw = torch.randn, torch.Generator().manual_seed(0)
+    torch.randn = lambda *size, device=None, dtype=None: usual(*size, generator=draw).to(  # type: ignore[assignment]
+        device or "cpu", dtype
     )
+    try:
+        yield
+    finally:
+        torch.randn = usual
+
+
+def step(bench: Bench, say: Say) -> None:
+    say("| models | format | batch | graph | compile | ms a step | busy ms | launches |\n")
+    say("|---|---|---|---|---|---|---|---|\n")
+    rows: list[tuple[int, str, int, str, str]] = [
+        (1, "bf16", 128, "off", "off"),
+        (1, "bf16", 128, "auto", "off"),
+        (1, "tf32", 128, "auto", "off"),
+        (1, "fp32", 128, "auto", "off"),
+        (1, "bf16", 512, "auto", "off"),
+        (1, "bf16", 4096, "auto", "off"),
+        (1, "tf32", 4096, "auto", "off"),
+        (3, "bf16", 128, "auto", "off"),
+        (8, "bf16", 128, "auto", "off"),
+        (18, "bf16", 128, "off", "off"),
+        (18, "bf16", 128, "auto", "off"),
+        (18, "tf32", 128, "auto", "off"),
+        (1, "bf16", 128, "off", "on"),
+        (1, "bf16", 128, "auto", "on"),
+    ]
+    for models, precision, batch, graph, compiled in rows[: 1 if bench.small else None]:
+        if precision not in DTYPES or (bench.small and precision == "bf16"):
+            precision = "fp32"
+        options = {"precision": precision, "batch": batch, "graph": graph, "compile": compiled}
+        try:
+            say(stepped(bench, models, options))
+        except Exception as error:
+            traceback.print_exc()
+            say(f"| {models} | {options} | {type(error).__name__}: {str(error)[:200]} |\n")
+
+
+def stepped(bench: Bench, models: int, options: dict[str, Any]) -> str:
+    if models == 1:
+        build = bench.built("vae", **options)
+        trainer, took = build.trainer, build.config.training
+    else:
+        configs = [bench.config("vae", seed=seed, **options) for seed in range(models)]
+        builds = stacked.prepared(configs, quiet=True)
+        trainer = stacked.Stack([build.trainer for build in builds])
+        took, graph = builds[0].config.training, trainer.record()
+        options = {**options, "graph": graph}
+    left = [b for b, _ in zip(trainer.train.epoch(0), range(8), strict=False)]
+    counter = iter(range(1 << 30))
+
+    def one() -> None:
+        trainer.train_on(left[next(counter) % len(left)])
+
+    trainer.model.train()
+    ms = 1000 * bench.seconds(one, 5 if bench.small else 100)
+    busy, launches = profiled(bench, one)
+    graph = took.graph if models == 1 else options["graph"]
+    return (
+        f"| {models} | {options['precision']} | {options['batch']} | {graph} | {took.compile} | "
+        f"{ms:.3f} | {busy:.3f} | {launches:.0f} |\n"
+    )
+
+
+def profiled(bench: Bench, one: Callable[[], None], times: int = 10) -> tuple[float, float]:
+    """Busy milliseconds and kernels of one call."""
+    if bench.device.type != "cuda":
+        return float("nan"), float("nan")
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+        for _ in range(times):
+            one()
+        bench.wait()
+    kernels = [e for e in seen.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    busy = sum(e.time_range.elapsed_us() for e in kernels)
+    return busy / 1000 / times, len(kernels) / times
+
+
+def vae(bench: Bench, say: Say) -> None:
+    import cProfile
+    import pstats
+
+    short = {"epochs": 1} if bench.small else {}
+    start, profile = time.perf_counter(), cProfile.Profile()
+    say(f"{time.perf_counter() - start:.1f} s\n")
+    profile.enable()
+    run = api.start(bench.config("vae", **short), bench.folder / "vae", Quiet(), 30.0)
+    profile.disable()
+    total, result = time.perf_counter() - start, run.record["result"]
+    inside = result["seconds"]
+    took = run.config.training
+    say(
+        f"{result['epochs']} epochs, {took.precision}, graph {took.graph}: {total:.1f} s, of which "
+        f"{inside:.1f} in steps; test objective {result['test']['objective']:.3f}\n"
+    )
+    stats = pstats.Stats(profile)
+    rows = sorted(stats.stats.items(), key=lambda item: -item[1][3])  # type: ignore[attr-defined]
+    for (file, line, name), (_, calls, own, whole, _) in rows[:60]:
+        say(f"    {whole:7.2f} s  {own:7.2f} own  {calls:7d}  {Path(file).name}:{line} {name}\n")
+
+
+def study(bench: Bench, say: Say) -> None:
+    say("| way | models | seconds | in steps | rest | median test objective |\n")
+    say("|---|---|---|---|---|---|\n")
+    families, sizes = (FAMILIES, SIZES[:1]) if bench.small else (FAMILIES, SIZES)
+    short = {"epochs": 1} if bench.small else {}
+    for graph, some in (("auto", sizes), ("off", sizes[:1])):
+        start, inside, values = time.perf_counter(), 0.0, []
+        for family in families:
+            for size in some:
+                config = bench.config(family, **short, latent=size, graph=graph)
+                folder = bench.folder / f"{graph}-{family}-{size}"
+                result = api.start(config, folder, Quiet(), 30.0).record["result"]
+                inside += result["seconds"]
+                values.append(result["test"]["objective"])
+        total = time.perf_counter() - start
+        say(
+            f"| graph {graph} | {len(values)} | {total:.1f} | {inside:.1f} | "
+            f"{total - inside:.1f} | {statistics.median(values):.2f} |\n"
+        )
+
+
+def shown_images(bench: Bench, say: Say) -> None:
+    images(bench, say, rate, FlopCounterMode)
+
+
+PARTS: dict[str, tuple[Callable[[Bench, Say], None], float]] = {
+    "basics": (basics, 20),
+    "table": (table, 100),
+    "right": (right, 50),
+    "step": (step, 120),
+    "vae": (vae, 60),
+    "study": (study, 120),
+    "images": (shown_images, 60),
+}
+"""Each with its limit of seconds."""
+
+
+def apart(name: str, args: argparse.Namespace, out: Path) -> None:
+    """Do a part in a process of its own; the device is not touched in this one."""
+    part, limit = PARTS[name]
+    path, start = out / f"{name}.md", time.perf_counter()
+
+    def say(text: str) -> None:
+        with path.open("a") as file:
+            file.write(text)
+        print(text, end="", flush=True)
+
+    say(f"\n## {name}\n\n")
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            part(Bench(args), say)
+            code = 0
+        except UserError as error:
+            say(f"\nnot done: {error}\n")
+        except BaseException:
+            say(f"\nfailed:\n{traceback.format_exc()[-1500:]}\n")
+        os._exit(code)
+    end = time.monotonic() + limit * (4 if args.small else args.patience)
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            say(f"\nended after its limit of {limit:g} s\n")
+            break
+        time.sleep(0.02)
+    say(f"\n({name} took {time.perf_counter() - start:.1f} s)\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", ".")))
+    parser.add_argument("--patience", type=float, default=1.0, help="times each part's limit")
     parser.add_argument("--small", action="store_true")
-    parser.add_argument("--ways", nargs="+", default=["solo", "compile", "stacked"])
     args = parser.parse_args()
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor()
-    print(f"{name or platform.machine()}, {torch.get_num_threads()} CPU threads, ", end="")
-    print(f"torch {torch.__version__}, CUDA {torch.version.cuda}, Python ", end="")
-    print(f"{platform.python_version()}, asked for: {args.device}\n")
-    with tempfile.TemporaryDirectory() as folder:
-        solo([Config.of("vae", {**SMALL, "device": args.device})], Path(folder))
-    print("| way | models | epochs | in | seconds | in steps | rest | median test objective |")
-    print("|---|---|---|---|---|---|---|---|")
-    for seeds in dict.fromkeys((1, args.seeds)):
-        wanted = models(args, seeds)
-        if "solo" in args.ways:
-            measured("solo", solo, wanted)
-        if "compile" in args.ways:
-            measured("compile", solo, models(args, seeds, compile="on"))
-        if "stacked" in args.ways and seeds > 1:
-            measured("stacked", lockstep, wanted)
+    for name in args.parts:
+        apart(name, args, args.out)
 
 
 if __name__ == "__main__":
