@@ -40,9 +40,10 @@ from zspace.runs.record import Place
 from zspace.runs.settings import LARGEST
 from zspace.system import files, notebook
 from zspace.system.device import pick_device
-from zspace.system.errors import UserError
+from zspace.system.errors import UserError, enough_memory, ran_out
 
 
+@enough_memory("close other programs, or load it on the CPU (device='cpu')")
 def load(path: str | Path, device: str = "cpu", *, trust_data: bool = False) -> Run:
     """A run from its folder, ready to use.
 
@@ -209,7 +210,9 @@ class Run(TrainedModel):
             with recipes.bounded(*most):
                 recipe = build(spec, **self.config.arguments)
             recipe.model.load_state_dict(weights)
-        except (RuntimeError, TypeError, OverflowError):  # of sizes that no tensor can have
+        except (RuntimeError, TypeError, OverflowError) as error:  # of sizes no tensor can have
+            if ran_out(error):
+                raise
             if self.place.size(record.WEIGHTS) < files.MOST:
                 record.read_weights(self.place, self.record)  # if it is damaged, that is why
             unfit = f"the weights in '{self.place}' do not fit recipe '{self.config.recipe}'"
@@ -227,7 +230,9 @@ class Run(TrainedModel):
             )
         try:
             overflow = overflowing(self)
-        except RuntimeError:
+        except RuntimeError as error:
+            if ran_out(error):
+                raise
             overflow = "the network"
         if overflow:
             raise UserError(

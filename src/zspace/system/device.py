@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +26,13 @@ from zspace.system.errors import UserError
 def pick_device(name: str) -> torch.device:
     """The device for a name; 'auto' takes the first of cuda, mps and cpu that is there.
 
-    With several ranks each takes the GPU of its number on its machine, whichever is named.
+    With several ranks each takes the GPU of its number on its machine, whichever is named. A GPU
+    always has its number, as that of a tensor has: 'cuda' is cuda:0.
+
+    Raises UserError for an unknown name, and for a device that is not there.
+
+    >>> pick_device("cpu")
+    device(type='cpu')
     """
     alone = distributed.size() == 1
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available() and alone}
@@ -40,7 +46,9 @@ def pick_device(name: str) -> torch.device:
         raise UserError(f"device '{name}' is not available on this machine: use --device cpu")
     if device.type == "cuda" and not alone:
         device = torch.device("cuda", distributed.local())
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if device.type != "cpu":
+        device = torch.device(device.type, device.index or 0)
+    if device.type == "cuda" and device.index >= torch.cuda.device_count():
         raise UserError(
             f"device '{device}' does not exist: there are {torch.cuda.device_count()} GPUs here: "
             "name another, start no more processes than GPUs, or use --device cpu"
@@ -99,6 +107,32 @@ def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(state["cuda"], device)
     if device.type == "mps" and "mps" in state:
         torch.mps.set_rng_state(state["mps"])
+
+
+@contextlib.contextmanager
+def random_kept(device: torch.device | str = "cpu", seed: int | None = None) -> Iterator[None]:
+    """Within, draws leave the generators of the CPU and of this device as they were.
+
+    Other GPUs are not touched, which would take some of the memory of each.
+
+    Arguments:
+        device: Where is drawn.
+        seed: From which the generators start within; by default they go on.
+
+    >>> with random_kept(seed=0):
+    ...     first = torch.rand(3)
+    >>> with random_kept(seed=0):
+    ...     bool((torch.rand(3) == first).all())
+    True
+    """
+    device = torch.device(device)
+    state = random_state(device)
+    try:
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
+    finally:
+        set_random_state(state, device)
 
 
 @lru_cache(maxsize=1)
