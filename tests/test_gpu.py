@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import zspace
+from zspace.cli import main
 from zspace.models import judge
+from zspace.runs.comparison import compare
 from zspace.system import distributed
 from zspace.system.device import pick_device, random_kept
 from zspace.system.errors import UserError
@@ -88,3 +90,34 @@ def test_a_kept_judge_is_not_trained_again_where_memory_is_short(digits, monkeyp
     monkeypatch.setattr("zspace.system.files.read_sealed_tensors", raising)
     with pytest.raises(torch.OutOfMemoryError):
         judge._read(judge._place(zspace.data.load(str(digits), quiet=True), 0), None)
+
+
+MODELLING = {
+    **dict.fromkeys(("evaluate", "explore", "reconstruct", "sample", "report"), ()),
+    **dict.fromkeys(("score", "embed"), ("--out", "x.csv")),
+    "export": ("--out", "page"),
+}
+"""Commands that compute with a model, and what else they must be told."""
+
+
+@pytest.mark.parametrize("command", MODELLING)
+def test_every_command_that_uses_a_model_is_told_where(command, runs, tmp_path, capsys):
+    where = ("--device", "cuda:99")
+    args = [command, str(runs["ae"].path), *MODELLING[command], *where]
+    assert main.run(args) == 2
+    assert "zspace: device 'cuda:99' " in capsys.readouterr().err
+    assert main.run(["figure", "samples", str(runs["ae"].path), "--out", "x.png", *where]) == 2
+
+
+def test_a_run_goes_to_the_gpu_of_the_machine_where_it_has_one(runs, monkeypatch):
+    asked = []
+
+    def picked(name: str) -> torch.device:
+        asked.append(name)
+        return torch.device("cpu")
+
+    monkeypatch.setattr("zspace.runs.run.pick_device", picked)
+    zspace.load(runs["ae"].path)
+    zspace.Run.from_bytes(runs["ae"].to_bytes())
+    compare([runs["ae"].path, runs["vae"].path])  # it only reads
+    assert asked == ["auto", "auto", "cpu", "cpu"]

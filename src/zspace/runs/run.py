@@ -44,12 +44,13 @@ from zspace.system.errors import UserError, enough_memory, ran_out
 
 
 @enough_memory("close other programs, or load it on the CPU (device='cpu')")
-def load(path: str | Path, device: str = "cpu", *, trust_data: bool = False) -> Run:
+def load(path: str | Path, device: str = "auto", *, trust_data: bool = False) -> Run:
     """A run from its folder, ready to use.
 
     Arguments:
         path: The folder that `zspace.train` or `Run.save` made.
-        device: Where the model goes: cpu, cuda, cuda:1, mps, or auto.
+        device: Where the model goes: cpu, cuda, cuda:1, mps, or auto, the first of cuda, mps and
+            cpu that is there. Whichever it is, codes and images come and go as on the CPU.
         trust_data: Open the data that the run names, though somebody else chose them: files and
             addresses of their choice are then read. Runs made by you on this machine need it not.
 
@@ -70,7 +71,8 @@ class Run(TrainedModel):
 
     Arguments:
         place: Where its files are.
-        device: Where the model goes: cpu, cuda, cuda:1, mps, or auto.
+        device: Where the model goes: cpu, cuda, cuda:1, mps, or auto, the first of cuda, mps and
+            cpu that is there. Whichever it is, codes and images come and go as on the CPU.
         data: The data that it was trained on, if they were read already.
         trust_data: As for `load`.
 
@@ -85,7 +87,7 @@ class Run(TrainedModel):
     def __init__(
         self,
         place: Place,
-        device: str = "cpu",
+        device: str = "auto",
         data: Data | None = None,
         *,
         trust_data: bool = False,
@@ -109,7 +111,7 @@ class Run(TrainedModel):
         self._refuse_overflow()
 
     @classmethod
-    def from_bytes(cls, content: bytes, device: str = "cpu") -> Run:
+    def from_bytes(cls, content: bytes, device: str = "auto") -> Run:
         """The run in an archive that `to_bytes` made, in memory.
 
         Raises UserError if the content is not a run, or if a single bit of it has changed.

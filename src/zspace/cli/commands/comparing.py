@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from zspace.cli import DataDir, Out, OutOrDefault, TrustData
+from zspace.cli import DataDir, Device, Out, OutOrDefault, TrustData
 
 RunOrStudy = Annotated[
     Positional[Path], arg(metavar="PATH", help="The folder of a run or a study.")
@@ -60,7 +60,13 @@ def study(
     print(launch.study(options.pop("recipes") or ("ae", "vae", "cvae"), **options))
 
 
-def report(path: RunOrStudy, *, out: OutOrDefault = None, trust_data: TrustData = False) -> None:
+def report(
+    path: RunOrStudy,
+    *,
+    out: OutOrDefault = None,
+    device: Device = "auto",
+    trust_data: TrustData = False,
+) -> None:
     """Write the report of a run or a study: one HTML file that needs no network.
 
     Args:
@@ -72,7 +78,7 @@ def report(path: RunOrStudy, *, out: OutOrDefault = None, trust_data: TrustData 
     from zspace.runs.many import open_study
 
     console = Console(stderr=True, highlight=False)
-    study = open_study(path, trust_data=trust_data)
+    study = open_study(path, device, trust_data=trust_data)
     print(write_report(study, out or path / "report.html", console))
 
 
@@ -81,6 +87,7 @@ def figure(
     path: RunOrStudy,
     *,
     out: Out,
+    device: Device = "auto",
     trust_data: TrustData = False,
 ) -> None:
     """Draw one figure of a run or a study.
@@ -92,4 +99,4 @@ def figure(
     from zspace.report.figures import registry
     from zspace.runs.many import open_study
 
-    print(registry.write(name, open_study(path, trust_data=trust_data), out))
+    print(registry.write(name, open_study(path, device, trust_data=trust_data), out))
