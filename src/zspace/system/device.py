@@ -90,6 +90,16 @@ def _bf16_pays_on_cpu() -> bool:
         torch.set_num_threads(threads)
 
 
+def in_float32(device: torch.device) -> torch.autocast:
+    """Within, products on this device are in float32, also where autocast is on around it.
+
+    >>> with torch.autocast("cpu", torch.bfloat16), in_float32(torch.device("cpu")):
+    ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+    torch.float32
+    """
+    return torch.autocast(device.type, enabled=False)
+
+
 def random_state(device: torch.device) -> dict[str, Tensor]:
     """The states of the generators that a training on this device draws from."""
     state = {"cpu": torch.get_rng_state()}
