@@ -9,10 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
+import zspace
 from test_contract import CASES, N
+from zspace.data.kinds import image
 from zspace.data.spec import Spec
 from zspace.models import judge, vaegan
 from zspace.models.recipes import RECIPES, Recipe
+from zspace.system.errors import UserError
+from zspace.training.trainer import Trainer
 
 LOSS, LENGTH, COSINE = 0.02, 0.1, 0.98
 """How far bf16 may be from fp32: relative, of losses and of the gradients' lengths, and the least
@@ -90,3 +94,37 @@ def test_the_networks_of_terms_compute_in_the_format_of_the_pass():
         results = step(recipe, torch.rand(4, *spec.shape), None, half=half)
         assert set(seen) == {dtype}
         assert all(v.dtype == torch.float32 for _, _, terms in results for v in terms.values())
+
+
+def test_tf32_is_refused_without_a_gpu(digits):
+    with pytest.raises(UserError, match=r"^tf32 needs an NVIDIA GPU, but the device is cpu: use"):
+        zspace.train("ae", data=str(digits), out=False, quiet=True, precision="tf32", device="cpu")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_tf32_is_on_while_a_training_asks_for_it_and_off_in_its_measures(
+    precision, digits, monkeypatch
+):
+    def is_on() -> tuple[bool, bool]:
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    seen: dict[str, set[tuple[bool, bool]]] = {"step": set(), "measure": set()}
+    step, windows = Trainer.train_on, image._windows
+
+    def noted_step(*args: Any) -> Any:
+        seen["step"].add(is_on())
+        return step(*args)
+
+    def noted_windows(*args: Any) -> Any:
+        seen["measure"].add(is_on())
+        return windows(*args)
+
+    torch.backends.cudnn.allow_tf32 = True  # torch's default
+    monkeypatch.setattr("zspace.training.build.pick_precision", lambda name, device: name)
+    monkeypatch.setattr(Trainer, "train_on", noted_step)
+    monkeypatch.setattr(image, "_windows", noted_windows)
+    zspace.train(
+        "ae", data=str(digits), out=False, quiet=True, hidden=(8,), epochs=1, precision=precision
+    )
+    assert seen == {"step": {(precision == "tf32",) * 2}, "measure": {(False, False)}}
+    assert is_on() == (False, False)

@@ -39,7 +39,7 @@ from zspace.runs.config import Config
 from zspace.runs.record import Place
 from zspace.runs.settings import LARGEST
 from zspace.system import files, notebook
-from zspace.system.device import pick_device
+from zspace.system.device import pick_device, set_tf32
 from zspace.system.errors import UserError, enough_memory, ran_out
 
 
@@ -97,6 +97,7 @@ class Run(TrainedModel):
         self.config = Config.from_json(self.record["config"])
         self.encoding = record.read_encoding(place, self.record)
         spec = record.read_spec(self.record, self.encoding)
+        set_tf32(False)
         super().__init__(
             self._rebuild(spec).to(pick_device(device)),
             spec,

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import metadata
@@ -64,6 +65,10 @@ def pick_precision(name: Precision, device: torch.device) -> Precision:
     """
     if name == "fp16" and device.type == "cpu":
         raise UserError("fp16 needs a GPU, but the device is cpu: use --precision fp32 or bf16")
+    if name == "tf32" and device.type != "cuda":
+        raise UserError(
+            f"tf32 needs an NVIDIA GPU, but the device is {device}: use --precision fp32 or bf16"
+        )
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -88,6 +93,49 @@ def _bf16_pays_on_cpu() -> bool:
         return seconds(torch.float32) > 1.5 * seconds(torch.bfloat16)
     finally:
         torch.set_num_threads(threads)
+
+
+_tf32 = False
+
+
+def set_tf32(on: bool) -> None:
+    """Whether NVIDIA GPUs may multiply numbers of float32 in TF32, which has 10 bits of them.
+
+    By default torch does so in convolutions. zspace turns it off where a run is loaded or a
+    training begins, and on for a training with ``--precision tf32`` alone.
+
+    >>> set_tf32(False)
+    >>> torch.backends.cudnn.allow_tf32
+    False
+    """
+    global _tf32
+    _tf32 = on
+    # The flags that torch 2.9 calls old: it, compilers and older ones all read them, and what sets
+    # only the new ones makes reading these an error.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on
+
+
+@contextlib.contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """Within, products on this device are those of float32: neither autocast nor TF32.
+
+    >>> set_tf32(True)
+    >>> with exact(torch.device("cpu")):
+    ...     torch.backends.cuda.matmul.allow_tf32
+    False
+    >>> torch.backends.cuda.matmul.allow_tf32
+    True
+    >>> set_tf32(False)
+    """
+    before = _tf32
+    set_tf32(False)
+    try:
+        with in_float32(device):
+            yield
+    finally:
+        set_tf32(before)
 
 
 def in_float32(device: torch.device) -> torch.autocast:
@@ -253,5 +301,11 @@ def _told(*command: str) -> str:
     return done.stdout.strip()
 
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+"""What autocast makes of products in each number format; TF32 is set by `set_tf32`."""
