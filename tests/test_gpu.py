@@ -9,10 +9,14 @@ import zspace
 from zspace.cli import main
 from zspace.models import judge
 from zspace.runs.comparison import compare
+from zspace.runs.config import Config
+from zspace.studies import launch
+from zspace.studies.executors import Task, attempt, on_a_card, one_by_one
 from zspace.system import distributed
 from zspace.system.device import pick_device, random_kept
 from zspace.system.errors import UserError
 from zspace.training import api
+from zspace.training.progress import Quiet
 from zspace.training.trainer import Trainer
 
 OUT = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total")
@@ -121,3 +125,41 @@ def test_a_run_goes_to_the_gpu_of_the_machine_where_it_has_one(runs, monkeypatch
     zspace.Run.from_bytes(runs["ae"].to_bytes())
     compare([runs["ae"].path, runs["vae"].path])  # it only reads
     assert asked == ["auto", "auto", "cpu", "cpu"]
+
+
+def task(number: int, device: str) -> Task:
+    config = Config.of("ae", {"device": device})
+    return Task(number, f"run {number}", config, "")
+
+
+@pytest.mark.usefixtures("cards")
+def test_runs_that_may_use_a_gpu_are_spread_over_the_gpus():
+    running = list[Task]()
+    for number, device in enumerate(["auto", "cpu", "cuda", "auto", "cuda:1", "auto"]):
+        running.append(on_a_card(task(number, device), running))
+    found = [one.config.training.device for one in running]
+    assert found == ["cuda:0", "cpu", "cuda:1", "cuda:0", "cuda:1", "cuda:0"]
+    del running[0], running[2]  # those on cuda:0 have ended, but for the last
+    assert on_a_card(task(6, "auto"), running).config.training.device == "cuda:0"
+
+
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize(
+    ("device", "gigabytes", "jobs"),
+    [("auto", 80, 16), ("cuda", 24, 8), ("auto", 6, 2), ("auto", 1, 2), ("cuda:1", 80, 1)],
+)
+def test_a_study_trains_as_many_small_models_at_once_as_gpus_take(
+    monkeypatch, device, gigabytes, jobs
+):
+    monkeypatch.setattr("zspace.studies.executors.free", lambda device: gigabytes * 1e9)
+    chosen = launch._executor("local", 0, 0, device)
+    assert chosen is one_by_one if jobs == 1 else chosen.keywords["jobs"] == jobs
+
+
+def test_a_run_of_a_study_goes_on_where_it_is_sent(monkeypatch, tmp_path):
+    told = {}
+    monkeypatch.setattr("zspace.studies.executors.found", lambda folder: {"status": "running"})
+    monkeypatch.setattr("zspace.training.api.resume", lambda *_, **options: told.update(options))
+    for device, expected in (("cuda:1", "cuda:1"), ("auto", "")):
+        assert attempt(task(0, device), Quiet()) == ("finished", "")
+        assert told["device"] == expected

@@ -48,7 +48,8 @@ def study(
             together; ray on a Ray cluster: the one at RAY_ADDRESS, one that runs here, or a new
             one.
         jobs: Runs at the same time on this machine, each a process with its share of the cores;
-            0 is one per core, at most 4, and 1 when a GPU trains.
+            0 is one per core, at most 4. Where GPUs train they are spread over these, and 0 is one
+            for every 5 GB of a GPU's free memory, at most 8 on each.
         threads: CPU threads of each run; 0 is its share of the cores, and 1 on Ray.
         out: The folder of the study, or a URL (s3://bucket/study); by default studies/DATA.
         quiet: Print only the path of the report.
