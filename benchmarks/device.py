@@ -44,7 +44,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from device_images import images
 from zspace.data.spec import Batch
 from zspace.runs.config import Config
-from zspace.runs.run import Run
+from zspace.runs.run import Run, load
 from zspace.system.device import DTYPES
 from zspace.system.errors import UserError
 from zspace.training import api, stacked
@@ -202,7 +202,6 @@ def tried(bench: Bench, name: str, options: dict[str, Any]) -> str:
         stage = "validation"
         build.trainer._validate()
         stage = "training"
-        few = {**build.config.to_json()["data"]}
         out = bench.folder / f"{time.time_ns()}"
         half = bench.few(name, **options)
         next(epochs := half.trainer.epochs())
@@ -214,10 +213,9 @@ def tried(bench: Bench, name: str, options: dict[str, Any]) -> str:
         stage = "run"
         api.start(half.config, out, Quiet(), 0.0)
         stage = "load"
-        run = Run.load(out)
+        run = load(out)
         run.encode(np.zeros((2, 28, 28), np.uint8), *([0] if half.trainer.model.context else []))
         run.sample(2, *([0] if half.trainer.model.context else []))
-        del few
         return f"ok, graph {build.config.training.graph}, resumed: {same}"
     except Exception as error:
         traceback.print_exc()
@@ -391,8 +389,8 @@ def vae(bench: Bench, say: Say) -> None:
     inside = result["seconds"]
     took = run.config.training
     say(
-        f"{result['epochs']} epochs, {took.precision}, graph {took.graph}: {total:.1f} s, of which "
-        f"{inside:.1f} in steps; test objective {result['test']['objective']:.3f}\n"
+        f"{result['epochs']} epochs, {took.precision}, graph {took.graph}: {total:.1f} s, of "
+        f"which {inside:.1f} in steps; test objective {result['test']['objective']:.3f}\n"
     )
     stats = pstats.Stats(profile)
     rows = sorted(stats.stats.items(), key=lambda item: -item[1][3])  # type: ignore[attr-defined]

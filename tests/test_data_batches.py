@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from zspace.data.batches import Batches, ahead, resident
+from zspace.data.batches import Batches, Resident, Sent, ahead, resident
 from zspace.data.dataset import Samples
 from zspace.system.errors import UserError
 
@@ -224,3 +224,17 @@ def test_reading_ahead_hands_on_what_goes_wrong():
     assert int(next(found)) == 0
     with pytest.raises(UserError, match="the disk is gone"):
         next(found)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_storage_too_large_for_a_gpu_is_sent_batch_by_batch(monkeypatch, binary):
+    x, card = pixels(), torch.device("cuda", 0)
+    monkeypatch.setattr("zspace.data.batches.free", lambda device: 4.0 * x.nbytes - 1)
+    assert isinstance(resident(x, card, binary=binary), Sent)
+    held, sent = (store(x, CPU, binary) for store in (Resident, Sent))
+    order = list(torch.randperm(N).split(8))
+    for a, b in zip(held.stream(order), sent.stream(order), strict=True):
+        assert torch.equal(a, b)
+    monkeypatch.setattr("zspace.data.batches.free", lambda device: 4.0 * x.nbytes)
+    with pytest.raises((AssertionError, RuntimeError)):  # one that fits goes there: there is none
+        resident(x, torch.device("cuda", 1))

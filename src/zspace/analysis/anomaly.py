@@ -38,6 +38,7 @@ from zspace.models.distributions import per_element
 from zspace.models.flow import Latent, Model
 from zspace.models.terms import iwae, kl, nll
 from zspace.system.bars import bar
+from zspace.system.device import random_kept
 from zspace.system.errors import NotMeasured, UserError, unknown
 
 SCORES = {
@@ -316,8 +317,7 @@ def inferred_labels(trained: TrainedModel, samples: Samples) -> np.ndarray:
         under = []
         for one_hot in torch.eye(trained.model.context, device=trained.device):
             told = Batch(batch.x, one_hot.expand(len(batch.x), -1))
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
+            with random_kept(trained.device, seed=0):
                 under.append(
                     _bounds(trained.model, told)["elbo"]
                     if trained.variational

@@ -45,6 +45,7 @@ from zspace.data.dataset import Data
 from zspace.models.judge import SMALLEST, Judge, train_judge
 from zspace.models.priors import DENSITIES, Sampler
 from zspace.system.bars import bar
+from zspace.system.device import random_kept
 from zspace.system.errors import NotMeasured, unknown
 from zspace.system.memory import Need
 
@@ -438,8 +439,7 @@ def made_images(
         told = turns(trained.spec, n) if asked is None or trained.spec.attributes else asked
     if sampler == "mixture":
         fitted = trained.mixture(data, quiet=quiet)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with random_kept(trained.device, seed):
             z = fitted.sample(n)
         return trained.decoded(z.cpu().numpy(), told)
     if sampler != "prior":

@@ -25,6 +25,7 @@ from zspace.data.spec import Batch
 from zspace.models.flow import Model
 from zspace.models.terms import kl, kl_per_dimension
 from zspace.system.bars import bar
+from zspace.system.device import random_kept
 from zspace.system.errors import NotMeasured, UserError
 
 MOST = 10_000
@@ -255,8 +256,7 @@ def _collapsed(dead: int, size: int) -> str:
 def collapse_of(model: Model, batches: Iterable[Batch]) -> str:
     """The sentence of `collapse` from one pass over batches; the random state stays as it was."""
     found = []
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    with random_kept(next(model.parameters()).device, seed=0):
         for batch in batches:
             p = model(batch.x, batch.c)
             if any(level.q is None for level in p.latents):

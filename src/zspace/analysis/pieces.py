@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zspace.data.dataset import Samples
 from zspace.models.flow import Model
+from zspace.system.device import random_kept
 from zspace.system.memory import Need, free
 
 MOST = 1024
@@ -70,7 +71,7 @@ def need_of(model: Model, call: Callable[[int], object]) -> Need:
     training = model.training
     model.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), random_kept(next(model.parameters()).device):
             return Need.of(call)
     finally:
         model.train(training)

@@ -33,6 +33,7 @@ from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
 from zspace.models.recipes import Recipe, Traits, traits
 from zspace.models.samplers import CodeMixture, fit_mixture
+from zspace.system.device import random_kept
 from zspace.system.errors import UserError, enough_memory, unknown
 from zspace.system.memory import Need
 from zspace.system.pixels import Array
@@ -141,7 +142,7 @@ class TrainedModel:
     def probe(self) -> Pass:
         """One pass over a sample of zeros. It shows which parts there are, not what they do."""
         c = torch.zeros(1, self.model.context, device=self.device) if self.model.context else None
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), random_kept(self.device):
             return self.model(torch.zeros(1, *self.spec.shape, device=self.device), c)
 
     @property
@@ -250,11 +251,9 @@ class TrainedModel:
         c = self._context(label, n)
         chosen = self.sampler if sampler == "auto" else sampler
         fitted = self.mixture() if chosen == "mixture" else None
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), random_kept(self.device, seed):
             if seed is None:
                 torch.seed()
-            else:
-                torch.manual_seed(seed)
             z = self.model.draw(n, c) if fitted is None else fitted.sample(n, c)
             return self.in_pieces(
                 self._mean if self.encoding is None else self._draw, z, c
@@ -452,7 +451,7 @@ def overflowing(trained: TrainedModel) -> str:
     x = torch.rand(1, *spec.shape, generator=torch.Generator().manual_seed(0))
     c = torch.zeros(1, model.context, device=trained.device) if model.context else None
     try:
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), random_kept(trained.device):
             z = model.encode(x.to(trained.device), c)
             finite = z.isfinite().all() and model.decode(z, c).mean.isfinite().all()
             finite = finite and model.sample(1, c).mean.isfinite().all()
@@ -483,8 +482,7 @@ def over(trained: TrainedModel, samples: Samples, function: Callable[[Batch], T]
         binarize=trained.binarize,
         shuffle=False,
     )
-    with torch.no_grad(), torch.random.fork_rng():
-        torch.manual_seed(0)
+    with torch.no_grad(), random_kept(trained.device, seed=0):
         return [function(batch) for batch in batches.epoch(0)]
 
 

@@ -18,6 +18,13 @@ DataDir = Annotated[
 TrustData = Annotated[
     bool, arg(help="Open the data that a run names, though somebody else chose them.")
 ]
+Device = Annotated[
+    str,
+    arg(
+        help="Where it is computed: cpu, cuda, cuda:1 or mps; auto takes the first of cuda, mps "
+        "and cpu that is there."
+    ),
+]
 AsJson = Annotated[bool, arg(help="Print one JSON object per line on standard output.")]
 Quiet = Annotated[bool, arg(help="Print nothing.")]
 SaveEvery = Annotated[float, arg(help="Seconds between checkpoints.")]

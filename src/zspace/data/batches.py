@@ -37,11 +37,14 @@ from zspace.data.dataset import Lazy, Samples, to_float
 from zspace.data.spec import Batch
 from zspace.system.device import sent
 from zspace.system.errors import UserError
+from zspace.system.memory import free
 
 Augment = Literal["none", "flip", "crop", "flip-crop"]
 Binarize = Literal["none", "static", "dynamic"]
 BINARY_SEED = 20240301
 _CHUNK = 4096
+ON_DEVICE = 1 / 4
+"""Of the memory that is free on a GPU, what data may take there: the rest is for the training."""
 
 
 def augmented(x: Tensor, how: Augment) -> Tensor:
@@ -91,15 +94,45 @@ class Resident:
         return (self.x.index_select(0, i) for i in rows)
 
 
-_residents: WeakValueDictionary[tuple[int, torch.device, bool], Resident] = WeakValueDictionary()
+class Sent:
+    """A storage in main memory that is too large for the device: batches go there one by one.
+
+    Arguments:
+        x: The storage, (N, C, H, W).
+        device: Where batches go; for CUDA they pass through pinned memory.
+        binary: As for `Resident`.
+    """
+
+    def __init__(self, x: Tensor, device: torch.device, binary: bool) -> None:
+        self.source, self.device = x, device
+        self.x = _binary(x) if binary else x
+
+    def stream(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Images (B, C, H, W) of each rows (B,), one look-up each, read a little ahead."""
+        for x in ahead(self._read(i.cpu()) for i in rows):
+            yield x.to(self.device, non_blocking=True)
+
+    def _read(self, rows: Tensor) -> Tensor:
+        x = self.x.index_select(0, rows)
+        return x.pin_memory() if self.device.type == "cuda" else x
 
 
-def resident(x: Tensor, device: torch.device, *, binary: bool = False) -> Resident:
-    """The store of ``x`` on the device: one for all splits and runs that share the storage."""
+_residents: WeakValueDictionary[tuple[int, torch.device, bool], Resident | Sent] = (
+    WeakValueDictionary()
+)
+
+
+def resident(x: Tensor, device: torch.device, *, binary: bool = False) -> Resident | Sent:
+    """The store of ``x`` on the device: one for all splits and runs that share the storage.
+
+    On a GPU it may take `ON_DEVICE` of the memory that is free there; a larger one stays in main
+    memory, and its batches are sent.
+    """
     key = (id(x), device, binary)
     store = _residents.get(key)
     if store is None:
-        store = _residents[key] = Resident(x, device, binary)
+        fits = device.type == "cpu" or x.nbytes <= ON_DEVICE * free(device)
+        store = _residents[key] = (Resident if fits else Sent)(x, device, binary)
     return store
 
 
@@ -315,7 +348,7 @@ def mix(*numbers: int) -> int:
 
 def _store(
     samples: Samples, device: torch.device, binarize: Binarize, workers: int
-) -> Resident | Streamed:
+) -> Resident | Sent | Streamed:
     if isinstance(samples.x, Tensor):
         return resident(samples.x, device, binary=binarize == "static")
     if binarize == "static":

@@ -43,12 +43,14 @@ def serve(
     show: bool = True,
     token: str | None = None,
     data_dir: Path | None = None,
+    device: str = "auto",
     trust_data: bool = False,
 ) -> None:
     """Serve one run or two until Ctrl-C; print the URL, and open it in a browser.
 
     host: the address to listen on, and the name under which people call it. port: 0 takes a free
     one. token: a key that may be used repeatedly; needed where others can reach the host.
+    device: as for `zspace.load`.
     Raises UserError where a run, its data, the address or the token do not serve.
     """
     check_host(host, token)
@@ -63,7 +65,7 @@ def serve(
             announce=lambda key: print(f"for another browser: {url(host, port, key)}", flush=True),
         )
         with lines("opening the runs"):
-            app = create_app(views(paths, data_dir, trust_data=trust_data), policy)
+            app = create_app(views(paths, data_dir, device, trust_data=trust_data), policy)
         entrance = url(host, port, policy.key)
         print(f"{entrance}\nstop with Ctrl-C", flush=True)
         if show:
@@ -143,10 +145,14 @@ class Connection(H11Protocol):
 
 
 def views(
-    paths: Sequence[Path], data_dir: Path | None = None, *, trust_data: bool = False
+    paths: Sequence[Path],
+    data_dir: Path | None = None,
+    device: str = "auto",
+    *,
+    trust_data: bool = False,
 ) -> dict[str, RunView]:
     """Runs by opaque ids, a and b. Two that were trained on the same data share them."""
-    opened = [load(path, trust_data=trust_data) for path in paths]
+    opened = [load(path, device, trust_data=trust_data) for path in paths]
     for run in opened:
         data = run.data(data_dir=data_dir)
         for other in opened:

@@ -105,7 +105,8 @@ class GeneratorLoss(_Adversarial):
     def __call__(self, p: Pass) -> dict[str, Tensor]:
         fixed = {name: value.detach() for name, value in self.discriminator.named_parameters()}
         fake = p.px.mean
-        logits = functional_call(self.discriminator, fixed, (fake.flatten(0, 1),))
+        with p.autocast():
+            logits = functional_call(self.discriminator, fixed, (fake.flatten(0, 1),))
         loss = self.of_generator(logits.float()).flatten(1).mean(1)
         return {"generator_loss": loss.unflatten(0, fake.shape[:2]).mean(0)}
 
@@ -134,7 +135,9 @@ class DiscriminatorLoss(_Adversarial):
     def __call__(self, p: Pass) -> dict[str, Tensor]:
         refuse_missing(p.px, "a discriminator")
         fake = p.px.mean.detach()
-        logits = self.discriminator(torch.cat([p.x, fake.flatten(0, 1)])).float().flatten(1)
+        with p.autocast():
+            logits = self.discriminator(torch.cat([p.x, fake.flatten(0, 1)]))
+        logits = logits.float().flatten(1)
         real, made = logits.split([len(p.x), len(logits) - len(p.x)])
         real = real.expand(fake.shape[0], *real.shape).flatten(0, 1)
         loss = self.of_discriminator(real, made).mean(1)

@@ -15,14 +15,16 @@ from zspace.models.bottlenecks import Bottleneck
 from zspace.models.distributions import Observed
 from zspace.models.flow import Latent, Model, Pass
 from zspace.models.likelihoods import Likelihood
+from zspace.system.device import in_float32
 from zspace.system.errors import UserError
 
 
 class Autoencoder(Model):
     """One level of codes between an encoder and a decoder.
 
-    `assemble` builds one from names; this class takes the parts themselves. Codes and the
-    decoder's output are in float32, also where the networks run under autocast.
+    `assemble` builds one from names; this class takes the parts themselves. Under
+    autocast the encoder and the decoder compute in its number format; bottleneck, likelihood and
+    prior are in float32.
 
     Elements of x that are missing are NaN. A model that may read such x gives the encoder x with
     0 in their places, followed along the first axis by 1 where x is seen and 0 where it is not;
@@ -74,24 +76,32 @@ class Autoencoder(Model):
 
     def forward(self, x: Tensor, c: Tensor | None = None, samples: int = 1) -> Pass:
         """One pass with K = samples draws of each code; the context c is (B, context)."""
-        code = self.bottleneck(self._read(x, c), samples)
-        level = Latent(code.z, code.q, self.prior(c))
+        h = self._read(x, c)
+        with in_float32(x.device):
+            code = self.bottleneck(h, samples)
+            level = Latent(code.z, code.q, self.prior(c))
         return Pass(x, self._write(code.z, c, lead=2), (level,), code.aux)
 
     def encode(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """The code (B, *Z): the mean of q(z|x), never a draw."""
-        return self.bottleneck.mean(self._read(x, c))
+        h = self._read(x, c)
+        with in_float32(x.device):
+            return self.bottleneck.mean(h)
 
     def posterior(self, x: Tensor, c: Tensor | None = None) -> Distribution | None:
         """q(z|x), batch shape (B,); None where the code is deterministic."""
-        return self.bottleneck(self._read(x, c), 1).q
+        h = self._read(x, c)
+        with in_float32(x.device):
+            return self.bottleneck(h, 1).q
 
     def decode(self, z: Tensor, c: Tensor | None = None) -> Distribution:
         """p(x|z) for codes z (B, *Z) with contexts (B, context), batch shape (B,).
 
         Where codes are discrete, the nearest one is decoded in place of z.
         """
-        return self._write(self.bottleneck.snap(z), c)
+        with in_float32(z.device):
+            z = self.bottleneck.snap(z)
+        return self._write(z, c)
 
     def draw(self, n: int, c: Tensor | None = None) -> Tensor:
         """n codes (n, *Z) of the prior, with contexts c (n, context)."""
@@ -112,7 +122,8 @@ class Autoencoder(Model):
         if c is not None:
             c = c.expand(*batch, -1).flatten(0, lead - 1)
         h = self.decoder(z.flatten(0, lead - 1), c).float()
-        px = self.likelihood(h.unflatten(0, batch), h.dim() - 1)
+        with in_float32(h.device):
+            px = self.likelihood(h.unflatten(0, batch), h.dim() - 1)
         return Observed(px) if self.missing else px
 
     def _check(self, c: Tensor | None) -> None:

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -71,6 +72,11 @@ class Pass:
         latents: One `Latent` per level; the level next to x is the first.
         aux: What the bottleneck gave besides the code, by name.
 
+    Attributes:
+        dtype: The number format of products that autocast chose where the pass was made; None
+            without autocast. Terms are computed outside of it, in float32; one that calls a
+            network does so within `autocast`.
+
     >>> from torch.distributions import Bernoulli, Independent
     >>> px = Independent(Bernoulli(torch.full((1, 3, 4), 0.5)), 1)
     >>> p = Pass(torch.ones(3, 4), px, ())
@@ -82,6 +88,23 @@ class Pass:
     px: Distribution
     latents: tuple[Latent, ...]
     aux: Mapping[str, Tensor] = field(default_factory=dict)
+    dtype: torch.dtype | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        kind = self.x.device.type
+        if torch.is_autocast_enabled(kind):
+            object.__setattr__(self, "dtype", torch.get_autocast_dtype(kind))
+
+    def autocast(self) -> torch.autocast:
+        """Within, products are in the number format in which the model's networks had them.
+
+        >>> with torch.autocast("cpu", torch.bfloat16):
+        ...     p = Pass(torch.ones(2, 2), None, ())
+        >>> with p.autocast():
+        ...     (p.x @ p.x).dtype
+        torch.bfloat16
+        """
+        return torch.autocast(self.x.device.type, self.dtype, enabled=self.dtype is not None)
 
 
 Term = Callable[[Pass], dict[str, Tensor]]

@@ -27,7 +27,7 @@ from zspace.data.dataset import Data, Samples
 from zspace.system import files
 from zspace.system.bars import bar
 from zspace.system.device import DTYPES, keep_freed_memory, pick_precision
-from zspace.system.errors import UserError
+from zspace.system.errors import UserError, ran_out
 from zspace.system.schedules import RATES
 
 SMALLEST = 8
@@ -267,7 +267,9 @@ def _read(path: Path, data: Data) -> Judge | None:
             network = _network(data).fuse()
         network.load_state_dict(tensors)
         return Judge(network, {name: float(note["accuracy"][name]) for name in SPLITS})
-    except (OSError, UserError, RuntimeError, ValueError, KeyError, TypeError):
+    except (OSError, UserError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        if ran_out(error):
+            raise
         return None
 
 

@@ -75,9 +75,10 @@ class Perceptual(nn.Module):
             )
         refuse_missing(p.px, "the perceptual term")
         mean = p.px.mean  # (K, B, C, H, W)
-        with torch.no_grad():
-            real = self._seen(p.x)
-        fake = [f.unflatten(0, mean.shape[:2]) for f in self._seen(mean.flatten(0, 1))]
+        with p.autocast():
+            with torch.no_grad():
+                real = self._seen(p.x)
+            fake = [f.unflatten(0, mean.shape[:2]) for f in self._seen(mean.flatten(0, 1))]
         return {"perceptual": self._compare(fake, real).mean(0)}
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:

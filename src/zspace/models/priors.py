@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
 from zspace.system.bars import bar
+from zspace.system.device import random_kept
 from zspace.system.errors import NotMeasured, UserError, unknown
 
 
@@ -190,14 +191,12 @@ def spline_flow(z: np.ndarray, seed: int = 0, quiet: bool = True) -> Draw:
     """
     x, back = _standard(z)
     shuffled = torch.from_numpy(np.random.RandomState(seed).permutation(x)).float()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with random_kept(seed=seed):
         density = _spline_flow(x.shape[1])
         _fit_flow(density, shuffled[len(x) // 10 :], shuffled[: len(x) // 10], quiet)
 
     def draw(n: int, seed: int) -> np.ndarray:
-        with torch.no_grad(), torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with torch.no_grad(), random_kept(seed=seed):
             return back(density().sample((n,)).numpy())
 
     return draw

@@ -231,7 +231,7 @@ def _opened(given: str | Path | Run) -> list[Run]:
         return [given]
     folder = Path(given)
     whole = (folder / "study.json").is_file() and not (folder / "run.json").is_file()
-    return list(many.open_study(folder).runs) if whole else [load(folder)]
+    return list(many.open_study(folder, "cpu").runs) if whole else [load(folder, "cpu")]
 
 
 def _one_per_seed(runs: Sequence[Run]) -> None:

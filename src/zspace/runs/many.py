@@ -131,14 +131,14 @@ class Study:
         return shown + (notebook.table(failed, ["failed", "reason"]) if failed else "")
 
 
-def open_study(path: str | Path, *, trust_data: bool = False) -> Study:
+def open_study(path: str | Path, device: str = "auto", *, trust_data: bool = False) -> Study:
     """A study, or a run as a study of one. Raises UserError where the folder is neither.
 
-    trust_data: as for `zspace.load`.
+    device, trust_data: as for `zspace.load`.
     """
     folder = Path(path)
     if (folder / "run.json").is_file():
-        return Study(folder, [load(folder, trust_data=trust_data)])
+        return Study(folder, [load(folder, device, trust_data=trust_data)])
     if not (folder / "study.json").is_file():
         raise UserError(
             f"'{path}' is neither a study nor a run: no study.json or run.json is there"
@@ -148,7 +148,8 @@ def open_study(path: str | Path, *, trust_data: bool = False) -> Study:
     done = [entry for entry in record["runs"] if entry["status"] == "finished"]
     failed = [Failed(e["name"], e["reason"]) for e in record["runs"] if e["status"] == "failed"]
     try:
-        runs = [load(folder / "runs" / one["name"], trust_data=trust_data) for one in done]
+        names = [one["name"] for one in done]
+        runs = [load(folder / "runs" / name, device, trust_data=trust_data) for name in names]
     except UserError as error:
         way = "delete the folder of that run and give the command of the study again"
         raise UserError(f"{error}; {way}") from None

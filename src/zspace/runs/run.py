@@ -39,16 +39,18 @@ from zspace.runs.config import Config
 from zspace.runs.record import Place
 from zspace.runs.settings import LARGEST
 from zspace.system import files, notebook
-from zspace.system.device import pick_device
-from zspace.system.errors import UserError
+from zspace.system.device import pick_device, set_tf32
+from zspace.system.errors import UserError, enough_memory, ran_out
 
 
-def load(path: str | Path, device: str = "cpu", *, trust_data: bool = False) -> Run:
+@enough_memory("close other programs, or load it on the CPU (device='cpu')")
+def load(path: str | Path, device: str = "auto", *, trust_data: bool = False) -> Run:
     """A run from its folder, ready to use.
 
     Arguments:
         path: The folder that `zspace.train` or `Run.save` made.
-        device: Where the model goes: cpu, cuda, cuda:1, mps, or auto.
+        device: Where the model goes: cpu, cuda, cuda:1, mps, or auto, the first of cuda, mps and
+            cpu that is there. Whichever it is, codes and images come and go as on the CPU.
         trust_data: Open the data that the run names, though somebody else chose them: files and
             addresses of their choice are then read. Runs made by you on this machine need it not.
 
@@ -69,7 +71,8 @@ class Run(TrainedModel):
 
     Arguments:
         place: Where its files are.
-        device: Where the model goes: cpu, cuda, cuda:1, mps, or auto.
+        device: Where the model goes: cpu, cuda, cuda:1, mps, or auto, the first of cuda, mps and
+            cpu that is there. Whichever it is, codes and images come and go as on the CPU.
         data: The data that it was trained on, if they were read already.
         trust_data: As for `load`.
 
@@ -84,7 +87,7 @@ class Run(TrainedModel):
     def __init__(
         self,
         place: Place,
-        device: str = "cpu",
+        device: str = "auto",
         data: Data | None = None,
         *,
         trust_data: bool = False,
@@ -94,6 +97,7 @@ class Run(TrainedModel):
         self.config = Config.from_json(self.record["config"])
         self.encoding = record.read_encoding(place, self.record)
         spec = record.read_spec(self.record, self.encoding)
+        set_tf32(False)
         super().__init__(
             self._rebuild(spec).to(pick_device(device)),
             spec,
@@ -108,7 +112,7 @@ class Run(TrainedModel):
         self._refuse_overflow()
 
     @classmethod
-    def from_bytes(cls, content: bytes, device: str = "cpu") -> Run:
+    def from_bytes(cls, content: bytes, device: str = "auto") -> Run:
         """The run in an archive that `to_bytes` made, in memory.
 
         Raises UserError if the content is not a run, or if a single bit of it has changed.
@@ -209,7 +213,9 @@ class Run(TrainedModel):
             with recipes.bounded(*most):
                 recipe = build(spec, **self.config.arguments)
             recipe.model.load_state_dict(weights)
-        except (RuntimeError, TypeError, OverflowError):  # of sizes that no tensor can have
+        except (RuntimeError, TypeError, OverflowError) as error:  # of sizes no tensor can have
+            if ran_out(error):
+                raise
             if self.place.size(record.WEIGHTS) < files.MOST:
                 record.read_weights(self.place, self.record)  # if it is damaged, that is why
             unfit = f"the weights in '{self.place}' do not fit recipe '{self.config.recipe}'"
@@ -227,7 +233,9 @@ class Run(TrainedModel):
             )
         try:
             overflow = overflowing(self)
-        except RuntimeError:
+        except RuntimeError as error:
+            if ran_out(error):
+                raise
             overflow = "the network"
         if overflow:
             raise UserError(

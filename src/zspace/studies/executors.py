@@ -13,10 +13,11 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from zspace.runs.config import Config
 from zspace.runs.record import COPY, RECORD, read_either
 from zspace.system import signals
 from zspace.system.errors import UserError
+from zspace.system.memory import free
 from zspace.system.signals import refused
 from zspace.system.storage import CannotReach, Mirror, is_url, mirrored
 from zspace.training import api, stacked
@@ -112,7 +114,15 @@ def _train(task: Task, folder: Path, reporter: Reporter) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         api.start(task.config, folder, reporter, task.save_every)
     else:
-        api.resume(folder, reporter=reporter, save_every=task.save_every, trust_data=True)
+        named = task.config.training.device
+        device = named if ":" in named else ""  # the one of this attempt, not of the last one
+        api.resume(
+            folder,
+            reporter=reporter,
+            save_every=task.save_every,
+            device=device,
+            trust_data=True,
+        )
 
 
 class Sending:
@@ -184,7 +194,7 @@ def _stacked(group: Sequence[Task], reports: Reports) -> Ends:
 
 
 def side_by_side(tasks: Sequence[Task], reports: Reports, *, jobs: int, threads: int = 0) -> Ends:
-    """In processes of this machine.
+    """In processes of this machine; those that may use a GPU are spread over the GPUs.
 
     jobs: how many at once, at most one per core. threads: of each; 0 is its share of the cores.
     """
@@ -193,7 +203,7 @@ def side_by_side(tasks: Sequence[Task], reports: Reports, *, jobs: int, threads:
     threads = threads or max(1, cores // jobs)
     others = set(active_children())
     left = list(tasks)
-    running: dict[Future[Ended], int] = {}
+    running: dict[Future[Ended], Task] = {}
     with (
         ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_led) as pool,
         refused(STOPPED),
@@ -201,10 +211,10 @@ def side_by_side(tasks: Sequence[Task], reports: Reports, *, jobs: int, threads:
         try:
             while left or running:
                 while left and len(running) < jobs:  # what is submitted cannot be taken back
-                    task = left.pop(0)
-                    running[pool.submit(alone, task, threads)] = task.number
+                    task = on_a_card(left.pop(0), running.values())
+                    running[pool.submit(alone, task, threads)] = task
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), future.result()
+                    yield running.pop(future).number, future.result()
         except BaseException as error:
             for child in set(active_children()) - others:
                 child.terminate()  # it ends its step, saves and stops
@@ -214,6 +224,39 @@ def side_by_side(tasks: Sequence[Task], reports: Reports, *, jobs: int, threads:
                     "give the same command again, with fewer --jobs"
                 ) from None
             raise
+
+
+def on_a_card(task: Task, running: Collection[Task]) -> Task:
+    """The task on the GPU that has the fewest of those that run; as it is where it names one, or
+    another device, and where there is no GPU.
+
+    >>> config = run.config
+    >>> task = Task(0, "", replace(config, training=replace(config.training, device="cpu")), "")
+    >>> on_a_card(task, []) is task
+    True
+    """
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    training = task.config.training
+    if not cards or training.device not in ("auto", "cuda"):
+        return task
+    taken = Counter(other.config.training.device for other in running)
+    card = min((f"cuda:{i}" for i in range(cards)), key=taken.__getitem__)
+    return replace(task, config=replace(task.config, training=replace(training, device=card)))
+
+
+def on_cards() -> int:
+    """How many small models train at once on the GPUs of this machine: of each, one for every 5 GB
+    of its free memory, from 1 to 8. 0 where there is none.
+
+    A process takes 1 to 3 GB for itself, its data and a small network; with more than 8 the GPU is
+    busy.
+    """
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    room = (free(torch.device("cuda", i)) for i in range(cards))
+    return sum(max(1, min(MOST_ON_A_CARD, int(bytes_ // EACH_ON_A_CARD))) for bytes_ in room)
+
+
+MOST_ON_A_CARD, EACH_ON_A_CARD = 8, 5e9
 
 
 def _led() -> None:

@@ -20,7 +20,14 @@ from zspace.report.html.page import write_report
 from zspace.runs.many import open_study, write_table
 from zspace.runs.record import METRICS, RECORD, read_record
 from zspace.studies import ray
-from zspace.studies.executors import STOPPED, Executor, on_stacks, one_by_one, side_by_side
+from zspace.studies.executors import (
+    STOPPED,
+    Executor,
+    on_cards,
+    on_stacks,
+    one_by_one,
+    side_by_side,
+)
 from zspace.studies.grid import PRESETS, Entry, Grid, conduct, parse_choices
 from zspace.system import files
 from zspace.system.bars import lines
@@ -98,7 +105,7 @@ def study(
     )
     out = out or Path("studies") / Path(data.removeprefix("hf:")).stem
     console = progress.stderr(quiet=quiet, soft_wrap=True)
-    work = _executor(executor, jobs, threads)
+    work = _executor(executor, jobs, threads, str(fixed.get("device", "auto")))
     if is_url(out):
         return _on_storage(grid, str(out), work, console)
     DataOptions(data=data).refuse_inside(Path(out))
@@ -126,15 +133,21 @@ def _written(folder: Path, console: Console) -> Path:
         return write_report(study, folder / "report.html", console)
 
 
-def _executor(name: str, jobs: int, threads: int) -> Executor:
-    """For 0 jobs, one per core, at most 4: small models train faster so than on many threads."""
+def _executor(name: str, jobs: int, threads: int, device: str) -> Executor:
+    """For 0 jobs, as many as the GPUs take, or one per core, at most 4: small models train faster
+    so than on many threads, or one after the other.
+    """
     if name == "ray":
         ray.installed()
         return partial(ray.on_ray, threads=threads)
     if name == "stacked":
         return on_stacks
     if not jobs:
-        jobs = 1 if pick_device("auto").type != "cpu" else min(4, os.cpu_count() or 1)
+        kind = pick_device(device).type
+        usual = {"cpu": min(4, os.cpu_count() or 1)}
+        if kind == "cuda":
+            usual["cuda"] = on_cards() if device in ("auto", "cuda") else 1
+        jobs = usual.get(kind, 1)
     if jobs == 1 and not threads:
         return one_by_one
     return partial(side_by_side, jobs=jobs, threads=threads)

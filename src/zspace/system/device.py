@@ -10,7 +10,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +27,13 @@ from zspace.system.errors import UserError
 def pick_device(name: str) -> torch.device:
     """The device for a name; 'auto' takes the first of cuda, mps and cpu that is there.
 
-    With several ranks each takes the GPU of its number on its machine, whichever is named.
+    With several ranks each takes the GPU of its number on its machine, whichever is named. A GPU
+    always has its number, as that of a tensor has: 'cuda' is cuda:0.
+
+    Raises UserError for an unknown name, and for a device that is not there.
+
+    >>> pick_device("cpu")
+    device(type='cpu')
     """
     alone = distributed.size() == 1
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available() and alone}
@@ -40,7 +47,9 @@ def pick_device(name: str) -> torch.device:
         raise UserError(f"device '{name}' is not available on this machine: use --device cpu")
     if device.type == "cuda" and not alone:
         device = torch.device("cuda", distributed.local())
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if device.type != "cpu":
+        device = torch.device(device.type, device.index or 0)
+    if device.type == "cuda" and device.index >= torch.cuda.device_count():
         raise UserError(
             f"device '{device}' does not exist: there are {torch.cuda.device_count()} GPUs here: "
             "name another, start no more processes than GPUs, or use --device cpu"
@@ -56,6 +65,10 @@ def pick_precision(name: Precision, device: torch.device) -> Precision:
     """
     if name == "fp16" and device.type == "cpu":
         raise UserError("fp16 needs a GPU, but the device is cpu: use --precision fp32 or bf16")
+    if name == "tf32" and device.type != "cuda":
+        raise UserError(
+            f"tf32 needs an NVIDIA GPU, but the device is {device}: use --precision fp32 or bf16"
+        )
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -93,6 +106,59 @@ def sent(x: Tensor, device: torch.device) -> Tensor:
     return x.pin_memory().to(device, non_blocking=True)
 
 
+_tf32 = False
+
+
+def set_tf32(on: bool) -> None:
+    """Whether NVIDIA GPUs may multiply numbers of float32 in TF32, which has 10 bits of them.
+
+    By default torch does so in convolutions. zspace turns it off where a run is loaded or a
+    training begins, and on for a training with ``--precision tf32`` alone.
+
+    >>> set_tf32(False)
+    >>> torch.backends.cudnn.allow_tf32
+    False
+    """
+    global _tf32
+    _tf32 = on
+    # The flags that torch 2.9 calls old: it, compilers and older ones all read them, and what sets
+    # only the new ones makes reading these an error.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on
+
+
+@contextlib.contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """Within, products on this device are those of float32: neither autocast nor TF32.
+
+    >>> set_tf32(True)
+    >>> with exact(torch.device("cpu")):
+    ...     torch.backends.cuda.matmul.allow_tf32
+    False
+    >>> torch.backends.cuda.matmul.allow_tf32
+    True
+    >>> set_tf32(False)
+    """
+    before = _tf32
+    set_tf32(False)
+    try:
+        with in_float32(device):
+            yield
+    finally:
+        set_tf32(before)
+
+
+def in_float32(device: torch.device) -> torch.autocast:
+    """Within, products on this device are in float32, also where autocast is on around it.
+
+    >>> with torch.autocast("cpu", torch.bfloat16), in_float32(torch.device("cpu")):
+    ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+    torch.float32
+    """
+    return torch.autocast(device.type, enabled=False)
+
+
 def random_state(device: torch.device) -> dict[str, Tensor]:
     """The states of the generators that a training on this device draws from."""
     state = {"cpu": torch.get_rng_state()}
@@ -110,6 +176,32 @@ def set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(state["cuda"], device)
     if device.type == "mps" and "mps" in state:
         torch.mps.set_rng_state(state["mps"])
+
+
+@contextlib.contextmanager
+def random_kept(device: torch.device | str = "cpu", seed: int | None = None) -> Iterator[None]:
+    """Within, draws leave the generators of the CPU and of this device as they were.
+
+    Other GPUs are not touched, which would take some of the memory of each.
+
+    Arguments:
+        device: Where is drawn.
+        seed: From which the generators start within; by default they go on.
+
+    >>> with random_kept(seed=0):
+    ...     first = torch.rand(3)
+    >>> with random_kept(seed=0):
+    ...     bool((torch.rand(3) == first).all())
+    True
+    """
+    device = torch.device(device)
+    state = random_state(device)
+    try:
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
+    finally:
+        set_random_state(state, device)
 
 
 @lru_cache(maxsize=1)
@@ -220,5 +312,11 @@ def _told(*command: str) -> str:
     return done.stdout.strip()
 
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+"""What autocast makes of products in each number format; TF32 is set by `set_tf32`."""

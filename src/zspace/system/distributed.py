@@ -24,7 +24,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from zspace.system.errors import UserError
+from zspace.system.errors import UserError, ran_out
 from zspace.system.signals import Interrupted
 
 T = TypeVar("T")
@@ -110,6 +110,8 @@ def _connected() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:
+        if ran_out(error):
+            raise
         reason = str(error).partition("\n")[0].rpartition("] ")[2].partition(". ")[0]
         raise RankLost(
             "another process of this training has ended or cannot be reached: read its message, "

@@ -15,7 +15,7 @@ from zspace.runs.config import Config
 from zspace.runs.record import Place, is_own, read_either, read_record, refuse_strange
 from zspace.runs.run import Run, load
 from zspace.system import distributed, files
-from zspace.system.errors import UserError, enough_memory
+from zspace.system.errors import UserError, enough_memory, ran_out
 from zspace.system.files import locked
 from zspace.system.signals import refused
 from zspace.training.build import SMALLER, Build
@@ -261,7 +261,9 @@ def _take_up(build: Build, checkpoints: Checkpoints) -> list[dict[str, Any]]:
     try:
         build.trainer.load_state(state)
         return list(state["lines"])
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        if ran_out(error):
+            raise
         raise UserError(
             f"the checkpoints in {checkpoints.folder} do not fit the recipe as this version of "
             "zspace builds it: train again, with zspace repeat"

@@ -28,7 +28,7 @@ from zspace.runs.config import Config
 from zspace.runs.settings import LARGEST, Settings
 from zspace.system import distributed
 from zspace.system.bars import lines
-from zspace.system.device import Precision, pick_device, pick_precision
+from zspace.system.device import DTYPES, Precision, pick_device, pick_precision, set_tf32
 from zspace.system.errors import UserError, enough_memory
 from zspace.system.memory import Need, free
 from zspace.system.signals import Interrupted, noted_in
@@ -240,7 +240,9 @@ def _refuse_too_large(config: Config, spec: Spec, device: torch.device) -> None:
     if not numbers:
         return
     room, rows = free(device), -(-batch // distributed.size())
-    half = 1 if settings.precision == "fp32" else 2  # some of what is kept has 2 bytes
+    half = (
+        1 if DTYPES.get(settings.precision) == torch.float32 else 2
+    )  # some of what is kept has 2 bytes
     whole = weights + rows * need.each / half
     if whole <= room:
         return
@@ -291,9 +293,9 @@ def _settled(settings: Settings) -> Settings:
     device = pick_device(settings.device)
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
-    return replace(
-        settings, device=str(device), precision=pick_precision(settings.precision, device)
-    )
+    precision = pick_precision(settings.precision, device)
+    set_tf32(precision == "tf32")
+    return replace(settings, device=str(device), precision=precision)
 
 
 def _some(samples: Samples) -> Samples:

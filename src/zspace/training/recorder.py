@@ -234,7 +234,7 @@ class Recorder:
             self.checkpoints.remove()
         self.reporter.end(self.record("finished", result=result))
         distributed.told(str(self.place))
-        run = Run(self.place, data=self.build.data)
+        run = Run(self.place, str(trainer.device), self.build.data)
         if run.sampler == "mixture":
             with contextlib.suppress(NotMeasured):  # too few codes: nothing can be drawn
                 run.mixture(self.build.data, quiet=not self.reporter.bars)

@@ -255,12 +255,12 @@ class Stack(Trainer):
         def one(
             tensors: dict[str, Tensor], x: Tensor, c: Tensor | None = None
         ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-            p = functional_call(self.model, tensors, (x, c, objective.samples))
+            with self.autocast():
+                p = functional_call(self.model, tensors, (x, c, objective.samples))
             # `functional_call` leaves a buffer that the model replaced in `tensors`.
             return objective.means(p), {n: tensors[n].detach() for n in self._own_buffers}
 
-        with self.autocast():
-            means, changed = vmap(one, randomness="different")(tensors, *given)
+        means, changed = vmap(one, randomness="different")(tensors, *given)
         for name, (held, key) in self._own_buffers.items():
             held[key].copy_(changed[name])
         return [means]

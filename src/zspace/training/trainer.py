@@ -320,8 +320,7 @@ class Trainer:
             for i in eager:
                 player, optimizer = self.players[i], self.optimizers[i]
                 for _ in range(player.steps - 1):
-                    with self.autocast():
-                        loss, _ = player.objective(p, now.weights[i])
+                    loss, _ = player.objective(p, now.weights[i])
                     optimizer.zero_grad()
                     self.scaler.scale(loss).backward()
                     self._over_ranks({}, [optimizer], self._buffers_now())
@@ -385,8 +384,7 @@ class Trainer:
             p = self.model(batch.x, batch.c, objectives[0].samples)
         if between:
             between(p)
-        with self.autocast():
-            return [objective.means(p) for objective in objectives]
+        return [objective.means(p) for objective in objectives]
 
     def autocast(self) -> torch.autocast:
         """Within, products are in the number format of the settings."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from zspace.cli import DataDir, Out, OutOrDefault, TrustData
+from zspace.cli import DataDir, Device, Out, OutOrDefault, TrustData
 
 RunOrStudy = Annotated[
     Positional[Path], arg(metavar="PATH", help="The folder of a run or a study.")
@@ -48,7 +48,8 @@ def study(
             together; ray on a Ray cluster: the one at RAY_ADDRESS, one that runs here, or a new
             one.
         jobs: Runs at the same time on this machine, each a process with its share of the cores;
-            0 is one per core, at most 4, and 1 when a GPU trains.
+            0 is one per core, at most 4. Where GPUs train they are spread over these, and 0 is one
+            for every 5 GB of a GPU's free memory, at most 8 on each.
         threads: CPU threads of each run; 0 is its share of the cores, and 1 on Ray.
         out: The folder of the study, or a URL (s3://bucket/study); by default studies/DATA.
         quiet: Print only the path of the report.
@@ -60,7 +61,13 @@ def study(
     print(launch.study(options.pop("recipes") or ("ae", "vae", "cvae"), **options))
 
 
-def report(path: RunOrStudy, *, out: OutOrDefault = None, trust_data: TrustData = False) -> None:
+def report(
+    path: RunOrStudy,
+    *,
+    out: OutOrDefault = None,
+    device: Device = "auto",
+    trust_data: TrustData = False,
+) -> None:
     """Write the report of a run or a study: one HTML file that needs no network.
 
     Args:
@@ -72,7 +79,7 @@ def report(path: RunOrStudy, *, out: OutOrDefault = None, trust_data: TrustData 
     from zspace.runs.many import open_study
 
     console = Console(stderr=True, highlight=False)
-    study = open_study(path, trust_data=trust_data)
+    study = open_study(path, device, trust_data=trust_data)
     print(write_report(study, out or path / "report.html", console))
 
 
@@ -81,6 +88,7 @@ def figure(
     path: RunOrStudy,
     *,
     out: Out,
+    device: Device = "auto",
     trust_data: TrustData = False,
 ) -> None:
     """Draw one figure of a run or a study.
@@ -92,4 +100,4 @@ def figure(
     from zspace.report.figures import registry
     from zspace.runs.many import open_study
 
-    print(registry.write(name, open_study(path, trust_data=trust_data), out))
+    print(registry.write(name, open_study(path, device, trust_data=trust_data), out))

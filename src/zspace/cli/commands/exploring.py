@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from zspace.cli import DataDir, Out, RunPath, TrustData
+from zspace.cli import DataDir, Device, Out, RunPath, TrustData
 
 
 def explore(
@@ -19,6 +19,7 @@ def explore(
     open: Annotated[bool, arg(help_behavior_hint="(by default it is opened)")] = True,
     token: str | None = None,
     data_dir: DataDir = None,
+    device: Device = "auto",
     trust_data: TrustData = False,
 ) -> None:
     """Explore the latent space of a run on a page in the browser.
@@ -43,6 +44,7 @@ def explore(
         show=open,
         token=token,
         data_dir=data_dir,
+        device=device,
         trust_data=trust_data,
     )
 
@@ -52,6 +54,7 @@ def export(
     *,
     to: Literal["page"] = "page",
     data_dir: DataDir = None,
+    device: Device = "auto",
     trust_data: TrustData = False,
     out: Out,
 ) -> None:
@@ -64,4 +67,4 @@ def export(
     from zspace.explorer.export import write_page
     from zspace.runs.run import load
 
-    print(write_page(load(run, trust_data=trust_data), out, data_dir))
+    print(write_page(load(run, device, trust_data=trust_data), out, data_dir))

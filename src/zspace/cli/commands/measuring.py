@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from zspace.cli import DataDir, OtherData, Out, OutOrDefault, RunPath, TrustData
+from zspace.cli import DataDir, Device, OtherData, Out, OutOrDefault, RunPath, TrustData
 
 
 def evaluate(
@@ -20,6 +20,7 @@ def evaluate(
     data: OtherData = None,
     data_dir: DataDir = None,
     trust_data: TrustData = False,
+    device: Device = "auto",
     seed: int = 0,
     quiet: bool = False,
 ) -> None:
@@ -46,7 +47,7 @@ def evaluate(
     if anomaly:
         options["anomaly"] = {"against": anomaly}
     measured.evaluate(
-        load(run, trust_data=trust_data),
+        load(run, device, trust_data=trust_data),
         iw=iw,
         sections=sections,
         options=options,
@@ -95,6 +96,7 @@ def score(
     data: OtherData = None,
     data_dir: DataDir = None,
     trust_data: TrustData = False,
+    device: Device = "auto",
     scores: tuple[str, ...] = (),
     rate: float = 0.05,
     heat: Path | None = None,
@@ -117,7 +119,7 @@ def score(
     from zspace.runs.measured import score as write_scores
     from zspace.runs.run import load
 
-    model = load(run, trust_data=trust_data)
+    model = load(run, device, trust_data=trust_data)
     done = write_scores(
         model, data, out=out, names=scores, rate=rate, data_dir=data_dir, quiet=quiet
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from zspace.cli import Count, DataDir, OtherData, Out, OutOrDefault, RunPath, TrustData
+from zspace.cli import Count, DataDir, Device, OtherData, Out, OutOrDefault, RunPath, TrustData
 
 
 def sample(
@@ -16,6 +16,7 @@ def sample(
     label: str | None = None,
     seed: int = 0,
     sampler: Literal["auto", "prior", "mixture"] = "auto",
+    device: Device = "auto",
     out: OutOrDefault = None,
 ) -> None:
     """Draw new codes and decode them into new images.
@@ -34,7 +35,8 @@ def sample(
     from zspace.runs.run import load
 
     out = out or run / "samples.png"
-    print(output.sample(load(run), n=n, label=label, seed=seed, sampler=sampler, out=out))
+    model = load(run, device)
+    print(output.sample(model, n=n, label=label, seed=seed, sampler=sampler, out=out))
 
 
 def reconstruct(
@@ -44,6 +46,7 @@ def reconstruct(
     data_dir: DataDir = None,
     trust_data: TrustData = False,
     n: Count = 10,
+    device: Device = "auto",
     out: OutOrDefault = None,
 ) -> None:
     """Show test images, and below each of them its reconstruction.
@@ -55,11 +58,8 @@ def reconstruct(
     from zspace.runs.run import load
 
     out = out or run / "reconstructions.png"
-    print(
-        output.reconstruct(
-            load(run, trust_data=trust_data), data=data, data_dir=data_dir, n=n, out=out
-        )
-    )
+    model = load(run, device, trust_data=trust_data)
+    print(output.reconstruct(model, data=data, data_dir=data_dir, n=n, out=out))
 
 
 def embed(
@@ -68,6 +68,7 @@ def embed(
     data: OtherData = None,
     data_dir: DataDir = None,
     trust_data: TrustData = False,
+    device: Device = "auto",
     out: Out,
 ) -> None:
     """Write the codes of all images of a data set, with their ids and labels.
@@ -82,7 +83,7 @@ def embed(
     from zspace.runs import measured
     from zspace.runs.run import load
 
-    model = load(run, trust_data=trust_data)
+    model = load(run, device, trust_data=trust_data)
     print(measured.embed(model, data, out=out, data_dir=data_dir, quiet=False))
 
 

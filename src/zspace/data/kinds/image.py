@@ -27,6 +27,7 @@ from torch import Tensor
 
 from zspace.data.dataset import to_float
 from zspace.data.spec import Fact
+from zspace.system.device import exact
 from zspace.system.errors import UserError
 
 
@@ -340,7 +341,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     >>> torch.allclose(ssim(x, x), torch.ones(2))
     True
     """
-    with torch.autocast(x.device.type, enabled=False):  # variances would drown in bf16
+    with exact(x.device):  # variances would drown in bf16 and TF32
         rows, columns = (_windows(side, x) for side in x.shape[-2:])
         mx, my, xx, yy, xy = rows @ torch.stack([x, y, x * x, y * y, x * y]) @ columns.T
         product, squares = mx * my, mx * mx + my * my
