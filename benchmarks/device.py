@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import os
 import platform
 import signal
@@ -41,8 +42,11 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import zspace
 from device_images import images
-from zspace.data.spec import Batch
+from zspace.data.spec import Batch, Spec
+from zspace.models import Gaussian, Objective, Pass, Player, Recipe, kl, mse, recipe
+from zspace.models.recipes import assemble
 from zspace.runs.config import Config
 from zspace.runs.run import Run, load
 from zspace.system.device import DTYPES
@@ -54,6 +58,18 @@ from zspace.training.progress import Quiet
 FAMILIES, SIZES = ("ae", "vae", "cvae"), (2, 5, 10, 20, 50, 100)
 OWN: dict[str, dict[str, Any]] = {"vaegan": {"perceptual": "none"}}
 Say = Callable[[str], None]
+
+
+@recipe
+def reading(data: Spec, latent: int = 3, hidden: tuple[int, ...] = (16,)) -> Recipe:
+    """A VAE with a term that reads a value back, so that its step cannot be recorded."""
+    model = assemble(data, Gaussian(latent), net={"hidden": hidden})
+
+    def read(p: Pass) -> dict[str, torch.Tensor]:
+        return {"read": kl(p)["kl"] * min(1.0, p.x.mean().item())}
+
+    objective = Objective([mse, kl, read], {"mse": 1.0, "kl": 1.0, "read": 0.1})
+    return Recipe(model, (Player(model, objective),))
 
 
 class Bench:
@@ -84,7 +100,7 @@ class Bench:
 
     def few(self, recipe: str, **options: Any) -> Build:
         """On 640 images."""
-        options = {"epochs": 2, "batch": 64, "data": str(self.folder / "few.npz"), **options}
+        options = {"epochs": 5, "batch": 64, "data": str(self.folder / "few.npz"), **options}
         return Build.prepare(self.config(recipe, data_dir=None, **options), quiet=True)
 
     def wait(self) -> None:
@@ -171,6 +187,9 @@ def table(bench: Bench, say: Say) -> None:
         ("vae", {"prior": "flow"}),
         ("vae", {"prior": "mixture", "likelihood": "continuous-bernoulli"}),
         ("vae", {"compile": "on"}),
+        ("vaegan", {"compile": "on"}),
+        ("reading", {}),
+        ("vae", {}),
     ]
     formats = ("fp32",) if bench.small else ("bf16", "fp32", "tf32", "fp16")
     say("| recipe | options | " + " | ".join(formats) + " |\n|---|---|" + "---|" * len(formats))
@@ -179,7 +198,7 @@ def table(bench: Bench, say: Say) -> None:
         shown = " ".join(f"{k}={v}" for k, v in options.items())
         say(f"| {name} | {shown} |")
         for precision in formats:
-            if options.get("compile") and precision != formats[0]:
+            if (options.get("compile") or name == "reading") and precision != formats[0]:
                 say(" |")
                 continue
             say(f" {tried(bench, name, {**options, 'precision': precision})} |")
@@ -194,21 +213,24 @@ def tried(bench: Bench, name: str, options: dict[str, Any]) -> str:
             return "not there yet"
         plain = bench.few(name, **options, graph="off")
         stage = "steps"
-        twenty(bench, plain)
+        if name != "reading":
+            twenty(bench, plain)
         stage = "build of recorded steps"
         build = bench.few(name, **options)
         stage = "recorded steps"
-        twenty(bench, build)
+        if name != "reading":
+            twenty(bench, build)
         stage = "validation"
         build.trainer._validate()
         stage = "training"
         out = bench.folder / f"{time.time_ns()}"
-        half = bench.few(name, **options)
+        again, half = bench.few(name, **options), bench.few(name, **options)
         next(epochs := half.trainer.epochs())
+        state = copy.deepcopy(half.trainer.state())
         stage = "resume"
-        again = bench.few(name, **options)
-        again.trainer.load_state(half.trainer.state())
-        ends = [[e.train["objective"] for e in t] for t in (epochs, again.trainer.epochs())]
+        ends = [[e.train["objective"] for e in epochs]]
+        again.trainer.load_state(state)
+        ends.append([e.train["objective"] for e in again.trainer.epochs()])
         same = "same" if ends[0] == ends[1] else f"{ends[0][-1] / ends[1][-1] - 1:.0e}"
         stage = "run"
         api.start(half.config, out, Quiet(), 0.0)
@@ -242,7 +264,7 @@ def right(bench: Bench, say: Say) -> None:
                     p = trainer.model(batch.x.to(trainer.device), c)
                 loss, _ = trainer.players[0].objective(p, 1.0)
                 loss.backward()
-                losses.append(float(loss))
+                losses.append(float(loss.detach()))
                 found = [
                     p.grad.flatten().cpu()
                     for p in trainer.model.parameters()
@@ -265,7 +287,7 @@ def right(bench: Bench, say: Say) -> None:
     configs = [bench.few("ae", precision="fp32", seed=s).config for s in (0, 1)]
     own = [api.start(c, bench.folder / f"own{i}", Quiet(), 0.0) for i, c in enumerate(configs)]
     folders = [bench.folder / f"together{i}" for i in range(2)]
-    fresh = [bench.config("ae", precision="fp32", seed=s, epochs=2, batch=64, data_dir=None,
+    fresh = [bench.config("ae", precision="fp32", seed=s, epochs=5, batch=64, data_dir=None,
                           data=str(bench.folder / "few.npz")) for s in (0, 1)]  # fmt: skip
     made = stacked.start(fresh, folders, [Quiet(), Quiet()])
     for alone, end in zip(own, made, strict=True):
@@ -417,6 +439,14 @@ def study(bench: Bench, say: Say) -> None:
             f"| graph {graph} | {len(values)} | {total:.1f} | {inside:.1f} | "
             f"{total - inside:.1f} | {statistics.median(values):.2f} |\n"
         )
+    start, jobs = time.perf_counter(), 2 if bench.small else 6
+    epochs = ["epochs=1"] if bench.small else []
+    out = bench.folder / "study"
+    zspace.study(
+        families, latent=sizes, jobs=jobs, choices=epochs, out=out, quiet=True, **bench.sets
+    )
+    say(f"| zspace study --jobs {jobs}, with its report | {len(families) * len(sizes)} | ")
+    say(f"{time.perf_counter() - start:.1f} | | | |\n")
 
 
 def shown_images(bench: Bench, say: Say) -> None:

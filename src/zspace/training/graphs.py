@@ -12,6 +12,7 @@ What was decided is kept in run.json.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -44,11 +45,29 @@ class Tape(Protocol):
 
 @contextmanager
 def recording(device: torch.device) -> Iterator[Tape]:
-    """Within, work on the device is recorded and not done."""
-    graph = torch.cuda.CUDAGraph()
-    # What other threads do meanwhile, such as reading ahead, is none of the recording.
-    with torch.cuda.device(device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        yield graph
+    """Within, work on the device is recorded and not done.
+
+    Where that fails, the device is as it was before.
+    """
+    graph, collecting = torch.cuda.CUDAGraph(), gc.isenabled()
+    gc.collect()
+    gc.disable()  # to free the graph of an earlier training would end the recording
+    try:
+        # What other threads do meanwhile, such as reading ahead, is none of the recording.
+        with torch.cuda.device(device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            yield graph
+    except BaseException:
+        _renew_generator(device)
+        raise
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _renew_generator(device: torch.device) -> None:
+    """Give the device's generator a fresh state: one that is left in a recording draws no more."""
+    usual = torch.cuda.default_generators[device.index or 0]
+    usual.graphsafe_set_state(torch.Generator(device).graphsafe_get_state())
 
 
 class Scalars:
@@ -74,8 +93,8 @@ class Scalars:
         key = step // BLOCK, self.trainer.total_steps
         if key != self._key:
             first, total = step - step % BLOCK, self.trainer.total_steps
-            steps = range(first, max(step + 1, min(first + BLOCK, total)))
-            rows = torch.tensor([self._of((i + 0.5) / total) for i in steps])
+            points = (min(1.0, (i + 0.5) / total) for i in range(first, first + BLOCK))
+            rows = torch.tensor([self._of(progress) for progress in points])
             self._key, self._block = key, sent(rows, self.row.device)
         self.row.copy_(self._block[step % BLOCK])
 
