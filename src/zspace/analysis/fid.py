@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zspace.analysis.generation import MOST_MADE, SAMPLERS, made_images, resolved
 from zspace.analysis.latents import labels
@@ -62,7 +62,8 @@ def inception_distance(
             f"Inception reads images of 1 or 3 channels, but these are {trained.spec.shape}: "
             "leave the section 'inception' out"
         )
-    distance = _distance(network).to(trained.device)
+    distance = _distance(network)
+    distance.inception = _On(trained.device, distance.inception)
     real = subset(data.test, MOST_MADE, seed)
     sampler = resolved(trained, sampler)
     made = made_images(
@@ -72,13 +73,26 @@ def inception_distance(
         for x, is_real in ((real.images(), True), (torch.from_numpy(made), False)):
             for part in x.split(BATCH):
                 colour = to_uint8(part).expand(-1, 3, -1, -1)
-                distance.update(colour.to(trained.device), real=is_real)
+                distance.update(colour, real=is_real)
                 did(len(part))
     about = (
         f"Frechet distance in features of Inception-v3: {len(made):,} images drawn from "
         f"{SAMPLERS[sampler]}, against as many test images"
     )
     return {"fid": Measure(float(distance.compute()), about, better="low")}
+
+
+class _On(nn.Module):
+    """A network on a device, which features leave: torchmetrics adds them up in float64, which
+    GPUs have not, or are slow in.
+    """
+
+    def __init__(self, device: torch.device, network: nn.Module) -> None:
+        super().__init__()
+        self.device, self.network = device, network.to(device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x.to(self.device)).cpu()
 
 
 def _distance(network: nn.Module | None) -> Any:

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+
+from zspace.system.device import in_format
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,10 @@ class Pass:
 
     def __post_init__(self) -> None:
         kind = self.x.device.type
-        if torch.is_autocast_enabled(kind):
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
             object.__setattr__(self, "dtype", torch.get_autocast_dtype(kind))
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> AbstractContextManager[None]:
         """Within, products are in the number format in which the model's networks had them.
 
         >>> with torch.autocast("cpu", torch.bfloat16):
@@ -104,7 +107,7 @@ class Pass:
         ...     (p.x @ p.x).dtype
         torch.bfloat16
         """
-        return torch.autocast(self.x.device.type, self.dtype, enabled=self.dtype is not None)
+        return in_format(self.x.device, self.dtype)
 
 
 Term = Callable[[Pass], dict[str, Tensor]]

@@ -149,14 +149,30 @@ def exact(device: torch.device) -> Iterator[None]:
         set_tf32(before)
 
 
-def in_float32(device: torch.device) -> torch.autocast:
+def in_float32(device: torch.device) -> contextlib.AbstractContextManager[None]:
     """Within, products on this device are in float32, also where autocast is on around it.
 
     >>> with torch.autocast("cpu", torch.bfloat16), in_float32(torch.device("cpu")):
     ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
     torch.float32
     """
-    return torch.autocast(device.type, enabled=False)
+    return in_format(device, None)
+
+
+def in_format(
+    device: torch.device, dtype: torch.dtype | None
+) -> contextlib.AbstractContextManager[None]:
+    """Within, products on this device are in that format, of which None is float32.
+
+    The meta device, on which shapes alone are computed, has no autocast.
+
+    >>> with in_format(torch.device("cpu"), torch.bfloat16):
+    ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+    torch.bfloat16
+    """
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

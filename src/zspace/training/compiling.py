@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zspace.system.bars import bar
-from zspace.system.errors import UserError
+from zspace.system.errors import UserError, ran_out
 
 if TYPE_CHECKING:
     from zspace.data.spec import Batch
@@ -54,6 +54,8 @@ def chosen(trainer: Trainer, *, quiet: bool = False) -> Losses | None:
                 quick = seconds(trainer, compiled, made)
             _check_that_it_is()
         except Exception as error:  # of many kinds: no C++ compiler, no Triton, no rule
+            if ran_out(error):
+                raise
             if wanted == "on":
                 raise UserError(
                     f"this step cannot be compiled here: use --compile off ({reason_of(error)})"

@@ -23,7 +23,7 @@ from torch import Tensor
 from zspace.data.spec import Batch
 from zspace.system import distributed
 from zspace.system.device import sent
-from zspace.system.errors import UserError
+from zspace.system.errors import UserError, ran_out
 from zspace.training.compiling import passed, reason_of
 from zspace.training.optimizer import buffers
 
@@ -173,7 +173,9 @@ def chosen(trainer: Trainer, losses: Losses, now: Callable[..., Now]) -> Graphs 
                 passed(trainer, losses, batch, 1.0)
             for start in sorted({player.start for player in trainer.players}):
                 made.record([i for i, p in enumerate(trainer.players) if p.start <= start])
-        except Exception as error:  # of many kinds: a value that is read, memory, a library
+        except Exception as error:  # of many kinds: a value that is read, a library
+            if ran_out(error):
+                raise
             if wanted == "on":
                 raise UserError(
                     f"this step cannot be recorded: use --graph off ({reason_of(error)})"
