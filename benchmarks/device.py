@@ -78,7 +78,8 @@ class Bench:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.device = torch.device(args.device)
-        self.small, self.folder = args.small, Path(tempfile.mkdtemp())
+        self.small, self.formats = args.small, args.formats
+        self.folder = Path(tempfile.mkdtemp())
         self.sets: dict[str, Any] = {"data": "mnist5k"}
         if args.data_dir and not self.small:
             self.sets = {"data": "mnist", "data_dir": args.data_dir}
@@ -101,7 +102,7 @@ class Bench:
 
     def few(self, recipe: str, **options: Any) -> Build:
         """On 640 images."""
-        options = {"epochs": 5, "batch": 64, "data": str(self.folder / "few.npz"), **options}
+        options = {"epochs": 3, "batch": 64, "data": str(self.folder / "few.npz"), **options}
         return Build.prepare(self.config(recipe, data_dir=None, **options), quiet=True)
 
     def wait(self) -> None:
@@ -179,7 +180,9 @@ def twenty(bench: Bench, build: Build, steps: int = 20) -> None:
 def table(bench: Bench, say: Say) -> None:
     conv = {"net": "conv", "channels": (8, 16)}
     rows: list[tuple[str, dict[str, Any]]] = [
-        *((name, {}) for name in ("ae", "vae", "cvae", "beta_vae", "tcvae", "iwae")),
+        ("reading", {}),
+        ("tcvae", {}),
+        ("iwae", {}),
         ("vae", conv),
         ("cvae", {**conv, "net": "unet"}),
         ("vaegan", {}),
@@ -189,10 +192,9 @@ def table(bench: Bench, say: Say) -> None:
         ("vae", {"prior": "mixture", "likelihood": "continuous-bernoulli"}),
         ("vae", {"compile": "on"}),
         ("vaegan", {"compile": "on"}),
-        ("reading", {}),
-        ("vae", {}),
+        *((name, {}) for name in ("ae", "vae", "cvae", "beta_vae")),
     ]
-    formats = ("fp32",) if bench.small else ("bf16", "fp32", "tf32", "fp16")
+    formats = ("fp32",) if bench.small else bench.formats
     say("| recipe | options | " + " | ".join(formats) + " |\n|---|---|" + "---|" * len(formats))
     say("\n")
     for name, options in rows[:: 4 if bench.small else 1]:
@@ -234,7 +236,7 @@ def tried(bench: Bench, name: str, options: dict[str, Any]) -> str:
         ends.append([e.train["objective"] for e in again.trainer.epochs()])
         same = "same" if ends[0] == ends[1] else f"{ends[0][-1] / ends[1][-1] - 1:.0e}"
         stage = "run"
-        api.start(half.config, out, Quiet(), 0.0)
+        api.start(half.config, out, Quiet(), 30.0)
         stage = "load"
         run = load(out)
         run.encode(np.zeros((2, 28, 28), np.uint8), *([0] if half.trainer.model.context else []))
@@ -288,7 +290,7 @@ def right(bench: Bench, say: Say) -> None:
     configs = [bench.few("ae", precision="fp32", seed=s).config for s in (0, 1)]
     own = [api.start(c, bench.folder / f"own{i}", Quiet(), 0.0) for i, c in enumerate(configs)]
     folders = [bench.folder / f"together{i}" for i in range(2)]
-    fresh = [bench.config("ae", precision="fp32", seed=s, epochs=5, batch=64, data_dir=None,
+    fresh = [bench.config("ae", precision="fp32", seed=s, epochs=3, batch=64, data_dir=None,
                           data=str(bench.folder / "few.npz")) for s in (0, 1)]  # fmt: skip
     made = stacked.start(fresh, folders, [Quiet(), Quiet()])
     for alone, end in zip(own, made, strict=True):
@@ -422,8 +424,6 @@ def vae(bench: Bench, say: Say) -> None:
 
 
 def study(bench: Bench, say: Say) -> None:
-    say("| way | models | seconds | in steps | rest | median test objective |\n")
-    say("|---|---|---|---|---|---|\n")
     families, sizes = (FAMILIES, SIZES[:1]) if bench.small else (FAMILIES, SIZES)
     short = {"epochs": 1} if bench.small else {}
     for graph, kinds, some in (("auto", families, sizes), ("off", families[:1], sizes[:1])):
@@ -431,14 +431,16 @@ def study(bench: Bench, say: Say) -> None:
         for family in kinds:
             for size in some:
                 config = bench.config(family, **short, latent=size, graph=graph)
-                folder = bench.folder / f"{graph}-{family}-{size}"
+                folder, begin = bench.folder / f"{graph}-{family}-{size}", time.perf_counter()
                 result = api.start(config, folder, Quiet(), 30.0).record["result"]
                 inside += result["seconds"]
                 values.append(result["test"]["objective"])
+                took = time.perf_counter() - begin
+                say(f"({family} {size}: {took:.1f} s, in steps {result['seconds']:.1f} s)\n")
         total = time.perf_counter() - start
         say(
-            f"| graph {graph} | {len(values)} | {total:.1f} | {inside:.1f} | "
-            f"{total - inside:.1f} | {statistics.median(values):.2f} |\n"
+            f"graph {graph}: {len(values)} models in {total:.1f} s, {inside:.1f} s of them in "
+            f"steps; median test objective {statistics.median(values):.2f}\n"
         )
 
 
@@ -510,6 +512,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", ".")))
+    parser.add_argument("--formats", nargs="+", default=["bf16", "fp32", "tf32", "fp16"])
     parser.add_argument("--patience", type=float, default=1.0, help="times each part's limit")
     parser.add_argument("--small", action="store_true")
     args = parser.parse_args()
