@@ -130,7 +130,8 @@ def test_a_game_is_compiled_and_so_is_the_ninth_training_of_a_process(digits, mo
         given = {"data": str(digits), **SMALL, **options, "compile": "on", "epochs": 1}
         fit = Build.prepare(Config.of(name, given), quiet=True).trainer
         made = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-        assert made > 0
+        assert made == 1
+        assert not torch._dynamo.utils.counters["graph_break"]
         list(fit.epochs())
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == made
 
