@@ -19,7 +19,6 @@ from polars.testing import assert_frame_equal
 
 import zspace
 from zspace.cli import main
-from zspace.explorer.view import RunView
 from zspace.report.figures import registry
 from zspace.runs.many import Study
 from zspace.system.errors import UserError
@@ -242,8 +241,3 @@ def test_evaluate_measures_what_it_can(run):
     found = zspace.evaluate(run.path, sections=["likelihood", "latents", "representation"])
     assert np.isfinite(found["sections"]["likelihood"]["measures"]["elbo"]["value"])
     assert found["sections"]["latents"]["measures"]
-
-
-def test_the_explorer_says_that_it_shows_images(run):
-    with pytest.raises(UserError, match="trained on a table"):
-        RunView(run)

@@ -151,7 +151,7 @@ class Encoding:
         >>> encoding.cells(torch.tensor([[0.9, 0.0, 0.0]]))[0][0]["likely"]
         [['1', 0.9], ['0', 0.1]]
         """
-        columns = []
+        columns, more = [], list[dict[str, Any]]()
         for entry, block in self._blocks(x.detach().cpu().double().numpy()):
             raw, dated = entry.decode(block), _is_date(entry)
             if isinstance(entry, Scaled):
