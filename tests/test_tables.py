@@ -338,6 +338,10 @@ def test_an_encoding_survives_its_files():
     pd.testing.assert_frame_equal(again.decode(again.encode(frame)), frame)
     with pytest.raises(UserError, match="cannot be read"):
         Encoding.from_files({**facts, "entries": [{}]}, tensors)
+    for usual in ("1", math.nan, -1):
+        entries = [{**facts["entries"][0], "usual": usual}, *facts["entries"][1:]]
+        with pytest.raises(UserError, match="cannot be read"):
+            Encoding.from_files({**facts, "entries": entries}, tensors)
 
 
 def test_quality_is_in_the_unit_of_the_column():

@@ -21,6 +21,7 @@ power. Indagationes Mathematicae 14, 1952.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -208,6 +209,9 @@ class Encoding:
         try:
             entries: list[Entry] = []
             for i, one in enumerate(facts["entries"]):
+                usual = one["usual"]
+                if usual is not None and not 0 <= usual < math.inf:
+                    raise ValueError(f"usual {usual}")
                 if one["kind"] in ("category", "boolean"):
                     entries.append(Chosen(**{**one, "values": tuple(one["values"])}))
                 else:
