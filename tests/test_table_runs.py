@@ -19,7 +19,6 @@ from polars.testing import assert_frame_equal
 
 import zspace
 from zspace.cli import main
-from zspace.explorer.view import RunView
 from zspace.report.figures import registry
 from zspace.runs.many import Study
 from zspace.system.errors import UserError
@@ -184,8 +183,10 @@ def test_rows_are_scored(run, score):
 def test_a_report_of_a_table_shows_rows_and_no_pictures(run, tmp_path):
     study = Study(run.path, [run])
     shown = registry.shown_of(study)
-    assert {"rows", "sampled-rows", "curves", "quality"} <= set(shown)
-    assert not {"reconstructions", "samples", "interpolation", "plane", "data"} & set(shown)
+    assert {"rows", "sampled-rows", "curves", "columns"} <= set(shown)
+    assert not {"quality", "reconstructions", "samples", "interpolation", "plane", "data"} & set(
+        shown
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert main.run(["report", str(run.path), "--out", str(tmp_path / "r.html")]) == 0
@@ -199,12 +200,44 @@ def test_a_report_of_a_table_shows_rows_and_no_pictures(run, tmp_path):
         registry.draw("samples", study)
 
 
+def test_every_column_is_drawn_over_training(run):
+    """Errors in units of the median's, accuracies as they are, the usual answer dotted."""
+    study = Study(run.path, [run])
+    fig = registry.draw("columns", study)
+    shown = {axes.get_title(loc="left"): axes for axes in fig.axes if axes.axison}
+    assert list(shown) == [
+        "age: error", "income: error", "sex: accuracy", "visits: error", "born: error",
+        "ill: accuracy",
+    ]  # fmt: skip
+    usual = {entry.name: entry.usual for entry in run.encoding.entries}
+    for title, axes in shown.items():
+        name, _, sort = title.partition(": ")
+        unit = usual[name] if sort == "error" else 1
+        solid, dotted = axes.get_lines()[0], axes.get_lines()[1]
+        wanted = [line["quality"]["validation"][name] / unit for line in run.metrics]
+        assert solid.get_ydata() == pytest.approx(wanted)
+        assert set(axes.get_lines()[2].get_ydata()) == {1 if sort == "error" else usual[name]}
+        assert dotted.get_linestyle() == "--"
+        low, high = axes.get_ylim()
+        assert all(low < y < high for line in axes.get_lines() for y in line.get_ydata())
+    told = registry.find("columns").numbers(study)
+    assert any(title.startswith("Mean absolute error of born in days (the") for title in told)
+
+
+def test_of_many_columns_the_worst_are_drawn(tmp_path):
+    x = np.random.RandomState(0).normal(size=(120, 30))
+    x[:, 3] = 7.0  # always right
+    run = zspace.train("vae", data=x, out=tmp_path / "run", quiet=True, **SMALL)
+    fig = registry.draw("columns", Study(run.path, [run]))
+    assert len([axes for axes in fig.axes if axes.axison]) == 24
+    assert "24 of 30 columns that are furthest from right" in fig.get_supxlabel()
+    last = run.metrics[-1]["quality"]["validation"]
+    left = {e.name: last[e.name] / e.usual for e in run.encoding.entries if e.usual}
+    shown = [axes.get_title(loc="left").partition(":")[0] for axes in fig.axes if axes.axison]
+    assert set(shown) == set(sorted(left, key=left.get)[-24:])
+
+
 def test_evaluate_measures_what_it_can(run):
     found = zspace.evaluate(run.path, sections=["likelihood", "latents", "representation"])
     assert np.isfinite(found["sections"]["likelihood"]["measures"]["elbo"]["value"])
     assert found["sections"]["latents"]["measures"]
-
-
-def test_the_explorer_says_that_it_shows_images(run):
-    with pytest.raises(UserError, match="trained on a table"):
-        RunView(run)

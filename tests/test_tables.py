@@ -163,6 +163,39 @@ def test_x_is_the_normal_score_and_a_line():
     assert np.allclose(x, stats.norm.ppf(rank) + (values - 1) / 6 - 0.5, atol=1e-6)
 
 
+@pytest.mark.parametrize("spike", [0.0, 40.0, 99.0])
+def test_what_falls_near_a_frequent_value_is_that_value(spike):
+    """Draws of x around it, as a model makes them, have the value as often as the data do."""
+    random = np.random.RandomState(0)
+    values = np.where(random.rand(5000) < 0.6, spike, random.uniform(0, 99, 5000))
+    frame = pd.DataFrame({"v": values})
+    encoding = fitted(frame)
+    x = encoding.encode(frame)
+    assert (encoding.decode(x)["v"] == spike).sum() == (values == spike).sum()
+    assert np.abs(encoding.decode(x)["v"] - values).max() < 1e-5 * 99
+    near = np.linspace(-1, 1, 201) * 1e-3 + spike  # values beside it stay themselves
+    near = near[(near >= values.min()) & (near <= values.max())]
+    back = encoding.decode(encoding.encode(pd.DataFrame({"v": near})))["v"]
+    assert np.abs(back - near).max() < 1e-4
+    drawn = encoding.decode(random.normal(x.mean(), x.std(), (5000, 1)))["v"]
+    assert (drawn == spike).mean() == pytest.approx(0.6, abs=0.15)
+
+
+def test_counts_have_no_intervals_since_their_likelihood_draws_counts():
+    encoding = fitted(pd.DataFrame({"v": np.arange(200) % 7 * (np.arange(200) % 2)}))
+    assert encoding.entries[0].kind == "count"
+    assert (np.diff(encoding.entries[0].knots) > 0).all()
+
+
+def test_what_always_answering_the_same_would_cost():
+    born = pd.to_datetime(["2020-01-01", "2020-01-03", "2020-01-09", "2020-01-03"])
+    frame = pd.DataFrame({"v": [1.5, 2.0, 9.0, 3.0], "c": ["a", "b", "a", "a"], "born": born})
+    v, c, days = fitted(frame).entries
+    assert v.usual == pytest.approx((1 + 0.5 + 6.5 + 0.5) / 4)
+    assert c.usual == 3 / 4
+    assert days.usual == pytest.approx((2 + 0 + 6 + 0) / 4)
+
+
 @pytest.mark.parametrize("draw", ["lognormal", "standard_cauchy", "exponential"])
 def test_heavy_tails_become_nearly_normal(draw):
     values = getattr(np.random.RandomState(0), draw)(size=20_000)
@@ -305,6 +338,10 @@ def test_an_encoding_survives_its_files():
     pd.testing.assert_frame_equal(again.decode(again.encode(frame)), frame)
     with pytest.raises(UserError, match="cannot be read"):
         Encoding.from_files({**facts, "entries": [{}]}, tensors)
+    for usual in ("1", math.nan, -1):
+        entries = [{**facts["entries"][0], "usual": usual}, *facts["entries"][1:]]
+        with pytest.raises(UserError, match="cannot be read"):
+            Encoding.from_files({**facts, "entries": entries}, tensors)
 
 
 def test_quality_is_in_the_unit_of_the_column():

@@ -18,7 +18,7 @@ import zspace
 from zspace.explorer import server
 from zspace.explorer.access import AccessPolicy, Guard
 from zspace.explorer.app import create_app
-from zspace.explorer.view import RunView
+from zspace.explorer.rows import view_of
 
 TOKEN = "a-token-for-tests"
 
@@ -81,7 +81,7 @@ def serving(*runs: zspace.Run, token: str | None = TOKEN) -> Iterator[Visitor]:
     with server.listen("127.0.0.1", 0) as listener:
         host = f"127.0.0.1:{listener.getsockname()[1]}"
         door = AccessPolicy((host,), token=token)
-        exhibits = {key: RunView(run) for key, run in zip("ab", runs, strict=False)}
+        exhibits = {key: view_of(run) for key, run in zip("ab", runs, strict=False)}
         guard = create_app(exhibits, door)
         running = uvicorn.Server(server.configuration(guard))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})

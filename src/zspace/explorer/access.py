@@ -34,6 +34,7 @@ MOST_CODES = 1024
 MOST_IMAGES = 256
 MOST_STEPS = 60
 LARGEST = 1e3
+LONGEST_TEXT = 1000
 LABELS = ("none", "all")
 
 
@@ -132,6 +133,26 @@ def picture(body: bytes, shape: tuple[int, ...]) -> np.ndarray:
         shown = f"{height}×{width}×{channels}"
         raise Refused(400, f"the body has {len(body)} bytes: send a picture of {shown}")
     return np.frombuffer(body, np.uint8).reshape(height, width, channels)
+
+
+def row(body: bytes) -> dict[str, str | None]:
+    """The row that a JSON body holds: column -> text, or None where it is missing. Raises Refused.
+
+    Which columns there are, and what they hold, the view says.
+    """
+    told = None
+    with contextlib.suppress(ValueError, RecursionError):
+        told = json.loads(body)
+    if not isinstance(told, dict):
+        raise Refused(400, "the body is not a JSON object: send a text or null for each column")
+    for name, text in told.items():
+        if text is not None and not (isinstance(text, str) and 0 < len(text) <= LONGEST_TEXT):
+            raise Refused(
+                400,
+                f"column '{name:.60}' holds no text of 1 to {LONGEST_TEXT} letters, nor null: "
+                "use one of these",
+            )
+    return told
 
 
 POLICY = (

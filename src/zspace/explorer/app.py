@@ -76,7 +76,7 @@ class ModelThread:
         return await asyncio.get_running_loop().run_in_executor(self.thread, function, *arguments)
 
     async def decode(self, z: np.ndarray, c: Tensor | None) -> np.ndarray:
-        """Codes (n, Z) with contexts (n, context) or None as uint8 images (n, H, W, C)."""
+        """Codes (n, Z) with contexts (n, context) or None as uint8 images (n, H, W, C), or x."""
         answer: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
         self.waiting.put_nowait((z, c, answer))
         return await answer
@@ -290,16 +290,23 @@ def _indices(request: Request, view: RunView) -> np.ndarray:
     return access.indices(request.query_params.get("i", ""), len(view))
 
 
-async def images(request: Request, state: RunState) -> np.ndarray:
-    """Test images, uint8 (n, H, W, C)."""
+async def images(request: Request, state: RunState) -> Any:
+    """Test images, uint8 (n, H, W, C), or rows."""
     i = _indices(request, state.view)
-    return await _soon(asyncio.to_thread(state.view.images, i))
+    x = await _soon(asyncio.to_thread(state.view.images, i))
+    return await _shown(state, x)
 
 
-async def reconstructions(request: Request, state: RunState) -> np.ndarray:
-    """What the model makes of test images, uint8 (n, H, W, C)."""
+async def _shown(state: RunState, x: np.ndarray) -> Any:
+    """Samples as the page gets them: an array of images, or {"rows": cells of each row}."""
+    return await _soon(asyncio.to_thread(state.view.shown, x))
+
+
+async def reconstructions(request: Request, state: RunState) -> Any:
+    """What the model makes of test images, uint8 (n, H, W, C), or of rows."""
     i = _indices(request, state.view)
-    return await _soon(state.thread.decode(state.view.z[i], state.view.contexts_of(i)))
+    x = await _soon(state.thread.decode(state.view.z[i], state.view.contexts_of(i)))
+    return await _shown(state, x)
 
 
 async def codes(request: Request, state: RunState) -> np.ndarray:
@@ -308,7 +315,7 @@ async def codes(request: Request, state: RunState) -> np.ndarray:
 
 
 async def errors(_: Request, state: RunState) -> np.ndarray:
-    """The squared error of every test image's reconstruction, float32 (N,)."""
+    """The error of every test sample's reconstruction, float32 (N,)."""
     await _ready(state)
     return state.view.errors.astype("<f4")
 
@@ -335,8 +342,8 @@ def _label(request: Request, view: RunView) -> access.Label:
     return access.label(request.query_params.get("label", "none"), len(view.conditions))
 
 
-async def decode(request: Request, state: RunState) -> np.ndarray:
-    """Codes, float32 (n, Z), as images, uint8 (n, H, W, C); of 'all' labels, (n * K, H, W, C).
+async def decode(request: Request, state: RunState) -> Any:
+    """Codes, float32 (n, Z), as images, uint8 (n, H, W, C), or rows; of 'all' labels, n * K.
 
     With label=3:7 the first code is decoded under label 3, the last under 7, those between under
     mixtures.
@@ -348,17 +355,21 @@ async def decode(request: Request, state: RunState) -> np.ndarray:
         z = z.repeat(len(view.conditions), axis=0)
         if len(z) > access.MOST_CODES:
             raise Refused(413, f"that makes {len(z)} images: ask for at most {access.MOST_CODES}")
-    return await _soon(state.thread.decode(z, c))
+    return await _shown(state, await _soon(state.thread.decode(z, c)))
 
 
 async def encode(request: Request, state: RunState) -> dict[str, Any]:
-    """A picture, uint8 (H, W, C): its code, place on the maps, error and neighbours; of 'all'
-    labels, under the one that fits best.
+    """A picture, uint8 (H, W, C), or a row, JSON {column: text or null}: its code, place on the
+    maps, error and neighbours; of 'all' labels, under the one that fits best.
     """
     view, label = state.view, _label(request, state.view)
-    x = access.picture(await _body(request, int(np.prod(view.shape))), view.shape)
+    x: Any
+    if view.run.spec.kind == "table":
+        x = access.row(await _body(request, MOST_JSON + view.bytes_each))
+    else:
+        x = access.picture(await _body(request, view.bytes_each), view.shape)
     if isinstance(label, tuple):
-        raise Refused(400, "a picture is read under one label or all: give one number, or all")
+        raise Refused(400, "a sample is read under one label or all: give one number, or all")
     read = await _soon(state.thread.do(view.encode, x, label))
     await _ready(state)
     return await _soon(asyncio.to_thread(view.drawing, read))
@@ -367,7 +378,7 @@ async def encode(request: Request, state: RunState) -> dict[str, Any]:
 async def gif(request: Request, state: RunState) -> Response:
     """A path between two codes, there and back, as an animation."""
     view = state.view
-    if view.shape[0] not in (1, 3):
+    if view.run.spec.kind == "image" and view.shape[0] not in (1, 3):
         raise Refused(400, f"a GIF needs 1 or 3 channels, but images have {view.shape[0]}")
     body = await _body(request, MOST_JSON + 64 * view.dims)
     path = access.path(body, view.dims, len(view.conditions))

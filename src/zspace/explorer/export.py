@@ -3,8 +3,8 @@
     index.html  static/     the page, told to read files instead of asking a server
     export/                 arrays of at most 2,000 test images, little endian, C order
 
-Fully connected decoders are written as float16 weights, with which the page decodes by itself;
-of others, a sheet of decoded tiles of the plane of two principal components.
+Fully connected decoders of images are written as float16 weights, with which the page decodes by
+itself; of others, a sheet of decoded tiles of the plane of two principal components, or rows.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import nn
 from zspace._version import __version__
 from zspace.analysis import planes
 from zspace.explorer import page_files
+from zspace.explorer.rows import view_of
 from zspace.explorer.view import RunView
 from zspace.models.autoencoder import Autoencoder
 from zspace.models.bottlenecks import Gaussian, Point
@@ -55,7 +56,7 @@ def write_page(run: Run, out: Path, data_dir: Path | None = None) -> Path:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"'{out}' exists already: choose a new folder")
     run.data(data_dir=data_dir)
-    whole = dict(contents(RunView(run)))
+    whole = dict(contents(view_of(run)))
     with files.explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         made = tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=files.PART)
@@ -107,8 +108,8 @@ def arrays(view: RunView) -> Iterator[tuple[str, Any]]:
         yield f"plane-{name}.json", view.plane(name)
     if view.labels is not None:
         yield f"labels.u{8 * view.labels.itemsize}", view.labels[i]
-    yield "images.u8", view.images(i)
-    yield "reconstructions.u8", view.reconstructions(i)
+    yield _samples("images", view.shown(view.images(i)))
+    yield _samples("reconstructions", view.shown(view.reconstructions(i)))
     yield "codes.f32", z.astype("<f4")
     yield "errors.f32", view.errors[i].astype("<f4")
     moments = view.moments()
@@ -119,9 +120,14 @@ def arrays(view: RunView) -> Iterator[tuple[str, Any]]:
     yield from net or tiles(view)
 
 
+def _samples(name: str, shown: np.ndarray | dict[str, Any]) -> tuple[str, Any]:
+    """A file of images, or of rows."""
+    return f"{name}.{'u8' if isinstance(shown, np.ndarray) else 'json'}", shown
+
+
 def chosen(view: RunView) -> np.ndarray:
     """Positions of at most 2,000 test images, fewer where these are large, drawn with a seed."""
-    most = max(1, min(MOST, BYTES // int(np.prod(view.shape))))
+    most = max(1, min(MOST, BYTES // view.bytes_each))
     return np.sort(np.random.RandomState(0).permutation(len(view))[:most])
 
 
@@ -166,10 +172,12 @@ def _network(
 
 
 def tiles(view: RunView) -> list[tuple[str, Any]]:
-    """Decoded tiles of a plane: a sheet (S, S, H, W, C) uint8 a condition, the largest y first."""
+    """Decoded tiles of a plane: a sheet (S, S, H, W, C) uint8 a condition, the largest y first; of
+    a table as many rows, in that order.
+    """
     projection = "pca" if "pca" in view.projections else "dims"
     sheets = max(1, len(view.conditions))
-    size = int(np.prod(view.shape)) * sheets
+    size = view.bytes_each * sheets
     side = max(3, min(SIDE, int((BYTES / size) ** 0.5)))
     points, plane = view.flat(view.z, projection), view.plane(projection)
     low, high = np.quantile(points, [0.01, 0.99], axis=0)
@@ -185,4 +193,7 @@ def tiles(view: RunView) -> list[tuple[str, Any]]:
         "xs": xs.tolist(),
         "ys": np.sort(ys)[::-1].tolist(),
     }
+    if view.run.spec.kind == "table":
+        made = view.shown(shown.reshape(-1, *drawn.shape[2:]))
+        return [("tiles.json", facts), _samples("rows", made)]
     return [("tiles.json", facts), ("tiles.u8", shown)]

@@ -24,6 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from zspace.explorer.access import AccessPolicy
 from zspace.explorer.app import create_app
+from zspace.explorer.rows import view_of
 from zspace.explorer.view import MOST, RunView
 from zspace.runs.run import load
 from zspace.system.bars import lines
@@ -158,8 +159,9 @@ def views(
         for other in opened:
             other.share_data(data)
         n = min(MOST, len(data.test))
-        print(f"{run.config.name}: encoding {n:,} test images", file=sys.stderr, flush=True)
-    return {key: RunView(run) for key, run in zip(IDS, opened, strict=False)}
+        things = f"{'row' if run.spec.kind == 'table' else run.spec.kind}s"
+        print(f"{run.config.name}: encoding {n:,} test {things}", file=sys.stderr, flush=True)
+    return {key: view_of(run) for key, run in zip(IDS, opened, strict=False)}
 
 
 def check_host(host: str, token: str | None) -> None:

@@ -71,15 +71,17 @@ class Reading:
 class RunView:
     """A run and its test images, at most 70,000 of them, drawn with a seed.
 
-    z: (N, Z) float32 codes, spatial ones flat; labels: (N,) or None. Raises UserError where it
-    was not trained on images.
+    z: (N, Z) float32 codes, spatial ones flat; labels: (N,) or None. `rows.view_of` makes the view
+    that a run asks for. Raises UserError for samples of another kind.
     """
 
+    kinds: tuple[str, ...] = ("image",)
+
     def __init__(self, run: Run) -> None:
-        if run.spec.kind != "image":
+        if run.spec.kind not in self.kinds:
             raise UserError(
-                f"run '{run.place}' was trained on a table, which the explorer does not show: use "
-                "zspace report, or zspace sample --out rows.csv"
+                f"run '{run.place}' was trained on {run.spec.kind}s, but this view shows "
+                f"{' and '.join(self.kinds)}s: use view_of(run)"
             )
         self.run, self.shape = run, run.spec.shape
         self.test = trained.subset(run.data().test, MOST)
@@ -92,6 +94,11 @@ class RunView:
 
     def __len__(self) -> int:
         return len(self.z)
+
+    @property
+    def bytes_each(self) -> int:
+        """How many bytes one sample is, as it goes out."""
+        return int(np.prod(self.shape))
 
     @property
     def binarized(self) -> bool:
@@ -192,24 +199,25 @@ class RunView:
     @torch.inference_mode()
     def decode(self, z: np.ndarray, c: Tensor | None) -> np.ndarray:
         """Codes (n, Z) with contexts (n, context) or None as uint8 images (n, H, W, C)."""
-        model = self.run.model
+        codes = torch.from_numpy(z).reshape(len(z), *self.run.model.latent)
+        return self.run.in_pieces(self.decoded, codes, c).numpy()
 
-        def painted(z: Tensor, c: Tensor | None) -> Tensor:
-            return torch.from_numpy(pictures(model.decode(z, c).mean))
+    def decoded(self, z: Tensor, c: Tensor | None) -> Tensor:
+        """The same of a piece of them (B, *Z)."""
+        return torch.from_numpy(pictures(self.run.model.decode(z, c).mean))
 
-        codes = torch.from_numpy(z).reshape(len(z), *model.latent)
-        return self.run.in_pieces(painted, codes, c).numpy()
+    def shown(self, x: np.ndarray) -> np.ndarray | dict[str, Any]:
+        """What `decode` and `images` gave, as the page gets it: an array, or JSON."""
+        return x
 
     @enough_memory()
     @torch.inference_mode()
-    def encode(self, picture: np.ndarray, label: str | int) -> Reading:
-        """A picture (H, W, C) uint8 read under a label, or under the best one for 'all': that
-        whose decoding of the mean code has the smallest squared error.
+    def encode(self, sample: Any, label: str | int) -> Reading:
+        """A sample read under a label, or under the best one for 'all': that whose decoding of the
+        mean code has the smallest error. sample: what `given` takes.
         """
         device = self.run.device
-        x = to_float(torch.tensor(picture).permute(2, 0, 1)[None].to(device))
-        if self.binarized:
-            x = x.round()
+        x = self.given(sample).to(device)
         told = self.contexts("none" if label == "none" else "all", 1)
         c = None if told is None else told.to(device)
         x = x.expand(1 if c is None else len(c), *x.shape[1:])
@@ -217,6 +225,11 @@ class RunView:
         z, errors = (np.concatenate(part) for part in zip(*parts, strict=True))
         taken = label if isinstance(label, int) else int(errors.argmin())
         return Reading(z[taken], errors, None if c is None else taken)
+
+    def given(self, picture: Any) -> Tensor:
+        """x (1, C, H, W) of a picture (H, W, C) uint8."""
+        x = to_float(torch.tensor(picture).permute(2, 0, 1)[None])
+        return x.round() if self.binarized else x
 
     def _read(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         """Mean codes (B, Z), and the squared errors (B,) of what they decode to, summed over
@@ -232,7 +245,7 @@ class RunView:
 
     @cached_property
     def errors(self) -> np.ndarray:
-        """The squared error (N,) float32 of every test image's reconstruction."""
+        """The error (N,) float32 of every test sample's reconstruction."""
         return np.concatenate(over(self.run, self.test, self._errors)).astype(np.float32)
 
     # answers
@@ -297,6 +310,7 @@ class RunView:
             "recipe": run.config.recipe.replace("_", "-"),
             "latent": list(run.model.latent),
             "dims": self.dims,
+            "kind": run.spec.kind,
             "shape": list(self.shape),
             "classes": list(run.spec.classes),
             "conditions": list(self.conditions),
@@ -325,7 +339,7 @@ class RunView:
         if found is None:
             return None
         every = np.concatenate([found.x[None], found.reconstructions])
-        shown = to_uint8(every).transpose(0, 1, 3, 4, 2)
+        shown = np.moveaxis(to_uint8(every), 2, -1)
         facts = {
             "epochs": found.epoch.tolist(),
             "n": found.points.shape[1],

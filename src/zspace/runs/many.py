@@ -321,7 +321,8 @@ def _refuse_unfit_moments(run: Run, heads: Mapping[str, Header]) -> None:
     for name, head in heads.items():
         shape, kind = wanted[name]
         one_byte = kind != "u" or head.dtype.itemsize == 1
-        if head.shape != shape or head.dtype.kind not in kind or not one_byte or 0 in shape:
+        empty = 0 in shape and (kind != "u" or run.spec.kind == "image")
+        if head.shape != shape or head.dtype.kind not in kind or not one_byte or empty:
             raise ValueError(f"{name} is {head.dtype} {head.shape}")
         if math.prod(shape) * head.dtype.itemsize > MOST_SNAPSHOTS:
             raise ValueError(f"{name} has too many values")

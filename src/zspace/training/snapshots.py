@@ -2,7 +2,8 @@
 animations.
 
 snapshots.npz   epoch (S,); codes (S, M, Z) float16; y (M,) where there are labels;
-                x (R, C, H, W) uint8; reconstructions (S, R, C, H, W) uint8
+                x (R, C, H, W) uint8; reconstructions (S, R, C, H, W) uint8;
+                of a table R is 0: codes alone
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Snapshots:
         if not self.wanted:
             return
         points = subset(data.test, POINTS)
-        shown = evenly(data.test, PICTURES)
+        shown = evenly(data.test, PICTURES if data.spec.kind == "image" else 0)
         self.x, self.c = self._inputs(points, None, trainer)
         self.shown = self._inputs(data.test, shown, trainer)
         self.y = points.labels()

@@ -13,6 +13,8 @@ from zspace.data.spec import Column, ColumnKind, Fact
 from zspace.system.errors import UserError
 
 LARGEST_SCORE, KNOTS = 4.0, 65
+SPIKE = 0.05
+"""The share of training rows from which on a value holds a whole interval of x."""
 PER_DAY = {"D": 1, "h": 24, "m": 1_440, "s": 86_400}
 PER_DAY |= {"ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
 """Ticks of a day, by the unit of dates."""
@@ -33,7 +35,10 @@ class Scaled:
         digits: Decimals that values have at most; None for any.
         unit: Of dates and durations, as numpy writes it: "datetime64[us]"; else "".
         step: Ticks of a date's own unit, for example those of a day.
-        knots: (2, K): u in [0, 1] and x.
+        knots: (2, K): u in [0, 1] and x, which increases; u stays where a value is so frequent
+            that an interval of x stands for it. The middle of the three is what it becomes.
+        usual: What `error` is on average for who always gives the median of the training rows;
+            None where that is not finite.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Scaled:
     unit: str = ""
     step: int = 1
     knots: np.ndarray = field(default_factory=lambda: np.array([[0.0], [0.0]]), repr=False)
+    usual: float | None = None
     width: ClassVar[int] = 1
 
     def encode(self, raw: Raw) -> np.ndarray:
@@ -53,10 +59,18 @@ class Scaled:
         at, x = self.knots
         u = self._share(self._values(raw))
         inside = np.interp(u, at, x)
+        for i in self._spikes:
+            inside[u == at[i]] = x[i]
         slope = max(1.0, float(x[-1] - x[0]))
         beyond = np.clip(u - 1, 0, BEYOND) + np.clip(u, -BEYOND, 0)
         found = np.where(raw.missing, np.nan, inside + slope * beyond)
         return found.astype(np.float32)[:, None]
+
+    @property
+    def _spikes(self) -> np.ndarray:
+        """Which knots are the middle of an interval of x that stands for one value."""
+        at = self.knots[0]
+        return np.flatnonzero(at[2:] == at[:-2]) + 1
 
     def decode(self, x: np.ndarray) -> Raw:
         """Values of x (N, 1) float64, within the training range."""
@@ -110,9 +124,21 @@ class Scaled:
             apart = apart / self._day
         return np.where(np.isnan(x[:, 0]), np.nan, np.abs(apart))
 
+    def deviation(self, values: np.ndarray) -> float | None:
+        """The mean distance of values (N,) from their median, as `error` measures it."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            far = np.abs(values.astype(np.float64) - float(np.median(values)))
+            mean = float(far.mean()) / (self._day if self.unit else 1)
+        return mean if math.isfinite(mean) else None
+
+    def place(self, x: np.ndarray) -> np.ndarray:
+        """(N,): where in the training range the values lie, from 0 to 1; NaN where missing."""
+        u = np.interp(np.where(np.isnan(x[:, 0]), 0.0, x[:, 0]), self.knots[1], self.knots[0])
+        return np.where(np.isnan(x[:, 0]), np.nan, u)
+
     def _real(self, x: np.ndarray) -> np.ndarray:
         """Values as far from the lowest as they are, before rounding."""
-        u = np.interp(np.where(np.isnan(x[:, 0]), 0.0, x[:, 0]), self.knots[1], self.knots[0])
+        u = self.place(x)
         return u * float(self.high) - u * float(self.low)
 
     @property
@@ -138,11 +164,17 @@ class Scaled:
             return f"{value:,.0f}" if isinstance(value, float) else f"{int(value):,}"
         return f"{value:,.{self.digits}f}" if self.digits is not None else f"{value:.4g}"
 
-    def said(self) -> str:
-        """Its kind and range, for the lines before training."""
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The least and the largest training value, as people read them."""
         ends = (np.array([end], np.int64).view(self.unit)[0] if self.unit else end
                 for end in (self.low, self.high))  # fmt: skip
-        return f"{self.kind} {' to '.join(map(self.text, ends))}"
+        low, high = map(self.text, ends)
+        return low, high
+
+    def said(self) -> str:
+        """Its kind and range, for the lines before training."""
+        return f"{self.kind} {' to '.join(self.ends)}"
 
     @property
     def column(self) -> Column:
@@ -164,6 +196,7 @@ class Chosen:
         dtype: Of its values in the table.
         values: Those of the training rows, in order; what they are in the table.
         left_out: Training rows whose value is not among them, since there were too many.
+        usual: The share of training rows that have the most frequent value; None if not known.
     """
 
     name: str
@@ -171,6 +204,7 @@ class Chosen:
     dtype: Dtype
     values: tuple[Any, ...]
     left_out: int = 0
+    usual: float | None = None
 
     @property
     def width(self) -> int:
@@ -203,6 +237,19 @@ class Chosen:
         values[-1] = self.values[0] if self.values else ""
         missing |= codes >= len(self.values)
         return Raw(_narrowed(values[np.minimum(codes, len(self.values))]), missing, self.dtype)
+
+    def likely(self, x: np.ndarray, most: int = 3) -> list[list[tuple[str, float]]]:
+        """Of x (N, width), which may hold probabilities: the most likely values of each row, as
+        people read them, each with its probability; none below a half per cent.
+        """
+        if self.kind == "boolean":
+            x = np.concatenate([1 - x, x], 1)[:, : len(self.values)]
+        names = [*map(self.text, self.values), "another value"]
+        order = np.argsort(-x, 1, kind="stable")[:, :most]
+        return [
+            [(names[k], float(row[k])) for k in best if row[k] >= 0.005]
+            for row, best in zip(x, order, strict=True)
+        ]
 
     def error(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """(N,): 1 where the values are equal, else 0."""
@@ -274,26 +321,37 @@ def rounded_to(values: np.ndarray, digits: int) -> np.ndarray:
     return np.where(np.isfinite(rounded), rounded, values)
 
 
-def normal_knots(u: np.ndarray) -> np.ndarray:
-    """(2, K): places in [0, 1] and their x, which rises by at least 1 from end to end of each."""
+def normal_knots(u: np.ndarray, spikes: bool = True) -> np.ndarray:
+    """(2, K): places in [0, 1] and their x, which rises by at least 1 from end to end of each.
+
+    The share of rows below a value steps up there by its own share. Where that is at least
+    `SPIKE`, all x between both ends of the step come back as this value, and three knots say so;
+    else a draw near a value that most rows have would hardly ever be that value.
+
+    >>> normal_knots(np.r_[np.zeros(8), 1, np.linspace(2, 3, 40)] / 3).round(2)[:, :4].tolist()
+    [[0.0, 0.0, 0.0, 0.33], [-4.5, -1.89, -1.48, -1.11]]
+    """
     from scipy.special import ndtri
 
+    def scores(share: np.ndarray) -> np.ndarray:
+        return np.clip(ndtri(share), -LARGEST_SCORE, LARGEST_SCORE)
+
     at, counts = np.unique(u, return_counts=True)
-    middle = (counts.cumsum() - counts / 2) / counts.sum()
-    score = np.clip(ndtri(middle), -LARGEST_SCORE, LARGEST_SCORE)
+    above = counts.cumsum()
+    score = scores((above - counts / 2) / len(u))
+    frequent = np.flatnonzero((counts >= SPIKE * len(u)) & spikes & (len(at) > 1))
+    ends = scores(np.stack([above - counts, above])[:, frequent] / len(u)), at[frequent]
     if len(at) > KNOTS:
         wanted = np.linspace(-LARGEST_SCORE, LARGEST_SCORE, KNOTS)
-        kept = np.unique(
-            np.r_[0, np.searchsorted(score, wanted).clip(max=len(at) - 1), len(at) - 1]
-        )
+        places = np.searchsorted(score, wanted).clip(max=len(at) - 1)
+        kept = np.unique(np.r_[0, places, frequent, len(at) - 1])
         at, score = at[kept], score[kept]
-    ends = [end for end in (0.0, 1.0) if end not in at and len(at) > 1]  # not in the sample
-    if ends:
-        where = np.r_[at, ends]
-        at, score = where, np.interp(where, at, score)
-        order = np.argsort(at)
-        at, score = at[order], score[order]
-    return np.stack([at, score + at - 0.5])
+    score, at = np.r_[score, ends[0].ravel()], np.r_[at, np.tile(ends[1], 2)]
+    unseen = [end for end in (0.0, 1.0) if end not in at and at.any()]  # not in the sample
+    score = np.r_[score, [score.max() if end else score.min() for end in unseen]]
+    at = np.r_[at, unseen]
+    order = np.lexsort((score, at))
+    return np.stack([at[order], (score + at - 0.5)[order]])
 
 
 def as_kind(raw: Raw, kind: str, name: str) -> Raw:

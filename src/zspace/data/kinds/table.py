@@ -4,7 +4,9 @@
                           u that is linear between knots: the normal score of the share of
                           training rows below v, plus u. So heavy tails and skew become nearly
                           Gaussian, and x rises with u by a slope of at least 1: an error of
-                          float32 in x is below 3e-7 of the column's range, wherever it is dense
+                          float32 in x is below 3e-7 of the column's range, wherever it is dense.
+                          A value that one row in 20 has holds the whole interval of x between
+                          the scores of the shares below and up to it
     category              a block of 0 and 1, one for each value and one for any other
     boolean               one entry, 0 or 1
     id                    left out
@@ -19,6 +21,7 @@ power. Indagationes Mathematicae 14, 1952.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -133,24 +136,46 @@ class Encoding:
             start += entry.width
 
     def show(self, x: Tensor) -> dict[str, Any]:
-        """One row x (W,) as cells: a column, its value as JSON, and as people read it.
+        """One row x (W,) as cells: a column, its value as JSON, and as people read it; of numbers
+        and dates their place in the training range, of others the most likely values.
 
         >>> encoding = fit([columns_of(np.array([[1.5], [3.0], [2.0]]))[0]], 3, made="array")
         >>> encoding.show(encoding.encode(np.array([[3.0]]))[0])["cells"]
-        [{'column': '0', 'value': 3.0, 'formatted': '3.0'}]
+        [{'column': '0', 'value': 3.0, 'formatted': '3.0', 'place': 1.0}]
         """
-        cells = []
-        for entry, block in self._blocks(x.detach().cpu().double().numpy()[None]):
-            raw = entry.decode(block)
-            cell: dict[str, Any] = {"column": entry.name, "value": None, "formatted": "missing"}
-            if not raw.missing[0]:
-                value = raw.values[0]
-                plain = value.item() if isinstance(value, np.generic) else value
-                cell["formatted"] = entry.text(value)
-                is_json = isinstance(plain, str | bool | int | float)
-                cell["value"] = plain if is_json and not _is_date(entry) else cell["formatted"]
-            cells.append(cell)
-        return {"shape": "cells", "cells": cells}
+        return {"shape": "cells", "cells": self.cells(x[None])[0]}
+
+    def cells(self, x: Tensor) -> list[list[dict[str, Any]]]:
+        """The cells of rows x (N, W), which may hold probabilities of categories; see `show`.
+
+        >>> encoding = fit([columns_of(np.eye(3, dtype=int))[0]], 3, made="array")
+        >>> encoding.cells(torch.tensor([[0.9, 0.0, 0.0]]))[0][0]["likely"]
+        [['1', 0.9], ['0', 0.1]]
+        """
+        columns, more = [], list[dict[str, Any]]()
+        for entry, block in self._blocks(x.detach().cpu().double().numpy()):
+            raw, dated = entry.decode(block), _is_date(entry)
+            if isinstance(entry, Scaled):
+                more = [{"place": None if gone else round(float(place), 4)} for place, gone in
+                        zip(entry.place(block), raw.missing, strict=True)]  # fmt: skip
+            else:
+                more = [{"likely": [[name, round(p, 3)] for name, p in row]}
+                        for row in entry.likely(block)]  # fmt: skip
+            column = []
+            for value, gone, rest in zip(raw.values, raw.missing, more, strict=True):
+                cell: dict[str, Any] = {
+                    "column": entry.name,
+                    "value": None,
+                    "formatted": "missing",
+                }
+                if not gone:
+                    plain = _number(value)
+                    cell["formatted"] = entry.text(value)
+                    is_json = isinstance(plain, str | bool | int | float) and not dated
+                    cell["value"] = plain if is_json else cell["formatted"]
+                column.append(cell | rest)
+            columns.append(column)
+        return [list(row) for row in zip(*columns, strict=True)]
 
     def quality(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Column -> (B,): the error of y against x in the column's own unit, or 1 where a category
@@ -184,11 +209,15 @@ class Encoding:
         try:
             entries: list[Entry] = []
             for i, one in enumerate(facts["entries"]):
+                usual = one["usual"]
+                if usual is not None and not 0 <= usual < math.inf:
+                    raise ValueError(f"usual {usual}")
                 if one["kind"] in ("category", "boolean"):
                     entries.append(Chosen(**{**one, "values": tuple(one["values"])}))
                 else:
                     knots = tensors[f"knots.{i}"].numpy()
-                    if knots.ndim != 2 or len(knots) != 2 or not (np.diff(knots) > 0).all():
+                    rising = knots.ndim == 2 and len(knots) == 2 and np.isfinite(knots).all()
+                    if not rising or (np.diff(knots) < [[0], [5e-324]]).any():
                         raise ValueError(knots.shape)
                     entries.append(Scaled(**one, knots=knots))
             rest = (facts["made"], tuple(facts["names"]), facts["left_out"], facts["missing"])
@@ -331,8 +360,9 @@ class _Seen:
         step = max((s for s, fits in self.steps.items() if fits), default=1)
         unit = self.values_dtype.name if dated else ""  # datetime64[us]
         scaled = Scaled(self.name, kind, self.dtype, low, high, whole, digits, unit, step)
-        u = scaled._share(np.concatenate(self.sample))
-        return replace(scaled, knots=normal_knots(u))
+        values = np.concatenate(self.sample)
+        knots = normal_knots(scaled._share(values), spikes=kind != "count")
+        return replace(scaled, knots=knots, usual=scaled.deviation(values))
 
     def _chosen(self, kind: ColumnKind) -> Chosen:
         if self.counts is None:
@@ -355,7 +385,8 @@ class _Seen:
                 f"has two: use --columns {self.name:.60}=category"
             )
         rare = sum(self.counts.values()) - sum(self.counts[key] for key in kept)
-        return Chosen(self.name, kind, self.dtype, tuple(values), rare)
+        usual = max(self.counts.values(), default=0) / max(1, self.counts.total())
+        return Chosen(self.name, kind, self.dtype, tuple(values), rare, usual)
 
 
 def _steps(unit: str) -> list[int]:

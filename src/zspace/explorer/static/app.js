@@ -21,6 +21,16 @@ function rounded(polygon) {
   return polygon.filter((_, k) => k % step === 0).map((at) => at.map((v) => Number(v.toPrecision(4))));
 }
 
+/** What stands at a test image or row on a map, and below it. */
+function named(run, i) {
+  if (run.labels) return run.className(run.labels[i]);
+  return run.table ? noted(run, i) : "image";
+}
+
+function noted(run, i) {
+  return `test ${run.table ? run.idOf(i) : i}`;
+}
+
 export class App extends Bus {
   constructor(source, runs) {
     super();
@@ -142,9 +152,9 @@ export class App extends Bus {
   repaint(run) {
     if (!run.pictures) return;
     const { pixels, k } = run.own ?? { pixels: run.pictures, k: run.pick(this.label) };
-    paint(run.canvas, pixels, run.info.shape, k);
     const map = this.maps[this.runs.indexOf(run)];
-    map.marks.picture = run.canvas;
+    if (run.table) run.cells = pixels[k];
+    else map.marks.picture = paint(run.canvas, pixels, run.info.shape, k);
     map.now();
     this.tell("picture", run);
   }
@@ -169,7 +179,7 @@ export class App extends Bus {
     const map = this.maps[k];
     map.labels = this.runs[k].labels;
     map.chosen = this.chosen;
-    map.look.tiles = this.tiles && layout.plane !== null;
+    map.look.tiles = this.tiles && layout.plane !== null && !this.runs[k].table;
     map.show(layout.points, layout.grid, layout.box, this.projection);
   }
 
@@ -199,10 +209,10 @@ export class App extends Bus {
       (k === on ? this.projection === "tsne" : this.paired));
     const [[thumb]] = await Promise.all([run.thumbsOf([i]), ...going.map((k) => this.#jump(k, i))]);
     if (this.hovered !== i) return;
-    const text = run.labels ? run.className(run.labels[i]) : "image";
+    const text = named(run, i);
     this.maps.forEach((map, k) => {
       if (k !== this.hoveredOn && !this.paired) return;
-      map.marks.hover = { at: this.#at(k, i), picture: thumb, text, note: `test ${i}` };
+      map.marks.hover = { at: this.#at(k, i), picture: thumb, text, note: noted(run, i) };
       map.figure.dataset.test = i;
       map.redraw();
     });
@@ -229,10 +239,10 @@ export class App extends Bus {
     const [i, { run }] = [this.selected, this];
     const [thumb] = i >= 0 ? await run.thumbsOf([i]) : [null];
     if (i !== this.selected || run !== this.run) return;
-    const text = i >= 0 && run.labels ? run.className(run.labels[i]) : "image";
+    const text = i >= 0 ? named(run, i) : "";
     this.maps.forEach((map, k) => {
       const has = i >= 0 && (k === this.active || this.paired) && this.tab !== "training";
-      map.marks.selected = has ? { at: this.#at(k, i), picture: thumb, text, note: `test ${i}` } : null;
+      map.marks.selected = has ? { at: this.#at(k, i), picture: thumb, text, note: noted(run, i) } : null;
       map.redraw();
     });
   }
@@ -296,7 +306,7 @@ export class App extends Bus {
     this.maps.forEach((map, k) => {
       const plane = this.runs[k].layouts.get(this.projection)?.plane;
       map.look.points = points;
-      map.look.tiles = tiles && Boolean(plane) && this.tab !== "training";
+      map.look.tiles = tiles && Boolean(plane) && this.tab !== "training" && !this.runs[k].table;
       map.paintPoints();
     });
     this.changed();

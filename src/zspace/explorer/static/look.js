@@ -1,4 +1,5 @@
 // What is under the pointer, selected or circled, in pictures and numbers.
+import { cellTable, rowsTable } from "./cells.js";
 import { button, download, gauge, make, percent } from "./dom.js";
 import { classColour, css } from "./colours.js";
 import { Latest } from "./latest.js";
@@ -8,14 +9,18 @@ const NEAR = 8;
 const SHOWN = 24;
 const TILES = "This page holds ready-made decodings of one plane. With zspace explore, the model itself "
   + "decodes, and you get sliders, paths and drawing.";
+const ROWS = "This page holds ready-made decodings of one plane: the decoded row is that of the nearest one. With zspace "
+  + "explore, the model itself decodes, and you get sliders and a form for rows of your own.";
 
 export function lookPanel(app, holder) {
   const [held, all] = circled(app);
-  const ready = app.run.info.decoder === "tiles" ? make("p", { class: "note", text: TILES }) : null;
-  holder.replaceChildren(...[held, selection(app), nearest(app), all, ready].filter(Boolean));
+  const ready = app.run.info.decoder === "tiles" ? make("p", { class: "note", text: app.run.table ? ROWS : TILES }) : null;
+  const first = app.run.table && ready; // what is shown beside the map is not of the code itself
+  holder.replaceChildren(...[first, held, selection(app), nearest(app), all, first ? null : ready].filter(Boolean));
 }
 
 function nearest(app) {
+  if (app.run.table) return nearestRows(app);
   let found = [];
   const holder = make("div", { class: "thumbs large" });
   const title = make("h2", { text: "Nearest test images on this map" });
@@ -36,20 +41,36 @@ function nearest(app) {
   return make("section", {}, title, holder);
 }
 
+function nearestRows(app) {
+  const title = "Nearest test rows on this map";
+  const rows = rowsTable(app, { label: title });
+  const latest = new Latest(({ now, run }) => rows.show(now, run));
+  app.hear("nearest", (now, k) => app.tab === "look" && latest.ask({ now, run: app.runs[k] }));
+  return make("section", {}, make("h2", { text: title }), rows.element);
+}
+
 function selection(app) {
   const title = make("h2");
   const scale = gauge("like most", "hard to decode");
-  const section = make("section", { hidden: true }, title, scale.element,
+  const pair = app.run.table
+    ? cellTable(app.run.info.columns, ["Reconstruction", "Row"], { label: "The row and its reconstruction" }) : null;
+  const section = make("section", { id: "selected", hidden: true }, title, pair && pair.element, scale.element,
     button("Clear selection", () => app.select(-1)));
   app.hear("select", async (i) => {
     section.hidden = i < 0;
     if (i < 0) return;
     const { run } = app;
-    const name = run.info.ids[i] ?? `Test image ${i}`;
+    const name = run.table ? `Test row ${run.idOf(i)}` : run.info.ids[i] ?? `Test image ${i}`;
     title.textContent = `${name}${run.labels ? `: ${run.className(run.labels[i])}` : ""}`;
+    if (run.table) {
+      const [[row], [made]] = await Promise.all([run.rowsOf([i]), run.source.reconstructions(run.id, [i])]);
+      if (app.selected !== i) return;
+      pair.set(1, row);
+      pair.set(0, made);
+    }
     const share = await run.percentile(i).catch(() => null);
     if (share === null || app.selected !== i) return;
-    scale.set(share, `Its reconstruction is worse than that of ${percent(share)} of the test images.`);
+    scale.set(share, `Its reconstruction is worse than that of ${percent(share)} of the test ${run.noun}s.`);
   });
   return section;
 }
@@ -59,22 +80,27 @@ function circled(app) {
   const title = make("h2");
   const bars = make("ul", { class: "bars" });
   const holder = make("div", { class: "thumbs" });
+  const rows = app.run.table ? rowsTable(app, { label: "Rows in the lasso" }) : null;
   let held = [];
-  const section = make("section", { id: "circled", hidden: true }, title, bars, holder,
+  const section = make("section", { id: "circled", hidden: true }, title, bars, rows ? rows.element : holder,
     make("div", { class: "row" },
       button("Download CSV", () => save(app, held), { id: "csv" }),
       button("Clear", () => app.encircle(null))));
   const all = make("section", { class: "row" }, button("Count what is in view", () => inView(app), {
-    id: "in-view", title: "Choose every test image that the map shows now",
+    id: "in-view", title: `Choose every test ${app.run.noun} that the map shows now`,
   }));
   app.hear("lasso", async (found) => {
     held = found ?? [];
     section.hidden = !found;
     if (!found) return;
-    title.textContent = `${found.length.toLocaleString("en")} test images`;
+    title.textContent = `${found.length.toLocaleString("en")} test ${app.run.noun}s`;
     bars.replaceChildren(...counts(app.run, found));
     const step = Math.max(1, Math.floor(found.length / SHOWN));
     const some = found.filter((_, k) => k % step === 0).slice(0, SHOWN);
+    if (rows) {
+      await rows.show(some);
+      return;
+    }
     const canvases = row(holder, some.length, {
       press: (k) => app.select(some[k]),
       name: (k) => `Select test image ${some[k]}`,

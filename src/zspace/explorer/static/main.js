@@ -11,6 +11,7 @@ import { lookPanel } from "./look.js";
 import { slidersPanel } from "./sliders.js";
 import { drawPanel } from "./drawing.js";
 import { pathPanel } from "./path.js";
+import { rowPanel } from "./rowform.js";
 import { trainingPanel } from "./training.js";
 import { savePng, stateOf, stateText } from "./share.js";
 
@@ -35,17 +36,25 @@ async function start() {
   lookPanel(app, find("#tab-look"));
   const panels = {};
   const free = app.runs.every((run) => run.info.decoder !== "tiles");
-  const grey = app.runs.every((run) => run.info.shape[0] === 1);
+  const tables = app.runs.some((run) => run.table);
+  const grey = !tables && app.runs.every((run) => run.info.shape[0] === 1);
   if (free) slidersPanel(app, find("#tab-sliders"));
   const same = app.runs.every((run) => `${run.info.shape}` === `${app.runs[0].info.shape}`);
   if (free && grey && same) panels.drawing = drawPanel(app, find("#tab-draw"));
-  if (free) panels.path = pathPanel(app, find("#tab-path"));
+  if (free && tables && alike(app)) panels.row = rowPanel(app, find("#tab-row"));
+  if (free && !tables) panels.path = pathPanel(app, find("#tab-path"));
   const timed = app.runs.some((run) => run.info.snapshots.length > 1);
   if (timed) panels.training = trainingPanel(app, find("#tab-training"));
-  tabs(app, { look: true, sliders: free, draw: panels.drawing, path: panels.path, training: timed });
+  tabs(app, { look: true, sliders: free, draw: panels.drawing, row: panels.row, path: panels.path, training: timed });
   await restore(app, panels);
   actions(app, panels);
   document.body.classList.add("ready");
+}
+
+/** Whether all runs read the same columns. */
+function alike(app) {
+  const [first, ...others] = app.runs.map(({ info }) => JSON.stringify(info.columns));
+  return others.every((one) => one === first);
 }
 
 function title(app) {
@@ -106,7 +115,7 @@ function begin(app) {
 
 /** The tabs of the panel. */
 function tabs(app, shown) {
-  const names = { look: "Look", sliders: "Sliders", draw: "Draw", path: "Path", training: "Training" };
+  const names = { look: "Look", sliders: "Sliders", draw: "Draw", row: "Row", path: "Path", training: "Training" };
   const holder = find("#tabs");
   const made = Object.keys(names).filter((name) => shown[name]).map((name) =>
     button(names[name], () => app.openTab(name), {
@@ -186,6 +195,9 @@ function viewBar(app, shared) {
   const select = find("#projection");
   select.replaceChildren(...shared.map((name) => make("option", { value: name, text: MAPS[name] })));
   select.parentElement.hidden = shared.length < 2;
+  const pictures = app.runs.some((run) => !run.table);
+  find("#tiles-switch").hidden = !pictures;
+  if (!pictures) find("#png").title = "Download the map as PNG";
   select.addEventListener("change", async () => {
     if (app.tab === "training") app.openTab("look");
     await showMap(app, select.value).catch((error) => toast(error.message));

@@ -1,16 +1,21 @@
 // The picture of the code in hand, large; beside it the test image that is pointed at or selected,
 // and, where the decoder is told a class, the same code as every class.
+import { cellTable } from "./cells.js";
 import { make, told } from "./dom.js";
 import { Latest } from "./latest.js";
 import { copy, paint, row } from "./pictures.js";
 
 export function nowPanel(app, holder) {
-  const cards = app.runs.map((run, k) => card(app, run, k));
+  const cards = app.runs.map((run, k) => (run.table ? rowCard : card)(app, run, k));
+  const rows = app.runs.some((run) => run.table);
+  if (rows) holder.setAttribute("aria-label", "Decoded row");
+  holder.classList.toggle("of-rows", rows);
   holder.replaceChildren(...cards.map(({ element }) => element));
   holder.classList.toggle("two", cards.length > 1);
   app.hear("picture", (run) => {
-    const { canvas, caption } = cards[app.runs.indexOf(run)];
-    copy(run.canvas, canvas);
+    const { canvas, caption, show } = cards[app.runs.indexOf(run)];
+    if (run.table) show(run.cells);
+    else copy(run.canvas, canvas);
     const as = run.conditional ? ` as ${run.own?.as ?? run.conditionName(run.pick(app.label))}` : "";
     caption.textContent = `${told(run.shown)}${as}`;
   });
@@ -25,6 +30,22 @@ function card(app, run, k) {
   const element = make("div", { class: "card" }, name,
     make("div", { class: "pair" }, make("div", { class: "main" }, canvas, caption), beside));
   return { element, canvas, caption };
+}
+
+/** The decoded row as cells, and beside it the test row that is pointed at, else the nearest. */
+function rowCard(app, run, k) {
+  const caption = make("p", { class: "code" });
+  const cells = cellTable(run.info.columns, ["Decoded here", "Test row"], { label: "Decoded row" });
+  const name = app.runs.length > 1 ? make("h2", { text: run.info.name }) : null;
+  const latest = new Latest(async (i) => {
+    const [row] = await run.rowsOf([i]);
+    cells.set(1, row);
+    const of = run.labels ? `: ${run.className(run.labels[i])}` : "";
+    cells.heads[1].textContent = `Test row ${run.idOf(i)}${of}`;
+  });
+  attend(app, k, (i) => latest.ask(i));
+  const element = make("div", { class: "card" }, name, cells.element, caption);
+  return { element, caption, show: (row) => cells.set(0, row) };
 }
 
 /** The test image at hand, and what the model makes of it. */
@@ -42,15 +63,20 @@ function companion(app, run, k) {
     if (pixels) paint(back, pixels, run.info.shape);
     name.textContent = run.labels ? `test: ${run.className(run.labels[i])}` : `test ${i}`;
   });
+  attend(app, k, (i) => latest.ask(i));
+  return element;
+}
+
+/** Tell of the sample on map k that is pointed at, else of the one nearest to the code. */
+function attend(app, k, act) {
   let last = -1;
   const show = (i, on) => {
     if (i < 0 || i === last || (on !== k && !app.paired)) return;
     last = i;
-    latest.ask(i);
+    act(i);
   };
   app.hear("hover", show);
   app.hear("nearest", (found, on) => !(app.hovered >= 0) && show(found[0], on));
-  return element;
 }
 
 function strip(app) {
@@ -67,7 +93,10 @@ function strip(app) {
   buttons.forEach((one, k) => {
     one.setAttribute("role", "radio");
     one.append(make("span", { text: classes[k] }));
+    if (run().table) one.querySelector("canvas").remove();
   });
+  if (run().table) document.querySelector("#classes-title").textContent = "Decoded as";
+  section.classList.toggle("of-rows", run().table);
   const mark = () => buttons.forEach((one, k) => {
     one.setAttribute("aria-checked", k === app.label);
     one.tabIndex = k === app.label ? 0 : -1;
@@ -81,7 +110,7 @@ function strip(app) {
   });
   app.hear("label", mark);
   app.hear("picture", (changed) => {
-    if (changed !== run()) return;
+    if (changed !== run() || changed.table) return;
     canvases.forEach((canvas, k) => paint(canvas, changed.pictures, changed.info.shape, k));
   });
   mark();

@@ -14,12 +14,15 @@ export function drawMarks(context, map, marks, theme) {
   for (const at of marks.near ?? []) ring(context, ...to(at), 6, theme.ink, theme.card);
   const { place } = marks;
   const here = ({ at }) => place && Math.hypot(at[0] - place[0], at[1] - place[1]) < 1e-3;
-  const pins = [marks.drawn, marks.selected].filter(Boolean);
-  const own = pins.find(here); // the lens tells of it
+  const same = (a, b) => a.at[0] === b.at[0] && a.at[1] === b.at[1];
+  let pins = [marks.drawn, marks.selected].filter(Boolean);
+  if (pins.length > 1 && !pins[0].picture && same(...pins)) pins = [marks.drawn];
+  const own = marks.picture && pins.find(here); // the lens tells of it
   for (const pin of pins) if (pin !== own) pinned(context, map, pin, to, theme);
   if (marks.hover) ring(context, ...to(marks.hover.at), 7, theme.ink, theme.card);
-  if (!place || !marks.picture) return;
-  if (map.tool === "lasso") ring(context, ...to(place), 4, theme.accent, theme.card);
+  if (marks.hover && !marks.picture && !pins.some((pin) => same(pin, marks.hover))) noted(context, map, marks.hover, to, theme);
+  if (!place) return;
+  if (map.tool === "lasso" || !marks.picture) ring(context, ...to(place), 4, theme.accent, theme.card);
   else lens(context, map, own ? { ...marks, hover: own } : marks, to(place), theme);
 }
 
@@ -89,7 +92,10 @@ function pinned(context, map, { at, picture, text }, to, theme) {
   const [x, y] = to(at);
   if (x < -40 || y < -40 || x > map.width + 40 || y > map.height + 40) return;
   ring(context, x, y, 7, theme.accent, theme.card);
-  if (!picture) return;
+  if (!picture) {
+    chip(context, text, x, y - 18, theme);
+    return;
+  }
   const side = map.width < 420 ? 40 : 48;
   const left = Math.max(4, Math.min(map.width - side - 12, x - side / 2 - 4));
   const top = y - side - 24 < 4 ? y + 14 : y - side - 22;
@@ -101,6 +107,23 @@ function pinned(context, map, { at, picture, text }, to, theme) {
   context.stroke();
   crisp(context, picture, left + 4, top + 4, side, side);
   if (text) chip(context, text, left + side + 8, top + 2, theme);
+}
+
+/** The name of a point that has no picture, beside it. */
+function noted(context, map, { at, text, note }, to, theme) {
+  const [x, y] = to(at);
+  const words = text === note ? note : `${text} · ${note}`;
+  context.font = `600 12px ${FONT}`;
+  const width = context.measureText(words).width + 16;
+  const left = Math.max(4, Math.min(map.width - width - 4, x + 12));
+  const top = y - 36 < 4 ? y + 12 : y - 36;
+  plate(context, left, top, width, 24, theme, 6);
+  context.strokeStyle = theme.line;
+  context.lineWidth = 1;
+  context.stroke();
+  context.fillStyle = theme.ink;
+  context.textBaseline = "middle";
+  context.fillText(words, left + 8, top + 12.5);
 }
 
 function chip(context, text, x, y, theme) {

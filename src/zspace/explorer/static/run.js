@@ -12,6 +12,7 @@ export class Run {
     this.id = info.id;
     this.layouts = new Map();
     this.thumbs = new Map();
+    this.rows = new Map();
     this.errors = null;
     this.code = null; // the code under the pointer
     this.place = null; // where it lies on the map that is shown
@@ -26,6 +27,20 @@ export class Run {
   /** Whether the decoder is told a class. */
   get conditional() {
     return this.info.conditions.length > 0;
+  }
+
+  /** Whether its samples are rows of a table. */
+  get table() {
+    return this.info.kind === "table";
+  }
+
+  /** What one of its samples is called. */
+  get noun() {
+    return this.table ? "row" : "image";
+  }
+
+  idOf(i) {
+    return this.info.ids[i] ?? `${i}`;
   }
 
   async start() {
@@ -70,8 +85,20 @@ export class Run {
     return this.conditional ? this.read ?? label : 0;
   }
 
-  /** Pictures of test images as canvases, kept for a while. */
+  /** Test rows as cells, kept for a while. */
+  async rowsOf(which) {
+    const missing = which.filter((i) => !this.rows.has(i));
+    if (missing.length) {
+      const rows = await this.source.images(this.id, missing);
+      if (this.rows.size > THUMBS) this.rows.clear();
+      missing.forEach((i, k) => this.rows.set(i, rows[k]));
+    }
+    return Promise.all(which.map(async (i) => this.rows.get(i) ?? (await this.source.images(this.id, [i]))[0]));
+  }
+
+  /** Pictures of test images as canvases, kept for a while; null where they are no pictures. */
   async thumbsOf(which) {
+    if (this.table) return which.map(() => null);
     const missing = which.filter((i) => !this.thumbs.has(i));
     if (missing.length) {
       const pixels = await this.source.images(this.id, missing);

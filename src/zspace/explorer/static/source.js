@@ -27,6 +27,9 @@ export async function get(url, options) {
 }
 
 const bytes = async (answer) => new Uint8Array(await answer.arrayBuffer());
+/** Pictures as bytes, or rows as cells. */
+const samples = async (answer) => (answer.headers.get("Content-Type").startsWith("application/json")
+  ? (await answer.json()).rows : bytes(answer));
 const floats = async (answer) => new Float32Array(await answer.arrayBuffer());
 
 export class ServerSource {
@@ -57,11 +60,11 @@ export class ServerSource {
   }
 
   async images(id, which) {
-    return bytes(await get(`api/${id}/images?i=${which.join()}`));
+    return samples(await get(`api/${id}/images?i=${which.join()}`));
   }
 
   async reconstructions(id, which) {
-    return bytes(await get(`api/${id}/reconstructions?i=${which.join()}`));
+    return samples(await get(`api/${id}/reconstructions?i=${which.join()}`));
   }
 
   async codes(id, which) {
@@ -74,9 +77,10 @@ export class ServerSource {
 
   async decode(id, codes, label) {
     const url = `api/${id}/decode?label=${label ?? "none"}`;
-    return bytes(await get(url, { method: "POST", body: codes }));
+    return samples(await get(url, { method: "POST", body: codes }));
   }
 
+  /** A drawing as pixels, or a row as JSON. */
   async encode(id, pixels, label) {
     const url = `api/${id}/encode?label=${label ?? "none"}`;
     return (await get(url, { method: "POST", body: pixels })).json();

@@ -92,11 +92,17 @@ export class StaticSource {
       this.decoder = new Network(await load("net.json"), await load("weights.f16", Uint16Array));
       this.encoder = new Network(await load("encoder.json"), await load("encoder.f16", Uint16Array));
     } else {
-      this.sheet = { ...(await load("tiles.json")), pixels: await load("tiles.u8", Uint8Array) };
+      this.sheet = { ...(await load("tiles.json")), ...(await this.#samples("tiles", "rows")) };
       this.sheet.plane = await load(`plane-${this.sheet.projection}.json`);
     }
-    [this.every, this.z] = [await load("images.u8", Uint8Array), await load("codes.f32", Float32Array)];
+    [this.every, this.z] = [await this.#samples("images"), await load("codes.f32", Float32Array)];
     return told;
+  }
+
+  /** Pictures as {pixels}, or rows as {rows}. */
+  async #samples(name, rows = name) {
+    if (this.facts.kind === "table") return load(`${rows}.json`);
+    return { pixels: await load(`${name}.u8`, Uint8Array) };
   }
 
   map(id, projection) {
@@ -123,11 +129,12 @@ export class StaticSource {
   }
 
   async reconstructions(id, which) {
-    this.back ??= await load("reconstructions.u8", Uint8Array);
+    this.back ??= await this.#samples("reconstructions");
     return this.#pick(this.back, which);
   }
 
-  #pick(pixels, which) {
+  #pick({ pixels, rows }, which) {
+    if (rows) return which.map((i) => rows[i]);
     const size = bytesOf(this.facts.shape);
     const found = new Uint8Array(size * which.length);
     which.forEach((i, k) => found.set(pixels.subarray(i * size, (i + 1) * size), k * size));
@@ -143,6 +150,10 @@ export class StaticSource {
     const { dims, shape, context } = this.facts;
     const labels = label === "all" ? [...Array(context).keys()] : [label ?? null];
     const ends = typeof label === "string" && label.includes(":") ? label.split(":").map(Number) : null;
+    if (this.sheet?.rows) {
+      return Array.from({ length: codes.length / dims }, (_, k) => labels.map((one) =>
+        this.sheet.rows[this.#nearest(codes.subarray(k * dims, (k + 1) * dims), one ?? 0)])).flat();
+    }
     const last = Math.max(1, codes.length / dims - 1);
     const size = bytesOf(shape);
     const found = new Uint8Array((codes.length / dims) * labels.length * size);
@@ -163,15 +174,20 @@ export class StaticSource {
     return found;
   }
 
-  /** The tile of the sheet that lies nearest to a code. */
-  #tile(z, label) {
-    const { plane, xs, ys, pixels } = this.sheet;
+  /** The place in the sheet of what lies nearest to a code. */
+  #nearest(z, label) {
+    const { plane, xs, ys } = this.sheet;
     const [x, y] = drop(plane, Array.from(z));
     const nearest = (values, at) => values.reduce(
       (best, value, k) => (Math.abs(value - at) < Math.abs(values[best] - at) ? k : best), 0);
+    return (label * ys.length + nearest(ys, y)) * xs.length + nearest(xs, x);
+  }
+
+  /** The tile of the sheet that lies nearest to a code. */
+  #tile(z, label) {
     const size = bytesOf(this.facts.shape);
-    const k = (label * ys.length + nearest(ys, y)) * xs.length + nearest(xs, x);
-    return pixels.subarray(k * size, (k + 1) * size);
+    const k = this.#nearest(z, label);
+    return this.sheet.pixels.subarray(k * size, (k + 1) * size);
   }
 
   async encode(id, pixels, label) {

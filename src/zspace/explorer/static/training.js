@@ -37,7 +37,8 @@ class Training {
     this.sheets = this.which.map((k) => this.#sheet(this.app.runs[k]));
     return [
       this.title, make("div", { class: "row" }, this.play, this.slide),
-      make("p", { class: "note", text: "The map shows where test images lay at this epoch. Below are some of them with their reconstructions." }),
+      make("p", { class: "note", text: this.app.run.table ? "The map shows where test rows lay at this epoch."
+        : "The map shows where test images lay at this epoch. Below are some of them with their reconstructions." }),
       ...this.sheets.map(({ element }) => element),
     ];
   }
@@ -92,6 +93,8 @@ class Training {
   #fill(kept, sheet) {
     const { epochs, n, shape, points, pictures } = kept;
     kept.box = bounds(points.subarray(2 * n * (epochs.length - 1)), 0.002);
+    sheet.canvases = [];
+    if (!shape[0]) return; // of rows, codes alone are kept
     kept.size = [shape[3], shape[1], shape[2]];
     const some = Math.min(MOST, shape[0]);
     const half = (k) => Math.floor(k / ROW) % 2; // a row of images, a row of reconstructions
@@ -119,8 +122,9 @@ class Training {
     this.kept.forEach((kept, k) => {
       const now = k ? momentOf(kept, epoch) : at;
       const { shape, size, pictures } = kept;
-      const start = (Math.round(now) + 1) * shape[0] * bytesOf(size);
-      const shown = pictures.subarray(start, start + shape[0] * bytesOf(size));
+      const bytes = size ? shape[0] * bytesOf(size) : 0;
+      const start = (Math.round(now) + 1) * bytes;
+      const shown = pictures.subarray(start, start + bytes);
       this.sheets[k].canvases.forEach((canvas, i) => paint(canvas, shown, size, i));
       if (!this.inside) return;
       const map = this.app.maps[this.which[k]];

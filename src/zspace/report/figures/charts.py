@@ -250,7 +250,14 @@ def quality_numbers(study: Study) -> Numbers:
     }
 
 
-@figure("quality", "Quality over training", "quality", needs.quality, quality_numbers)
+@figure(
+    "quality",
+    "Quality over training",
+    "quality",
+    needs.quality,
+    quality_numbers,
+    kinds=("image",),
+)
 def quality(study: Study) -> Figure:
     """Line charts of the measures of quality against the epoch, one line for each family.
 

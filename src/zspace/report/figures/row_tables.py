@@ -1,4 +1,6 @@
-"""Figures of rows of tables: cells beside each other, as `Encoding.show` gives them."""
+"""Figures of rows of tables: cells beside each other, as `Encoding.show` gives them, and what
+became of each column while a model was trained.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,20 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from zspace.analysis.numbers import number
 from zspace.analysis.reconstruction import reconstructions
 from zspace.report import facts
-from zspace.report.facts import families, short
-from zspace.report.figures import style
+from zspace.report.facts import Family, Numbers, families, short
+from zspace.report.figures import needs, style
+from zspace.report.figures.charts import draw_lines, epochs_axis, lines_legend
 from zspace.report.figures.registry import figure
 from zspace.runs.many import Study
+from zspace.runs.run import Run
 
 SHOWN, COLUMNS = 4, 24
 """Rows of the table that a figure shows, and columns of it at most."""
+ACROSS = 4
+"""Panels beside each other."""
 
 
 def cells(study: Study, x: np.ndarray) -> tuple[list[str], list[list[str]]]:
@@ -77,3 +84,130 @@ def sampled_rows(study: Study) -> Figure:
     names, made = cells(study, family.run.drawn(2 * SHOWN, seed=0))
     heads = [f"row {i + 1}" for i in range(len(made))]
     return _table(f"Rows drawn from the prior: {family.title}", names, heads, made)
+
+
+def column_numbers(study: Study) -> Numbers:
+    """What test rows' reconstructions measure, column by column, beside the usual answer."""
+    found: dict[str, dict[str, str]] = {}
+
+    def tested(family: Family) -> dict[str, float]:
+        return dict(family.run.result.get("quality", {}).get("test", {}))
+
+    for family in _with_columns(study):
+        assert family.run.encoding is not None
+        usual, facts_of = _usual(family.run), family.run.encoding.facts
+        for name in _worst_columns(family):
+            fact = facts_of[name]
+            unit = f" in {fact.unit}" if fact.unit else ""
+            of = "the most frequent value" if fact.better == "high" else "the median"
+            same = f" ({of}: {number(usual[name])})" if name in usual else ""
+            title = f"{fact.title[0].upper()}{fact.title[1:]}{unit}{same}"
+            if name in tested(family):
+                found.setdefault(title, {})[family.title] = number(tested(family)[name])
+    return found
+
+
+def _with_columns(study: Study) -> list[Family]:
+    return [family for family in families(study) if family.run.quality_epochs]
+
+
+def _usual(run: Run) -> dict[str, float]:
+    """Column -> what it measures to answer the same for every row, of columns that vary."""
+    assert run.encoding is not None
+    found = {entry.name: entry.usual for entry in run.encoding.entries}
+    facts = run.encoding.facts
+    return {
+        name: value
+        for name, value in found.items()
+        if value is not None and (value < 1 if facts[name].better == "high" else value > 0)
+    }
+
+
+def _worst_columns(family: Family) -> list[str]:
+    """At most `COLUMNS`, in their order: those furthest from right at the last epoch."""
+    assert family.run.encoding is not None
+    last, usual = family.run.quality_epochs[-1]["quality"]["validation"], _usual(family.run)
+    facts = family.run.encoding.facts
+
+    def left(name: str) -> float:
+        """Of the error of the usual answer, the share that is left."""
+        if name not in usual:
+            return 0.0
+        if facts[name].better == "high":
+            return (1 - last[name]) / (1 - usual[name])
+        return last[name] / usual[name]
+
+    worst = sorted(last, key=left, reverse=True)[:COLUMNS]
+    return [name for name in last if name in worst]
+
+
+@figure(
+    "columns",
+    "Every column over training",
+    "quality",
+    needs.quality,
+    column_numbers,
+    kinds=("table",),
+)
+def columns_over_training(study: Study) -> Figure:
+    """Line charts against the epoch, one for each column: an error or an accuracy.
+
+    Of numbers, counts and dates: the mean absolute error of reconstructions, where 1 is that of
+    always answering the median of the training rows. Of categories and booleans: how many are
+    right; the dotted line is the share of the most frequent value in the training rows. Solid
+    lines are validation rows, thin dashed lines training rows: at most 1,000 of each, the same
+    after every epoch, each encoded to its mean code and decoded. Of a table with many columns
+    the 24 are shown that are furthest from right.
+    """
+    shown = _with_columns(study)
+    names, every = (
+        _worst_columns(shown[0]),
+        len(shown[0].run.quality_epochs[-1]["quality"]["train"]),
+    )
+    few = len(shown) <= len(style.COLOURS)
+    colours = dict(enumerate(style.COLOURS if few else style.shades(len(shown))))
+    note = f"the {len(names)} of {every:,} columns that are furthest from right; " * (
+        every > len(names)
+    )
+    note += "dotted: always the median, or the most frequent value"
+    fig, grid = style.panels(
+        len(names), "Every column over training", note, side=2.5, ratio=0.8, across=ACROSS
+    )
+    for axes, name in zip(grid, names, strict=True):
+        is_rate, later = False, list[float]()
+        for i, family in enumerate(shown):
+            for run in family.sizes[family.chosen]:
+                if run.encoding is None or name not in run.encoding.facts:
+                    continue
+                is_rate = run.encoding.facts[name].better == "high"
+                usual = _usual(run).get(name)
+                unit = 1.0 if is_rate or usual is None else usual
+                later += draw_lines(axes, _scaled(run, name, unit), name, colours[i], "quality")
+                line = usual if is_rate and usual is not None else 1.0
+                if usual is not None:
+                    later.append(line)
+                    axes.axhline(line, color=style.MUTED, linestyle=":", linewidth=1.2, zorder=0)
+        sort = "accuracy" if is_rate else "error"
+        style.style_axes(axes, f"{short(name, 18)}: {sort}")
+        low, high = (min(later, default=0), 1) if is_rate else (0, max(later, default=1))
+        axes.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low) or 1)
+        epochs_axis(axes)
+    for axes in grid[:-ACROSS]:
+        axes.set_xlabel("")
+    titles = {i: family.panel for i, family in enumerate(shown)}
+    lines_legend(fig, titles if len(shown) > 1 else {}, colours)
+    return fig
+
+
+def _scaled(run: Run, name: str, unit: float) -> list[dict[str, Any]]:
+    """Of each epoch, one measure of quality in a unit of its own."""
+    return [
+        {
+            "number": line["number"],
+            "quality": {
+                split: {name: of[name] / unit} if name in of else {}
+                for split, of in line["quality"].items()
+            },
+        }
+        for line in run.quality_epochs
+    ]

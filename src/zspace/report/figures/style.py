@@ -86,13 +86,20 @@ def _free(fig: Figure) -> np.ndarray:
 
 
 def panels(
-    n: int, title: str, note: str = "", *, side: float = 3.3, ratio: float = 1.0, **shared: Any
+    n: int,
+    title: str,
+    note: str = "",
+    *,
+    side: float = 3.3,
+    ratio: float = 1.0,
+    across: int = 3,
+    **shared: Any,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of n panels, at most three in a row; one alone is half as large again.
+    """A figure of n panels, at most `across` in a row; one alone is half as large again.
 
     side: the width of a panel in inches. ratio: its height by its width.
     """
-    columns = {1: 1, 2: 2, 4: 2}.get(n, 3)
+    columns = {1: 1, 2: 2, 4: 2}.get(n, across)
     side = {1: 1.5, 2: 1.25}.get(columns, 1.0) * side
     rows = -(-n // columns)
     fig = blank(side * columns, side * ratio * rows + (0.8 if note else 0.5), title, note)
