@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from zspace.data.spec import FLAG
+
 if TYPE_CHECKING:
     from zspace.data.dataset import Data, Samples
 
@@ -113,7 +115,16 @@ def _labels(data: Data) -> str:
         names = data.attributes
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         where = f" from {data.read.labels}" if data.read.labels else ""
-        return f"{len(names)} attributes{where}: {', '.join(names[:MOST_NAMED])}{more}"
+        scales = data.spec.scales or (FLAG,) * len(names)
+        said = [
+            name if s == FLAG else f"{name} {s.low:.4g} to {s.high:.4g} (mean {s.mean:.4g})"
+            for name, s in zip(names[:MOST_NAMED], scales, strict=False)
+        ]
+        lacking = sum(int(s.unlabelled().sum()) for s in data.splits.values())
+        gaps = f"; {lacking:,} samples lack a value" if lacking else ""
+        if len(names) == 1:
+            return f"label {said[0]}{gaps}"
+        return f"{len(names)} attributes{where}: {', '.join(said)}{more}{gaps}"
     if not data.classes:
         return "no labels"
     where = f" ({data.read.labels})" if data.read.labels else ""

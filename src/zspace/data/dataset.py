@@ -24,8 +24,9 @@ import torch
 from torch import Tensor
 
 from zspace.data.account import NOTHING_READ, Read
+from zspace.data.attributes import learned
 from zspace.data.labels import LONGEST, MISSING, merged, renumbered
-from zspace.data.spec import Spec
+from zspace.data.spec import Scale, Spec
 from zspace.data.splits import SPLITS, cut
 from zspace.system import notebook
 from zspace.system.errors import UserError, unknown
@@ -70,9 +71,11 @@ class Samples:
         x: The storage, (N, C, H, W).
         y: Labels (N,) int64 of the whole storage, -1 where there is none; None without labels.
         index: (n,) int64, the rows that these samples are.
-        attributes: (N, A) uint8 of the whole storage, 1 where an attribute holds; several may hold
-            of one image. None where there are none.
+        attributes: (N, A) of the whole storage: uint8, 1 where one holds, of which several may; or
+            float64 where some are numbers, in their own units, NaN where missing. None where there
+            are none.
         ids: What each row of the storage is called; None: its position.
+        scales: How a model reads attributes that are numbers; () where all are flags.
 
     >>> x = torch.tensor([0, 51, 102, 255], dtype=torch.uint8).reshape(4, 1, 1, 1)
     >>> some = Samples(x, torch.tensor([7, 8, 9, 9]), index=torch.tensor([3, 1]))
@@ -87,6 +90,7 @@ class Samples:
     index: Tensor
     attributes: Tensor | None = None
     ids: Sequence[str] | None = None
+    scales: tuple[Scale, ...] = ()
 
     def __len__(self) -> int:
         return len(self.index)
@@ -97,11 +101,16 @@ class Samples:
         return [str(row) if self.ids is None else str(self.ids[row]) for row in rows]
 
     def labelled(self) -> Samples:
-        """Those that have a label; all of them where there are no labels at all."""
-        y = self.labels()
-        if y is None or bool((y != MISSING).all()):
-            return self
-        return replace(self, index=self.index[y != MISSING])
+        """Those that have a label, or every attribute; all where there are no labels at all."""
+        lacking = self.unlabelled()
+        return replace(self, index=self.index[~lacking]) if bool(lacking.any()) else self
+
+    def unlabelled(self) -> Tensor:
+        """Which of them (n,) lack a label or an attribute; none where there are no labels."""
+        told = self.conditions()
+        if told is None:
+            return torch.zeros(len(self), dtype=torch.bool)
+        return told == MISSING if told.dim() == 1 else told.isnan().any(1)
 
     def images(self, i: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W), float32 in [0, 1], of positions ``i`` (B,); None: of all."""
@@ -115,12 +124,13 @@ class Samples:
     def conditions(self, i: Tensor | None = None) -> Tensor | None:
         """What a conditional model is told of positions ``i``.
 
-        Attributes (B, A) float32 where the samples have some, else labels (B,) int64; None where
-        they have neither.
+        Attributes (B, A) where the samples have some, flags in float32, or float64 in their own
+        units where some are numbers; else labels (B,) int64; None where they have neither.
         """
         if self.attributes is None:
             return self.labels(i)
-        return self.attributes[self._rows(i)].to(torch.float32)
+        told = self.attributes[self._rows(i)]
+        return told if told.dtype == torch.float64 else told.to(torch.float32)
 
     def _rows(self, i: Tensor | None) -> Tensor:
         return self.index if i is None else self.index[i]
@@ -186,11 +196,11 @@ class Data:
     @property
     def spec(self) -> Spec:
         """What a recipe must know: the shape (C, H, W), classes, attributes, number of samples."""
-        shape = tuple(self.train.x.shape[1:])
+        shape, scales = tuple(self.train.x.shape[1:]), self.train.scales
         if self.encoding is not None:
             told = {"classes": self.classes, "attributes": self.attributes}
-            return self.encoding.spec(**told, samples=len(self.train))
-        return Spec(shape, self.classes, self.attributes, len(self.train))
+            return self.encoding.spec(**told, samples=len(self.train), scales=scales)
+        return Spec(shape, self.classes, self.attributes, len(self.train), scales=scales)
 
     def labelled(self) -> Data:
         """The same without samples that have no label."""
@@ -200,6 +210,15 @@ class Data:
         left = (*self.read.left_out, *((f"{gone:,} samples without a label",) if gone else ()))
         read = replace(self.read, left_out=left)
         return replace(self, train=one, validation=two, test=three, read=read)
+
+    def scaled(self, scales: tuple[Scale, ...]) -> Data:
+        """The same with attributes that a model reads by these scales, as a finished run does."""
+        every = {split: replace(s, scales=scales) for split, s in self.splits.items()}
+        one, two, three = (
+            every.get(split, replace(getattr(self, split), scales=scales)) for split in SPLITS
+        )
+        whole = None if self.whole is None else every
+        return replace(self, train=one, validation=two, test=three, whole=whole)
 
     def as_new(self, known: tuple[str, ...]) -> Data:
         """The same as new data for a run that knows these classes; labels are matched by name."""
@@ -274,7 +293,7 @@ class Part:
     Arguments:
         x: (N, C, H, W).
         y: Labels (N,) int64, -1 where there is none; None without labels.
-        attributes: (N, A) uint8, as `Samples` has them.
+        attributes: (N, A), as `Samples` has them.
         classes: Names of the labels of this part; empty: those of the data set.
         ids: What each sample is called; None: its position.
         origin: Where the samples are from, for people: "x_train".
@@ -436,7 +455,10 @@ def assemble(
     left = train.origin if len(missing) < 2 else how
     origins = {s: parts[s].origin if s in parts else how for s in SPLITS} | {"train": left}
     facts |= {"classes": classes, "read": replace(read, origins=origins)}
-    return Data(name, one, two, three, **facts)
+    data = Data(name, one, two, three, **facts)
+    if one.attributes is None:
+        return data
+    return data.scaled(learned(data.attributes, one.attributes[one.index]))
 
 
 def check(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
@@ -542,6 +564,7 @@ def joined(several: Sequence[Samples]) -> Samples:
         torch.arange(x.shape[0]),
         torch.cat(attributes) if len(attributes) == len(some) else None,
         [name for samples in some for name in samples.names()],
+        first.scales,
     )
 
 

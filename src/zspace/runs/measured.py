@@ -230,9 +230,10 @@ def embed(
     """Write the code of every sample of a data set, with its id, split, row and label.
 
     An .npz holds z (N, *Z), ids, split, index, and y with the names in label where there are
-    labels; a table (.csv, .parquet) the same as columns, z0, z1, ... A conditional model needs no
-    labels for it: where one is missing, the label of the highest bound is used, and
-    ``label_inferred`` is true.
+    labels, or y (N, A) with the names in attributes; a table (.csv, .parquet) the same as columns,
+    z0, z1, ..., and each attribute under its own name. What is missing is empty there. A
+    conditional model needs no labels for it: where one is missing, the label of the highest bound
+    is used, and ``label_inferred`` is true.
 
     Arguments:
         run: The run.
@@ -251,6 +252,8 @@ def embed(
     source = run.data(data, data_dir=data_dir, quiet=quiet, unlabelled=True)
     parts = [_embedded(run, split, samples, source) for split, samples in source.splits.items()]
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if "y" in table and table["y"].ndim == 2:
+        table["attributes"] = np.array(source.attributes)
     with files.explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() == ".npz":
@@ -278,7 +281,7 @@ def _embedded(run: Run, split: str, samples: Samples, source: Data) -> dict[str,
             rows = replace(samples, index=samples.index[lacking])
             y = y.masked_scatter(lacking, torch.from_numpy(inferred_labels(run, rows)))
         told, found["label_inferred"] = y, lacking.numpy()
-    elif run.model.context and told is None:
+    elif run.model.context and (told is None or bool(samples.unlabelled().any())):
         inferred_labels(run, samples)  # says that attributes cannot be inferred
     if told is not None:
         found["y"] = told.numpy()
@@ -295,10 +298,15 @@ def _write_table(out: Path, table: Mapping[str, np.ndarray]) -> None:
     import pandas  # slow to import
 
     columns: dict[str, np.ndarray] = {}
-    for name in sorted(table, key=lambda name: name == "z"):
+    rows = {name: values for name, values in table.items() if name != "attributes"}
+    for name in sorted(rows, key=lambda name: name == "z"):
         flat = table[name].reshape(len(table[name]), -1)
         one = {"ids": "id"}.get(name, name)
         for k, column in enumerate(flat.T):
+            if name == "y" and "attributes" in table:
+                own = str(table["attributes"][k])
+                columns[f"y_{own}" if own in columns or own[:1] == "z" else own] = column
+                continue
             columns[one if table[name].ndim == 1 else f"{one}{k}"] = column
     frame = pandas.DataFrame(columns)
     if out.suffix.lower() == ".csv":

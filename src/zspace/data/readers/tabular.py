@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from zspace.data.account import Read
+from zspace.data.attributes import parse_columns
 from zspace.data.dataset import Data, Part, Samples, Unsplit
 from zspace.data.kinds.table import Encoding, check_kinds, fit
-from zspace.data.labels import Labels, read_labels
+from zspace.data.labels import label_columns, read_splits
 from zspace.data.readers import delimited
 from zspace.data.readers.frames import Raw, Table, columns_of, is_table
 from zspace.data.readers.images import ReadOptions
@@ -126,24 +127,30 @@ def _unsplit(
     notes: list[str] = []
     gone: list[str] = []
     told_by = ""
+    raw_labels: dict[str, tuple[Any, int, str]] = {}
     for split, store in stores.items():
         kept = {n: raw for n, raw in store.table.items() if not left_out(n, options.leave_out)}
         gone += [f"{n} (as asked)" for n in store.table if n not in kept and n not in gone]
         kept = {n: _marked(raw, options.missing) for n, raw in kept.items()}
-        told: Labels | None = None
+        columns = label_columns(options.labels, kept)
         if split in labels:
-            told, told_by = read_labels(labels[split], store.shape[0], "y", title), "y"
-        elif options.labels in kept:
+            raw_labels[split], told_by = (labels[split], store.shape[0], "y"), "y"
+        elif columns:
             told_by = options.labels
-            raw = kept.pop(options.labels)
-            told = read_labels(_plain(raw), store.shape[0], options.labels, title)
-        elif options.labels and not labels:
+            given = {name: _plain(kept.pop(name)) for name in columns}
+            raw_labels[split] = (given, store.shape[0], options.labels)
+        elif options.labels and not labels and not options.whole:
             raise unknown(f"column of labels of {title}; column", options.labels, kept)
         if not kept:
             raise UserError(f"{title} has no column that is neither left out nor labels")
-        y, classes = (told.y, told.classes) if told else (None, ())
         where = origin or f"{split} rows"
-        parts[split] = Part(replace(store, table=kept), y, classes=classes, origin=where)
+        parts[split] = Part(replace(store, table=kept), origin=where)
+    told = read_splits(raw_labels, title, **options.of_labels)
+    for split, one in told.items():
+        parts[split] = replace(
+            parts[split], y=one.y, attributes=one.attributes, classes=one.classes
+        )
+    attributes = next((one.names for one in told.values() if one.attributes is not None), ())
     if len(parts) == 1 and not options.whole:
         (part,) = parts.values()
         parts, how = _own_splits(part, options.group, title)
@@ -154,7 +161,7 @@ def _unsplit(
     elif options.group and options.group not in next(iter(stores.values())).table:
         raise unknown("column of groups; column", options.group, next(iter(stores.values())).table)
     read = Read("rows", labels=told_by, left_out=tuple(gone), notes=tuple(notes))
-    return Unsplit(name, parts, read, {"provenance": provenance})
+    return Unsplit(name, parts, read, {"provenance": provenance, "attributes": attributes})
 
 
 def _plain(raw: Raw) -> np.ndarray:
@@ -239,9 +246,13 @@ def _rows_of(part: Part, names: np.ndarray, column: str) -> dict[str, Part]:
         if not len(rows):
             continue
         ids = [str(i) if part.ids is None else part.ids[i] for i in rows.tolist()]
-        y = None if part.y is None else part.y[torch.from_numpy(rows)]
+        y, attributes = (
+            None if told is None else told[torch.from_numpy(rows)]
+            for told in (part.y, part.attributes)
+        )
+        origin = f"{part.origin} by {column}"
         found[split] = replace(
-            part, x=store.taken(rows), y=y, ids=ids, origin=f"{part.origin} by {column}"
+            part, x=store.taken(rows), y=y, attributes=attributes, ids=ids, origin=origin
         )
     return found
 
@@ -299,6 +310,9 @@ def _learned(
 ) -> tuple[Encoding, tuple[str, ...]]:
     """What the training rows teach, and what is to be asked about them."""
     kinds = parse_columns(options.columns)
+    for name in ("y", *label_columns(options.labels, kinds), *data.attributes):
+        if name not in store.table:
+            kinds.pop(name.rpartition("=")[0] or name, None)  # said of labels, not of x
     check_kinds(kinds, store.table)
     index = data.train.index.numpy()
     pieces = (store.taken(index[i : i + PIECE]).table for i in range(0, len(index), PIECE))
@@ -322,22 +336,6 @@ def _encoded(store: Rows, encoding: Encoding) -> Tensor:
     for i in range(0, n, PIECE):
         x[i : i + PIECE] = encoding.encoded(store.taken(slice(i, i + PIECE)).table)
     return torch.from_numpy(x)
-
-
-def parse_columns(text: str) -> dict[str, str]:
-    """``age=number,sex=category`` as a dict. Raises UserError for anything else.
-
-    >>> parse_columns("age=number, sex=category")
-    {'age': 'number', 'sex': 'category'}
-    """
-    pairs = [part.rpartition("=") for part in text.split(",") if part.strip()]
-    bad = next((kind for name, equals, kind in pairs if not equals or not name.strip()), None)
-    if bad is not None:
-        raise UserError(
-            f"columns is '{text:.80}', and '{bad:.40}' sets no kind: write NAME=KIND, for example "
-            "age=number,sex=category"
-        )
-    return {name.strip(): kind.strip() for name, _, kind in pairs}
 
 
 SUSPECTS = {"?", "na", "n/a", "null", "none", "-", "--", ".", "unknown", "missing", "#n/a"}
