@@ -6,8 +6,8 @@
     Samples   some rows of a storage: splits share it and copy nothing
     Data      three Samples, train, validation and test, that share no row
 
-How a missing split is cut is told in `zspace.data.splits`. `without` keeps a class out of
-training, so that its samples can serve as anomalies.
+How a missing split is cut is told in `zspace.data.splits`; which samples are trained on, and how
+often, in `zspace.data.selection`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from zspace.data.labels import LONGEST, MISSING, merged, renumbered
 from zspace.data.spec import Scale, Spec
 from zspace.data.splits import SPLITS, cut
 from zspace.system import notebook
-from zspace.system.errors import UserError, unknown
+from zspace.system.errors import UserError
 from zspace.system.pixels import thumbnails
 
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ class Samples:
             are none.
         ids: What each row of the storage is called; None: its position.
         scales: How a model reads attributes that are numbers; () where all are flags.
+        weights: (N,) float64 of the whole storage, at least 0: how much each sample counts. None
+            where all count alike.
+        balance: Whether classes are drawn equally often in training.
 
     >>> x = torch.tensor([0, 51, 102, 255], dtype=torch.uint8).reshape(4, 1, 1, 1)
     >>> some = Samples(x, torch.tensor([7, 8, 9, 9]), index=torch.tensor([3, 1]))
@@ -91,6 +94,8 @@ class Samples:
     attributes: Tensor | None = None
     ids: Sequence[str] | None = None
     scales: tuple[Scale, ...] = ()
+    weights: Tensor | None = None
+    balance: bool = False
 
     def __len__(self) -> int:
         return len(self.index)
@@ -151,7 +156,7 @@ class Data:
         attributes: Names of what may hold of a sample, several at once; usually empty.
         factors: Names and numbers of values of the factors that the images were made from, if they
             are known. Row i of the storage is the i-th combination, the last factor fastest.
-        held_out: The class that only the test split has; see `without`.
+        held_out: The class that only the test split has; see `zspace.data.selection`.
         read: What was read, and what was left out; see `zspace.data.account`.
         encoding: How the rows of a table became x; None for images.
         whole: New data for a finished run: one set of this name to its samples, or the source's
@@ -257,7 +262,8 @@ class Data:
                 digest.update(part)
         for split in splits:
             digest.update(_content(split.index))
-        for told in ([split.y for split in splits], [split.attributes for split in splits]):
+        kept = ("y", "attributes", "weights")
+        for told in ([getattr(split, name) for split in splits] for name in kept):
             for y in _once(y for y in told if y is not None):
                 digest.update(_content(y))
         return digest.hexdigest()
@@ -297,6 +303,7 @@ class Part:
         classes: Names of the labels of this part; empty: those of the data set.
         ids: What each sample is called; None: its position.
         origin: Where the samples are from, for people: "x_train".
+        weights: (N,) float64, as `Samples` has them.
     """
 
     x: Storage
@@ -305,10 +312,11 @@ class Part:
     classes: tuple[str, ...] = ()
     ids: Sequence[str] | None = None
     origin: str = ""
+    weights: Tensor | None = None
 
     def rows(self, index: Tensor) -> Samples:
         """Those rows (n,) as samples."""
-        return Samples(self.x, self.y, index, self.attributes, self.ids)
+        return Samples(self.x, self.y, index, self.attributes, self.ids, weights=self.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -484,59 +492,6 @@ def check(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
         )
 
 
-def without(data: Data, name: str) -> Data:
-    """The data with no sample of one class in training and validation; test has all of them.
-
-    The labels 0, 1, ... and the names of the classes stay as they are, so that a conditional model
-    has the same number of columns.
-
-    Arguments:
-        data: With labels.
-        name: Of the class; empty leaves the data as they are.
-
-    Raises UserError for a class that the data do not have, and where training or validation would
-    be left empty.
-
-    >>> rest = without(zspace.data.load("mnist5k", quiet=True), "7")
-    >>> [int((samples.labels() == 7).sum()) for samples in rest.splits.values()]
-    [0, 0, 500]
-    """
-    if not name:
-        return data
-    if not data.classes:
-        raise UserError(f"no class can be held out: data set '{data.name}' has no labels")
-    if name not in data.classes:
-        raise unknown("class to hold out", name, data.classes)
-    label = data.classes.index(name)
-    (train, first), (validation, second) = (
-        _parted(samples, label) for samples in (data.train, data.validation)
-    )
-    if not (len(train) and len(validation)):
-        raise UserError(
-            f"without class '{name}', data set '{data.name}' has {len(train)} training and "
-            f"{len(validation)} validation images: hold out another class"
-        )
-    moved = len(first) + len(second)
-    note = (f"class '{name}' is held out: {moved:,} of its samples moved to test",) * (moved > 0)
-    return replace(
-        data,
-        train=train,
-        validation=validation,
-        test=joined([data.test, first, second]),
-        held_out=name,
-        read=replace(data.read, notes=(*data.read.notes, *note)),
-    )
-
-
-def _parted(samples: Samples, label: int) -> tuple[Samples, Samples]:
-    """The samples of other labels, and those of this one."""
-    y = samples.labels()
-    if y is None:
-        return samples, replace(samples, index=samples.index[:0])
-    index = samples.index
-    return replace(samples, index=index[y != label]), replace(samples, index=index[y == label])
-
-
 def joined(several: Sequence[Samples]) -> Samples:
     """Samples of several storages as those of one, in order; empty ones may lack labels.
 
@@ -565,6 +520,9 @@ def joined(several: Sequence[Samples]) -> Samples:
         torch.cat(attributes) if len(attributes) == len(some) else None,
         [name for samples in some for name in samples.names()],
         first.scales,
+        torch.cat([s.weights[s.index] for s in some if s.weights is not None])
+        if all(s.weights is not None for s in some)
+        else None,
     )
 
 

@@ -314,6 +314,7 @@ class Run(TrainedModel):
                     missing=self.config.data.missing,
                     labels=self.config.data.labels,
                     columns=self.config.data.columns,
+                    weight=self.config.data.weight,
                     attributes=self.spec.attributes,
                     quiet=quiet,
                 ),
@@ -334,6 +335,7 @@ class Run(TrainedModel):
             values=self.values or (),
             missing=options.missing,
             columns=options.columns,
+            weight=options.weight,
             attributes=self.spec.attributes,
             quiet=quiet,
         )
@@ -407,6 +409,9 @@ class Run(TrainedModel):
             columns=given.columns,
             missing=given.missing,
             group=given.group,
+            split_by=given.split_by,
+            weight=given.weight,
+            balance=given.balance,
             quiet=quiet,
         )
 

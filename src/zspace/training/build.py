@@ -323,6 +323,7 @@ def _batches(
         classes=context,
         augment=config.data.augment if training else "none",
         binarize=config.data.binarize,
+        weighted=True,
         shuffle=training,
         part=(distributed.rank(), distributed.size()) if training else (0, 1),
     )

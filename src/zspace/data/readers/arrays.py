@@ -36,6 +36,7 @@ from zspace.data.labels import Labels, read_labels, read_splits
 from zspace.data.readers import lists
 from zspace.data.readers.images import ReadOptions
 from zspace.data.readers.tabular import from_tables
+from zspace.data.selection import read_weights
 from zspace.data.splits import SPLITS, Role, left_out, role
 from zspace.system.errors import UserError
 
@@ -339,6 +340,8 @@ def from_arrays(
     forms = {n: _form(headers[n], f"{n} of {shelf.title}") for n in x.values()}
     _check_splits(x, forms, name, shelf.title, options)
     labels, origin = _labels(shelf, roles, x, forms, options)
+    given = {s: (shelf.read(n), n) for n, (what, s) in roles.items() if what == "w"}
+    weights = read_weights(given, {s: forms[n][0] for s, n in x.items()}, shelf.title)
     ids = {split: n for n, (what, split) in roles.items() if what == "ids"}
     known = {s: read_ids(shelf.read(n), forms[x[s]][0], n, shelf.title) for s, n in ids.items()}
     scale = _common_scale(shelf, headers, list(x.values()), options)
@@ -372,6 +375,7 @@ def from_arrays(
             () if told is None else told.classes,
             together,
             " and ".join(x[s] for s in both),
+            torch.cat([weights[s] for s in both]) if weights else None,
         )
     gone = [*(f"{n} (as asked)" for n in ignored), *(f"{n} (empty)" for n in empty)]
     moved = any(forms[n] != _first(headers[n].shape) for n in forms)
@@ -387,12 +391,15 @@ def _roles(
 ) -> dict[str, Role]:
     """The role of each array. Raises UserError for one that has none."""
     roles = {n: role(n) for n in headers}
-    if options.labels:
-        if options.labels not in headers:
+    for name, usual in ((options.labels, Role("y", "")), (options.weight, Role("w", ""))):
+        what = usual.what
+        if name and name not in headers and not (options.whole and what == "w"):
             there = ", ".join(headers)
-            raise UserError(f"{title} has no labels '{options.labels}': it holds {there:.200}")
-        roles = {n: None if r and r.what == "y" else r for n, r in roles.items()}
-        roles[options.labels] = Role("y", (role(options.labels) or Role("y", "")).split)
+            said = "labels" if what == "y" else "weights"
+            raise UserError(f"{title} has no {said} '{name}': it holds {there:.200}")
+        if name in headers:
+            roles = {n: None if r and r.what == what else r for n, r in roles.items()}
+            roles[name] = usual._replace(split=(role(name) or usual).split)
     unknown = [n for n, r in roles.items() if r is None]
     if len(unknown) == 1 and not any(r and r.what == "x" for r in roles.values()):
         roles[unknown.pop()] = Role("x", "")
@@ -412,11 +419,10 @@ def _roles(
     taken: dict[Role, str] = {}
     for n, r in found.items():
         if (other := taken.setdefault(r, n)) != n:
-            what = {"x": "images", "y": "labels", "ids": "ids", "names": "names of classes"}[
-                r.what
-            ]
+            words = {"x": "images", "y": "labels", "names": "names of classes", "w": "weights"}
+            said = words.get(r.what, r.what)
             raise UserError(
-                f"{other} and {n} of {title} are both called {what} of the {r.split} split: leave "
+                f"{other} and {n} of {title} are both called {said} of the {r.split} split: leave "
                 f"one out with --leave-out {n}"
             )
     return found

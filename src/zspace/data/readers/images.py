@@ -427,6 +427,8 @@ class ReadOptions:
         missing: Of tables and of labels, further values that mean missing.
         group: Of tables, a column whose groups are not torn apart by the splits.
         class_level: Which level of folders are the classes.
+        split_by: Of tables, a column in whose order rows go to train, validation and test.
+        weight: What holds the weights of samples, an array or a column.
         attributes: Those of the finished run that new data are for, which labels are read as.
     """
 
@@ -446,6 +448,8 @@ class ReadOptions:
     missing: tuple[str, ...] = ()
     group: str = ""
     class_level: int = 1
+    split_by: str = ""
+    weight: str = ""
     attributes: tuple[str, ...] = ()
 
     @property
