@@ -280,6 +280,11 @@ def _judged(
     votes (N,), the classes that they show.
     """
     why = "made images are compared in the features of a judge, which"
+    if trained.spec.kind != "image":
+        raise NotMeasured(
+            "made samples are compared in the features of a judge that reads pictures, but "
+            f"'{data.name}' is a table: compare models of it by their likelihood"
+        )
     if data.train.y is None or len(data.classes) < 2:
         raise NotMeasured(
             f"{why} learns from classes, but data '{data.name}' have none: give labelled data"

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from zspace.analysis.pieces import at_once, measured_at_once, need_of
+from zspace.data.account import of_samples
 from zspace.data.batches import Batches, Binarize
 from zspace.data.conditions import Label, as_conditions, columns, turns
 from zspace.data.dataset import Data, Samples
@@ -395,13 +396,15 @@ class TrainedModel:
             return None
         if label is None:
             what = "attributes" if self.spec.attributes else "class"
-            raise UserError(
+            said = (
                 f"recipe '{self.name}' is conditional, but no label was given: give the {what} of "
                 "each image"
             )
+            raise UserError(of_samples(said, self.spec.kind))
         told = as_conditions(label, self.spec)
         if len(told) not in (1, n):
-            raise UserError(f"{len(told)} labels were given for {n} images: give 1 or {n}")
+            said = f"{len(told)} labels were given for {n} images: give 1 or {n}"
+            raise UserError(of_samples(said, self.spec.kind))
         c = columns(told, self.model.context, self.spec.scales)
         return c.to(self.device).expand(n, -1)
 

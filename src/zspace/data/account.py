@@ -5,6 +5,7 @@ The reader of a source fills in a `Read`; sizes and counts are those of the samp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,19 @@ class Read:
 
 
 NOTHING_READ = Read()
+
+
+def of_samples(text: str, kind: str) -> str:
+    """A sentence about images as one about rows, where the samples are rows of a table.
+
+    >>> of_samples("Images and their codes: an image is a point.", "table")
+    'Rows and their codes: a row is a point.'
+    """
+    if kind == "image":
+        return text
+    text = re.sub(r"\b([Aa])n image\b", r"\1 row", text)
+    words = {"image": "row", "images": "rows", "Image": "Row", "Images": "Rows"}
+    return re.sub(r"\b[Ii]mages?\b", lambda found: words[found.group()], text)
 
 
 def lines(data: Data) -> list[str]:

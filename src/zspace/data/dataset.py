@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zspace.data.account import NOTHING_READ, Read
+from zspace.data.account import NOTHING_READ, Read, of_samples
 from zspace.data.attributes import learned
 from zspace.data.labels import LONGEST, MISSING, merged, renumbered
 from zspace.data.spec import Scale, Spec
@@ -236,14 +236,21 @@ class Data:
         return replace(self, train=one, validation=two, test=three, classes=classes, whole=moved)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what the data are, and training images from first to last."""
+        """What a notebook shows: what the data are, and training samples from first to last."""
         some = torch.linspace(0, len(self.train) - 1, min(40, len(self.train))).round().long()
         known = {
-            **{f"{name} images": f"{len(samples):,}" for name, samples in self.splits.items()},
+            **{
+                of_samples(f"{name} images", self.spec.kind): f"{len(samples):,}"
+                for name, samples in self.splits.items()
+            },
             "shape": " × ".join(map(str, self.spec.shape)),
             "classes": ", ".join(self.classes),
             "attributes": ", ".join(self.attributes),
         }
+        if self.encoding is not None:
+            rows = self.encoding.decode(self.train.images(some[:5]))
+            table = getattr(rows, "_repr_html_", lambda: "")()
+            return notebook.facts(known, self.name) + table
         shown = notebook.image(thumbnails(self.train.images(some).numpy()), "Training images")
         return notebook.facts(known, self.name) + shown
 

@@ -26,6 +26,7 @@ from zspace.analysis import METRICS, Measure, Scorer
 from zspace.analysis.anomaly import inferred_labels
 from zspace.analysis.numbers import print_sections
 from zspace.analysis.pieces import rows_of
+from zspace.data.account import of_samples
 from zspace.data.dataset import Data, Samples, joined
 from zspace.runs.formats import Evaluation, refuse_unfit
 from zspace.runs.record import EVALUATION, WEIGHTS
@@ -93,8 +94,9 @@ def evaluate(
         files.write_json(path, record)
     if not quiet:
         shown = {**record, "sections": {name: record["sections"][name] for name in wanted}}
+        n, name = record["data"]["images"], record["data"]["name"]
         print_sections(
-            f"{run.path}, {record['data']['images']:,} test images of {record['data']['name']}",
+            f"{run.path}, {of_samples(f'{n:,} test images', run.spec.kind)} of {name}",
             measures_of(shown),
             missing_of(shown),
             warnings_of(shown),
@@ -131,8 +133,12 @@ def measured_section(
     try:
         measures = metric.of(run, data, seed=seed, quiet=quiet, **options)
     except NotMeasured as reason:
-        return {**found, "not_measured": str(reason)}
-    warning = metric.warning(measures) if metric.warning else ""
+        return {**found, "not_measured": of_samples(str(reason), run.spec.kind)}
+    warning = of_samples(metric.warning(measures) if metric.warning else "", run.spec.kind)
+    measures = {
+        key: replace(value, about=of_samples(value.about, run.spec.kind))
+        for key, value in measures.items()
+    }
     return {
         **found,
         "seconds": round(time.perf_counter() - start, 2),
