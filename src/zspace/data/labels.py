@@ -99,7 +99,7 @@ def read_labels(
     """
     what, way = f"{name} of {title}", f"leave it out with --leave-out {name}"
     kinds = dict(kinds or {})
-    columns = {c: blanked(v, missing) for c, v in _columns(raw, what, column).items()}
+    columns = {c: blanked(v, missing) for c, v in _columns(raw, what, column, n).items()}
     for one in kinds if alone else ():
         if one not in columns:
             raise unknown(f"column of {what}; column", one, columns)
@@ -137,7 +137,7 @@ def read_labels(
     return Labels(torch.tensor(y, dtype=torch.int64), tuple(map(str, distinct)))
 
 
-def _columns(raw: Any, what: str, column: str) -> dict[str, np.ndarray]:
+def _columns(raw: Any, what: str, column: str, n: int) -> dict[str, np.ndarray]:
     """Each column (N,) by name; an array has one, or y0, y1, ..."""
     if isinstance(raw, Tensor):
         raw = raw.detach().cpu().numpy()
@@ -152,7 +152,9 @@ def _columns(raw: Any, what: str, column: str) -> dict[str, np.ndarray]:
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
-        raise UserError(f"{what} has shape {values.shape}: give one label for each sample")
+        raise UserError(
+            f"{what} has shape {values.shape}, but there are {n:,} samples: give one label each"
+        )
     return {column: values}
 
 

@@ -176,13 +176,12 @@ class RunView:
         """
         if label == "none":
             return None
-        spec = self.run.spec
-        told = torch.from_numpy(np.stack(list(named(spec).values())))
-        each = columns(told, spec.context, spec.scales)
+        count = self.run.model.context
         if isinstance(label, tuple):
-            first, last = each[list(label)]
+            first, last = columns(torch.tensor(label), count)
             return torch.lerp(first, last, torch.linspace(0, 1, n)[:, None])
-        return each.repeat(n, 1) if label == "all" else each[int(label)].repeat(n, 1)
+        every = torch.arange(n * count) % count  # of a number, 1 is an sd above its mean, as named
+        return columns(every if label == "all" else torch.full((n,), int(label)), count)
 
     def contexts_of(self, i: np.ndarray) -> Tensor | None:
         """What the model was told of test images i."""
