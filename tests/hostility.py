@@ -179,14 +179,12 @@ for name, (content, message) in NPY.items():
     )
 
 LABELS = {
-    "floats": (Y / 2, "fractions"),
     "infinite": (np.where(Y > 0, np.inf, 0.5), "infinite"),
     "all different": (np.arange(20), "20 different labels for 20 samples"),
     "time": (np.full(20, "NaT", "m8[s]"), "is of type timedelta64"),
     "control characters": (np.full(20, "cat\x1b[2J"), "cannot be shown"),
     "objects": (TRAP, "Python objects"),
     "19": (Y[:19], "there are 20 samples"),
-    "table": (np.full((20, 2), 7), "must hold 0 and 1"),
     "none": (np.int64(0), "there are 20 samples"),
 }
 for name, (y, message) in LABELS.items():

@@ -30,8 +30,9 @@ from zspace.analysis.anomaly import (
 from zspace.analysis.measure import bootstrap
 from zspace.analysis.reconstruction import surprises
 from zspace.analysis.trained import over
-from zspace.data.dataset import Samples, without
+from zspace.data.dataset import Samples
 from zspace.data.loading import load
+from zspace.data.selection import without
 from zspace.data.spec import Batch
 from zspace.models.autoencoder import Autoencoder
 from zspace.models.bottlenecks import Gaussian as GaussianCode

@@ -26,6 +26,7 @@ from zspace.runs.many import Cell, Failed, Study, open_study, over_seeds, rows, 
 from zspace.runs.record import WEIGHTS
 from zspace.runs.run import Run
 from zspace.studies import grid, launch
+from zspace.studies.executors import one_by_one
 from zspace.studies.grid import Entry, Grid
 from zspace.system import files, signals
 from zspace.system.errors import UserError
@@ -552,3 +553,42 @@ def test_a_file_of_recipes_is_remembered_once(tmp_path, monkeypatch):
     for _ in range(3):
         recipes.import_recipes(str(path))
     assert [str(path)] == recipes.IMPORTED
+
+
+PAIR = (np.random.default_rng(0).random((60, 1, 8, 8)).astype(np.float32), np.arange(60) % 3)
+
+
+def test_a_study_of_data_held_in_python(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch, "write_report", lambda study, path, console: path)
+    given = {"latent": [2], "choices": ["epochs=1"]}
+    report = zspace.study(["ae"], data=PAIR, jobs=0, **given)
+    assert report == Path("studies/tuple/report.html")
+    assert "tuple: images of 1×8×8" in capsys.readouterr().err
+    with pytest.raises(UserError, match="was trained on other data than those given"):
+        zspace.study(["ae"], data=(1 - PAIR[0], PAIR[1]), **given, quiet=True)
+    for options in ({"jobs": 2}, {"threads": 1}):
+        with pytest.raises(UserError, match=r"held in Python .tuple., where only this process"):
+            zspace.study(["ae"], data=PAIR, **options, **given, out="never")
+
+
+@pytest.mark.slow
+def test_stacked_runs_of_data_held_in_python(tmp_path):
+    given = {"latent": [2], "choices": ["epochs=1"], "quiet": True, "seeds": 2}
+    report = zspace.study(["cvae"], data=PAIR, executor="stacked", out=tmp_path / "s", **given)
+    runs = sorted(path.name for path in (tmp_path / "s/runs").iterdir())
+    assert runs == ["cvae-2-s0", "cvae-2-s1"]
+    assert "cvae" in report.read_text()
+
+
+def test_a_study_at_a_url_says_what_was_read(tmp_path, monkeypatch, capsys, digits):
+    pytest.importorskip("fsspec")
+    monkeypatch.setattr(launch, "_written", lambda folder, console, held: folder / "report.html")
+    elsewhere = lambda tasks, reports: one_by_one(tasks, lambda *_: Quiet())  # noqa: E731
+    monkeypatch.setattr(launch, "_executor", lambda *_: elsewhere)
+    choices = ["epochs=1"]
+    url = (tmp_path / "there").as_uri()
+    zspace.study(["ae"], data=str(digits), latent=[2], choices=choices, out=url)
+    said = capsys.readouterr().err
+    assert said.count("images of 1×14×14") == 1
+    assert "[1/1] ae-2-s0  done" in said

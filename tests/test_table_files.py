@@ -268,7 +268,7 @@ def test_options_of_another_kind_are_refused(digits):
     with pytest.raises(UserError, match="--size is for images, but this is a table"):
         load(people(), size=28, quiet=True)
     with pytest.raises(UserError, match="--columns is for tables, but these are images"):
-        load(str(digits), columns="a=number", quiet=True)
+        load(np.zeros((12, 8, 8)), columns="a=number", quiet=True)
     with pytest.raises(UserError, match="--kind is image, but"):
         load(people(), kind="image", quiet=True)
     with pytest.raises(UserError, match="--kind is table, but"):

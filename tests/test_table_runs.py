@@ -241,3 +241,22 @@ def test_evaluate_measures_what_it_can(run):
     found = zspace.evaluate(run.path, sections=["likelihood", "latents", "representation"])
     assert np.isfinite(found["sections"]["likelihood"]["measures"]["elbo"]["value"])
     assert found["sections"]["latents"]["measures"]
+
+
+def test_what_is_said_of_a_table_speaks_of_rows(run, csv, tmp_path, capsys):
+    copy = run.save(tmp_path / "copy")
+    assert main.run(["evaluate", str(copy), "--iw", "2", "--sections", "latents", "novelty"]) == 0
+    for command in (
+        ["score", str(copy), "--scores", "error", "-o", str(tmp_path / "s.csv"), "--rate", "0.1"],
+        ["score", str(copy), "--scores", "error", "-o", str(tmp_path / "s.csv"), "--rate", "0.01"],
+        ["reconstruct", str(copy), "-n", "0", "-o", str(tmp_path / "r.csv")],
+    ):
+        main.run(command)
+    said = "".join(capsys.readouterr())
+    assert "20 test rows of people" in said
+    assert "of 200 rows above" in said
+    assert "cannot be set from 18 validation rows: use a rate of at least 0.056" in said
+    assert "image" not in said
+    shown = run.data(str(csv))._repr_html_()
+    assert "train rows" in shown
+    assert "visits" in shown

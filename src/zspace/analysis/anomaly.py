@@ -20,6 +20,7 @@ cheaper.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,7 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 from zspace.analysis.latents import encoded
 from zspace.analysis.measure import BOOTSTRAP_DRAWS, Measure, bootstrap, metric
 from zspace.analysis.trained import TrainedModel, each, split, subset
+from zspace.data.account import of_samples
 from zspace.data.batches import Batches
 from zspace.data.dataset import Data, Samples
 from zspace.data.spec import Batch
@@ -232,10 +234,11 @@ class Scorer:
         if not 0 < rate < 1:
             raise UserError(f"the rate of false alarms is {rate}: give a share between 0 and 1")
         if rate * n < 1:
-            raise UserError(
-                f"a rate of false alarms of {rate:g} cannot be set from {n} validation images: "
-                f"give at least {1 / n:.2g}"
-            )
+            digits = 10 ** (2 + math.floor(math.log10(n)))
+            least = f"{math.ceil(digits / n) / digits:g}"  # rounded up, so that it is enough
+            way = f"use a rate of at least {least}" if n > 1 else "more of them are needed"
+            said = of_samples(f"{n} validation image{'s' * (n > 1)}", self.trained.spec.kind)
+            raise UserError(f"a rate of false alarms of {rate:g} cannot be set from {said}: {way}")
         allowed = int(rate * n + 1e-9)
         return {k: float(np.sort(v)[n - 1 - allowed]) for k, v in self.validation.items()}
 

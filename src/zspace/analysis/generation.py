@@ -281,9 +281,14 @@ def _judged(
     votes (N,), the classes that they show.
     """
     why = "made images are compared in the features of a judge, which"
+    if trained.spec.kind != "image":
+        raise NotMeasured(
+            "made samples are compared in the features of a judge that reads pictures, but "
+            f"'{data.name}' is a table: compare models of it by their likelihood"
+        )
     if data.train.y is None or len(data.classes) < 2:
         raise NotMeasured(
-            f"{why} learns from labels, but data '{data.name}' have none: give labelled data"
+            f"{why} learns from classes, but data '{data.name}' have none: give labelled data"
         )
     if len(trained.spec.shape) != 3 or min(trained.spec.shape[1:]) < SMALLEST:
         raise NotMeasured(
@@ -291,7 +296,7 @@ def _judged(
             f"{trained.spec.shape}: give larger ones"
         )
     judge = train_judge(data, trained.device, quiet=quiet)
-    asked = np.asarray(labels(subset(data.test, MOST_MADE, seed)))
+    asked = np.asarray(labels(subset(data.test.labelled(), MOST_MADE, seed)))
     made = made_images(trained, data, len(asked), asked, sampler=sampler, seed=seed, quiet=quiet)
     return judge, asked, *_seen(judge, made, trained.device)
 

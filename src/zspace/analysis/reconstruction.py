@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from zspace.analysis.anomaly import squared_error
 from zspace.analysis.trained import SampleFrom, TrainedModel, each, evenly, once
+from zspace.data.conditions import named
 from zspace.data.dataset import Data, Samples
 from zspace.data.kinds.image import image_quality
 from zspace.data.spec import Batch
@@ -76,10 +77,10 @@ def sample_rows(
     if not trained.model.context:
         x = trained.drawn(rows * columns, seed=seed, sampler=sampler)
         return list(x.reshape(rows, columns, *x.shape[1:])), [""] * rows
-    names = list(trained.spec.classes or trained.spec.attributes)[:10]
+    told = dict(list(named(trained.spec).items())[:10])
     return [
-        trained.drawn(columns, label=name, seed=seed, sampler=sampler) for name in names
-    ], names
+        trained.drawn(columns, label=one, seed=seed, sampler=sampler) for one in told.values()
+    ], list(told)
 
 
 @dataclass(frozen=True)

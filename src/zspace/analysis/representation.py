@@ -78,7 +78,7 @@ def label_probes(
     >>> 0 <= found["probe"].value <= 1
     True
     """
-    why = "a representation is measured by what it tells of labels, but"
+    why = "a representation is measured by what it tells of classes, but"
     if data.train.y is None or len(data.classes) < 2:
         raise NotMeasured(f"{why} data '{data.name}' have none: give labelled data")
     if trained.model.context:
@@ -93,6 +93,10 @@ def label_probes(
             f"{why} the training images of '{data.name}' have only one label: give data with "
             "two classes or more"
         )
+    if not len(y_test):
+        raise NotMeasured(f"{why} no test sample of '{data.name}' has a label: give some")
+    gone = sum(len(split) - len(split.labelled()) for split in (data.train, data.test))
+    rest = f"; {gone:,} samples without a label were left out" if gone else ""
     spaces = _spaces(trained, splits)
     made: dict[str, dict[str, Measure]] = {}
     with bar("probing codes", len(spaces), quiet) as did:
@@ -106,7 +110,7 @@ def label_probes(
             # Pixels are not the model's merit.
             better = measure.better if name in ("", "_draws") else "neither"
             about = SPACES[name] if name or trained.variational else "codes"
-            about = f"{about}: {measure.about}"
+            about = f"{about}: {measure.about}{rest}"
             first = key == "probe" and not name
             found[f"{key}{name}"] = replace(measure, about=about, better=better, headline=first)
     return found

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from zspace.analysis.pieces import at_once, measured_at_once, need_of
+from zspace.data.account import of_samples
 from zspace.data.batches import Batches, Binarize
 from zspace.data.conditions import Label, as_conditions, columns, turns
 from zspace.data.dataset import Data, Samples
@@ -88,8 +89,8 @@ class TrainedModel:
     A `zspace.Run` is one. Images go in as numpy or torch, (N, C, H, W) or, with one channel,
     (N, H, W), uint8 or floats in [0, 1]; results come back as the same type. Labels are numbers or
     class names, one for all images or one per image. Conditional models need them, others refuse
-    them. Where the data have attributes instead, a label is the names of those that hold
-    ("Smiling,Male"), or an array (N, A) of 0 and 1.
+    them. Where the data have attributes instead, a label is the names of those that hold and the
+    values of numbers ("Smiling,age=42"), or an array (N, A) of both in their order.
 
     Where it was trained on a table, rows go in as a DataFrame or an array (N, D) with its columns,
     and come back as a table of the sort that it was trained on; see `zspace.data.kinds.table`.
@@ -220,8 +221,10 @@ class TrainedModel:
 
         Arguments:
             n: How many.
-            label: For a conditional model, a class or the attributes that hold; one for all or
-                one per image. By default classes (or attributes) take turns.
+            label: For a conditional model, a class, or the attributes that hold and the values of
+                numbers ("Smiling,age=42"; 3.5 for the only one), in their own units; one for all
+                or one per image. By default classes or flags take turns, and numbers go through
+                their distribution in training.
             seed: The same seed gives the same images; None gives others at each call.
             sampler: Where codes are drawn: prior, or mixture, Gaussians fitted to the codes of
                 training images; auto is the prior, but the mixture for a model that, like an AE,
@@ -392,14 +395,17 @@ class TrainedModel:
             return None
         if label is None:
             what = "attributes" if self.spec.attributes else "class"
-            raise UserError(
+            said = (
                 f"recipe '{self.name}' is conditional, but no label was given: give the {what} of "
                 "each image"
             )
+            raise UserError(of_samples(said, self.spec.kind))
         told = as_conditions(label, self.spec)
         if len(told) not in (1, n):
-            raise UserError(f"{len(told)} labels were given for {n} images: give 1 or {n}")
-        return columns(told, self.model.context).to(self.device).expand(n, -1)
+            said = f"{len(told)} labels were given for {n} images: give 1 or {n}"
+            raise UserError(of_samples(said, self.spec.kind))
+        c = columns(told, self.model.context, self.spec.scales)
+        return c.to(self.device).expand(n, -1)
 
 
 def _finite(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from zspace.analysis import reconstruction
 from zspace.analysis.trained import SampleFrom
-from zspace.data.account import lines
+from zspace.data.account import lines, of_samples
 from zspace.data.conditions import as_conditions, turns
 from zspace.data.loading import is_known, load
 from zspace.data.readers.hf import PREFIX
@@ -104,7 +104,7 @@ def _label(run: Run, label: str | None) -> int | str | None:
 def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, out: Path) -> Path:
     """Write n test images above their decodings as one sheet."""
     if n < 1:
-        raise UserError(f"n is {n}: ask for at least 1 image")
+        raise UserError(of_samples(f"n is {n}: ask for at least 1 image", run.spec.kind))
     if run.encoding is not None:
         shown = reconstruction.reconstructions(run, run.data(data, data_dir=data_dir), n)
         return _save_rows(out, run.encoding.decode(shown.decoded), run.encoding.decode(shown.x))

@@ -5,11 +5,14 @@ The reader of a source fills in a `Read`; sizes and counts are those of the samp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from zspace.data.spec import FLAG
 
 if TYPE_CHECKING:
     from zspace.data.dataset import Data, Samples
@@ -45,6 +48,19 @@ class Read:
 
 
 NOTHING_READ = Read()
+
+
+def of_samples(text: str, kind: str) -> str:
+    """A sentence about images as one about rows, where the samples are rows of a table.
+
+    >>> of_samples("Images and their codes: an image is a point.", "table")
+    'Rows and their codes: a row is a point.'
+    """
+    if kind == "image":
+        return text
+    text = re.sub(r"\b([Aa])n image\b", r"\1 row", text)
+    words = {"image": "row", "images": "rows", "Image": "Row", "Images": "Rows"}
+    return re.sub(r"\b[Ii]mages?\b", lambda found: words[found.group()], text)
 
 
 def lines(data: Data) -> list[str]:
@@ -113,7 +129,16 @@ def _labels(data: Data) -> str:
         names = data.attributes
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         where = f" from {data.read.labels}" if data.read.labels else ""
-        return f"{len(names)} attributes{where}: {', '.join(names[:MOST_NAMED])}{more}"
+        scales = data.spec.scales or (FLAG,) * len(names)
+        said = [
+            name if s == FLAG else f"{name} {s.low:.4g} to {s.high:.4g} (mean {s.mean:.4g})"
+            for name, s in zip(names[:MOST_NAMED], scales, strict=False)
+        ]
+        lacking = sum(int(s.unlabelled().sum()) for s in data.splits.values())
+        gaps = f"; {lacking:,} samples lack a value" if lacking else ""
+        if len(names) == 1:
+            return f"label {said[0]}{gaps}"
+        return f"{len(names)} attributes{where}: {', '.join(said)}{more}{gaps}"
     if not data.classes:
         return "no labels"
     where = f" ({data.read.labels})" if data.read.labels else ""

@@ -34,6 +34,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from zspace.data.conditions import lookup
 from zspace.data.dataset import Lazy, Samples, to_float
+from zspace.data.selection import proportions, systematic
 from zspace.data.spec import Batch
 from zspace.system.device import sent
 from zspace.system.errors import UserError
@@ -227,6 +228,8 @@ class Batches:
         shuffle: False keeps the order. The dynamic draws of a batch are then the same in every
             epoch and leave the global generator alone, so that validation values compare.
         workers: Processes that read a storage on disk.
+        weighted: Draw samples in proportion to their weights (see `zspace.data.selection`), with
+            shuffle=False the same draw in every epoch. False gives each once, whatever its weight.
         part: (r, R) gives of every batch the rows r, r + R, ... only: those of rank r of R. Where
             a batch has none for it, its first row stands in and counts nothing (see `counts`).
 
@@ -257,12 +260,14 @@ class Batches:
         binarize: Binarize = "none",
         shuffle: bool = True,
         workers: int = 0,
+        weighted: bool = False,
         part: tuple[int, int] = (0, 1),
     ) -> None:
         if batch < 1:
             raise UserError(f"batch is {batch}: give at least 1 sample for each batch")
         self.samples, self.batch, self.device = samples, batch, device
         self.seed, self.shuffle, self.part = seed, shuffle, part
+        self._weights = proportions(samples) if weighted else None
         self._store = _store(samples, device, binarize, workers)
         self._context = lookup(samples, classes, device)
         self._augment = augment
@@ -303,8 +308,9 @@ class Batches:
         order = torch.randperm(len(self.samples), generator=torch.Generator().manual_seed(0))
         whole = order[: len(order) // batch * batch or len(order)]
         other = copy.copy(self)
-        other.samples = replace(self.samples, index=self.samples.index[whole])
-        other.batch, other.shuffle = batch, False
+        rows = self.samples.index if self._weights is None else self._drawn(0)
+        other.samples = replace(self.samples, index=rows[whole])
+        other.batch, other.shuffle, other._weights = batch, False, None
         return other
 
     def of(self, rows: Sequence[Tensor], start: int = 0) -> Iterator[Batch]:
@@ -320,9 +326,19 @@ class Batches:
     def order(self, number: int) -> Tensor:
         """The rows of the storage (n,) in the order of this epoch."""
         if not self.shuffle:
-            return self.samples.index
+            # Sorted, because disks read in order.
+            return self.samples.index if self._weights is None else self._drawn(0).sort().values
+        if self._weights is not None:
+            return self._drawn(mix(self.seed, number))
         generator = torch.Generator().manual_seed(mix(self.seed, number))
         return self.samples.index[torch.randperm(len(self.samples), generator=generator)]
+
+    def _drawn(self, seed: int) -> Tensor:
+        """Rows of the storage (n,), drawn in proportion to their weights."""
+        assert self._weights is not None
+        generator = torch.Generator().manual_seed(seed)
+        at = systematic(self._weights, self.samples.labels(), generator)
+        return self.samples.index[at]
 
     def _finisher(self, binarize: Binarize) -> Callable[[Tensor, int], Tensor]:
         """What is done last to x (B, C, H, W) of batch number ``at``."""

@@ -6,8 +6,8 @@
     Samples   some rows of a storage: splits share it and copy nothing
     Data      three Samples, train, validation and test, that share no row
 
-How a missing split is cut is told in `zspace.data.splits`. `without` keeps a class out of
-training, so that its samples can serve as anomalies.
+How a missing split is cut is told in `zspace.data.splits`; which samples are trained on, and how
+often, in `zspace.data.selection`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zspace.data.account import NOTHING_READ, Read
+from zspace.data.account import NOTHING_READ, Read, of_samples
+from zspace.data.attributes import learned
 from zspace.data.labels import LONGEST, MISSING, merged, renumbered
-from zspace.data.spec import Spec
+from zspace.data.spec import Scale, Spec
 from zspace.data.splits import SPLITS, cut
 from zspace.system import notebook
-from zspace.system.errors import UserError, unknown
+from zspace.system.errors import UserError
 from zspace.system.pixels import thumbnails
 
 if TYPE_CHECKING:
@@ -70,9 +71,14 @@ class Samples:
         x: The storage, (N, C, H, W).
         y: Labels (N,) int64 of the whole storage, -1 where there is none; None without labels.
         index: (n,) int64, the rows that these samples are.
-        attributes: (N, A) uint8 of the whole storage, 1 where an attribute holds; several may hold
-            of one image. None where there are none.
+        attributes: (N, A) of the whole storage: uint8, 1 where one holds, of which several may; or
+            float64 where some are numbers, in their own units, NaN where missing. None where there
+            are none.
         ids: What each row of the storage is called; None: its position.
+        scales: How a model reads attributes that are numbers; () where all are flags.
+        weights: (N,) float64 of the whole storage, at least 0: how much each sample counts. None
+            where all count alike.
+        balance: Whether classes are drawn equally often in training.
 
     >>> x = torch.tensor([0, 51, 102, 255], dtype=torch.uint8).reshape(4, 1, 1, 1)
     >>> some = Samples(x, torch.tensor([7, 8, 9, 9]), index=torch.tensor([3, 1]))
@@ -87,6 +93,9 @@ class Samples:
     index: Tensor
     attributes: Tensor | None = None
     ids: Sequence[str] | None = None
+    scales: tuple[Scale, ...] = ()
+    weights: Tensor | None = None
+    balance: bool = False
 
     def __len__(self) -> int:
         return len(self.index)
@@ -97,11 +106,16 @@ class Samples:
         return [str(row) if self.ids is None else str(self.ids[row]) for row in rows]
 
     def labelled(self) -> Samples:
-        """Those that have a label; all of them where there are no labels at all."""
-        y = self.labels()
-        if y is None or bool((y != MISSING).all()):
-            return self
-        return replace(self, index=self.index[y != MISSING])
+        """Those that have a label, or every attribute; all where there are no labels at all."""
+        lacking = self.unlabelled()
+        return replace(self, index=self.index[~lacking]) if bool(lacking.any()) else self
+
+    def unlabelled(self) -> Tensor:
+        """Which of them (n,) lack a label or an attribute; none where there are no labels."""
+        told = self.conditions()
+        if told is None:
+            return torch.zeros(len(self), dtype=torch.bool)
+        return told == MISSING if told.dim() == 1 else told.isnan().any(1)
 
     def images(self, i: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W), float32 in [0, 1], of positions ``i`` (B,); None: of all."""
@@ -115,12 +129,13 @@ class Samples:
     def conditions(self, i: Tensor | None = None) -> Tensor | None:
         """What a conditional model is told of positions ``i``.
 
-        Attributes (B, A) float32 where the samples have some, else labels (B,) int64; None where
-        they have neither.
+        Attributes (B, A) where the samples have some, flags in float32, or float64 in their own
+        units where some are numbers; else labels (B,) int64; None where they have neither.
         """
         if self.attributes is None:
             return self.labels(i)
-        return self.attributes[self._rows(i)].to(torch.float32)
+        told = self.attributes[self._rows(i)]
+        return told if told.dtype == torch.float64 else told.to(torch.float32)
 
     def _rows(self, i: Tensor | None) -> Tensor:
         return self.index if i is None else self.index[i]
@@ -141,7 +156,7 @@ class Data:
         attributes: Names of what may hold of a sample, several at once; usually empty.
         factors: Names and numbers of values of the factors that the images were made from, if they
             are known. Row i of the storage is the i-th combination, the last factor fastest.
-        held_out: The class that only the test split has; see `without`.
+        held_out: The class that only the test split has; see `zspace.data.selection`.
         read: What was read, and what was left out; see `zspace.data.account`.
         encoding: How the rows of a table became x; None for images.
         whole: New data for a finished run: one set of this name to its samples, or the source's
@@ -186,11 +201,11 @@ class Data:
     @property
     def spec(self) -> Spec:
         """What a recipe must know: the shape (C, H, W), classes, attributes, number of samples."""
-        shape = tuple(self.train.x.shape[1:])
+        shape, scales = tuple(self.train.x.shape[1:]), self.train.scales
         if self.encoding is not None:
             told = {"classes": self.classes, "attributes": self.attributes}
-            return self.encoding.spec(**told, samples=len(self.train))
-        return Spec(shape, self.classes, self.attributes, len(self.train))
+            return self.encoding.spec(**told, samples=len(self.train), scales=scales)
+        return Spec(shape, self.classes, self.attributes, len(self.train), scales=scales)
 
     def labelled(self) -> Data:
         """The same without samples that have no label."""
@@ -200,6 +215,15 @@ class Data:
         left = (*self.read.left_out, *((f"{gone:,} samples without a label",) if gone else ()))
         read = replace(self.read, left_out=left)
         return replace(self, train=one, validation=two, test=three, read=read)
+
+    def scaled(self, scales: tuple[Scale, ...]) -> Data:
+        """The same with attributes that a model reads by these scales, as a finished run does."""
+        every = {split: replace(s, scales=scales) for split, s in self.splits.items()}
+        one, two, three = (
+            every.get(split, replace(getattr(self, split), scales=scales)) for split in SPLITS
+        )
+        whole = None if self.whole is None else every
+        return replace(self, train=one, validation=two, test=three, whole=whole)
 
     def as_new(self, known: tuple[str, ...]) -> Data:
         """The same as new data for a run that knows these classes; labels are matched by name."""
@@ -212,14 +236,21 @@ class Data:
         return replace(self, train=one, validation=two, test=three, classes=classes, whole=moved)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what the data are, and training images from first to last."""
+        """What a notebook shows: what the data are, and training samples from first to last."""
         some = torch.linspace(0, len(self.train) - 1, min(40, len(self.train))).round().long()
         known = {
-            **{f"{name} images": f"{len(samples):,}" for name, samples in self.splits.items()},
+            **{
+                of_samples(f"{name} images", self.spec.kind): f"{len(samples):,}"
+                for name, samples in self.splits.items()
+            },
             "shape": " × ".join(map(str, self.spec.shape)),
             "classes": ", ".join(self.classes),
             "attributes": ", ".join(self.attributes),
         }
+        if self.encoding is not None:
+            rows = self.encoding.decode(self.train.images(some[:5]))
+            table = getattr(rows, "_repr_html_", lambda: "")()
+            return notebook.facts(known, self.name) + table
         shown = notebook.image(thumbnails(self.train.images(some).numpy()), "Training images")
         return notebook.facts(known, self.name) + shown
 
@@ -238,7 +269,8 @@ class Data:
                 digest.update(part)
         for split in splits:
             digest.update(_content(split.index))
-        for told in ([split.y for split in splits], [split.attributes for split in splits]):
+        kept = ("y", "attributes", "weights")
+        for told in ([getattr(split, name) for split in splits] for name in kept):
             for y in _once(y for y in told if y is not None):
                 digest.update(_content(y))
         return digest.hexdigest()
@@ -274,10 +306,11 @@ class Part:
     Arguments:
         x: (N, C, H, W).
         y: Labels (N,) int64, -1 where there is none; None without labels.
-        attributes: (N, A) uint8, as `Samples` has them.
+        attributes: (N, A), as `Samples` has them.
         classes: Names of the labels of this part; empty: those of the data set.
         ids: What each sample is called; None: its position.
         origin: Where the samples are from, for people: "x_train".
+        weights: (N,) float64, as `Samples` has them.
     """
 
     x: Storage
@@ -286,10 +319,11 @@ class Part:
     classes: tuple[str, ...] = ()
     ids: Sequence[str] | None = None
     origin: str = ""
+    weights: Tensor | None = None
 
     def rows(self, index: Tensor) -> Samples:
         """Those rows (n,) as samples."""
-        return Samples(self.x, self.y, index, self.attributes, self.ids)
+        return Samples(self.x, self.y, index, self.attributes, self.ids, weights=self.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -436,7 +470,10 @@ def assemble(
     left = train.origin if len(missing) < 2 else how
     origins = {s: parts[s].origin if s in parts else how for s in SPLITS} | {"train": left}
     facts |= {"classes": classes, "read": replace(read, origins=origins)}
-    return Data(name, one, two, three, **facts)
+    data = Data(name, one, two, three, **facts)
+    if one.attributes is None:
+        return data
+    return data.scaled(learned(data.attributes, one.attributes[one.index]))
 
 
 def check(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
@@ -460,59 +497,6 @@ def check(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
             f"the splits of '{name}' differ in shape (C, H, W): "
             f"{' and '.join(map(str, sorted(images)))}; give all samples one shape"
         )
-
-
-def without(data: Data, name: str) -> Data:
-    """The data with no sample of one class in training and validation; test has all of them.
-
-    The labels 0, 1, ... and the names of the classes stay as they are, so that a conditional model
-    has the same number of columns.
-
-    Arguments:
-        data: With labels.
-        name: Of the class; empty leaves the data as they are.
-
-    Raises UserError for a class that the data do not have, and where training or validation would
-    be left empty.
-
-    >>> rest = without(zspace.data.load("mnist5k", quiet=True), "7")
-    >>> [int((samples.labels() == 7).sum()) for samples in rest.splits.values()]
-    [0, 0, 500]
-    """
-    if not name:
-        return data
-    if not data.classes:
-        raise UserError(f"no class can be held out: data set '{data.name}' has no labels")
-    if name not in data.classes:
-        raise unknown("class to hold out", name, data.classes)
-    label = data.classes.index(name)
-    (train, first), (validation, second) = (
-        _parted(samples, label) for samples in (data.train, data.validation)
-    )
-    if not (len(train) and len(validation)):
-        raise UserError(
-            f"without class '{name}', data set '{data.name}' has {len(train)} training and "
-            f"{len(validation)} validation images: hold out another class"
-        )
-    moved = len(first) + len(second)
-    note = (f"class '{name}' is held out: {moved:,} of its samples moved to test",) * (moved > 0)
-    return replace(
-        data,
-        train=train,
-        validation=validation,
-        test=joined([data.test, first, second]),
-        held_out=name,
-        read=replace(data.read, notes=(*data.read.notes, *note)),
-    )
-
-
-def _parted(samples: Samples, label: int) -> tuple[Samples, Samples]:
-    """The samples of other labels, and those of this one."""
-    y = samples.labels()
-    if y is None:
-        return samples, replace(samples, index=samples.index[:0])
-    index = samples.index
-    return replace(samples, index=index[y != label]), replace(samples, index=index[y == label])
 
 
 def joined(several: Sequence[Samples]) -> Samples:
@@ -542,6 +526,10 @@ def joined(several: Sequence[Samples]) -> Samples:
         torch.arange(x.shape[0]),
         torch.cat(attributes) if len(attributes) == len(some) else None,
         [name for samples in some for name in samples.names()],
+        first.scales,
+        torch.cat([s.weights[s.index] for s in some if s.weights is not None])
+        if all(s.weights is not None for s in some)
+        else None,
     )
 
 

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 
 from zspace.data.account import Read
+from zspace.data.attributes import parse_columns
 from zspace.data.batches import Augment, Binarize
-from zspace.data.dataset import Data, Part, Unsplit, check, without
+from zspace.data.dataset import Data, Part, Unsplit, check
 from zspace.data.kinds.image import BRIGHT, extent, parse_values, scale_of
 from zspace.data.kinds.table import Encoding
 from zspace.data.labels import read_labels
@@ -32,8 +33,9 @@ from zspace.data.readers.delimited import PARQUET, TEXT
 from zspace.data.readers.folder import ARCHIVES, load_file, load_folder
 from zspace.data.readers.images import SUFFIXES, Fit, ReadOptions, Transparency, sides
 from zspace.data.readers.objects import PREFIX, load_object
-from zspace.data.readers.tabular import Rows, parse_columns, tabulated
+from zspace.data.readers.tabular import Rows, tabulated
 from zspace.data.readers.tabular import load_file as load_file_of_rows
+from zspace.data.selection import as_drawn, without
 from zspace.data.sets import celeba, mnist
 from zspace.data.sets.catalogue import KNOWN, where
 from zspace.data.splits import left_out
@@ -88,7 +90,8 @@ class DataOptions:
     """The raw values that are black and white, such as 0 4095 or -1 1; auto takes those found."""
 
     labels: str = ""
-    """What holds the labels: FILE.csv (or FILE.csv:COLUMN), an array of an .npz, a column."""
+    """What holds the labels: FILE.csv (or FILE.csv:COLUMN), an array of an .npz, a column; several
+    columns are attributes: age,sex."""
 
     class_level: int = 1
     """Which level of folders are the classes: 2 takes those within the folders of level 1."""
@@ -103,13 +106,25 @@ class DataOptions:
     """What the samples are: images or rows of a table; auto: what the file or the array shows."""
 
     columns: str = ""
-    """Kinds of columns of a table, such as age=number,sex=category; the others are found."""
+    """Kinds of columns, such as age=number,sex=category; the others are found. Of labels it is
+    number, whose value a conditional model reads, or category, one class for each value."""
 
     missing: tuple[str, ...] = ()
-    """Values in a table that mean missing, such as ? or -200; empty fields and NaN always do."""
+    """Values in a table, or of labels, that mean missing, such as ? or -200; empty fields and NaN
+    always do."""
+
+    weight: str = ""
+    """An array or a column of a table that says how much each sample counts: those of weight 2 are
+    drawn twice as often as those of 1, in training and where it is measured."""
+
+    balance: bool = False
+    """Draw all classes equally often in training; validation and test stay as they are."""
 
     group: str = ""
     """A column of a table: all rows of a group, such as a patient, go to one split."""
+
+    split_by: str = ""
+    """A column of a table, such as a date, whose latest rows are test, those before validation."""
 
     def check(self) -> DataOptions:
         """These options. Raises UserError for an unknown value of ``augment`` or ``binarize``."""
@@ -164,6 +179,9 @@ def load(
     columns: str = "",
     missing: Sequence[str] = (),
     group: str = "",
+    split_by: str = "",
+    weight: str = "",
+    balance: bool = False,
     memory: float | None = None,
     quiet: bool = False,
 ) -> Data:
@@ -191,14 +209,20 @@ def load(
         values: (LOW, HIGH), the raw values that become 0 and 1; ("auto",) takes what is there.
             Without, bytes are divided by 255, 16 bits by 65,535, and floats lie in [0, 1].
         labels: FILE.csv with the label of each file (FILE.csv:COLUMN), or the array or the column
-            that holds the labels, where names do not say it.
+            that holds the labels, where names do not say it; several columns with commas between.
         class_level: Which level of folders are the classes, from 1.
         labelled_only: Leave out samples that have no label.
         leave_out: Names or patterns of arrays, folders, files or columns that are not read.
         kind: "image" or "table" refuses the other; "auto" takes what the source is.
-        columns: Kinds of a table's columns: "age=number,sex=category"; the others are found.
-        missing: Further values of a table that mean missing, as text.
+        columns: Kinds of columns of a table or of labels: "age=number,sex=category"; others are
+            found.
+        missing: Further values of a table or of labels that mean missing, as text.
         group: A column of a table whose groups are not torn apart by the splits.
+        split_by: A column of a table, of dates or numbers: the greatest tenth is test, a tenth
+            before it validation.
+        weight: The array or column that holds the weights of samples, where it is not called w;
+            see `zspace.data.selection`.
+        balance: Draw all classes equally often in training.
         memory: Bytes that images may take before they stay on disk, where files are decoded once
             into the cache folder. None: half of the free memory, which leaves room for a model.
         quiet: Show no progress bars.
@@ -216,6 +240,7 @@ def load(
     options = replace(options, values=tuple(values), labels=labels, leave_out=tuple(leave_out))
     options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
     options = replace(options, columns=columns, missing=tuple(map(str, missing)), group=group)
+    options = replace(options, split_by=split_by, weight=weight)
     if isinstance(source, Data):
         if (
             options != replace(ReadOptions(), memory=budget, quiet=quiet)
@@ -226,18 +251,24 @@ def load(
                 "these are Data, which are read and split already: give the options of reading to "
                 "zspace.data.load, or the arrays themselves"
             )
-        return without(source.labelled() if labelled_only else source, hold_out_class)
+        data = without(source.labelled() if labelled_only else source, hold_out_class)
+        return as_drawn(data, balance)
     found = _as_asked(read(source, options, data_dir), options.leave_out)
     table = _of_kind(found, kind, options)
     for split, other in (("validation", val), ("test", test)):
         if not isinstance(other, str) or other:
-            apart = replace(options, whole=True)
+            apart = replace(options, whole=True, attributes=found.facts.get("attributes", ()))
             apart = apart if table else replace(apart, labels="", leave_out=())
             found = found.with_split(split, read(other, apart, data_dir))
+    if weight and all(part.weights is None for part in found.parts.values()):
+        raise UserError(
+            f"--weight {weight:.60}: weights are an array of an .npz or a dict, or a column of a "
+            f"table, and '{found.name}' holds none: leave it out"
+        )
     fixed = isinstance(source, str) and is_known(source)
     data = found.data(fixed=fixed)
     data = without(data.labelled() if labelled_only else data, hold_out_class)
-    return tabulated(data, options)
+    return tabulated(as_drawn(data, balance), options)
 
 
 def _of_kind(found: Unsplit, kind: str, options: ReadOptions) -> bool:
@@ -246,12 +277,16 @@ def _of_kind(found: Unsplit, kind: str, options: ReadOptions) -> bool:
     if kind != "auto" and (kind == "table") != table:
         what = "rows of a table" if table else "images"
         raise UserError(f"--kind is {kind}, but '{found.name}' holds {what}: leave --kind out")
-    mine = ("columns", "missing", "group")
+    mine = ("columns", "missing", "group", "split_by")
     wrong = ("size", "values") if table else mine
+    labelled = any(p.y is not None or p.attributes is not None for p in found.parts.values())
     for name in wrong:
+        if name in ("columns", "missing") and labelled:
+            continue  # said of labels
         if getattr(options, name):
             what = "images, but this is a table" if table else "tables, but these are images"
-            raise UserError(f"--{name} is for {what}: leave it out")
+            what += " without labels" * (name in ("columns", "missing"))
+            raise UserError(f"--{name.replace('_', '-')} is for {what}: leave it out")
     return table
 
 
@@ -283,6 +318,9 @@ def load_new(
     encoding: Encoding | None = None,
     missing: Sequence[str] = (),
     labels: str = "",
+    columns: str = "",
+    weight: str = "",
+    attributes: tuple[str, ...] = (),
     quiet: bool = False,
 ) -> Data:
     """The same for a finished run: one set of any size, which nobody splits.
@@ -300,6 +338,9 @@ def load_new(
         encoding: What the run has learned of its table; None for images.
         missing: Further values of a table that mean missing, as the run was trained.
         labels: The column of labels, as the run was trained; it need not be there.
+        columns: Kinds of columns of labels, as the run was trained.
+        weight: What holds weights, as the run was trained; they are not used.
+        attributes: Those of the run; labels are read as them where they can be.
         quiet: Show no progress bars.
 
     >>> whole = load_new("mnist5k")
@@ -309,6 +350,7 @@ def load_new(
     options = ReadOptions(parse_size(size), channels, memory=room(), quiet=quiet, whole=True)
     options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
     options = replace(options, missing=tuple(missing), labels=labels)
+    options = replace(options, columns=columns, weight=weight, attributes=attributes)
     if isinstance(source, Data):
         return source.as_new(classes)
     found = read(source, replace(options, values=tuple(values)), data_dir)
@@ -384,7 +426,7 @@ def _is_filled(folder: Path) -> bool:
         return False
 
 
-PLAIN = ("data", "data_dir", "augment", "binarize", "hold_out_class")
+PLAIN = ("data", "data_dir", "augment", "binarize", "hold_out_class", "balance")
 """Options of `DataOptions` that name no file but a set of the catalogue, or are not used."""
 
 

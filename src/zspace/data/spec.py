@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
@@ -93,6 +93,31 @@ class Column:
     knots: tuple[tuple[float, float], ...] = ()
 
 
+class Scale(NamedTuple):
+    """How a model reads an attribute: (v - mean) / sd, learned of the training samples.
+
+    A flag is read as it is, and a number that is the same everywhere has an sd of 1.
+
+    Arguments:
+        mean: Of the training samples that have a value, in its own unit.
+        sd: Their standard deviation.
+        low: Their least value.
+        high: Their greatest.
+
+    >>> FLAG
+    Scale(mean=0.0, sd=1.0, low=0.0, high=1.0)
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+FLAG = Scale(0.0, 1.0, 0.0, 1.0)
+"""Of an attribute that holds or does not; no number that varies has this mean and this range."""
+
+
 @dataclass(frozen=True)
 class Spec:
     """What a recipe must know of a data set: enough to build its model without any data.
@@ -101,11 +126,13 @@ class Spec:
         shape: Of one sample, without the batch axis; (C, H, W) for images, (W,) for rows of a
             table.
         classes: Names of the labels 0, 1, ...; each sample has one. Empty where there are none.
-        attributes: Names of what may hold of a sample, several at once; usually empty.
+        attributes: Names of what may hold of a sample, several at once, and of numbers that say
+            something of it; usually empty.
         samples: How many training samples there are; 0 where that is not known.
         missing: Whether elements of x may be missing; they are NaN.
         kind: What sort of samples they are: "image" or "table".
         columns: Of a table, in the order of their entries in x.
+        scales: How each attribute is read, where some are numbers; () where all are flags.
 
     Raises UserError where one sample has more numbers than any model here reads.
 
@@ -122,6 +149,7 @@ class Spec:
     missing: bool = False
     kind: str = "image"
     columns: tuple[Column, ...] = ()
+    scales: tuple[Scale, ...] = ()
 
     def __post_init__(self) -> None:
         if (numbers := math.prod(self.shape)) > MOST_NUMBERS:
@@ -145,8 +173,9 @@ class Batch:
 
     Arguments:
         x: (B, *X), float32; images are (B, C, H, W) in [0, 1].
-        c: (B, C) float32, what a conditional model is told: one-hot labels, or attributes of 0 and
-            1. None for a model that is told nothing.
+        c: (B, C) float32, what a conditional model is told: one-hot labels, or attributes, of
+            which flags are 0 and 1 and numbers are standardised. None for a model that is told
+            nothing; a row of NaN for a sample without a label.
 
     >>> cpu = torch.device("cpu")
     >>> batches = zspace.data.Batches(data.train, batch=16, device=cpu, seed=0, classes=10)

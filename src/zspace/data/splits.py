@@ -20,6 +20,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from zspace.system.errors import UserError
+
 SPLITS = ("train", "validation", "test")
 SPLIT_SEED = 20240229
 SPLIT_NAMES = {
@@ -33,19 +35,20 @@ _SPLIT = re.compile(
     rf"({'|'.join(sorted(SPLIT_NAMES, key=len, reverse=True))})"
     r"(?:[-_. ]?(?:set|split|data|images?|imgs?|\d{1,4}))?"
 )
-_WHAT: dict[str, Literal["x", "y", "ids", "names"]] = {
+_WHAT: dict[str, Literal["x", "y", "ids", "names", "w"]] = {
     **dict.fromkeys(("x", "xs", "image", "images", "img", "imgs", "pixels", "data"), "x"),
     **dict.fromkeys(("input", "inputs", "sample", "samples", "features"), "x"),
     **dict.fromkeys(("y", "ys", "label", "labels", "target", "targets"), "y"),
     **dict.fromkeys(("id", "ids", "filename", "filenames", "paths"), "ids"),
+    **dict.fromkeys(("w", "sampleweight", "sampleweights"), "w"),
     **dict.fromkeys(("classes", "classnames", "labelnames", "targetnames"), "names"),
 }
 
 
 class Role(NamedTuple):
-    """What an array is: x, y (labels), ids or the names of classes; split "" for one of all."""
+    """What an array is: x, y (labels), ids, names of classes, w (weights); split "" for all."""
 
-    what: Literal["x", "y", "ids", "names"]
+    what: Literal["x", "y", "ids", "names", "w"]
     split: str
 
 
@@ -132,3 +135,50 @@ def _share(rows: np.ndarray, strata: np.ndarray | None, n: int) -> np.ndarray:
     rank = np.empty_like(at)
     rank[np.argsort(at, kind="stable")] = np.concatenate([np.arange(c) for c in counts])
     return rank < quota[at]
+
+
+def by_order(
+    values: np.ndarray, missing: np.ndarray, column: str, title: str
+) -> tuple[np.ndarray, str]:
+    """The split of each row (N,) of a table that is split in time, and the cuts in words.
+
+    The greatest tenth is test, the greatest tenth of the rest validation: each from the value that
+    comes nearest to that, so that rows with equal values are in one split.
+
+    Arguments:
+        values: (N,), dates or numbers.
+        missing: (N,), which of them are.
+        column: What they are called.
+        title: The table, for sentences.
+
+    Raises UserError for values without an order, for missing ones, and for fewer than 3 different
+    ones.
+
+    >>> days = np.arange("2024-01-01", "2024-01-21", dtype="M8[D]")
+    >>> names, cuts = by_order(days, np.zeros(20, bool), "day", "'a.csv'")
+    >>> names.tolist().index("test"), cuts
+    (18, 'validation from 2024-01-18, test from 2024-01-19')
+    """
+    said = f"column '{column:.60}' of {title}, by which --split-by splits,"
+    dates = values.dtype.kind == "M"
+    if not dates and values.dtype.kind not in "iuf":
+        raise UserError(
+            f"{said} holds no dates or numbers, so its rows have no order: choose another, or say "
+            f"that its texts are dates with --columns {column:.60}=date"
+        )
+    if missing.any():
+        raise UserError(f"{said} has {int(missing.sum()):,} missing values: fill them in")
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) < 3:
+        raise UserError(f"{said} has {len(distinct)} different values, but three splits need 3")
+    rank = np.searchsorted(distinct, values)
+    names, end = np.full(len(values), "train     "), len(distinct)
+    cuts: list[str] = []
+    for split, kept in (("test", 2), ("validation", 1)):  # values that the other splits need
+        above = counts[:end][::-1].cumsum()[::-1]  # rows from each value on
+        at = kept + int(np.abs(above[kept:] - max(1, above[0] // 10)).argmin())
+        names[(at <= rank) & (rank < end)] = split
+        first = np.datetime_as_string(distinct[at], unit="auto") if dates else f"{distinct[at]:g}"
+        cuts.insert(0, f"{split} from {first}")
+        end = at
+    return np.char.strip(names), ", ".join(cuts)

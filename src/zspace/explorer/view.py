@@ -17,7 +17,7 @@ from zspace.analysis import latents, planes, projections, trained
 from zspace.analysis.latents import ACTIVE
 from zspace.analysis.projections import FEWEST_MAPPED
 from zspace.analysis.trained import over, split
-from zspace.data.conditions import columns, columns_of
+from zspace.data.conditions import columns, columns_of, named
 from zspace.data.dataset import to_float
 from zspace.data.spec import Batch
 from zspace.runs import many
@@ -108,8 +108,7 @@ class RunView:
     @property
     def conditions(self) -> tuple[str, ...]:
         """Names of what a conditional model can be told: classes, or attributes."""
-        spec = self.run.spec
-        return (spec.classes or spec.attributes) if self.run.model.context else ()
+        return tuple(named(self.run.spec)) if self.run.model.context else ()
 
     # maps and planes
 
@@ -188,7 +187,7 @@ class RunView:
         if isinstance(label, tuple):
             first, last = columns(torch.tensor(label), count)
             return torch.lerp(first, last, torch.linspace(0, 1, n)[:, None])
-        every = torch.arange(n * count) % count
+        every = torch.arange(n * count) % count  # of a number, 1 is an sd above its mean, as named
         return columns(every if label == "all" else torch.full((n,), int(label)), count)
 
     def contexts_of(self, i: np.ndarray) -> Tensor | None:

@@ -120,6 +120,8 @@ class Model(nn.Module, ABC):
     Attributes:
         context: Columns of the context c (one-hot labels or attributes) that it reads; 0 for none.
         latent: The shape *Z of one code.
+        unlabelled: Whether it has a rule for samples without a label, whose c is a row of NaN, as
+            semi-supervised models have. Others that read c are not trained on such samples.
 
     >>> from zspace.models import vae
     >>> model = vae(zspace.Spec((1, 8, 8)), latent=2, hidden=(16,)).model
@@ -130,6 +132,7 @@ class Model(nn.Module, ABC):
 
     context: int
     latent: tuple[int, ...]
+    unlabelled: bool = False
 
     @abstractmethod
     def forward(self, x: Tensor, c: Tensor | None = None, samples: int = 1) -> Pass:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from zspace.analysis.generation import as_asked
 from zspace.analysis.numbers import number, percent
 from zspace.analysis.trained import once
+from zspace.data.account import of_samples as of_samples
 from zspace.data.dataset import Data
 from zspace.data.spec import Fact
 from zspace.models.recipes import Traits, hyphenated
@@ -35,19 +36,6 @@ def joined(parts: Iterable[str]) -> str:
 def curly(text: str) -> str:
     """With an apostrophe as books print it, and N(0, I) never broken over two lines."""
     return re.sub(r"(?<=\w)'", "’", text).replace("N(0, ", "N(0,\N{NO-BREAK SPACE}")
-
-
-def of_samples(text: str, kind: str) -> str:
-    """A sentence about images as one about rows, where the samples are rows of a table.
-
-    >>> of_samples("Images and their codes: an image is a point.", "table")
-    'Rows and their codes: a row is a point.'
-    """
-    if kind == "image":
-        return text
-    text = re.sub(r"\b([Aa])n image\b", r"\1 row", text)
-    words = {"image": "row", "images": "rows", "Image": "Row", "Images": "Rows"}
-    return re.sub(r"\b[Ii]mages?\b", lambda found: words[found.group()], text)
 
 
 def sentence(text: str) -> str:

@@ -348,7 +348,7 @@ def _cells_note(found: Comparison) -> str:
         )
     if min(seeds) == 1:
         parts.append(
-            "Of one run, ± and [ ] are over images: other seeds may give quite different numbers."
+            "Of one run, ± and [ ] are over samples: other seeds may give quite different numbers."
         )
     return " ".join(parts)
 

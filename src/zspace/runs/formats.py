@@ -19,6 +19,7 @@ from zspace.system.schema import LARGEST, Has, Pattern, Range, Unfit, check
 
 T = TypeVar("T")
 Count = Annotated[int, Range(0)]
+Real = Annotated[float, Range(-LARGEST, LARGEST)]
 Seconds = Annotated[float, Range(0, LARGEST)]
 Name = Annotated[str, Range(0, 200)]
 Hash = Annotated[str, Pattern("[0-9a-f]{64}")]
@@ -51,6 +52,7 @@ class Facts(TypedDict):
     shape: Annotated[list[Annotated[int, Range(1, MOST_NUMBERS)]], Range(1, 3)]
     classes: Annotated[list[Name], Range(0, 10_000)]
     attributes: Annotated[list[Name], Range(0, 10_000)]
+    scales: NotRequired[list[tuple[Real, Annotated[float, Range(1e-300, LARGEST)], Real, Real]]]
     train: Count
     read: NotRequired[Read]
     provenance: str
@@ -61,6 +63,8 @@ def _shaped(facts: Facts) -> str | None:
     kind, shape = facts.get("kind", "image"), facts["shape"]
     if len(shape) != AXES[kind]:
         return f"has {len(shape)} axes in its shape, but one {kind} has {AXES[kind]}"
+    if len(facts.get("scales", [])) not in (0, len(facts["attributes"])):
+        return f"has {len(facts['scales'])} scales of {len(facts['attributes'])} attributes"
     if (numbers := math.prod(shape)) > MOST_NUMBERS:
         return f"asks for {numbers:,} numbers in one {kind}, but at most {MOST_NUMBERS:,} fit"
     return None

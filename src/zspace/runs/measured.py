@@ -26,6 +26,7 @@ from zspace.analysis import METRICS, Measure, Scorer
 from zspace.analysis.anomaly import inferred_labels
 from zspace.analysis.numbers import print_sections
 from zspace.analysis.pieces import rows_of
+from zspace.data.account import of_samples
 from zspace.data.dataset import Data, Samples, joined
 from zspace.runs.formats import Evaluation, refuse_unfit
 from zspace.runs.record import EVALUATION, WEIGHTS
@@ -93,8 +94,9 @@ def evaluate(
         files.write_json(path, record)
     if not quiet:
         shown = {**record, "sections": {name: record["sections"][name] for name in wanted}}
+        n, name = record["data"]["images"], record["data"]["name"]
         print_sections(
-            f"{run.path}, {record['data']['images']:,} test images of {record['data']['name']}",
+            f"{run.path}, {of_samples(f'{n:,} test images', run.spec.kind)} of {name}",
             measures_of(shown),
             missing_of(shown),
             warnings_of(shown),
@@ -131,8 +133,12 @@ def measured_section(
     try:
         measures = metric.of(run, data, seed=seed, quiet=quiet, **options)
     except NotMeasured as reason:
-        return {**found, "not_measured": str(reason)}
-    warning = metric.warning(measures) if metric.warning else ""
+        return {**found, "not_measured": of_samples(str(reason), run.spec.kind)}
+    warning = of_samples(metric.warning(measures) if metric.warning else "", run.spec.kind)
+    measures = {
+        key: replace(value, about=of_samples(value.about, run.spec.kind))
+        for key, value in measures.items()
+    }
     return {
         **found,
         "seconds": round(time.perf_counter() - start, 2),
@@ -230,9 +236,10 @@ def embed(
     """Write the code of every sample of a data set, with its id, split, row and label.
 
     An .npz holds z (N, *Z), ids, split, index, and y with the names in label where there are
-    labels; a table (.csv, .parquet) the same as columns, z0, z1, ... A conditional model needs no
-    labels for it: where one is missing, the label of the highest bound is used, and
-    ``label_inferred`` is true.
+    labels, or y (N, A) with the names in attributes; a table (.csv, .parquet) the same as columns,
+    z0, z1, ..., and each attribute under its own name. What is missing is empty there. A
+    conditional model needs no labels for it: where one is missing, the label of the highest bound
+    is used, and ``label_inferred`` is true.
 
     Arguments:
         run: The run.
@@ -251,6 +258,8 @@ def embed(
     source = run.data(data, data_dir=data_dir, quiet=quiet, unlabelled=True)
     parts = [_embedded(run, split, samples, source) for split, samples in source.splits.items()]
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if "y" in table and table["y"].ndim == 2:
+        table["attributes"] = np.array(source.attributes)
     with files.explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() == ".npz":
@@ -278,7 +287,7 @@ def _embedded(run: Run, split: str, samples: Samples, source: Data) -> dict[str,
             rows = replace(samples, index=samples.index[lacking])
             y = y.masked_scatter(lacking, torch.from_numpy(inferred_labels(run, rows)))
         told, found["label_inferred"] = y, lacking.numpy()
-    elif run.model.context and told is None:
+    elif run.model.context and (told is None or bool(samples.unlabelled().any())):
         inferred_labels(run, samples)  # says that attributes cannot be inferred
     if told is not None:
         found["y"] = told.numpy()
@@ -295,10 +304,15 @@ def _write_table(out: Path, table: Mapping[str, np.ndarray]) -> None:
     import pandas  # slow to import
 
     columns: dict[str, np.ndarray] = {}
-    for name in sorted(table, key=lambda name: name == "z"):
+    rows = {name: values for name, values in table.items() if name != "attributes"}
+    for name in sorted(rows, key=lambda name: name == "z"):
         flat = table[name].reshape(len(table[name]), -1)
         one = {"ids": "id"}.get(name, name)
         for k, column in enumerate(flat.T):
+            if name == "y" and "attributes" in table:
+                own = str(table["attributes"][k])
+                columns[f"y_{own}" if own in columns or own[:1] == "z" else own] = column
+                continue
             columns[one if table[name].ndim == 1 else f"{one}{k}"] = column
     frame = pandas.DataFrame(columns)
     if out.suffix.lower() == ".csv":

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from zspace.data.kinds.table import Encoding
 from zspace.data.loading import is_harmless
-from zspace.data.spec import Spec
+from zspace.data.spec import Scale, Spec
 from zspace.runs.formats import Line, Record, refuse_unfit
 from zspace.system import files, owner
 from zspace.system.errors import UserError
@@ -272,12 +272,15 @@ class Untrusted(UserError):
 def read_spec(record: dict[str, Any], encoding: Encoding | None = None) -> Spec:
     """What the model was told of its data."""
     facts = record["data"]
+    attributes = tuple(facts["attributes"])
+    scales = tuple(Scale(*scale) for scale in facts.get("scales", ()))
     if encoding is not None:
-        return encoding.spec(classes=tuple(facts["classes"]), samples=facts["train"])
+        told = {"classes": tuple(facts["classes"]), "attributes": attributes, "scales": scales}
+        return encoding.spec(**told, samples=facts["train"])
     if len(facts["shape"]) != 3:
         raise UserError(f"run.json says that images have shape {facts['shape']}: train again")
     shape, classes = tuple(facts["shape"]), tuple(facts["classes"])
-    return Spec(shape, classes, tuple(facts["attributes"]), facts["train"])
+    return Spec(shape, classes, attributes, facts["train"], scales=scales)
 
 
 def weight_heads(place: Place, record: dict[str, Any]) -> files.Heads:

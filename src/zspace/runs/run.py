@@ -321,8 +321,12 @@ class Run(TrainedModel):
                     encoding=self.encoding,
                     missing=self.config.data.missing,
                     labels=self.config.data.labels,
+                    columns=self.config.data.columns,
+                    weight=self.config.data.weight,
+                    attributes=self.spec.attributes,
                     quiet=quiet,
-                )
+                ),
+                unlabelled,
             )
         channels, height, width = self.spec.shape
         resized = named and is_resized(str(source))
@@ -337,6 +341,10 @@ class Run(TrainedModel):
             class_level=options.class_level,
             channels=3 if resized and channels == 3 else None,  # grey becomes colour, not back
             values=self.values or (),
+            missing=options.missing,
+            columns=options.columns,
+            weight=options.weight,
+            attributes=self.spec.attributes,
             quiet=quiet,
         )
         if (data.spec.shape[0], channels) == (3, 1):
@@ -409,6 +417,9 @@ class Run(TrainedModel):
             columns=given.columns,
             missing=given.missing,
             group=given.group,
+            split_by=given.split_by,
+            weight=given.weight,
+            balance=given.balance,
             quiet=quiet,
         )
 
@@ -424,6 +435,8 @@ class Run(TrainedModel):
         return self._data
 
     def _fitting(self, data: Data, unlabelled: bool = False) -> Data:
+        if self.spec.scales and data.attributes == self.spec.attributes:
+            data = data.scaled(self.spec.scales)  # as in training, whatever these samples are
         if data.spec.shape != self.spec.shape:
             raise UserError(
                 f"data '{data.name}' has images of {by(data.spec.shape)}, but this model reads "
@@ -433,6 +446,12 @@ class Run(TrainedModel):
             if data.attributes != self.spec.attributes:
                 unfit = f"data '{data.name}' lacks attributes that this conditional model needs"
                 raise UserError(f"{unfit}: give data with {', '.join(self.spec.attributes)}")
+            lacking = sum(int(some.unlabelled().sum()) for some in data.splits.values())
+            if lacking and not self.model.unlabelled:
+                unfit = (
+                    f"{lacking:,} samples of '{data.name}' lack attributes that this conditional"
+                )
+                raise UserError(f"{unfit} model needs: leave them out, or fill the attributes in")
             return data
         if self.model.context and data.whole is not None and not unlabelled:
             told = [samples.labels() for samples in data.splits.values()]

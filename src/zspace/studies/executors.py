@@ -45,7 +45,8 @@ class Task:
 
     number: in the grid, from 0. folder: of the run, a path or a URL; what is there already is gone
     on with. save_every: seconds between checkpoints, and between copies to a URL. imports: modules
-    and files with recipes, for a process of its own.
+    and files with recipes, for a process of its own. held: the data, where they are held in
+    Python; such a task is trained in this process.
     """
 
     number: int
@@ -54,6 +55,12 @@ class Task:
     folder: str
     save_every: float = api.SAVE_SECONDS
     imports: tuple[str, ...] = ()
+    held: Any = None
+
+    @property
+    def sources(self) -> dict[str, Any] | None:
+        """The data that are held in Python, as `zspace.training.api.start` takes them."""
+        return None if self.held is None else {"data": self.held}
 
 
 Ended = tuple[str, str]
@@ -112,7 +119,7 @@ def _train(task: Task, folder: Path, reporter: Reporter) -> None:
         return
     if record is None or record["status"] == "failed":
         shutil.rmtree(folder, ignore_errors=True)
-        api.start(task.config, folder, reporter, task.save_every)
+        api.start(task.config, folder, reporter, task.save_every, None, task.sources)
     else:
         named = task.config.training.device
         device = named if ":" in named else ""  # the one of this attempt, not of the last one
@@ -122,6 +129,7 @@ def _train(task: Task, folder: Path, reporter: Reporter) -> None:
             save_every=task.save_every,
             device=device,
             trust_data=True,
+            data=task.held,
         )
 
 
@@ -181,7 +189,7 @@ def _stacked(group: Sequence[Task], reports: Reports) -> Ends:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)  # what a killed attempt left has no record
     try:
-        ends = stacked.start(configs, folders, reporters, first.save_every)
+        ends = stacked.start(configs, folders, reporters, first.save_every, first.sources)
     except stacked.CannotStack:
         raise
     except Exception as error:  # as in `attempt`

@@ -152,12 +152,14 @@ def conduct(
     told: Callable[[int, Entry], None],
     mirror: Mirror | None = None,
     save_every: float = SAVE_SECONDS,
+    held: Any = None,
 ) -> list[Entry]:
     """Train every run of the grid that is not done; a failed run is noted, and the rest continue.
 
     executor: where runs are trained. reporter: (number, of how many, name) -> who is told of the
     steps of a run. told: called with the entry of each run. mirror: of the storage that the
-    study is on, with `out` as its local folder. save_every: seconds between checkpoints.
+    study is on, with `out` as its local folder. save_every: seconds between checkpoints. held: the
+    data, where they are held in Python.
 
     Raises UserError where the folder holds runs of the same name with other settings.
     """
@@ -170,7 +172,7 @@ def conduct(
     place = mirror.url if mirror else str(out.resolve())
     imports = tuple(recipes.IMPORTED)
     tasks = [
-        Task(i, one.name, one.config, f"{place}/runs/{one.name}", save_every, imports)
+        Task(i, one.name, one.config, f"{place}/runs/{one.name}", save_every, imports, held)
         for i, one in enumerate(entries)
         if one.status != "finished"
     ]

@@ -10,15 +10,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import Progress
 
 from zspace.data.loading import DataOptions
+from zspace.data.readers.objects import PREFIX, noted
 from zspace.report.html.page import write_report
 from zspace.runs.many import open_study, write_table
 from zspace.runs.record import METRICS, RECORD, read_record
+from zspace.runs.run import Run, load
 from zspace.studies import ray
 from zspace.studies.executors import (
     STOPPED,
@@ -43,7 +45,7 @@ SNAPSHOTS = 24
 def study(
     recipes: Sequence[str],
     *,
-    data: str = "mnist5k",
+    data: Any = "mnist5k",
     data_dir: Path | None = None,
     latent: Sequence[int] = (),
     seeds: int = 1,
@@ -60,7 +62,8 @@ def study(
 
     Arguments:
         recipes: Names of recipes; each is a family.
-        data: A known name, a folder of images, or an .npz or .npy file.
+        data: A known name, a folder of images, a file, or, in one process, what is held in Python:
+            an array, a DataFrame, whatever `zspace.train` takes.
         data_dir: The folder with files of named data sets.
         latent: Code sizes; by default those of the preset.
         seeds: Runs of each kind, with seeds 0, 1, ...
@@ -75,7 +78,8 @@ def study(
         out: A folder, or the URL of one; by default studies/<data>.
         quiet: Print nothing.
 
-    Raises UserError for a grid that makes no sense, before anything is trained.
+    Raises UserError for a grid that makes no sense and for data that the executor cannot carry to
+    other processes, before anything is trained.
 
     >>> report = zspace.study(
     ...     ["ae"], data=data_path, latent=[2], choices=["epochs=1"], out="small", quiet=True
@@ -86,7 +90,9 @@ def study(
     if jobs < 0 or threads < 0:
         raise UserError(f"jobs is {jobs}, threads is {threads}: use numbers >= 1, or 0 for auto")
     fixed, vary = parse_choices(choices)
-    sizes, usual = PRESETS[preset or ("quick" if data == "mnist5k" else "full")]
+    held = None if isinstance(data, str | Path) else data
+    name = str(data) if held is None else noted(data)
+    sizes, usual = PRESETS[preset or ("quick" if name == "mnist5k" else "full")]
     taken = {*vary, "epochs"} if minutes else {*vary}
     usual = {name: value for name, value in usual.items() if name not in taken}
     grid = Grid(
@@ -94,7 +100,7 @@ def study(
         latent=tuple(latent) or sizes,
         seeds=seeds,
         fixed={
-            "data": data,
+            "data": name,
             "data_dir": data_dir,
             "snapshots": SNAPSHOTS,
             **({"minutes": minutes} if minutes else {}),
@@ -103,34 +109,64 @@ def study(
         },
         vary=vary,
     )
-    out = out or Path("studies") / Path(data.removeprefix("hf:")).stem
+    out = out or Path("studies") / Path(name.removeprefix("hf:").removeprefix(PREFIX)).stem
     console = progress.stderr(quiet=quiet, soft_wrap=True)
-    work = _executor(executor, jobs, threads, str(fixed.get("device", "auto")))
+    work = _executor(
+        executor,
+        jobs if held is None else jobs or 1,
+        threads,
+        str(fixed.get("device", "auto")),
+    )
+    if held is not None and work not in HERE:
+        asked = "executor 'ray'" if executor == "ray" else f"{jobs} jobs, {threads} threads"
+        raise UserError(
+            f"the data are held in Python ({type(data).__name__}), where only this process sees "
+            f"them, but the study is to run with {asked}: leave that out, or write the data to a "
+            "file and give its path"
+        )
     if is_url(out):
-        return _on_storage(grid, str(out), work, console)
-    DataOptions(data=data).refuse_inside(Path(out))
-    _train(grid, Path(out), work, console)
-    return _written(Path(out), console)
+        return _on_storage(grid, str(out), work, console, held)
+    DataOptions(data=name).refuse_inside(Path(out))
+    if held is not None:
+        places = sorted(path.parent for path in Path(out).glob(f"runs/*/{RECORD}"))
+        done = [place for place in places if read_record(place)["status"] == "finished"]
+        _hand([load(place, trust_data=True) for place in done], held)
+    _train(grid, Path(out), work, console, None, held)
+    return _written(Path(out), console, held)
 
 
-def _on_storage(grid: Grid, url: str, executor: Executor, console: Console) -> str:
+def _on_storage(grid: Grid, url: str, executor: Executor, console: Console, held: Any) -> str:
     """The study at a URL: of its runs only what is read is fetched, and only in the end."""
     with mirrored(url) as mirror:
         mirror.fetch(lambda name: name.endswith(".json"))
-        _train(grid, mirror.folder, executor, console, mirror)
+        _train(grid, mirror.folder, executor, console, mirror, held)
         mirror.fetch(lambda name: "/state/" not in name)
-        report = _written(mirror.folder, console)
+        report = _written(mirror.folder, console, held)
         mirror.send()
         return f"{mirror.url}/{report.name}"
 
 
-def _written(folder: Path, console: Console) -> Path:
-    """Table and report of what is finished."""
+def _written(folder: Path, console: Console, held: Any = None) -> Path:
+    """Table and report of what is finished. held: the data, where they are held in Python."""
     study = open_study(folder, trust_data=True)  # it is of the data that were asked for
+    if held is not None:
+        _hand(study.runs, held)
     write_table(study, folder / "table.csv")
     console.print("writing the report ...")
     with lines("the report", quiet=console.quiet):
         return write_report(study, folder / "report.html", console)
+
+
+def _hand(runs: Sequence[Run], held: Any) -> None:
+    """Let runs use data that are held in Python. Raises UserError for one of other data."""
+    data = runs[0].data(held) if runs else None
+    for run in runs:
+        if data is None or run.record["data"]["fingerprint"] != data.fingerprint:
+            raise UserError(
+                f"run '{run.path}' of this study was trained on other data than those given: "
+                "choose another out, or delete its folder"
+            )
+        run.share_data(data)
 
 
 def _executor(name: str, jobs: int, threads: int, device: str) -> Executor:
@@ -153,18 +189,29 @@ def _executor(name: str, jobs: int, threads: int, device: str) -> Executor:
     return partial(side_by_side, jobs=jobs, threads=threads)
 
 
+HERE: tuple[Executor, ...] = (one_by_one, on_stacks)
+"""Executors that train in this process, where each run says itself how far it is."""
+
+
 def _train(
-    grid: Grid, folder: Path, executor: Executor, console: Console, mirror: Mirror | None = None
+    grid: Grid,
+    folder: Path,
+    executor: Executor,
+    console: Console,
+    mirror: Mirror | None = None,
+    held: Any = None,
 ) -> None:
     start, total, seen = time.monotonic(), len(grid.entries()), list[str]()
     console.print(f"{total} runs -> {mirror.url if mirror else folder}", markup=False)
-    here = executor in (one_by_one, on_stacks)  # then each run says itself how far it is
+    here = executor in HERE
 
     def told(i: int, entry: Entry) -> None:
         name = f"[{i + 1}/{total}] {entry.name}"
         failed = entry.status == "failed"
-        if not (failed or here or mirror or seen):  # all runs are of the same data
+        if not (failed or here or seen):  # all runs are of the same data
             seen.append(entry.name)
+            if mirror:
+                mirror.fetch(lambda name: name == f"runs/{entry.name}/{RECORD}")
             for line in read_record(folder / "runs" / entry.name)["data"]["read"]["lines"]:
                 console.print(line, markup=False)
         if failed or not here:
@@ -180,6 +227,7 @@ def _train(
                 reporter=(lambda *_: progress.Quiet()) if console.quiet else progress.row_reporter,
                 told=told,
                 mirror=mirror,
+                held=held,
             )
         except KeyboardInterrupt as stop:
             raise Interrupted(STOPPED, getattr(stop, "number", signal.SIGINT)) from None

@@ -130,7 +130,8 @@ class Build:
                 recipe = recipes.find(config.recipe)(data.spec, **config.arguments)
         except recipes.TooLarge as error:
             raise UserError(f"the networks are too large, {error}: choose fewer layers") from None
-        check_conditions(data, config.recipe, recipe.model.context)
+        context, unlabelled = recipe.model.context, recipe.model.unlabelled
+        check_conditions(data, config.recipe, context, unlabelled)
         if chosen and len(recipe.players) > 1 and not recipe.best:
             settings = replace(settings, patience=0)  # a game has no objective that says when
         options = {**config.recipe_options, **recipe.decided}
@@ -212,6 +213,7 @@ class Build:
             "shape": list(self.data.spec.shape),
             "classes": list(self.data.classes),
             "attributes": list(self.data.attributes),
+            "scales": [list(scale) for scale in self.data.spec.scales],
             **splits,
             "read": account.facts(self.data),
             "skipped": self.data.skipped,
@@ -327,6 +329,7 @@ def _batches(
         classes=context,
         augment=config.data.augment if training else "none",
         binarize=config.data.binarize,
+        weighted=True,
         shuffle=training,
         part=(distributed.rank(), distributed.size()) if training else (0, 1),
     )

@@ -67,6 +67,7 @@ def start(
     folders: Sequence[str | Path],
     reporters: Sequence[Reporter],
     save_every: float = api.SAVE_SECONDS,
+    held: Mapping[str, Any] | None = None,
 ) -> list[Run | UserError]:
     """Train configurations that are `alike` together, each into a new folder.
 
@@ -79,7 +80,7 @@ def start(
     lasting = [replace(c.training, patience=c.training.patience or 0) for c in configs]
     configs = [replace(c, training=t) for c, t in zip(configs, lasting, strict=True)]
     with refused(api.NOTHING_YET) as note_in, contextlib.ExitStack() as locks:
-        builds = prepared(configs, quiet=quiet)
+        builds = prepared(configs, quiet=quiet, held=held)
         trainers = [build.trainer for build in builds]
         stack = Stack(trainers)
         stack.trial()
@@ -112,8 +113,12 @@ def start(
         return group.run()
 
 
-def prepared(configs: Sequence[Config], *, quiet: bool = False) -> list[Build]:
+def prepared(
+    configs: Sequence[Config], *, quiet: bool = False, held: Mapping[str, Any] | None = None
+) -> list[Build]:
     """Each run made ready as if it were trained by itself, on one copy of the data.
+
+    held: data, val or test that are held in Python.
 
     Raises CannotStack where these cannot be trained together, and UserError as `Build.prepare`.
     """
@@ -122,7 +127,7 @@ def prepared(configs: Sequence[Config], *, quiet: bool = False) -> list[Build]:
             "runs can be stacked in one process only, and must differ in --seed alone"
         )
     _refuse(why_alone(configs[0]))
-    first = Build.prepare(configs[0], quiet=quiet, planned=False)
+    first = Build.prepare(configs[0], quiet=quiet, planned=False, held=held)
     players = first.trainer.players
     if (
         len(players) > 1

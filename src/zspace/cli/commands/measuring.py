@@ -116,6 +116,7 @@ def score(
             as an anomaly.
         quiet: Show no progress bar.
     """
+    from zspace.data.account import of_samples
     from zspace.runs.measured import score as write_scores
     from zspace.runs.run import load
 
@@ -124,7 +125,8 @@ def score(
         model, data, out=out, names=scores, rate=rate, data_dir=data_dir, quiet=quiet
     )
     for name, limit in done.thresholds.items():
-        print(f"{name}: {done.flagged[name]:,} of {done.images:,} images above {limit:.4g}")
+        found = of_samples(f"{done.images:,} images", model.spec.kind)
+        print(f"{name}: {done.flagged[name]:,} of {found} above {limit:.4g}")
     if heat is not None:
         from zspace.report.figures.pictures import write_heat
 

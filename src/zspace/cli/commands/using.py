@@ -22,8 +22,9 @@ def sample(
     """Draw new codes and decode them into new images.
 
     Args:
-        label: For a conditional model: a class by name or number, or the attributes that hold, by
-            name (Smiling,Male); by default the conditions take turns.
+        label: For a conditional model: a class by name or number, the attributes that hold and the
+            values of numbers (Smiling,age=42), or the value of the only number (3.5); by default
+            classes and flags take turns, and numbers go through their distribution.
         seed: Seed of the random draws.
         sampler: Where codes come from: the prior, or a mixture of Gaussians fitted to the codes of
             training images; auto is the prior, but the mixture for a model that, like an AE, was

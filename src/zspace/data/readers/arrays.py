@@ -32,10 +32,11 @@ from torch import Tensor
 from zspace.data.account import Read
 from zspace.data.dataset import Part, Storage, Unsplit, check
 from zspace.data.kinds.image import BRIGHT, Scale, extent, scale_of
-from zspace.data.labels import Labels, alike, read_labels
+from zspace.data.labels import Labels, read_labels, read_splits
 from zspace.data.readers import lists
 from zspace.data.readers.images import ReadOptions
 from zspace.data.readers.tabular import from_tables
+from zspace.data.selection import read_weights
 from zspace.data.splits import SPLITS, Role, left_out, role
 from zspace.system.errors import UserError
 
@@ -186,11 +187,12 @@ def load_npy(path: Path, options: ReadOptions) -> Unsplit:
             raise UserError(f"--labels {options.labels} is no file: give a .csv or .npy of labels")
         listed = lists.found_at(given[0], path.parent)
         origin, raw = listed.name, lists.in_order(listed, given[1])
-        told = read_labels(raw, form[0], "labels", f"'{listed.name}'")
+        title = f"'{listed.name}'"
+        told = read_labels(
+            raw, form[0], "labels", title, alone=not options.whole, **options.of_labels
+        )
     read = Read(values=scale.about, scale=(scale.low, scale.high), labels=origin)
-    names = tuple(
-        f"y{i}" for i in range(told.attributes.shape[1] if told.attributes is not None else 0)
-    )
+    names = told.names if told.attributes is not None else ()
     facts = {"provenance": f"The array file {path.name}.", "attributes": names}
     part = Part(x, told.y, told.attributes, told.classes, origin=path.name)
     return Unsplit(path.stem, {"train": part}, read, facts)
@@ -242,6 +244,9 @@ class Shelf(Protocol):
     def read(self, name: str) -> np.ndarray:
         """One of them, whole."""
 
+    def told(self, name: str) -> Any:
+        """Labels, whole: an array, or columns by name."""
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -273,6 +278,8 @@ class Archive:
     def read(self, name: str) -> np.ndarray:
         """One of them, whole."""
         return read_member(self.file, self.members[name])
+
+    told = read
 
 
 def load_npz(path: Path, options: ReadOptions) -> Unsplit:
@@ -332,7 +339,9 @@ def from_arrays(
         return from_tables(name, rows, options, shelf.title, **facts)
     forms = {n: _form(headers[n], f"{n} of {shelf.title}") for n in x.values()}
     _check_splits(x, forms, name, shelf.title, options)
-    labels, origin = _labels(shelf, roles, x, forms)
+    labels, origin = _labels(shelf, roles, x, forms, options)
+    given = {s: (shelf.read(n), n) for n, (what, s) in roles.items() if what == "w"}
+    weights = read_weights(given, {s: forms[n][0] for s, n in x.items()}, shelf.title)
     ids = {split: n for n, (what, split) in roles.items() if what == "ids"}
     known = {s: read_ids(shelf.read(n), forms[x[s]][0], n, shelf.title) for s, n in ids.items()}
     scale = _common_scale(shelf, headers, list(x.values()), options)
@@ -343,10 +352,13 @@ def from_arrays(
         told, names = labels.get(split), [known.get(s) for s in both]
         n, more = forms[x[split]][0], sum(forms[x[s]][0] for s in both[1:])
         y = None if told is None else told.y
+        held = None if told is None else told.attributes
         if y is not None and more:
             y = torch.cat([y, torch.full((more,), -1)])
+        if held is not None and more:
+            held = torch.cat([held.double(), torch.full((more, held.shape[1]), math.nan)])
         if told is not None and told.attributes is not None:
-            attributes = tuple(f"y{i}" for i in range(told.attributes.shape[1]))
+            attributes = told.names
         if len(x) > 1 or any(names):  # else positions are enough
             sizes = (n, more)
             names = [
@@ -359,10 +371,11 @@ def from_arrays(
         parts[split] = Part(
             stored([shelf.read(x[s]) for s in both], forms[x[split]], scale, options),
             y,
-            None if told is None else told.attributes,
+            held,
             () if told is None else told.classes,
             together,
             " and ".join(x[s] for s in both),
+            torch.cat([weights[s] for s in both]) if weights else None,
         )
     gone = [*(f"{n} (as asked)" for n in ignored), *(f"{n} (empty)" for n in empty)]
     moved = any(forms[n] != _first(headers[n].shape) for n in forms)
@@ -378,12 +391,15 @@ def _roles(
 ) -> dict[str, Role]:
     """The role of each array. Raises UserError for one that has none."""
     roles = {n: role(n) for n in headers}
-    if options.labels:
-        if options.labels not in headers:
+    for name, usual in ((options.labels, Role("y", "")), (options.weight, Role("w", ""))):
+        what = usual.what
+        if name and name not in headers and not (options.whole and what == "w"):
             there = ", ".join(headers)
-            raise UserError(f"{title} has no labels '{options.labels}': it holds {there:.200}")
-        roles = {n: None if r and r.what == "y" else r for n, r in roles.items()}
-        roles[options.labels] = Role("y", (role(options.labels) or Role("y", "")).split)
+            said = "labels" if what == "y" else "weights"
+            raise UserError(f"{title} has no {said} '{name}': it holds {there:.200}")
+        if name in headers:
+            roles = {n: None if r and r.what == what else r for n, r in roles.items()}
+            roles[name] = usual._replace(split=(role(name) or usual).split)
     unknown = [n for n, r in roles.items() if r is None]
     if len(unknown) == 1 and not any(r and r.what == "x" for r in roles.values()):
         roles[unknown.pop()] = Role("x", "")
@@ -403,11 +419,10 @@ def _roles(
     taken: dict[Role, str] = {}
     for n, r in found.items():
         if (other := taken.setdefault(r, n)) != n:
-            what = {"x": "images", "y": "labels", "ids": "ids", "names": "names of classes"}[
-                r.what
-            ]
+            words = {"x": "images", "y": "labels", "names": "names of classes", "w": "weights"}
+            said = words.get(r.what, r.what)
             raise UserError(
-                f"{other} and {n} of {title} are both called {what} of the {r.split} split: leave "
+                f"{other} and {n} of {title} are both called {said} of the {r.split} split: leave "
                 f"one out with --leave-out {n}"
             )
     return found
@@ -437,6 +452,7 @@ def _labels(
     roles: Mapping[str, Role],
     x: Mapping[str, str],
     forms: Mapping[str, tuple[int, ...]],
+    options: ReadOptions,
 ) -> tuple[dict[str, Labels], str]:
     """The labels of each split, and where they are from."""
     y = {split: n for n, (what, split) in roles.items() if what in ("y", "ids")}
@@ -453,8 +469,11 @@ def _labels(
             f"{shelf.title} has labels for one split only: {lacking[0]} has none; give its "
             f"labels, or leave the others out with --leave-out {' '.join(y.values())}"
         )
-    found = {s: read_labels(shelf.read(n), forms[x[s]][0], n, shelf.title) for s, n in y.items()}
-    found = alike(found, shelf.title)
+    raw = {s: (shelf.told(n), forms[x[s]][0], n) for s, n in y.items()}
+    column = "y" if options.labels not in y.values() else options.labels
+    found = read_splits(
+        raw, shelf.title, column=column, alone=not options.whole, **options.of_labels
+    )
     names = [n for n, (what, _) in roles.items() if what == "names"]
     for n in names:
         found = {

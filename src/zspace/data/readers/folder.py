@@ -308,18 +308,21 @@ def load_folder(root: Path, options: ReadOptions) -> Unsplit:
     about = f"The folder of images {name}."
     labels = "folders" * any(files.names is not None for files in found.splits.values())
     origins = {s: found.folders.get(s, f"{name}/") for s in found.splits}
-    splits, gone = found.splits, found.left_out
+    splits, gone, facts = found.splits, found.left_out, dict[str, Any]()
     if options.labels:
-        splits, labels, gone = _by_list(root, found, options)
+        splits, labels, gone, facts["attributes"] = _by_list(root, found, options)
         origins |= {s: f"{name}/, split of {labels}" for s in splits if s not in found.splits}
     read = Read(left_out=tuple(gone), labels=labels)
-    return gather(root, splits, options, name=name, read=read, origins=origins, about=about)
+    told = {"name": name, "read": read, "origins": origins, "about": about, **facts}
+    return gather(root, splits, options, **told)
 
 
 def _by_list(
     root: Path, found: Inventory, options: ReadOptions
-) -> tuple[dict[str, Files], str, list[str]]:
-    """The files of each split with the labels of a list, their origin, and what is not read."""
+) -> tuple[dict[str, Files], str, list[str], tuple[str, ...]]:
+    """The files of each split with the labels of a list, their origin, what is not read, and the
+    names of attributes.
+    """
     given = lists.split_option(options.labels)
     if given is None or given[0].lower().endswith(".npy"):
         raise UserError(
@@ -337,7 +340,8 @@ def _by_list(
         parts.setdefault({"unlabelled": "train"}.get(own, own) or split, []).append(i)
     if "train" not in parts and not options.whole:
         raise UserError(f"'{path}' gives no image to the split train: add some")
-    every = lists.labelled(Files(tuple(Path(str(file)) for _, file in whole)), listed)
+    files = Files(tuple(Path(str(file)) for _, file in whole))
+    every, attributes = lists.labelled(files, listed, path, options)
     gone = [text for text in found.left_out if not text.startswith(f"{path.name} (")]
     if listed.strange:
         first = listed.strange[0]
@@ -346,6 +350,7 @@ def _by_list(
         {s: every.keep(parts[s]) for s in SPLITS if s in parts},
         f"{listed.column} of {path.name}",
         gone,
+        attributes,
     )
 
 

@@ -32,6 +32,7 @@ from typing import IO, Any, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
+from zspace.data.attributes import parse_columns
 from zspace.data.readers import bands
 from zspace.system.bars import bar
 from zspace.system.errors import UserError
@@ -422,10 +423,13 @@ class ReadOptions:
         whole: Whether they are new data for a finished run: one set of any size.
         fit: How they are brought to the size; see `decode`.
         transparency: What becomes of it; "keep": a fourth channel.
-        columns: Of tables, kinds that are set: "age=number,sex=category".
-        missing: Of tables, further values that mean missing.
+        columns: Kinds that are set, of columns of tables and of labels: "age=number,y=category".
+        missing: Of tables and of labels, further values that mean missing.
         group: Of tables, a column whose groups are not torn apart by the splits.
         class_level: Which level of folders are the classes.
+        split_by: Of tables, a column in whose order rows go to train, validation and test.
+        weight: What holds the weights of samples, an array or a column.
+        attributes: Those of the finished run that new data are for, which labels are read as.
     """
 
     size: Size = None
@@ -444,6 +448,15 @@ class ReadOptions:
     missing: tuple[str, ...] = ()
     group: str = ""
     class_level: int = 1
+    split_by: str = ""
+    weight: str = ""
+    attributes: tuple[str, ...] = ()
+
+    @property
+    def of_labels(self) -> dict[str, Any]:
+        """How labels are read, as `zspace.data.labels.read_labels` takes it."""
+        kinds = parse_columns(self.columns)
+        return {"kinds": kinds, "missing": self.missing, "known": self.attributes}
 
 
 def each(

@@ -6,19 +6,23 @@
 
 The column of files is the one whose values name the images: by their path within the folder, by
 their name, or by their name without suffix. The column of labels is called so, or is the only
-other one; ``--labels FILE.csv:COLUMN`` says which of several. A column ``split`` is honoured.
-Images that the list does not name have no label.
+other one; ``--labels FILE.csv:COLUMN`` says which of several, and ``FILE.csv:AGE,SEX`` takes two.
+A column ``split`` is honoured. Images that the list does not name have no label.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
-from zspace.data.readers.images import Files
+from zspace.data.attributes import is_none
+from zspace.data.labels import MISSING, label_columns, read_labels
+from zspace.data.readers.images import Files, ReadOptions
 from zspace.data.splits import role, split_of
 from zspace.system.errors import UserError
 
@@ -30,13 +34,13 @@ class Listed(NamedTuple):
     """What a list says of some files.
 
     Arguments:
-        labels: Of each file; None for one that the list does not name.
+        labels: Column -> of each file (N,), numbers or texts; None where the list has none.
         splits: Of each file; "" where there is none.
-        column: The column of labels.
+        column: The columns of labels.
         strange: Names in the list that no file has.
     """
 
-    labels: list[Any]
+    labels: dict[str, np.ndarray]
     splits: list[str]
     column: str
     strange: list[str]
@@ -100,22 +104,41 @@ def of_files(path: Path, column: str, files: Sequence[str]) -> Listed:
             f"no column of '{path}' names the images ('{files[0]}'): give a column with their "
             f"file names beside {', '.join(map(repr, table))}"
         )
-    told = _label_column(table, names, column, path)
+    told = _label_columns(table, names, column, path)
     values = {
         str(name).strip(): row
         for name, row in zip(table[names], table.to_dict("records"), strict=True)
     }
     of = {i: values.get(key) for key, i in way.items() if key in values}
     rows: list[dict[str, Any]] = [of.get(i) or {} for i in range(len(files))]
-    labels = [row.get(told) for row in rows]
+    labels = {name: typed([row.get(name) for row in rows], len(told) > 1) for name in told}
     split = next((c for c in table if c.lower() == "split"), "")
     splits = [str(row.get(split) or "") for row in rows]
     strange = [name for name in values if name not in way]
-    return Listed(labels, [_split(name, path) for name in splits], told, strange)
+    return Listed(labels, [_split(name, path) for name in splits], ", ".join(told), strange)
+
+
+def typed(texts: Sequence[Any], several: bool = False) -> np.ndarray:
+    """A column of texts (N,) as numbers where all are, and a fraction is among them.
+
+    Arguments:
+        texts: None or NaN where there is none.
+        several: Whether it is one of several columns, where whole numbers are numbers, too.
+
+    >>> typed(["3.5", None, "2"]).tolist(), typed(["3", "007"]).tolist()
+    ([3.5, nan, 2.0], ['3', '007'])
+    """
+    plain = ["" if is_none(text) else str(text).strip() for text in texts]
+    number = re.compile(r"[-+]?(0|[1-9]\d*)?(\.\d*)?([eE][-+]?\d+)?")
+    known = [text for text in plain if text]
+    are = bool(known) and all(number.fullmatch(text) and text[-1:].isdigit() for text in known)
+    if are and (several or any(not float(text).is_integer() for text in known)):
+        return np.array([float(text) if text else np.nan for text in plain])
+    return np.array([text or None for text in plain], object)
 
 
 def _hits(column: Any, way: dict[str, int]) -> int:
-    return sum(str(value).strip() in way for value in column)
+    return len({str(value).strip() for value in column} & way.keys())  # each image once
 
 
 def _split(name: str, path: Path) -> str:
@@ -130,34 +153,42 @@ def _split(name: str, path: Path) -> str:
     return found
 
 
-def _label_column(table: Any, names: str, column: str, path: Path) -> str:
+def _label_columns(table: Any, names: str, column: str, path: Path) -> list[str]:
     others = [str(c) for c in table if str(c) != names and str(c).lower() != "split"]
     if column:
-        if column not in others:
+        if not (found := label_columns(column, others)):
             raise UserError(f"'{path}' has no column '{column}' but {', '.join(others)}")
-        return column
-    called = [c for c in others if (found := role(c)) is not None and found.what == "y"]
+        return found
+    called = [c for c in others if (says := role(c)) is not None and says.what == "y"]
     called += [c for c in others if c.lower() in ("class", "category")]
     if len(called) == 1 or len(others) == 1:
-        return (called or others)[0]
+        return (called or others)[:1]
     raise UserError(
         f"'{path}' has the columns {', '.join(others) or '(none)'}: say which holds the labels "
-        f"with --labels {path.name}:COLUMN"
+        f"with --labels {path.name}:COLUMN, or several with commas between"
     )
 
 
-def in_order(path: Path, column: str) -> np.ndarray:
-    """Labels in the order of the samples: an .npy file, or a column of a CSV file."""
+def in_order(path: Path, column: str) -> np.ndarray | dict[str, np.ndarray]:
+    """Labels in the order of the samples: an .npy file, or columns of a CSV file."""
     if path.suffix.lower() == ".npy":
         try:
             return np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise UserError(f"labels '{path}' cannot be read: {error}") from error
     table = read_table(path)
-    return table[_label_column(table, "", column, path)].to_numpy(object)
+    told = _label_columns(table, "", column, path)
+    return {name: typed(table[name].tolist(), len(told) > 1) for name in told}
 
 
-def labelled(files: Files, listed: Listed) -> Files:
-    """The files with the classes of a list."""
-    names = ["" if label is None or label != label else str(label) for label in listed.labels]
-    return Files(files.paths, tuple(name.strip() for name in names))
+def labelled(
+    files: Files, listed: Listed, path: Path, options: ReadOptions
+) -> tuple[Files, tuple[str, ...]]:
+    """The files with the classes or attributes of a list, and the names of the attributes."""
+    title = f"'{path.name}'"
+    n, given = len(files.paths), {"alone": not options.whole, **options.of_labels}
+    told = read_labels(listed.labels, n, listed.column, title, **given)
+    if told.attributes is not None:
+        return Files(files.paths, None, told.attributes.numpy()), told.names
+    y = torch.full((len(files.paths),), MISSING) if told.y is None else told.y
+    return Files(files.paths, tuple((*told.classes, "")[i] for i in y.tolist())), ()

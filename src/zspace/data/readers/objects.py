@@ -1,7 +1,7 @@
 """What people hold in Python: arrays, tensors, pairs, dicts, torch's data sets and loaders.
 
     x                                an array, a tensor or a list of them: images without labels
-    (x, y)                           images and labels
+    (x, y)                           images and labels: an array, a DataFrame, a dict of columns
     ((x, y), (x, y))                 train and test; three pairs: train, validation and test
     {"x_train": ..., "y_val": ...}   arrays by name, as in an .npz
     a DataFrame, (N, D), sparse      rows of a table, alone or wherever an array of images may be
@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from zspace.data.dataset import Unsplit
 from zspace.data.readers.arrays import Header, Mapped, Pieces, from_arrays
-from zspace.data.readers.frames import is_table
+from zspace.data.readers.frames import Raw, columns_of, is_table
 from zspace.data.readers.images import ReadOptions
 from zspace.data.readers.tabular import from_tables
 from zspace.data.splits import left_out, role
@@ -83,7 +83,8 @@ def load_object(source: Any, options: ReadOptions) -> Unsplit:
         arrays = dict(zip("xy", source, strict=True))
     else:
         arrays = {"x": source}
-    if any(is_table(value) for value in arrays.values()):
+    told = {k for k in arrays if k == options.labels or (role(k) or ("x",))[0] == "y"}
+    if any(is_table(value) for k, value in arrays.items() if k not in told):
         kept = {k: v for k, v in arrays.items() if not left_out(k, options.leave_out)}
         found = from_tables(name, kept, options, "the data", f"Given in Python, as {name}.")
         return replace(found, read=replace(found.read, notes=(*notes, *found.read.notes)))
@@ -133,9 +134,27 @@ class Held:
 
     def read(self, name: str) -> np.ndarray:
         """As numpy. Raises UserError for what is no array."""
+        if name not in self._arrays and _is_columns(self.given[name]):
+            given = self.given[name]
+            columns = given if isinstance(given, Mapping) else columns_of(given)[0]
+            n = max(
+                (len(c.values if isinstance(c, Raw) else c) for c in columns.values()), default=0
+            )
+            self._arrays[name] = np.empty(
+                (n, len(columns)), object
+            )  # its shape is all that counts
         if name not in self._arrays:
             self._arrays[name] = _array(self.given[name], name)
         return self._arrays[name]
+
+    def told(self, name: str) -> Any:
+        """Labels as they are where their columns have names, else as `read`."""
+        return self.given[name] if _is_columns(self.given[name]) else self.read(name)
+
+
+def _is_columns(value: Any) -> bool:
+    """Whether that is labels by name: a DataFrame, or a dict of columns."""
+    return isinstance(value, Mapping) or (is_table(value) and hasattr(value, "columns"))
 
 
 def _array(value: Any, name: str) -> np.ndarray:

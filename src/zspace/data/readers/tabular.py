@@ -20,13 +20,16 @@ import torch
 from torch import Tensor
 
 from zspace.data.account import Read
+from zspace.data.attributes import parse_columns
 from zspace.data.dataset import Data, Part, Samples, Unsplit
+from zspace.data.kinds.columns import as_kind
 from zspace.data.kinds.table import Encoding, check_kinds, fit
-from zspace.data.labels import Labels, read_labels
+from zspace.data.labels import label_columns, read_splits
 from zspace.data.readers import delimited
 from zspace.data.readers.frames import Raw, Table, columns_of, is_table
 from zspace.data.readers.images import ReadOptions
-from zspace.data.splits import SPLIT_SEED, SPLITS, left_out, role, split_of
+from zspace.data.selection import read_weights
+from zspace.data.splits import SPLIT_SEED, SPLITS, by_order, left_out, role, split_of
 from zspace.system.errors import UserError, unknown
 
 PIECE = 1 << 16
@@ -66,7 +69,9 @@ def load_file(path: Path, options: ReadOptions) -> Unsplit:
         table, made, names = delimited.read_text(path, options)
     rows = Rows(table, made, tuple(names))
     about = f"The file {path.name}."
-    return _unsplit(path.stem, {"train": rows}, {}, options, f"'{path.name}'", path.name, about)
+    told: tuple[dict, dict] = {}, {}
+    title = f"'{path.name}'"
+    return _unsplit(path.stem, {"train": rows}, told, options, title, path.name, about)
 
 
 def from_tables(
@@ -78,13 +83,14 @@ def from_tables(
     """
     parts: dict[str, Rows] = {}
     labels: dict[str, Any] = {}
+    weights: dict[str, tuple[Any, str]] = {}
     ids: dict[str, list[str]] = {}
     called: dict[str, str] = {}
     for key, value in arrays.items():
         found = role(key)
         what, split = found or ("x" if is_table(value) and len(arrays) == 1 else "", "")
-        if key == options.labels:
-            what, split = "y", split or ""
+        if key in (options.labels, options.weight):
+            what, split = "y" if key == options.labels else "w", split or ""
         if what == "x":
             table, made = columns_of(value)
             names = tuple(value.columns) if made == "pandas" else ()
@@ -94,6 +100,8 @@ def from_tables(
                 ids[split or "train"] = [str(one) for one in value.index]
         elif what == "y":
             labels[split or "train"] = value
+        elif what == "w":
+            weights[split or "train"] = (value, key)
         else:
             raise UserError(
                 f"{title} holds {', '.join(map(str, arrays)):.200}, and nothing says what "
@@ -103,7 +111,8 @@ def from_tables(
     if "train" not in parts and not options.whole:
         raise UserError(f"{title} holds no rows to train on: name them x_train")
     origin = next(iter(called.values())) if len(called) == 1 else ""
-    found_parts = _unsplit(name, parts, labels, options, title, origin, provenance)
+    told = (labels, weights)
+    found_parts = _unsplit(name, parts, told, options, title, origin, provenance)
     named = {split: replace(part, ids=ids.get(split)) for split, part in found_parts.parts.items()}
     return replace(found_parts, parts=named) if len(parts) == len(named) else found_parts
 
@@ -115,46 +124,67 @@ def _is_range(index: Any) -> bool:
 def _unsplit(
     name: str,
     stores: Mapping[str, Rows],
-    labels: Mapping[str, Any],
+    told_apart: tuple[Mapping[str, Any], Mapping[str, tuple[Any, str]]],
     options: ReadOptions,
     title: str,
     origin: str,
     provenance: str,
 ) -> Unsplit:
-    """The parts, with labels of their own or from a column, columns left out, splits found."""
+    """The parts, with labels and weights of their own or from a column, columns left out, splits
+    found. told_apart: labels and weights by split that are no columns.
+    """
+    labels, weights = told_apart[0], dict(told_apart[1])
     parts: dict[str, Part] = {}
     notes: list[str] = []
     gone: list[str] = []
     told_by = ""
+    raw_labels: dict[str, tuple[Any, int, str]] = {}
     for split, store in stores.items():
         kept = {n: raw for n, raw in store.table.items() if not left_out(n, options.leave_out)}
         gone += [f"{n} (as asked)" for n in store.table if n not in kept and n not in gone]
         kept = {n: _marked(raw, options.missing) for n, raw in kept.items()}
-        told: Labels | None = None
+        columns = label_columns(options.labels, kept)
         if split in labels:
-            told, told_by = read_labels(labels[split], store.shape[0], "y", title), "y"
-        elif options.labels in kept:
+            raw_labels[split], told_by = (labels[split], store.shape[0], "y"), "y"
+        elif columns:
             told_by = options.labels
-            raw = kept.pop(options.labels)
-            told = read_labels(_plain(raw), store.shape[0], options.labels, title)
-        elif options.labels and not labels:
+            given = {name: _plain(kept.pop(name)) for name in columns}
+            raw_labels[split] = (given, store.shape[0], options.labels)
+        elif options.labels and not labels and not options.whole:
             raise unknown(f"column of labels of {title}; column", options.labels, kept)
+        if options.weight in kept:
+            weights[split] = (_plain(kept.pop(options.weight)), options.weight)
+        elif options.weight and split not in weights and not options.whole:
+            raise unknown(f"column of weights of {title}; column", options.weight, kept)
         if not kept:
             raise UserError(f"{title} has no column that is neither left out nor labels")
-        y, classes = (told.y, told.classes) if told else (None, ())
         where = origin or f"{split} rows"
-        parts[split] = Part(replace(store, table=kept), y, classes=classes, origin=where)
+        parts[split] = Part(replace(store, table=kept), origin=where)
+    told = read_splits(raw_labels, title, **options.of_labels)
+    for split, one in told.items():
+        parts[split] = replace(
+            parts[split], y=one.y, attributes=one.attributes, classes=one.classes
+        )
+    sizes = {split: store.shape[0] for split, store in stores.items()}
+    for split, w in read_weights(weights, sizes, title).items():
+        parts[split] = replace(parts[split], weights=w)
+    attributes = next((one.names for one in told.values() if one.attributes is not None), ())
     if len(parts) == 1 and not options.whole:
         (part,) = parts.values()
-        parts, how = _own_splits(part, options.group, title)
+        parts, how, cuts = _own_splits(part, options, title)
         if how:
-            notes.append(f"split by column '{how}'")
-            if how != options.group:
+            notes.append(f"split by column '{how}'{cuts and ': '}{cuts}")
+            if how not in (options.group, options.split_by):
                 gone.append(f"{how} (it says the splits)")
+    elif options.split_by and not options.whole:
+        raise UserError(
+            f"{title} has splits of its own ({', '.join(parts)}), so --split-by "
+            f"{options.split_by} has nothing to do: leave it out"
+        )
     elif options.group and options.group not in next(iter(stores.values())).table:
         raise unknown("column of groups; column", options.group, next(iter(stores.values())).table)
     read = Read("rows", labels=told_by, left_out=tuple(gone), notes=tuple(notes))
-    return Unsplit(name, parts, read, {"provenance": provenance})
+    return Unsplit(name, parts, read, {"provenance": provenance, "attributes": attributes})
 
 
 def _plain(raw: Raw) -> np.ndarray:
@@ -187,24 +217,34 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _own_splits(part: Part, group: str, title: str) -> tuple[dict[str, Part], str]:
-    """Parts by a column 'split', or by groups, and the column that says them."""
-    store = part.x
+def _own_splits(part: Part, options: ReadOptions, title: str) -> tuple[dict[str, Part], str, str]:
+    """Parts by a column 'split', by groups or by order; the column that says them; the cuts."""
+    store, group, order = part.x, options.group, options.split_by
     assert isinstance(store, Rows)
+    if group and order:
+        raise UserError(
+            f"--group {group} and --split-by {order} both say how rows are split: give one of them"
+        )
+    if order:
+        if order not in store.table:
+            raise unknown(f"column to split {title} by; column", order, store.table)
+        raw = as_kind(store.table[order], parse_columns(options.columns).get(order, ""), order)
+        names, cuts = by_order(raw.values, raw.missing, order, title)
+        return _rows_of(part, names, order), order, cuts
     if group:
         if group not in store.table:
             raise unknown(f"column of groups of {title}; column", group, store.table)
-        return _rows_of(part, _by_group(store.table[group], title), group), group
+        return _rows_of(part, _by_group(store.table[group], title), group), group, ""
     column = next((name for name in store.table if name.lower() == "split"), "")
     if not column:
-        return {"train": part}, ""
+        return {"train": part}, "", ""
     said = [split_of(str(value).strip()) for value in store.table[column].values.tolist()]
     if None in said or store.table[column].missing.any() or "train" not in said:
-        return {"train": part}, ""  # a column like any other
+        return {"train": part}, "", ""  # a column like any other
     kept = {name: raw for name, raw in store.table.items() if name != column}
     part = replace(part, x=replace(store, table=kept))
     names = np.array(["train" if one == "unlabelled" else one for one in said])
-    return _rows_of(part, names, column), column
+    return _rows_of(part, names, column), column, ""
 
 
 def _by_group(raw: Raw, title: str) -> np.ndarray:
@@ -239,9 +279,19 @@ def _rows_of(part: Part, names: np.ndarray, column: str) -> dict[str, Part]:
         if not len(rows):
             continue
         ids = [str(i) if part.ids is None else part.ids[i] for i in rows.tolist()]
-        y = None if part.y is None else part.y[torch.from_numpy(rows)]
+        y, attributes, weights = (
+            None if told is None else told[torch.from_numpy(rows)]
+            for told in (part.y, part.attributes, part.weights)
+        )
+        origin = f"{part.origin} by {column}"
         found[split] = replace(
-            part, x=store.taken(rows), y=y, ids=ids, origin=f"{part.origin} by {column}"
+            part,
+            x=store.taken(rows),
+            y=y,
+            attributes=attributes,
+            weights=weights,
+            ids=ids,
+            origin=origin,
         )
     return found
 
@@ -299,6 +349,9 @@ def _learned(
 ) -> tuple[Encoding, tuple[str, ...]]:
     """What the training rows teach, and what is to be asked about them."""
     kinds = parse_columns(options.columns)
+    for name in ("y", *label_columns(options.labels, kinds), *data.attributes):
+        if name not in store.table:
+            kinds.pop(name.rpartition("=")[0] or name, None)  # said of labels, not of x
     check_kinds(kinds, store.table)
     index = data.train.index.numpy()
     pieces = (store.taken(index[i : i + PIECE]).table for i in range(0, len(index), PIECE))
@@ -322,22 +375,6 @@ def _encoded(store: Rows, encoding: Encoding) -> Tensor:
     for i in range(0, n, PIECE):
         x[i : i + PIECE] = encoding.encoded(store.taken(slice(i, i + PIECE)).table)
     return torch.from_numpy(x)
-
-
-def parse_columns(text: str) -> dict[str, str]:
-    """``age=number,sex=category`` as a dict. Raises UserError for anything else.
-
-    >>> parse_columns("age=number, sex=category")
-    {'age': 'number', 'sex': 'category'}
-    """
-    pairs = [part.rpartition("=") for part in text.split(",") if part.strip()]
-    bad = next((kind for name, equals, kind in pairs if not equals or not name.strip()), None)
-    if bad is not None:
-        raise UserError(
-            f"columns is '{text:.80}', and '{bad:.40}' sets no kind: write NAME=KIND, for example "
-            "age=number,sex=category"
-        )
-    return {name.strip(): kind.strip() for name, _, kind in pairs}
 
 
 SUSPECTS = {"?", "na", "n/a", "null", "none", "-", "--", ".", "unknown", "missing", "#n/a"}

@@ -71,7 +71,9 @@ def cvae(
     prior: PriorName = "standard",
     **net: Any,
 ) -> Recipe:
-    """Conditional VAE: encoder and decoder are also given the label, one-hot.
+    """Conditional VAE: encoder and decoder are also given the label, one-hot, or attributes.
+
+    Attributes are flags of 0 and 1 and numbers, standardised by the training samples.
 
     Reference: Sohn, Lee, Yan. Learning structured output representation using deep conditional
     generative models. NeurIPS 2015.
@@ -82,7 +84,8 @@ def cvae(
     if not data.context:
         raise UserError(
             "cvae needs a label for each sample, but these data have none: give a folder with one "
-            "sub-folder per class, or an .npz with x and y, or use recipe 'vae'"
+            "sub-folder per class, an .npz with x and y or a table with --labels COLUMN, or use "
+            "recipe 'vae'"
         )
     model = assemble(
         data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net, context=data.context
