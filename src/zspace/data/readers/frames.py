@@ -31,6 +31,11 @@ class Raw(NamedTuple):
     missing: np.ndarray
     dtype: Dtype
 
+    @property
+    def size(self) -> int:
+        """N."""
+        return len(self.missing)
+
     def rows(self, i: Any) -> Raw:
         """Some of the rows."""
         return Raw(self.values[i], self.missing[i], self.dtype)
