@@ -194,7 +194,9 @@ class Looked:
 
         codes, different = pd.factorize(texts)
         known = [str(one).strip() for one in different]
-        empty = np.array([one == "" or one.lower() == "nan" for one in known], bool)
+        empty = np.array(
+            [len(one) in (0, 3) and one.lower() in ("", "nan") for one in known], bool
+        )
         said = {marker.strip() for marker in self.markers}
         gone = empty | np.array([one in said for one in known], bool) if said else empty
         return codes, known, gone, bool(empty.any())
