@@ -106,7 +106,7 @@ def cut(n: int, strata: np.ndarray | None, parts: int) -> list[np.ndarray]:
     """
     # RandomState's stream is frozen by numpy's policy; torch.randperm's and default_rng's are not,
     # and the validation set must not change with a version.
-    rows = np.random.RandomState(SPLIT_SEED).permutation(n).astype(np.int64)
+    rows = np.random.RandomState(SPLIT_SEED).permutation(n).astype(np.int64, copy=False)
     kept = rows[:0]
     if strata is not None and (strata >= 0).any():
         kept, rows = rows[strata[rows] < 0], rows[strata[rows] >= 0]

@@ -13,6 +13,7 @@ import codecs
 import contextlib
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,8 @@ class Text:
 
         separator, header = _separator(self.path)
         what = f"'{self.path.name}'"
-        twice = next((name for name in header if name and header.count(name) > 1), "")
+        often = Counter(header)
+        twice = next((name for name in header if name and often[name] > 1), "")
         if twice:  # pandas would rename the second
             raise UserError(f"two columns of {what} are named '{twice:.60}': rename one")
         found = False

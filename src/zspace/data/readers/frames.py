@@ -8,6 +8,7 @@ narwhals knows as a DataFrame is read; pandas, which it maps to fewer types, is 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -102,7 +103,8 @@ def _check_names(names: Sequence[Any]) -> None:
     if len(names) > MOST_COLUMNS:
         raise UserError(f"the table has {len(names):,} columns: give at most {MOST_COLUMNS:,}")
     said = [str(name) for name in names]
-    twice = next((name for name in said if said.count(name) > 1), None) if names else ""
+    often = Counter(said)
+    twice = next((name for name in said if often[name] > 1), None) if names else ""
     if twice == "":
         raise UserError("the table has no columns: give at least one")
     if twice is not None:
