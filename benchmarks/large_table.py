@@ -92,8 +92,9 @@ def read(path: Path, memory: float, epochs: int) -> int:
 
     loading.room = lambda: memory
     data = step("read", lambda: loading.load(str(path), quiet=True))
-    step("read again", lambda: loading.load(str(path), quiet=True))
     step("fingerprint", lambda: data.fingerprint)
+    del data
+    data = step("read again", lambda: loading.load(str(path), quiet=True))
     if epochs:
         step(
             f"train {epochs} epochs",

@@ -31,7 +31,7 @@ MOST_RECORD = 1 << 24
 SEPARATORS = ",;\t|"
 ROOM = {"text": 8, "parquet": 4}
 """Bytes of memory that one of a file takes as a table; of Parquet, before compression."""
-PIECE, MOST_PIECE = 1 << 22, 1 << 26
+PIECE, MOST_PIECE = 1 << 21, 1 << 26
 """Bytes of text that are read at once, and those that the longest records may make of it."""
 _BLOCK = 1 << 20
 _BOMS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
@@ -253,29 +253,30 @@ class Parquet:
 
     def pieces(self) -> Iterator[Table]:
         """The columns of some of the rows, one piece after the other."""
+        with _readable(self.path):
+            yield from self._typed()
+
+    def _typed(self) -> Iterator[Table]:
         import pyarrow as pa
 
-        frame = self.file.schema_arrow.empty_table().to_pandas(date_as_object=False)
-        plain = {str(n): t for n, t in frame.dtypes.items() if isinstance(t, np.dtype)}
-        whole = [name for name, dtype in plain.items() if dtype.kind in "iu"]
+        schema = self.file.schema_arrow
+        dtypes = schema.empty_table().to_pandas(date_as_object=False).dtypes
+        whole = [str(n) for n, t in dtypes.items() if isinstance(t, np.dtype) and t.kind in "iu"]
         empty: dict[str, int] = {}
         known: dict[str, dict[Any, None]] = {}
         for batch in self._batches():
-            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            for name, column in zip(schema.names, batch.columns, strict=True):
                 empty[name] = empty.get(name, 0) + column.null_count
                 if pa.types.is_dictionary(column.type):
                     known.setdefault(name, {}).update(dict.fromkeys(column.dictionary.to_pylist()))
         for batch in self._batches():
             columns = [
                 column.cast(pa.float64(), safe=False) if name in whole and empty[name] else column
-                for name, column in zip(batch.schema.names, batch.columns, strict=True)
+                for name, column in zip(schema.names, batch.columns, strict=True)
             ]
-            with _readable(self.path):
-                fields = [f.with_type(c.type) for f, c in zip(batch.schema, columns, strict=True)]
-                schema = pa.schema(fields, metadata=batch.schema.metadata)
-                frame = pa.Table.from_arrays(columns, schema=schema).to_pandas(
-                    date_as_object=False
-                )
+            fields = [f.with_type(c.type) for f, c in zip(schema, columns, strict=True)]
+            own = pa.schema(fields, metadata=schema.metadata)
+            frame = pa.Table.from_arrays(columns, schema=own).to_pandas(date_as_object=False)
             yield {
                 name: _whole(raw, bool(empty.get(name)), list(known.get(name, ())))
                 for name, raw in columns_of(frame)[0].items()
@@ -287,8 +288,7 @@ class Parquet:
             groups.row_group(i).total_byte_size for i in range(groups.num_row_groups)
         ) / max(1, groups.num_rows)
         rows = int(max(1, min(PIECE / max(mean, 1), PIECE // (8 * groups.num_columns))))
-        with _readable(self.path):
-            yield from self.file.iter_batches(batch_size=rows)
+        yield from self.file.iter_batches(batch_size=rows)
 
 
 def _whole(raw: Raw, empty: bool, categories: list[Any]) -> Raw:

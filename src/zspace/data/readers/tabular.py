@@ -35,7 +35,7 @@ from zspace.data.readers.mapped import Mapped
 from zspace.data.splits import SPLIT_SEED, SPLITS, left_out, role, split_of
 from zspace.system.errors import UserError, unknown
 
-PIECE, NUMBERS = 1 << 16, 1 << 21
+PIECE, NUMBERS = 1 << 16, 1 << 20
 """Rows, and numbers in them, that are encoded at once at most."""
 
 
