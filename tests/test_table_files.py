@@ -133,10 +133,11 @@ def test_a_marker_leaves_a_column_of_numbers_one(tmp_path):
 HOSTILE = {
     "nul": (b"a,b\n1,2\n\0\0\n", "NUL bytes near line 3"),
     "latin": ("a,b\n1,caf\xe9\n".encode("latin-1"), r"not UTF-8 \(line 2\)"),
+    "mixed": ("a,b\n1,caf\xe9\n".encode() + "2,caf\xe9\n".encode("latin-1"), r"UTF-8 \(line 3\)"),
     "utf16": ("a,b\n1,2\n".encode("utf-16"), "is UTF-16"),
-    "broad": (b",".join(b"c%d" % i for i in range(200_000)) + b"\n1\n", "columns or more"),
-    "field": (b'a\n"' + b"x" * (18 << 20) + b'"\n', "more than 16 MB"),
-    "quote": (b'a\n"never closed\n' + b"1\n" * (9 << 20), "never closed"),
+    "broad": (b",".join(b"c%d" % i for i in range(200)) + b"\n1\n", "columns or more"),
+    "field": (b'a\n"' + b"x" * (1 << 20) + b'"\n', "a record of more than"),
+    "quote": (b'a\n"never closed\n' + b"1\n" * (1 << 18), "never closed"),
     "empty": (b"", "is empty"),
     "header": (b"a,b\n", "no rows"),
     "numbers": (b"1.5,2\n3,4\n5,6\n", "give the columns names"),
@@ -146,12 +147,15 @@ HOSTILE = {
 }
 
 
+@pytest.mark.parametrize("memory", [1e9, 1e4])
 @pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_text_is_refused_in_a_sentence(tmp_path, case):
+def test_hostile_text_is_refused_in_a_sentence(tmp_path, monkeypatch, case, memory):
+    monkeypatch.setattr(delimited, "MOST_RECORD", 1 << 18)
+    monkeypatch.setattr(delimited, "MOST_COLUMNS", 100)
     content, why = HOSTILE[case]
     path = text(tmp_path, content, "a.parquet" if case == "suffix" else "a.csv")
     with pytest.raises(UserError, match=why) as caught:
-        load(str(path), quiet=True)
+        load(str(path), memory=memory, quiet=True)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
 
@@ -174,6 +178,17 @@ def test_a_field_of_any_size_is_refused_before_memory_goes(tmp_path):
         load(str(path), quiet=True)
     assert tracemalloc.get_traced_memory()[1] < 60 << 20
     tracemalloc.stop()
+
+
+def test_a_parquet_file_of_very_many_equal_rows_is_read_in_pieces(tmp_path, monkeypatch):
+    """It takes 2 KB on the disk and would take 80 MB as a table."""
+    frame = pd.DataFrame({"a": np.zeros(1_000_000, np.int64), "b": np.ones(1_000_000)})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 20_000
+    file = delimited.Parquet.of(tmp_path / "a.parquet")
+    assert not file.fits(32e6)
+    assert file.fits(1e9)
+    assert max(piece["a"].size for piece in file.pieces()) <= delimited.PIECE // 16
 
 
 def test_parquet_keeps_its_types(tmp_path):

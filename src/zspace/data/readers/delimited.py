@@ -241,8 +241,16 @@ class Parquet:
 
     def fits(self, memory: float) -> bool:
         """Whether it can be read at once."""
-        groups = map(self.file.metadata.row_group, range(self.file.num_row_groups))
-        return sum(group.total_byte_size for group in groups) * ROOM["parquet"] <= memory
+        about = self.file.metadata
+        # What is always the same takes next to nothing in the file, and 8 bytes a row in memory.
+        plain = about.num_rows * about.num_columns * 8
+        return max(self._nbytes, plain) * ROOM["parquet"] <= memory
+
+    @property
+    def _nbytes(self) -> int:
+        """Of all values, before compression."""
+        about = self.file.metadata
+        return sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
 
     def at_once(self) -> tuple[Table, list[Any]]:
         """The columns, and their names. Raises UserError for what cannot be read."""
@@ -283,11 +291,9 @@ class Parquet:
             }
 
     def _batches(self) -> Iterator[Any]:
-        groups = self.file.metadata
-        mean = sum(
-            groups.row_group(i).total_byte_size for i in range(groups.num_row_groups)
-        ) / max(1, groups.num_rows)
-        rows = int(max(1, min(PIECE / max(mean, 1), PIECE // (8 * groups.num_columns))))
+        about = self.file.metadata
+        mean = max(1.0, self._nbytes / max(1, about.num_rows))
+        rows = int(max(1, min(PIECE / mean, PIECE / (8 * max(1, about.num_columns)))))
         yield from self.file.iter_batches(batch_size=rows)
 
 
