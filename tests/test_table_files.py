@@ -191,6 +191,16 @@ def test_a_parquet_file_of_very_many_equal_rows_is_read_in_pieces(tmp_path, monk
     assert max(piece["a"].size for piece in file.pieces()) <= delimited.PIECE // 16
 
 
+def test_a_long_text_that_occurs_often_is_in_memory_once(tmp_path):
+    frame = pd.DataFrame({"a": ["x" * 100_000, "y"] * 50, "b": np.arange(100) % 7})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 300_000
+    file = delimited.Parquet.of(tmp_path / "a.parquet")
+    for table in (file.at_once()[0], next(file.pieces())):
+        assert table["a"].dtype == {"name": "str"}
+        assert len({id(value) for value in table["a"].values}) == 2
+
+
 def test_parquet_keeps_its_types(tmp_path):
     frame = people().astype({"town": "category", "age": "Int16"})
     frame.to_parquet(tmp_path / "a.parquet")

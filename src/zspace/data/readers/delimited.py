@@ -14,7 +14,7 @@ import contextlib
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -215,11 +215,14 @@ class Parquet:
 
     Arguments:
         path: The file.
-        file: pyarrow's, opened.
+        file: pyarrow's, opened. Its texts are read as positions among the different ones, for a
+            long one that occurs often takes little in the file.
+        dtypes: What pandas calls the types of columns of texts.
     """
 
     path: Path
     file: Any
+    dtypes: Mapping[str, str]
     made = "pandas"
 
     @classmethod
@@ -232,12 +235,18 @@ class Parquet:
                 'Parquet files need the extra "tables": pip install "zspace[tables]"'
             ) from None
         with _readable(path):
+            import pyarrow as pa
+
             file = parquet.ParquetFile(path)
             if (columns := file.metadata.num_columns) > MOST_COLUMNS:
                 raise UserError(
                     f"'{path.name}' has {columns:,} columns: give at most {MOST_COLUMNS:,}"
                 )
-        return cls(path, file)
+            texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type)]
+            texts += [f.name for f in file.schema_arrow if pa.types.is_large_string(f.type)]
+            frame = file.schema_arrow.empty_table().to_pandas(date_as_object=False)
+            dtypes = {str(n): str(t) for n, t in frame.dtypes.items() if str(n) in texts}
+            return cls(path, parquet.ParquetFile(path, read_dictionary=texts), dtypes)
 
     def fits(self, memory: float) -> bool:
         """Whether it can be read at once."""
@@ -256,8 +265,13 @@ class Parquet:
         """The columns, and their names. Raises UserError for what cannot be read."""
         with _readable(self.path):
             frame = self.file.read().to_pandas(date_as_object=False)
+        return self._columns(frame), list(frame.columns)
+
+    def _columns(self, frame: Any) -> Table:
         table, _ = columns_of(frame)
-        return table, list(frame.columns)
+        for name, dtype in self.dtypes.items():
+            table[name] = table[name]._replace(dtype={"name": dtype})
+        return table
 
     def pieces(self) -> Iterator[Table]:
         """The columns of some of the rows, one piece after the other."""
@@ -275,7 +289,7 @@ class Parquet:
         for batch in self._batches():
             for name, column in zip(schema.names, batch.columns, strict=True):
                 empty[name] = empty.get(name, 0) + column.null_count
-                if pa.types.is_dictionary(column.type):
+                if pa.types.is_dictionary(column.type) and name not in self.dtypes:
                     known.setdefault(name, {}).update(dict.fromkeys(column.dictionary.to_pylist()))
         for batch in self._batches():
             columns = [
@@ -287,7 +301,7 @@ class Parquet:
             frame = pa.Table.from_arrays(columns, schema=own).to_pandas(date_as_object=False)
             yield {
                 name: _whole(raw, bool(empty.get(name)), list(known.get(name, ())))
-                for name, raw in columns_of(frame)[0].items()
+                for name, raw in self._columns(frame).items()
             }
 
     def _batches(self) -> Iterator[Any]:
