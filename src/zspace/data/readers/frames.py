@@ -172,6 +172,11 @@ def _of_narwhals(series: Any, name: str) -> Raw:
     import narwhals as nw
 
     dtype, missing = series.dtype, series.is_null().to_numpy().astype(bool)
+    if dtype.is_nested() or dtype in (nw.Binary, nw.Int128, nw.UInt128):
+        raise UserError(
+            f"column '{name:.60}' is of type {dtype!s:.60}: give numbers of 64 bits, texts, "
+            "booleans or dates, or leave the column out"
+        )
     if dtype.is_float():
         values = np.array(series.to_numpy(), np.float64)
         return Raw(values, missing | np.isnan(values), {"name": str(dtype)})
@@ -251,10 +256,9 @@ def table_of(table: Mapping[str, Raw], made: str, names: Sequence[Any] = ()) -> 
     import narwhals as nw
 
     try:
-        return nw.from_dict(
-            {name: _narwhals_of(name, raw, made) for name, raw in table.items()},
-            backend=made,  # type: ignore[arg-type] # one that narwhals itself named
-        ).to_native()
+        # Not of a dict, which pyarrow fills with Python's values: dates there end in 9999.
+        parts = [_narwhals_of(name, raw, made).to_frame() for name, raw in table.items()]
+        return nw.concat(parts, how="horizontal").to_native()
     except ModuleNotFoundError:
         raise UserError(
             f'the rows are of {made}, which is missing: pip install "{made}"'
