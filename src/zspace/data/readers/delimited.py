@@ -264,7 +264,9 @@ class Parquet:
     def at_once(self) -> tuple[Table, list[Any]]:
         """The columns, and their names. Raises UserError for what cannot be read."""
         with _readable(self.path):
-            frame = self.file.read().to_pandas(date_as_object=False)
+            # The schema's own note of types, as for pieces: a damaged file may hold another one.
+            whole = self.file.read().replace_schema_metadata(self.file.schema_arrow.metadata)
+            frame = whole.to_pandas(date_as_object=False)
         return self._columns(frame), list(frame.columns)
 
     def _columns(self, frame: Any) -> Table:
