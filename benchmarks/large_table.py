@@ -94,6 +94,7 @@ def read(path: Path, memory: float, epochs: int) -> int:
     os.environ["XDG_CACHE_HOME"] = str(path.parent)
     import zspace
     from zspace.data import account, loading
+    from zspace.system import files
 
     torch.set_num_threads(1)
     few = pd.read_csv(path, nrows=200)  # imports what pandas and the training import late
@@ -116,7 +117,7 @@ def read(path: Path, memory: float, epochs: int) -> int:
         print(f"| {what} | {seconds:.0f} | {peaks} |", flush=True)
         return found
 
-    loading.room = lambda: memory
+    files.free = lambda device="cpu": 2 * memory  # of which one thing may take half
     data = step("read", lambda: loading.load(str(path), quiet=True))
     step("fingerprint", lambda: data.fingerprint)
     del data

@@ -3,7 +3,7 @@
     <cache>/tables/<name>-<key>/
         facts.json           rows; of each column its name, type and texts; the size of each file
         0.values 0.missing   of a column (N,): values, or positions in its texts; which are missing
-        x.npy                or, in a folder of its own, x (N, W) float32, read as a memory map
+        x                    or, in a folder of its own, x (N, W) float32
 
 The key is a hash of the content of the source, and of all that decides how it is read. A folder
 is filled beside its place, flushed and renamed, so that nothing is ever half-written; it is used
@@ -25,13 +25,14 @@ from typing import Any
 
 import numpy as np
 import pooch
-from numpy.lib import format as npy
+import torch
+from torch import Tensor
 
 from zspace.data.readers.frames import Raw, Table
-from zspace.data.readers.mapped import PART, Mapped, sweep
+from zspace.data.readers.mapped import PART, sweep
 from zspace.system.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 MOST_TEXTS = 50_000
 """Different texts of a column; with more, it can be no category, and is not kept."""
 _AT_ONCE = 1 << 16
@@ -218,6 +219,32 @@ class _Column:
         return {**told, "texts": texts, "out": self.out}
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """x (N, W) float32 in a file; see `zspace.data.dataset.Lazy`.
+
+    It is read and not mapped: of a map, the pages around each row count as memory of the process.
+
+    Arguments:
+        path: The file, which holds nothing else.
+        shape: (N, W).
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+
+    def read(self, rows: Tensor) -> Tensor:
+        """Rows (B,) in memory, (B, W)."""
+        wanted = rows.numpy()
+        x = np.empty((len(wanted), *self.shape[1:]), "<f4")
+        starts = np.flatnonzero(np.diff(wanted, prepend=-2) != 1).tolist()  # of neighbours
+        with self.path.open("rb", buffering=0) as file:
+            for start, end in zip(starts, [*starts[1:], len(wanted)], strict=True):
+                file.seek(int(wanted[start]) * x[0].nbytes)
+                file.readinto(x[start:end])  # type: ignore[arg-type] # numpy has the buffer
+        return torch.from_numpy(x)
+
+
 def _write(folder: Path, pieces: Iterable[Table]) -> dict[str, Any]:
     """Write all pieces; what is to be noted."""
     found: dict[str, _Column] = {}
@@ -235,7 +262,7 @@ def _write(folder: Path, pieces: Iterable[Table]) -> dict[str, Any]:
 
 def array(
     folder: Path, shape: tuple[int, int], pieces: Callable[[], Iterator[np.ndarray]]
-) -> tuple[Mapped, bool]:
+) -> tuple[Numbers, bool]:
     """x (N, W) float32 in a file, and whether any of it is missing.
 
     Arguments:
@@ -248,16 +275,14 @@ def array(
 
     def fill(part: Path) -> dict[str, Any]:
         missing = False
-        with (part / "x.npy").open("wb") as file:
-            about = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            npy.write_array_header_1_0(file, about)
+        with (part / "x").open("wb") as file:
             for x in pieces():
                 missing |= bool(np.isnan(x).any())
                 file.write(np.ascontiguousarray(x, "<f4").tobytes())
         return {"missing": missing}
 
     facts = kept(folder, fill)
-    return Mapped((folder / "x.npy").absolute(), shape), bool(facts["missing"])
+    return Numbers((folder / "x").absolute(), shape), bool(facts["missing"])
 
 
 def digest_of(path: Path) -> str:

@@ -31,7 +31,6 @@ from zspace.data.readers import delimited, spill
 from zspace.data.readers.doubts import Doubts
 from zspace.data.readers.frames import Raw, Table, columns_of, is_table
 from zspace.data.readers.images import ReadOptions
-from zspace.data.readers.mapped import Mapped
 from zspace.data.splits import SPLIT_SEED, SPLITS, left_out, role, split_of
 from zspace.system.errors import UserError, unknown
 
@@ -468,7 +467,7 @@ def _encoded(
 def _kept(stores: Sequence[Rows], found: Iterable[Storage]) -> list[str]:
     """Where on disk what does not fit the memory is."""
     folders = {one.folder for one in stores if one.folder}
-    folders |= {one.path.parent for one in found if isinstance(one, Mapped)}
+    folders |= {one.path.parent for one in found if isinstance(one, spill.Numbers)}
     if not folders:
         return []
     size = sum(path.stat().st_size for folder in folders for path in folder.iterdir())
