@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import random
 import shutil
 import struct
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as of_numpy
 from PIL import Image
 
+import fuzz_tables
 import zspace
 from fuzz_changes import LONGEST, havoc, mended, restructured, sealed
 from fuzz_runs import Folders
@@ -297,9 +299,22 @@ def _functions(run: zspace.Run) -> list[Drawn]:
     ]
 
 
+def _tables(folder: Path) -> list[Guided | Drawn]:
+    """Tables in files and in Python."""
+    csv, parquet = (fuzz_tables.reader(folder / f"a.{end}") for end in ("csv", "parquet"))
+    work, values = fuzz_tables.frames()
+    return [
+        Guided("csv", 20, csv, fuzz_tables.csvs(), fuzz_tables.refielded),
+        Guided("parquet", 50, parquet, fuzz_tables.parquets()),
+        Drawn("frames", 30, work, values),
+    ]
+
+
 def targets(folder: Path) -> list[Guided | Drawn | Folders]:
     """All targets; their files lie in the folder."""
     run = trained(folder)
     edited = folder / "edited runs"
     edited.mkdir()
-    return [*_parsers(folder), *_records(folder, run), *_functions(run), Folders(edited)]
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    parsers, records = _parsers(folder), _records(folder, run)
+    return [*parsers, *records, *_tables(folder), *_functions(run), Folders(edited)]

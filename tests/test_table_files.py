@@ -43,10 +43,8 @@ def text(tmp_path: Path, content: str | bytes, name: str = "a.csv") -> Path:
     return path
 
 
-def read(path: Path, **more) -> pd.DataFrame:
-    from zspace.data.readers.images import ReadOptions
-
-    return table_of(*delimited.read_text(path, ReadOptions(**more))[:2])
+def read(path: Path) -> pd.DataFrame:
+    return table_of(delimited.Text.of(path).at_once()[0], "pandas")
 
 
 def test_a_csv_comes_back_as_pandas_would_read_it(tmp_path):
@@ -63,6 +61,9 @@ def test_a_csv_comes_back_as_pandas_would_read_it(tmp_path):
     pd.testing.assert_frame_equal(rows, found.iloc[data.train.index].reset_index(drop=True))
 
 
+JAN = [pd.Timestamp("2024-01-31"), pd.Timestamp("2024-02-01")]
+
+
 @pytest.mark.parametrize(
     ("content", "dtype", "values"),
     [
@@ -74,6 +75,14 @@ def test_a_csv_comes_back_as_pandas_would_read_it(tmp_path):
         ("a\n2020-01-02\n2021-05-06\n", "datetime64[us]", None),
         ("a\n2020-01-02 10:11\n2021-05-06 00:00\n", "datetime64[us]", None),
         ("a\n01/02/2020\n03/04/2021\n", "str", None),
+        ("a\n2024/01/31\n2024/2/1\n", "datetime64[us]", JAN),
+        ("a\n31.01.2024\n1.2.2024\n", "datetime64[us]", JAN),
+        ("a\n31/01/2024 00:00\n01/02/2024 00:00\n", "datetime64[us]", JAN),
+        ("a\n01/31/2024\n02/01/2024\n", "datetime64[us]", JAN),
+        ("a\n31.01.2024\n02/01/2024\n", "str", None),
+        ("a\n31.01.2024\n01.31.2024\n", "str", None),
+        ("a\n2024-01-31T01:00:00+01:00\n2024-02-01T00:00:00Z\n", "datetime64[us, UTC]", None),
+        ("a\n2024-01-31\n2024-02-30\n", "str", None),
         ("a;b\n1,5;x\n2,5;y\n", "str", ["1,5", "2,5"]),
         ("a\tb\n1\tx\n2\ty\n", "int64", [1, 2]),
         ("a,b\n\"x, y\",1\n\"z\"\"q\",2\n", "str", ["x, y", 'z"q']),
@@ -90,13 +99,45 @@ def test_types_of_text(tmp_path, content, dtype, values):
         assert [None if pd.isna(v) else v for v in found.tolist()] == values
 
 
+def dated(tmp_path: Path, *dates: str) -> str:
+    rows = [f"{dates[i % len(dates)]},{i % 7}" for i in range(60)]
+    return str(text(tmp_path, "\n".join(["when,n", *rows]), "d.csv"))
+
+
+def test_dates_whose_day_and_month_nothing_tells_apart_are_asked_about(tmp_path):
+    path = dated(tmp_path, "01/02/2024", "03/04/2024")
+    data = load(path, quiet=True)
+    assert data.encoding.entries[0].kind == "category"
+    (said,) = [line for line in account.lines(data) if "are the texts of when dates?" in line]
+    assert "--columns when=date is not enough: write 2026-11-30" in said
+    with pytest.raises(UserError, match="nothing tells its day and its month apart"):
+        load(path, columns="when=date", quiet=True)
+
+
+def test_new_dates_are_read_as_those_of_the_training_rows_were(tmp_path):
+    data = load(dated(tmp_path, "31.01.2024", "02.01.2024"), quiet=True)
+    encoding = data.encoding
+    new = load_new(dated(tmp_path, "03.01.2024"), encoding=encoding)
+    rows = encoding.decode(new.splits["all"].images())
+    assert rows["when"].unique().tolist() == [pd.Timestamp("2024-01-03")]
+    with pytest.raises(UserError, match=r"is written as %m\.%d\.%Y here"):
+        load_new(dated(tmp_path, "01.31.2024"), encoding=encoding)
+
+
+def test_a_marker_leaves_a_column_of_numbers_one(tmp_path):
+    path = text(tmp_path, "a,b\n" + "".join(f"{i % 50},x\n" for i in range(60)) + "?,y\n")
+    (entry, _) = load(str(path), missing=["?"], quiet=True).encoding.entries
+    assert (entry.kind, entry.dtype["name"]) == ("count", "int64")
+
+
 HOSTILE = {
     "nul": (b"a,b\n1,2\n\0\0\n", "NUL bytes near line 3"),
     "latin": ("a,b\n1,caf\xe9\n".encode("latin-1"), r"not UTF-8 \(line 2\)"),
+    "mixed": ("a,b\n1,caf\xe9\n".encode() + "2,caf\xe9\n".encode("latin-1"), r"UTF-8 \(line 3\)"),
     "utf16": ("a,b\n1,2\n".encode("utf-16"), "is UTF-16"),
-    "broad": (b",".join(b"c%d" % i for i in range(200_000)) + b"\n1\n", "columns or more"),
-    "field": (b'a\n"' + b"x" * (18 << 20) + b'"\n', "more than 16 MB"),
-    "quote": (b'a\n"never closed\n' + b"1\n" * (9 << 20), "never closed"),
+    "broad": (b",".join(b"c%d" % i for i in range(200)) + b"\n1\n", "columns or more"),
+    "field": (b'a\n"' + b"x" * (1 << 20) + b'"\n', "a record of more than"),
+    "quote": (b'a\n"never closed\n' + b"1\n" * (1 << 18), "never closed"),
     "empty": (b"", "is empty"),
     "header": (b"a,b\n", "no rows"),
     "numbers": (b"1.5,2\n3,4\n5,6\n", "give the columns names"),
@@ -106,12 +147,15 @@ HOSTILE = {
 }
 
 
+@pytest.mark.parametrize("memory", [1e9, 1e4])
 @pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_text_is_refused_in_a_sentence(tmp_path, case):
+def test_hostile_text_is_refused_in_a_sentence(tmp_path, monkeypatch, case, memory):
+    monkeypatch.setattr(delimited, "MOST_RECORD", 1 << 18)
+    monkeypatch.setattr(delimited, "MOST_COLUMNS", 100)
     content, why = HOSTILE[case]
     path = text(tmp_path, content, "a.parquet" if case == "suffix" else "a.csv")
     with pytest.raises(UserError, match=why) as caught:
-        load(str(path), quiet=True)
+        load(str(path), memory=memory, quiet=True)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
 
@@ -136,10 +180,25 @@ def test_a_field_of_any_size_is_refused_before_memory_goes(tmp_path):
     tracemalloc.stop()
 
 
-def test_more_than_fits_is_refused(tmp_path):
-    people().to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(UserError, match="more than fits"):
-        load(str(tmp_path / "a.csv"), memory=1000, quiet=True)
+def test_a_parquet_file_of_very_many_equal_rows_is_read_in_pieces(tmp_path, monkeypatch):
+    """It takes 2 KB on the disk and would take 80 MB as a table."""
+    frame = pd.DataFrame({"a": np.zeros(1_000_000, np.int64), "b": np.ones(1_000_000)})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 20_000
+    file = delimited.Parquet.of(tmp_path / "a.parquet")
+    assert not file.fits(32e6)
+    assert file.fits(1e9)
+    assert max(piece["a"].size for piece in file.pieces()) <= delimited.PIECE // 16
+
+
+def test_a_long_text_that_occurs_often_is_in_memory_once(tmp_path):
+    frame = pd.DataFrame({"a": ["x" * 100_000, "y"] * 50, "b": np.arange(100) % 7})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 300_000
+    file = delimited.Parquet.of(tmp_path / "a.parquet")
+    for table in (file.at_once()[0], next(file.pieces())):
+        assert table["a"].dtype == {"name": "str"}
+        assert len({id(value) for value in table["a"].values}) == 2
 
 
 def test_parquet_keeps_its_types(tmp_path):

@@ -252,7 +252,7 @@ def test_what_is_said_of_a_table_speaks_of_rows(run, csv, tmp_path, capsys):
         ["reconstruct", str(copy), "-n", "0", "-o", str(tmp_path / "r.csv")],
     ):
         main.run(command)
-    said = "".join(capsys.readouterr())
+    said = " ".join("".join(capsys.readouterr()).split())
     assert "20 test rows of people" in said
     assert "of 200 rows above" in said
     assert "cannot be set from 18 validation rows: use a rate of at least 0.056" in said

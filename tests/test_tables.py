@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import scipy.sparse
 import torch
@@ -314,6 +315,35 @@ def test_polars_comes_back_as_it_went_in():
     )
     encoding = fitted(frame, kinds={"n": "number"})
     assert_frame_equal(encoding.decode(encoding.encode(frame)), frame)
+
+
+def test_pyarrow_comes_back_as_it_went_in():
+    """Dates beyond the year 9999, which Python has not, too."""
+    ticks = np.array([5, 2**40, 7, 2**41])
+    kinds = {"d": pa.date32(), "s": pa.timestamp("s"), "t": pa.duration("ns"), "i": pa.int16()}
+    table = pa.table(
+        {
+            "d": pa.array((ticks % 2**30).astype(np.int32), kinds["d"]),
+            "s": pa.array(ticks, kinds["s"]),
+            "t": pa.array(ticks, kinds["t"]),
+            "i": pa.array([3, None, 4, 900], kinds["i"]),
+            "b": [True, None, False, True],
+        }
+    )
+    encoding = fitted(table, kinds={"i": "number"})
+    back = encoding.decode(encoding.encode(table))
+    assert {name: back.schema.field(name).type for name in kinds} == kinds
+    assert back["i"].to_pylist() == [3, None, 4, 900]
+    assert np.allclose(back["s"].cast(pa.int64()), ticks, atol=1e-6 * 2**41)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [[[1], [2]], [{"q": 1}, {"q": 2}], [b"x", b"y"], pl.Series([2**100, 5], dtype=pl.Int128)],
+)
+def test_types_that_no_table_model_reads_are_refused(column):
+    with pytest.raises(UserError, match=r"column 'c' is of type .*: give numbers of 64 bits"):
+        columns_of(pl.DataFrame({"c": column}))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16, np.float64])

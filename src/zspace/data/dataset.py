@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 FEWEST = 10
 """Samples of the smallest data set; with fewer, a tenth would be less than one sample."""
-_PIECE = 1 << 24
+_PIECE = 1 << 22
 
 
 class Lazy(Protocol):

@@ -90,8 +90,7 @@ class DataOptions:
     """The raw values that are black and white, such as 0 4095 or -1 1; auto takes those found."""
 
     labels: str = ""
-    """What holds the labels: FILE.csv (or FILE.csv:COLUMN), an array of an .npz, a column; several
-    columns are attributes: age,sex."""
+    """Where labels are: FILE.csv, FILE.csv:COLUMN, an array, a column; age,sex are attributes."""
 
     class_level: int = 1
     """Which level of folders are the classes: 2 takes those within the folders of level 1."""

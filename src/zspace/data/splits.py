@@ -109,7 +109,7 @@ def cut(n: int, strata: np.ndarray | None, parts: int) -> list[np.ndarray]:
     """
     # RandomState's stream is frozen by numpy's policy; torch.randperm's and default_rng's are not,
     # and the validation set must not change with a version.
-    rows = np.random.RandomState(SPLIT_SEED).permutation(n).astype(np.int64)
+    rows = np.random.RandomState(SPLIT_SEED).permutation(n).astype(np.int64, copy=False)
     kept = rows[:0]
     if strata is not None and (strata >= 0).any():
         kept, rows = rows[strata[rows] < 0], rows[strata[rows] >= 0]
@@ -118,7 +118,9 @@ def cut(n: int, strata: np.ndarray | None, parts: int) -> list[np.ndarray]:
         first = _share(rows, strata, max(1, len(rows) // 10))
         found.append(np.sort(rows[first]))  # sorted, because disks read in order
         rows = rows[~first]
-    return [*found, np.sort(np.concatenate([rows, kept]))]
+    rest = np.concatenate([rows, kept])
+    rest.sort()
+    return [*found, rest]
 
 
 def _share(rows: np.ndarray, strata: np.ndarray | None, n: int) -> np.ndarray:
@@ -126,7 +128,9 @@ def _share(rows: np.ndarray, strata: np.ndarray | None, n: int) -> np.ndarray:
     the sum is n (largest remainders, ties to larger classes).
     """
     if strata is None:
-        return np.arange(len(rows)) < n
+        taken = np.zeros(len(rows), bool)
+        taken[:n] = True
+        return taken
     _, at, counts = np.unique(strata[rows], return_inverse=True, return_counts=True)
     exact = counts * n / len(rows)
     quota = np.floor(exact).astype(np.int64)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from zspace.data.readers.frames import Dtype, Raw
+from zspace.data.readers.texts import FORMS, is_of, parsed
 from zspace.data.spec import Column, ColumnKind, Fact
 from zspace.system.errors import UserError
 
@@ -109,7 +110,13 @@ class Scaled:
     def _values(self, raw: Raw) -> np.ndarray:
         """Numbers, or ticks of this column's unit. Raises UserError where there are none."""
         wanted = "dates" if self.unit.startswith("d") else "numbers"
-        values = as_kind(raw, self.kind, self.name).values
+        own, form = raw.dtype.get("form", ""), self.dtype.get("form", "")
+        if own and form and own[:2] != form[:2]:
+            raise UserError(
+                f"column '{self.name:.60}' is written as {own} here, but was {form} in the rows "
+                "that this model was trained on: write the dates as 2026-11-30"
+            )
+        values = as_kind(raw, self.kind, self.name, form).values
         if bool(self.unit) != (values.dtype.kind in "mM"):
             raise UserError(
                 f"column '{self.name:.60}' is of type {raw.dtype['name']}, but this model reads "
@@ -354,10 +361,11 @@ def normal_knots(u: np.ndarray, spikes: bool = True) -> np.ndarray:
     return np.stack([at[order], (score + at - 0.5)[order]])
 
 
-def as_kind(raw: Raw, kind: str, name: str) -> Raw:
+def as_kind(raw: Raw, kind: str, name: str, form: str = "") -> Raw:
     """Values that a column of this kind can hold. Raises UserError where they are not.
 
-    Texts become numbers or dates, where they are some; everything becomes a category.
+    Texts become numbers or dates, where they are some; everything becomes a category. form: how
+    the dates of the training rows were written, where that was told by a day over 12.
     """
     import pandas as pd
 
@@ -378,14 +386,26 @@ def as_kind(raw: Raw, kind: str, name: str) -> Raw:
     if kind in ("number", "count") and raw.values.dtype.kind == "b":
         return Raw(raw.values.astype(np.int64), raw.missing, raw.dtype)
     if kind == "date" and texts:
-        try:
-            dates = pd.to_datetime(pd.Series(raw.values[seen].astype(str)), format="ISO8601")
-        except (ValueError, TypeError):
-            raise UserError(
-                f"column '{name:.60}' holds texts that are no dates: write them as 2026-11-30 or "
-                "2026-11-30 18:45:00"
-            ) from None
         ticks = np.zeros(len(raw.missing), "datetime64[us]")
-        ticks[seen] = dates.to_numpy("datetime64[us]")
+        ticks[seen] = _dates([str(value).strip() for value in raw.values[seen]], name, form)
         return Raw(ticks, raw.missing, raw.dtype)
     return raw
+
+
+def _dates(texts: list[str], name: str, form: str) -> np.ndarray:
+    """Ticks of texts (N,), datetime64[us]. Raises UserError where they are no dates."""
+    forms = [one for one in FORMS if one.format == form or not one.ordered]
+    if not texts:
+        return np.zeros(0, "datetime64[us]")
+    found = next((one for one in forms if is_of(texts, one)), None)
+    if found is not None:
+        return parsed(texts, found)
+    if any(is_of(texts[:1], one) for one in FORMS if one.ordered):
+        raise UserError(
+            f"column '{name:.60}' holds {texts[0]}, and nothing tells its day and its month "
+            f"apart, so --columns {name:.60}=date is not enough: write the dates as 2026-11-30"
+        )
+    raise UserError(
+        f"column '{name:.60}' holds texts that are no dates, such as {texts[0]!r:.60}: write them "
+        "as 2026-11-30 or 2026-11-30 18:45:00, all in one form"
+    )

@@ -49,8 +49,9 @@ from zspace.system.errors import UserError, unknown
 Sort = Literal[ColumnKind, "id"]
 SORTS: tuple[str, ...] = (*get_args(ColumnKind), "id")
 SAMPLE, SAMPLE_SEED = 1_000_000, 20261101
-MOST_VALUES = 2e7
+MOST_VALUES = 5e6
 MOST_CATEGORIES = 1_000
+MOST_DIFFERENT = 50 * MOST_CATEGORIES
 MOST_COUNT = 255
 DIGITS = 6
 _ID = re.compile(r"(^|[_\W])(id|uuid|guid)$|^index$|^Unnamed: 0$", re.IGNORECASE)
@@ -245,8 +246,7 @@ class _Seen:
         self.low: Any = None
         self.high: Any = None
         self.digits, self.dtype = 0, dict[str, Any]()
-        self.counts: Counter[Any] | None = Counter()
-        self.known: dict[str, Any] = {}
+        self.tally = _Tally()
         self.sample: list[np.ndarray] = []
         self.steps: dict[int, bool] = {}
         self.values_dtype: np.dtype = np.dtype(object)
@@ -280,24 +280,7 @@ class _Seen:
             if values.dtype.kind in "mM":
                 for step in _steps(str(np.datetime_data(values.dtype)[0])):
                     self.steps[step] = self.steps.get(step, True) and not (numbers % step).any()
-        self._count(values)
-
-    def _find_digits(self, numbers: np.ndarray) -> None:
-        while self.digits <= DIGITS and (rounded_to(numbers, self.digits) != numbers).any():
-            self.digits += 1
-
-    def _count(self, values: np.ndarray) -> None:
-        if self.counts is None:
-            return
-        import pandas as pd
-
-        codes, different = pd.factorize(values)
-        for value, times in zip(different, np.bincount(codes), strict=True):
-            plain = value.item() if isinstance(value, np.generic) else value
-            self.counts[key(plain)] += int(times)
-            self.known.setdefault(key(plain), plain)
-        if len(self.counts) > 50 * MOST_CATEGORIES:
-            self.counts, self.known = None, {}
+        self.tally.add(values)
 
     @property
     def whole(self) -> bool:
@@ -307,15 +290,15 @@ class _Seen:
 
     def found(self) -> tuple[str, str]:
         """The kind that the values suggest, and the reason why they are left out, if so."""
-        different = len(self.counts) if self.counts is not None else self.n
+        different = self.n if self.tally.over else len(self.tally)
         kind = self.values_dtype.kind
         if not self.n:
             return "id", "no values"
         if kind == "O":
-            if set(map(type, self.known.values())) <= {bool} and self.known:
+            if {type(value) for value, _ in self.tally.items()} == {bool}:
                 return "boolean", ""
             if different == self.n > 9 or different > MOST_CATEGORIES:
-                return "id", f"{different:,} different texts" + " or more" * (self.counts is None)
+                return "id", f"{different:,} different texts" + " or more" * self.tally.over
             return "category", ""
         if kind == "b":
             return "boolean", ""
@@ -365,14 +348,14 @@ class _Seen:
         return replace(scaled, knots=knots, usual=scaled.deviation(values))
 
     def _chosen(self, kind: ColumnKind) -> Chosen:
-        if self.counts is None:
+        if self.tally.over:
             raise UserError(
-                f"column '{self.name:.60}' has more than {50 * MOST_CATEGORIES:,} different "
+                f"column '{self.name:.60}' has more than {MOST_DIFFERENT:,} different "
                 "values: leave it out with --columns "
                 f"{self.name:.60}=id, or keep its groups in a column of their own"
             )
-        kept = [key for key, _ in self.counts.most_common(MOST_CATEGORIES)]
-        values = [self.known[key] for key in kept]
+        pairs = sorted(self.tally.items(), key=lambda pair: -pair[1])
+        values = [value for value, _ in pairs[:MOST_CATEGORIES]]
         order = self.dtype.get("categories")
         if order:
             place = {key(value): i for i, value in enumerate(order)}
@@ -384,9 +367,53 @@ class _Seen:
                 f"column '{self.name:.60}' has {len(values):,} different values, but a boolean "
                 f"has two: use --columns {self.name:.60}=category"
             )
-        rare = sum(self.counts.values()) - sum(self.counts[key] for key in kept)
-        usual = max(self.counts.values(), default=0) / max(1, self.counts.total())
+        rare = sum(times for _, times in pairs[MOST_CATEGORIES:])
+        every = [times for _, times in pairs]
+        usual = max(every, default=0) / max(1, sum(every))
         return Chosen(self.name, kind, self.dtype, tuple(values), rare, usual)
+
+
+class _Tally:
+    """How often each value occurs, until there are more than `MOST_DIFFERENT`."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self.texts: Counter[str] = Counter()
+        self.known: dict[str, Any] = {}
+        self.numbers: np.ndarray | None = None
+        self.times = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.texts) + (0 if self.numbers is None else len(self.numbers))
+
+    def add(self, values: np.ndarray) -> None:
+        """Count further values (N,)."""
+        if self.over:
+            return
+        if values.dtype == object:
+            import pandas as pd
+
+            codes, different = pd.factorize(values)
+            for value, times in zip(different, np.bincount(codes), strict=True):
+                self.texts[key(value)] += int(times)
+                self.known.setdefault(key(value), value)
+        else:
+            here, counts = np.unique(values, return_counts=True)
+            if self.numbers is not None:
+                every = np.concatenate([self.numbers, here])
+                here, at = np.unique(every, return_inverse=True)
+                counts = np.bincount(at, np.concatenate([self.times, counts])).astype(np.int64)
+            self.numbers, self.times = here, counts
+        if len(self) > MOST_DIFFERENT:
+            self.over, self.texts, self.known, self.numbers = True, Counter(), {}, None
+
+    def items(self) -> list[tuple[Any, int]]:
+        """Each value, as plain Python has it, and how often it occurs."""
+        found = [(self.known[name], times) for name, times in self.texts.items()]
+        if self.numbers is not None:
+            numbers = (value.item() for value in self.numbers)
+            found += zip(numbers, self.times.tolist(), strict=True)
+        return found
 
 
 def _steps(unit: str) -> list[int]:

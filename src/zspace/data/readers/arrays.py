@@ -35,6 +35,7 @@ from zspace.data.kinds.image import BRIGHT, Scale, extent, scale_of
 from zspace.data.labels import Labels, read_labels, read_splits
 from zspace.data.readers import lists
 from zspace.data.readers.images import ReadOptions
+from zspace.data.readers.mapped import Mapped
 from zspace.data.readers.tabular import from_tables
 from zspace.data.selection import read_weights
 from zspace.data.splits import SPLITS, Role, left_out, role
@@ -129,31 +130,6 @@ def member_pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Pieces:
             yield np.frombuffer(content, about.dtype)
 
 
-@dataclass(frozen=True)
-class Mapped:
-    """Images (N, C, H, W) of an .npy that is read row by row; see `zspace.data.dataset.Lazy`.
-
-    Arguments:
-        path: The file.
-        shape: (N, C, H, W).
-        scale: How its values become [0, 1]; None: they lie there as they are to be.
-        last: Whether the channels are the last axis in the file.
-    """
-
-    path: Path
-    shape: tuple[int, ...]
-    scale: Scale | None = None
-    last: bool = False
-
-    def read(self, rows: Tensor) -> Tensor:
-        """The images of rows (B,), uint8 or float32, in memory."""
-        # Opened for each batch: a memory map would travel to a worker as a full copy.
-        raw = npy.open_memmap(self.path, mode="r")[rows.numpy()]
-        scaled_ = raw if self.scale is None else self.scale(raw)
-        images = np.moveaxis(scaled_, 3, 1) if self.last else scaled_
-        return torch.from_numpy(np.ascontiguousarray(images).reshape(-1, *self.shape[1:]))
-
-
 def load_npy(path: Path, options: ReadOptions) -> Unsplit:
     """The images of an .npy file, without labels.
 
@@ -168,8 +144,7 @@ def load_npy(path: Path, options: ReadOptions) -> Unsplit:
         with path.open("rb") as file:
             about = npy_header(file, path.stat().st_size)
         if len(about.shape) == 2:
-            check_memory(path, path.stat().st_size, options.memory)
-            rows = {"x": np.load(path, allow_pickle=False)}
+            rows = {"x": npy.open_memmap(path, mode="r")}
             return from_tables(path.stem, rows, options, what, f"The array file {path.name}.")
         form = _form(about, what)
         if not options.whole:

@@ -17,7 +17,6 @@ import math
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,13 +27,11 @@ import numpy as np
 import pooch
 from numpy.lib import format as npy
 
-from zspace.data.readers.arrays import Mapped
 from zspace.data.readers.images import Files, ReadOptions, Source, stream
+from zspace.data.readers.mapped import PART, Mapped, sweep
 from zspace.system.errors import UserError
 
 FORMAT = 2
-_PART = ".part"
-_ABANDONED = 3600.0  # seconds
 
 Shape = tuple[int, int, int]
 Decode = Callable[[Source], np.ndarray]
@@ -142,8 +139,8 @@ class Cache:
         folder = self.folder
         with self._explained(shape, depth):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            _sweep(folder.parent)
-            part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=folder.name, suffix=_PART))
+            sweep(folder.parent)
+            part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=folder.name, suffix=PART))
             try:
                 facts: dict[str, Any] = {"format": FORMAT, "digest": self.digest}
                 facts |= {"depth": depth.name, "clear": clear}
@@ -223,12 +220,3 @@ def _state(source: Source, start: int) -> str:
     except OSError:  # a list names it, but it is not there: reading it will say so
         return f"{name}/-1/0"
     return f"{name}/{found.st_size}/{found.st_mtime_ns}"
-
-
-def _sweep(folder: Path) -> None:
-    """Delete what a crash has left half-written and nobody has written to for an hour."""
-    for part in folder.glob(f"*{_PART}"):
-        with contextlib.suppress(OSError):
-            last = max(path.stat().st_mtime for path in (part, *part.iterdir()))
-            if time.time() - last > _ABANDONED:
-                shutil.rmtree(part)

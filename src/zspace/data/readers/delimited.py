@@ -1,79 +1,138 @@
 """CSV, TSV and Parquet files as columns. What is hostile is refused before memory goes.
 
-A text file is first looked through in pieces, as bytes: its longest record, its number of columns,
-NUL bytes, its encoding. Then pandas reads it as text, and each column gets the type that all its
-values have: whole numbers (no leading zeros), numbers, booleans, ISO dates, or else text. Blanks
-around fields are stripped; an empty field and NaN are missing.
+A text file is first looked through in pieces, as bytes: its longest record, its number of
+columns, NUL bytes, its encoding. Then pandas reads it as text, and each column gets the type that
+all its values have (`zspace.data.readers.texts`). Blanks around fields are stripped; an empty
+field and NaN are missing. A file that does not fit the memory is read in pieces instead, twice:
+for the types of its columns, and for their values.
 """
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
-import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from zspace.data.readers.frames import MOST_COLUMNS, Raw, Table, columns_of
-from zspace.data.readers.images import ReadOptions
+from zspace.data.readers.texts import Looked
 from zspace.system.errors import UserError
 
 TEXT, PARQUET = (".csv", ".tsv", ".tab"), (".parquet", ".pq")
 MOST_RECORD = 1 << 24
 """Bytes of a line, quoted line breaks included."""
 SEPARATORS = ",;\t|"
+ROOM = {"text": 8, "parquet": 4}
+"""Bytes of memory that one of a file takes as a table; of Parquet, before compression."""
+PIECE, MOST_PIECE = 1 << 21, 1 << 26
+"""Bytes of text that are read at once, and those that the longest records may make of it."""
 _BLOCK = 1 << 20
-_CHUNK = 50_000
-_WHOLE = re.compile(r"[+-]?(0|[1-9]\d*)")
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?")
 _BOMS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
-def read_text(path: Path, options: ReadOptions) -> tuple[Table, str, list[str]]:
-    """The columns of a CSV or TSV file, what made them ("pandas"), and their names.
+class Seen(NamedTuple):
+    """What the bytes of a text file show: its lines, and the longest record in bytes."""
 
-    Raises UserError for a file that is damaged, hostile or too large for the memory.
+    lines: int
+    longest: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """A CSV or TSV file that has been looked through.
+
+    Arguments:
+        path: The file.
+        markers: Texts that mean missing, beside the empty one and NaN.
+        seen: What its bytes show.
     """
-    import pandas as pd
 
-    looked_through(path)
-    size = path.stat().st_size
-    if size * 4 > options.memory:
-        raise UserError(
-            f"'{path.name}' has {size / 1e9:.2g} GB, more than fits into "
-            f"{options.memory / 1e9:.2g} GB as a table: save it as Parquet, or leave rows out"
-        )
-    separator, header = _separator(path)
-    twice = next((name for name in header if name and header.count(name) > 1), "")
-    if twice:  # pandas would rename the second
-        raise UserError(f"two columns of '{path.name}' are named '{twice:.60}': rename one")
-    try:
-        chunks = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True,
-            encoding="utf-8-sig", chunksize=_CHUNK, index_col=False,
-        )  # fmt: skip
+    path: Path
+    markers: Sequence[str]
+    seen: Seen
+    made = "pandas"
+
+    @classmethod
+    def of(cls, path: Path, markers: Sequence[str] = ()) -> Text:
+        """Raises UserError for a file that is damaged or hostile."""
+        return cls(path, markers, looked_through(path))
+
+    def fits(self, memory: float) -> bool:
+        """Whether it can be read at once."""
+        return self.path.stat().st_size * ROOM["text"] <= memory
+
+    def at_once(self) -> tuple[Table, list[Any]]:
+        """The columns, and their names. Raises UserError for what is no table."""
         texts: dict[str, list[np.ndarray]] = {}
-        names: list[str] = []
-        for chunk in chunks:
-            names = [str(name).strip() for name in chunk.columns]
-            for at, name in enumerate(names):
-                texts.setdefault(name, []).append(chunk.iloc[:, at].to_numpy(object))
-    except Exception as error:  # pandas raises almost anything
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"'{path.name}' cannot be read as a table: {why:.200}") from error
-    if not names or not any(map(len, texts[names[0]])):
-        raise UserError(f"'{path.name}' has no rows below its first line: give a table with some")
-    first = next(iter(names))
-    if all(_number(name) for name in names):
-        raise UserError(
-            f"the first line of '{path.name}' holds numbers ({first:.20}, ...): give the columns "
-            "names there"
-        )
-    return {name: typed(np.concatenate(texts[name])) for name in names}, "pandas", names
+        for piece in self._read():
+            for name, values in piece.items():
+                texts.setdefault(name, []).append(values)
+        found = {}
+        for name in list(texts):
+            column, looked = np.concatenate(texts.pop(name)), Looked(self.markers)
+            looked.add(column)
+            found[name] = looked.raw(column)
+        return found, list(found)
+
+    def pieces(self) -> Iterator[Table]:
+        """The columns of some of the rows, one piece after the other."""
+        looked: dict[str, Looked] = {}
+        for piece in self._read():
+            for name, values in piece.items():
+                looked.setdefault(name, Looked(self.markers)).add(values)
+        for piece in self._read():
+            yield {name: looked[name].raw(values) for name, values in piece.items()}
+
+    @property
+    def _rows(self) -> int:
+        """Of one piece."""
+        mean = self.path.stat().st_size / max(1, self.seen.lines)
+        longest = max(16, MOST_PIECE // max(1, self.seen.longest))
+        return int(max(1, min(PIECE / mean, longest)))
+
+    def _read(self) -> Iterator[dict[str, np.ndarray]]:
+        """Texts by column, some rows at once. Raises UserError for what is no table."""
+        import pandas as pd
+
+        separator, header = _separator(self.path)
+        what = f"'{self.path.name}'"
+        often = Counter(header)
+        twice = next((name for name in header if name and often[name] > 1), "")
+        if twice:  # pandas would rename the second
+            raise UserError(f"two columns of {what} are named '{twice:.60}': rename one")
+        found = False
+        try:
+            with pd.read_csv(
+                self.path, sep=separator, dtype=object, keep_default_na=False,
+                skipinitialspace=True, encoding="utf-8-sig", chunksize=self._rows, index_col=False,
+            ) as chunks:  # fmt: skip
+                for chunk in chunks:
+                    names = [str(name).strip() for name in chunk.columns]
+                    if not found and all(_number(name) for name in names):
+                        raise UserError(
+                            f"the first line of {what} holds numbers ({names[0]:.20}, ...): give "
+                            "the columns names there"
+                        )
+                    if len(chunk):
+                        found = True
+                        yield {
+                            name: chunk.iloc[:, at].to_numpy(object)
+                            for at, name in enumerate(names)
+                        }
+        except UserError:
+            raise
+        except Exception as error:  # pandas raises almost anything
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{what} cannot be read as a table: {why:.200}") from error
+        if not found:
+            raise UserError(f"{what} has no rows below its first line: give a table with some")
 
 
 def _number(text: str) -> bool:
@@ -84,10 +143,10 @@ def _number(text: str) -> bool:
     return True
 
 
-def looked_through(path: Path) -> None:
-    """Raise UserError for a text file that is no table of a size that can be read."""
-    decoder, line, longest, parity, at = codecs.getincrementaldecoder("utf-8")(), 1, 0, 0, 0
-    first = True
+def looked_through(path: Path) -> Seen:
+    """What its bytes show. Raises UserError for a text file that is no table that can be read."""
+    decoder, line, last, parity, at = codecs.getincrementaldecoder("utf-8")(), 1, 0, 0, 0
+    first, longest = True, 0
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             if first:
@@ -109,17 +168,19 @@ def looked_through(path: Path) -> None:
             content = np.frombuffer(block, np.uint8)
             open_ = ((content == 34).cumsum() + parity) & 1
             ends = np.flatnonzero((content == 10) & (open_ == 0)) + at
-            gaps = np.diff(np.concatenate([[longest], ends])) if len(ends) else np.array([0])
-            longest, at = int(ends[-1]) if len(ends) else longest, at + len(block)
+            gaps = np.diff(np.concatenate([[last], ends])) if len(ends) else np.array([0])
+            last, at = int(ends[-1]) if len(ends) else last, at + len(block)
             parity = int(open_[-1])
             line += block.count(b"\n")
-            if max(int(gaps.max()), at - longest) > MOST_RECORD:
+            longest = max(longest, int(gaps.max()), at - last)
+            if longest > MOST_RECORD:
                 raise UserError(
                     f"'{path.name}' has a record of more than {MOST_RECORD >> 20} MB near line "
                     f"{line:,}, or a quote that is never closed: correct it"
                 )
     if first:
         raise UserError(f"'{path.name}' is empty: give a table with a line of column names")
+    return Seen(line, longest)
 
 
 def _check_start(path: Path, block: bytes) -> None:
@@ -148,71 +209,126 @@ def _separator(path: Path) -> tuple[str, list[str]]:
     return max(ways.items(), key=lambda way: len(way[1]))
 
 
-def typed(texts: np.ndarray) -> Raw:
-    """A column of texts (N,) as the type that all its values have."""
-    import pandas as pd
+@dataclass(frozen=True)
+class Parquet:
+    """A Parquet file.
 
-    codes, different = pd.factorize(texts)
-    known = [str(one).strip() for one in different]
-    gone = np.array([one == "" or one.lower() == "nan" for one in known], bool)
-    there = [one for one, none in zip(known, gone, strict=True) if not none]
-    missing = gone[codes]
-    values, dtype = _values(there)
-    every = np.zeros(len(known), values.dtype)
-    every[~gone] = values
-    if dtype == "int64" and missing.any():
-        every, dtype = every.astype(np.float64), "float64"
-    return Raw(every[codes], missing, {"name": dtype})
+    Arguments:
+        path: The file.
+        file: pyarrow's, opened. Its texts are read as positions among the different ones, for a
+            long one that occurs often takes little in the file.
+        dtypes: What pandas calls the types of columns of texts.
+    """
 
+    path: Path
+    file: Any
+    dtypes: Mapping[str, str]
+    made = "pandas"
 
-def _values(texts: Sequence[str]) -> tuple[np.ndarray, str]:
-    """Values of texts that are all there, and what pandas calls their type."""
-    import pandas as pd
-
-    objects = np.empty(len(texts), object)
-    objects[:] = texts
-    if not texts:
-        return objects, "str"
-    if all(_WHOLE.fullmatch(text) for text in texts):
-        whole = [int(text) for text in texts if len(text) < 21]
-        if len(whole) == len(texts) and min(whole) >= -(2**63) and max(whole) < 2**63:
-            return np.array(whole, np.int64), "int64"
-    numbers = pd.to_numeric(pd.Series(objects), errors="coerce").to_numpy(np.float64)
-    leading = any(re.match(r"[+-]?0\d", text) for text in texts)
-    if not np.isnan(numbers).any() and not leading:
-        return numbers, "float64"
-    if {text.lower() for text in texts} <= {"true", "false"}:
-        return np.array([text.lower() == "true" for text in texts]), "bool"
-    if all(_DATE.fullmatch(text) for text in texts):
-        dates = pd.to_datetime(pd.Series(objects), format="ISO8601", errors="coerce")
-        if not dates.isna().any():
-            return dates.to_numpy("datetime64[us]"), "datetime64[us]"
-    return objects, "str"
-
-
-def read_parquet(path: Path, memory: float) -> tuple[Table, str, list[Any]]:
-    """The columns of a Parquet file, what made them ("pandas"), and their names."""
-    try:
-        from pyarrow import parquet
-    except ModuleNotFoundError:
-        raise UserError(
-            'Parquet files need the extra "tables": pip install "zspace[tables]"'
-        ) from None
-    try:
-        file = parquet.ParquetFile(path)
-        claims = sum(
-            file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)
-        )
-        if file.metadata.num_columns > MOST_COLUMNS or claims * 2 > memory:
+    @classmethod
+    def of(cls, path: Path) -> Parquet:
+        """Raises UserError for a file that is damaged, or has too many columns."""
+        try:
+            from pyarrow import parquet
+        except ModuleNotFoundError:
             raise UserError(
-                f"'{path.name}' has {file.metadata.num_columns:,} columns and "
-                f"{claims / 1e9:.2g} GB, too much for the memory here: leave some of it out"
-            )
-        frame = file.read().to_pandas()
+                'Parquet files need the extra "tables": pip install "zspace[tables]"'
+            ) from None
+        with _readable(path):
+            import pyarrow as pa
+
+            file = parquet.ParquetFile(path)
+            if (columns := file.metadata.num_columns) > MOST_COLUMNS:
+                raise UserError(
+                    f"'{path.name}' has {columns:,} columns: give at most {MOST_COLUMNS:,}"
+                )
+            texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type)]
+            texts += [f.name for f in file.schema_arrow if pa.types.is_large_string(f.type)]
+            frame = file.schema_arrow.empty_table().to_pandas(date_as_object=False)
+            dtypes = {str(n): str(t) for n, t in frame.dtypes.items() if str(n) in texts}
+            return cls(path, parquet.ParquetFile(path, read_dictionary=texts), dtypes)
+
+    def fits(self, memory: float) -> bool:
+        """Whether it can be read at once."""
+        about = self.file.metadata
+        # What is always the same takes next to nothing in the file, and 8 bytes a row in memory.
+        plain = about.num_rows * about.num_columns * 8
+        return max(self._nbytes, plain) * ROOM["parquet"] <= memory
+
+    @property
+    def _nbytes(self) -> int:
+        """Of all values, before compression."""
+        about = self.file.metadata
+        return sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+
+    def at_once(self) -> tuple[Table, list[Any]]:
+        """The columns, and their names. Raises UserError for what cannot be read."""
+        with _readable(self.path):
+            # The schema's own note of types, as for pieces: a damaged file may hold another one.
+            whole = self.file.read().replace_schema_metadata(self.file.schema_arrow.metadata)
+            frame = whole.to_pandas(date_as_object=False)
+        return self._columns(frame), list(frame.columns)
+
+    def _columns(self, frame: Any) -> Table:
+        table, _ = columns_of(frame)
+        for name, dtype in self.dtypes.items():
+            table[name] = table[name]._replace(dtype={"name": dtype})
+        return table
+
+    def pieces(self) -> Iterator[Table]:
+        """The columns of some of the rows, one piece after the other."""
+        with _readable(self.path):
+            yield from self._typed()
+
+    def _typed(self) -> Iterator[Table]:
+        import pyarrow as pa
+
+        schema = self.file.schema_arrow
+        dtypes = schema.empty_table().to_pandas(date_as_object=False).dtypes
+        whole = [str(n) for n, t in dtypes.items() if isinstance(t, np.dtype) and t.kind in "iu"]
+        empty: dict[str, int] = {}
+        known: dict[str, dict[Any, None]] = {}
+        for batch in self._batches():
+            for name, column in zip(schema.names, batch.columns, strict=True):
+                empty[name] = empty.get(name, 0) + column.null_count
+                if pa.types.is_dictionary(column.type) and name not in self.dtypes:
+                    known.setdefault(name, {}).update(dict.fromkeys(column.dictionary.to_pylist()))
+        for batch in self._batches():
+            columns = [
+                column.cast(pa.float64(), safe=False) if name in whole and empty[name] else column
+                for name, column in zip(schema.names, batch.columns, strict=True)
+            ]
+            fields = [f.with_type(c.type) for f, c in zip(schema, columns, strict=True)]
+            own = pa.schema(fields, metadata=schema.metadata)
+            frame = pa.Table.from_arrays(columns, schema=own).to_pandas(date_as_object=False)
+            yield {
+                name: _whole(raw, bool(empty.get(name)), list(known.get(name, ())))
+                for name, raw in self._columns(frame).items()
+            }
+
+    def _batches(self) -> Iterator[Any]:
+        about = self.file.metadata
+        mean = max(1.0, self._nbytes / max(1, about.num_rows))
+        rows = int(max(1, min(PIECE / mean, PIECE / (8 * max(1, about.num_columns)))))
+        yield from self.file.iter_batches(batch_size=rows)
+
+
+def _whole(raw: Raw, empty: bool, categories: list[Any]) -> Raw:
+    """A piece of a column, with the type of the whole column."""
+    if categories:
+        return raw._replace(dtype={**raw.dtype, "categories": categories})
+    if empty and raw.dtype["name"] == "bool":
+        return Raw(raw.values.astype(object), raw.missing, {"name": "object"})
+    return raw
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what pyarrow raises, which may be anything, into a sentence for the user."""
+    try:
+        yield
     except UserError:
         raise
-    except Exception as error:  # pyarrow raises almost anything
+    except Exception as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"'{path.name}' cannot be read as Parquet: {why:.200}") from error
-    table, made = columns_of(frame)
-    return table, made, list(frame.columns)

@@ -35,9 +35,10 @@ from zspace.data.dataset import Part, Storage, Unsplit
 from zspace.data.kinds.image import BRIGHT, Scale, extent, scale_of
 from zspace.data.labels import MISSING, by_value, merged
 from zspace.data.readers import images, lists
-from zspace.data.readers.arrays import Mapped, scaled
+from zspace.data.readers.arrays import scaled
 from zspace.data.readers.cache import DEPTHS, Cache, Decode, Depth, Shape
 from zspace.data.readers.images import Files, ReadOptions, Source, each
+from zspace.data.readers.mapped import Mapped
 from zspace.data.splits import SPLITS, left_out, split_of
 from zspace.system.errors import UserError
 

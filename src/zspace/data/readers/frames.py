@@ -8,6 +8,7 @@ narwhals knows as a DataFrame is read; pandas, which it maps to fewer types, is 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +31,11 @@ class Raw(NamedTuple):
     values: np.ndarray
     missing: np.ndarray
     dtype: Dtype
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return len(self.missing)
 
     def rows(self, i: Any) -> Raw:
         """Some of the rows."""
@@ -97,7 +103,8 @@ def _check_names(names: Sequence[Any]) -> None:
     if len(names) > MOST_COLUMNS:
         raise UserError(f"the table has {len(names):,} columns: give at most {MOST_COLUMNS:,}")
     said = [str(name) for name in names]
-    twice = next((name for name in said if said.count(name) > 1), None) if names else ""
+    often = Counter(said)
+    twice = next((name for name in said if often[name] > 1), None) if names else ""
     if twice == "":
         raise UserError("the table has no columns: give at least one")
     if twice is not None:
@@ -165,6 +172,11 @@ def _of_narwhals(series: Any, name: str) -> Raw:
     import narwhals as nw
 
     dtype, missing = series.dtype, series.is_null().to_numpy().astype(bool)
+    if dtype.is_nested() or dtype in (nw.Binary, nw.Int128, nw.UInt128):
+        raise UserError(
+            f"column '{name:.60}' is of type {dtype!s:.60}: give numbers of 64 bits, texts, "
+            "booleans or dates, or leave the column out"
+        )
     if dtype.is_float():
         values = np.array(series.to_numpy(), np.float64)
         return Raw(values, missing | np.isnan(values), {"name": str(dtype)})
@@ -244,10 +256,9 @@ def table_of(table: Mapping[str, Raw], made: str, names: Sequence[Any] = ()) -> 
     import narwhals as nw
 
     try:
-        return nw.from_dict(
-            {name: _narwhals_of(name, raw, made) for name, raw in table.items()},
-            backend=made,  # type: ignore[arg-type] # one that narwhals itself named
-        ).to_native()
+        # Not of a dict, which pyarrow fills with Python's values: dates there end in 9999.
+        parts = [_narwhals_of(name, raw, made).to_frame() for name, raw in table.items()]
+        return nw.concat(parts, how="horizontal").to_native()
     except ModuleNotFoundError:
         raise UserError(
             f'the rows are of {made}, which is missing: pip install "{made}"'

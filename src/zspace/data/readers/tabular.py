@@ -4,14 +4,18 @@
     CSV, TSV, Parquet              `load_file`, through `zspace.data.readers.delimited`
     Data of raw rows               `tabulated`: training rows are learned from, all become x
 
+What does not fit the memory is written to files of the cache, column by column, as is the x made
+of it (`zspace.data.readers.spill`); all is then done in pieces, with the same result.
+
 A column `split` (train, val, test) is honoured; `--labels COLUMN` takes a column for labels, out
 of x; `--group COLUMN` keeps all rows of one group in one split.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,57 +25,124 @@ from torch import Tensor
 
 from zspace.data.account import Read
 from zspace.data.attributes import parse_columns
-from zspace.data.dataset import Data, Part, Samples, Unsplit
+from zspace.data.dataset import Data, Part, Samples, Storage, Unsplit
 from zspace.data.kinds.columns import as_kind
 from zspace.data.kinds.table import Encoding, check_kinds, fit
 from zspace.data.labels import label_columns, read_splits
-from zspace.data.readers import delimited
+from zspace.data.readers import delimited, spill
+from zspace.data.readers.doubts import Doubts
 from zspace.data.readers.frames import Raw, Table, columns_of, is_table
 from zspace.data.readers.images import ReadOptions
 from zspace.data.selection import read_weights
 from zspace.data.splits import SPLIT_SEED, SPLITS, by_order, left_out, role, split_of
 from zspace.system.errors import UserError, unknown
 
-PIECE = 1 << 16
-"""Rows that are encoded at once."""
-FREQUENT, FAR = 0.01, 1.0
-"""How often an extreme must occur to be asked about, and how many ranges of the rest away."""
+PIECE, NUMBERS = 1 << 16, 1 << 20
+"""Rows, and numbers in them, that are encoded at once at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Raw rows of a table, before anything is learned of them; see `dataset.Lazy`."""
+    """Raw rows of a table, before anything is learned of them; see `dataset.Lazy`.
 
-    table: Table
+    Arguments:
+        table: Columns by name, in memory or in files.
+        made: What made the table; see `frames.columns_of`.
+        names: What its columns are called there.
+        index: (n,) which rows of the columns these are; None: all.
+        folder: Of the columns, where they are in files.
+        out: Columns that are not in the files, with the reason.
+    """
+
+    table: Mapping[str, Raw | spill.Stored]
     made: str
     names: tuple[Any, ...] = ()
+    index: np.ndarray | None = None
+    folder: Path | None = None
+    out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(N, D): rows and columns."""
-        return len(next(iter(self.table.values())).missing), len(self.table)
+        n = next(iter(self.table.values())).size
+        return n if self.index is None else len(self.index), len(self.table)
 
     def read(self, rows: Tensor) -> Tensor:
         """Never: rows are encoded before any is read as x."""
         raise AssertionError("raw rows were not encoded")
 
-    def taken(self, rows: Any) -> Rows:
+    def taken(self, rows: np.ndarray) -> Rows:
         """Some of them."""
-        return replace(self, table={name: raw.rows(rows) for name, raw in self.table.items()})
+        return replace(self, index=rows if self.index is None else self.index[rows])
+
+    def pieces(self, width: int = 1) -> Iterator[Table]:
+        """All rows in memory, piece by piece: of at most `NUMBERS` of so many numbers in x."""
+        n, columns = self.shape
+        step = max(1, min(PIECE, NUMBERS // max(width, columns)))
+        for at in range(0, n, step):
+            i: Any = slice(at, at + step)
+            i = i if self.index is None else self.index[i]
+            yield {name: raw.rows(i) for name, raw in self.table.items()}
+
+    def column(self, name: str) -> Raw:
+        """All of one column, in memory."""
+        return self.table[name].rows(slice(None) if self.index is None else self.index)
 
 
 def load_file(path: Path, options: ReadOptions) -> Unsplit:
     """The rows of a CSV, TSV or Parquet file. Raises UserError for what cannot be read."""
-    parquet = path.suffix.lower() in delimited.PARQUET
-    if parquet:
-        table, made, names = delimited.read_parquet(path, options.memory)
+    file: delimited.Text | delimited.Parquet
+    if path.suffix.lower() in delimited.PARQUET:
+        file = delimited.Parquet.of(path)
     else:
-        table, made, names = delimited.read_text(path, options)
-    rows = Rows(table, made, tuple(names))
+        file = delimited.Text.of(path, options.missing)
+    if file.fits(options.memory):
+        table, names = file.at_once()
+        rows = Rows(table, file.made, tuple(names))
+    else:
+        rows = _on_disk(path.stem, path, file.pieces, file.made, options)
     about = f"The file {path.name}."
     told: tuple[dict, dict] = {}, {}
     title = f"'{path.name}'"
     return _unsplit(path.stem, {"train": rows}, told, options, title, path.name, about)
+
+
+def _on_disk(
+    name: str, path: Path, pieces: Callable[[], Iterable[Table]], made: str, options: ReadOptions
+) -> Rows:
+    """Rows whose columns lie in files, written there if need be from pieces of what path holds."""
+    key = (path.suffix.lower(), spill.digest_of(path), options.missing)
+    folder = spill.folder_of(name, *key)
+
+    def marked() -> Iterator[Table]:
+        for piece in pieces():
+            yield {one: _marked(raw, options.missing) for one, raw in piece.items()}
+
+    found = spill.columns(folder, marked)
+    there = {one: column for one, column in found.items() if not isinstance(column, str)}
+    out = {one: why for one, why in found.items() if isinstance(why, str)}
+    if not there:
+        raise UserError(
+            f"'{name}' has no column to learn from: each has {next(iter(out.values()))}"
+        )
+    names = tuple(there) if made == "pandas" else ()
+    return Rows(there, made, names, folder=folder, out=out)
+
+
+def _of_array(name: str, value: np.memmap, options: ReadOptions) -> Rows:
+    """Rows of an array (N, D) in a file, in files of columns if they do not fit the memory."""
+    if value.size * (8 + 4) <= options.memory:
+        return Rows(*columns_of(value))
+    step = max(1, NUMBERS // max(1, value.shape[1]))
+    path = Path(str(value.filename))
+    whole = (value.dtype, value.shape, value.offset)
+
+    def pieces() -> Iterator[Table]:
+        for at in range(0, whole[1][0], step):
+            some = np.memmap(path, whole[0], "r", shape=whole[1], offset=whole[2])
+            yield columns_of(np.array(some[at : at + step]))[0]
+
+    return _on_disk(name, path, pieces, "array", options)
 
 
 def from_tables(
@@ -92,9 +163,12 @@ def from_tables(
         if key in (options.labels, options.weight):
             what, split = "y" if key == options.labels else "w", split or ""
         if what == "x":
-            table, made = columns_of(value)
-            names = tuple(value.columns) if made == "pandas" else ()
-            parts[split or "train"] = Rows(table, made, names)
+            if isinstance(value, np.memmap):
+                rows, made = _of_array(name, value, options), "array"
+            else:
+                table, made = columns_of(value)
+                rows = Rows(table, made, tuple(value.columns) if made == "pandas" else ())
+            parts[split or "train"] = rows
             called[split or "train"] = key
             if made == "pandas" and not _is_range(value.index):
                 ids[split or "train"] = [str(one) for one in value.index]
@@ -143,6 +217,12 @@ def _unsplit(
         kept = {n: raw for n, raw in store.table.items() if not left_out(n, options.leave_out)}
         gone += [f"{n} (as asked)" for n in store.table if n not in kept and n not in gone]
         kept = {n: _marked(raw, options.missing) for n, raw in kept.items()}
+        for asked in (options.labels, options.group, *parse_columns(options.columns)):
+            if asked in store.out:
+                raise UserError(
+                    f"column '{asked:.60}' of {title} has {store.out[asked]}, which is more than "
+                    "is kept of a table that does not fit the memory: write numbers there instead"
+                )
         columns = label_columns(options.labels, kept)
         if split in labels:
             raw_labels[split], told_by = (labels[split], store.shape[0], "y"), "y"
@@ -187,16 +267,19 @@ def _unsplit(
     return Unsplit(name, parts, read, {"provenance": provenance, "attributes": attributes})
 
 
-def _plain(raw: Raw) -> np.ndarray:
+def _plain(raw: Raw | spill.Stored) -> np.ndarray:
     """Values as labels are read: None where missing."""
+    if not isinstance(raw, Raw):
+        at, different = raw.places()
+        return np.concatenate([different, np.full(1, None)])[at]  # the last one is missing
     values = raw.values.astype(object)
     values[raw.missing] = None
     return values
 
 
-def _marked(raw: Raw, markers: Sequence[str]) -> Raw:
-    """The same with further values that mean missing."""
-    if not markers:
+def _marked(raw: Any, markers: Sequence[str]) -> Any:
+    """The same with further values that mean missing; a column in files is so already."""
+    if not markers or not isinstance(raw, Raw):
         return raw
     if raw.values.dtype.kind == "O":
         said = {marker.strip() for marker in markers}
@@ -228,23 +311,45 @@ def _own_splits(part: Part, options: ReadOptions, title: str) -> tuple[dict[str,
     if order:
         if order not in store.table:
             raise unknown(f"column to split {title} by; column", order, store.table)
-        raw = as_kind(store.table[order], parse_columns(options.columns).get(order, ""), order)
+        raw = as_kind(store.column(order), parse_columns(options.columns).get(order, ""), order)
         names, cuts = by_order(raw.values, raw.missing, order, title)
         return _rows_of(part, names, order), order, cuts
     if group:
         if group not in store.table:
             raise unknown(f"column of groups of {title}; column", group, store.table)
-        return _rows_of(part, _by_group(store.table[group], title), group), group, ""
+        return _rows_of(part, _by_group(store.column(group), title), group), group, ""
     column = next((name for name in store.table if name.lower() == "split"), "")
     if not column:
         return {"train": part}, "", ""
-    said = [split_of(str(value).strip()) for value in store.table[column].values.tolist()]
-    if None in said or store.table[column].missing.any() or "train" not in said:
+    raw = store.column(column)
+    codes, different = _factorized(raw.values)
+    said = [split_of(str(value).strip()) for value in different]
+    if None in said or raw.missing.any() or "train" not in said:
         return {"train": part}, "", ""  # a column like any other
     kept = {name: raw for name, raw in store.table.items() if name != column}
     part = replace(part, x=replace(store, table=kept))
     names = np.array(["train" if one == "unlabelled" else one for one in said])
-    return _rows_of(part, names, column), column, ""
+    return _rows_of(part, names[codes], column), column, ""
+
+
+def _factorized(values: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+    import pandas as pd
+
+    codes, different = pd.factorize(values)
+    return codes, different.tolist()
+
+
+@dataclass(frozen=True, eq=False)
+class Positions(Sequence[str]):
+    """The ids of some rows (n,) of a table: their positions in it."""
+
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: Any) -> Any:
+        return str(self.rows[i])
 
 
 def _by_group(raw: Raw, title: str) -> np.ndarray:
@@ -278,7 +383,7 @@ def _rows_of(part: Part, names: np.ndarray, column: str) -> dict[str, Part]:
         rows = np.flatnonzero(names == split)
         if not len(rows):
             continue
-        ids = [str(i) if part.ids is None else part.ids[i] for i in rows.tolist()]
+        ids = Positions(rows) if part.ids is None else [part.ids[i] for i in rows.tolist()]
         y, attributes, weights = (
             None if told is None else told[torch.from_numpy(rows)]
             for told in (part.y, part.attributes, part.weights)
@@ -311,13 +416,21 @@ def tabulated(data: Data, options: ReadOptions, encoding: Encoding | None = None
         return data
     every = {id(s.x): s.x for s in [data.train, *data.splits.values()]}
     stores = [one for one in every.values() if isinstance(one, Rows)]
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
+    new = encoding is None
     if encoding is None:
-        encoding, notes = _learned(data, store, stores, options)
-    tensors = {id(one): _encoded(one, encoding) for one in stores}
+        encoding, notes = _learned(data, store, options)
+    made, missing = dict[int, Storage](), encoding.missing
+    numbers = encoding.width * sum(one.shape[0] for one in stores)
+    on_disk = {one.folder for one in stores if one.folder} if 8 * numbers > options.memory else {}
+    for rows in stores:
+        made[id(rows)], gaps = _encoded(rows, encoding, not new, rows.folder in on_disk)
+        missing |= gaps
+    encoding = replace(encoding, missing=missing)
+    notes += _kept(stores, made.values())
 
     def moved(samples: Samples) -> Samples:
-        return replace(samples, x=tensors[id(samples.x)])
+        return replace(samples, x=made[id(samples.x)])
 
     one, two, three = (moved(getattr(data, split)) for split in SPLITS)
     whole = None if data.whole is None else {k: moved(s) for k, s in data.whole.items()}
@@ -344,74 +457,66 @@ def _said(entry: Any) -> str:
     return f"{entry.name} ({entry.said()})"
 
 
-def _learned(
-    data: Data, store: Rows, stores: Sequence[Rows], options: ReadOptions
-) -> tuple[Encoding, tuple[str, ...]]:
-    """What the training rows teach, and what is to be asked about them."""
+def _learned(data: Data, store: Rows, options: ReadOptions) -> tuple[Encoding, list[str]]:
+    """What the training rows teach, and what is to be asked about the rows of their storage."""
     kinds = parse_columns(options.columns)
     for name in ("y", *label_columns(options.labels, kinds), *data.attributes):
         if name not in store.table:
             kinds.pop(name.rpartition("=")[0] or name, None)  # said of labels, not of x
     check_kinds(kinds, store.table)
-    index = data.train.index.numpy()
-    pieces = (store.taken(index[i : i + PIECE]).table for i in range(0, len(index), PIECE))
-    encoding = fit(pieces, len(index), made=store.made, names=store.names, kinds=kinds)
-    kept = [entry.name for entry in encoding.entries]
-    gaps = any(one.table[name].missing.any() for one in stores for name in kept)
-    unseen = not encoding.missing and any(
-        np.isnan(encoding.encoded(one.table, checked=False)).any() for one in stores
-    )
-    encoding = replace(encoding, missing=encoding.missing or gaps or unseen)
-    notes = questions({name: store.table[name] for name in kept})
-    if encoding.missing:
-        cells = sum(int(store.table[name].missing.sum()) for name in kept)
-        notes.insert(0, f"{cells:,} values are missing")
-    return encoding, tuple(notes)
+    train = store.taken(data.train.index.numpy())
+    about: dict[str, Any] = {
+        "made": store.made,
+        "names": store.names,
+        "kinds": kinds,
+        "left_out": store.out,
+    }
+    encoding = fit(train.pieces(), train.shape[0], **about)
+    kept = {entry.name for entry in encoding.entries}
+    doubts, cells = Doubts(), 0
+    for piece in store.pieces():
+        asked = {n: raw for n, raw in piece.items() if n in kept or raw.values.dtype == object}
+        doubts.add(asked)
+        cells += sum(int(raw.missing.sum()) for n, raw in asked.items() if n in kept)
+    notes = doubts.questions()
+    if cells:
+        notes.insert(0, f"{cells:,} values are missing" if cells > 1 else "1 value is missing")
+    return replace(encoding, missing=encoding.missing or cells > 0), notes
 
 
-def _encoded(store: Rows, encoding: Encoding) -> Tensor:
-    n = store.shape[0]
-    x = np.empty((n, encoding.width), np.float32)
-    for i in range(0, n, PIECE):
-        x[i : i + PIECE] = encoding.encoded(store.taken(slice(i, i + PIECE)).table)
-    return torch.from_numpy(x)
+def _encoded(
+    store: Rows, encoding: Encoding, checked: bool, on_disk: bool
+) -> tuple[Storage, bool]:
+    """x of the rows, and whether any of it is missing; on disk, it is written there once."""
+    shape = (store.shape[0], encoding.width)
+
+    def pieces() -> Iterator[np.ndarray]:
+        for piece in store.pieces(encoding.width):
+            yield encoding.encoded(piece, checked=checked)
+
+    if on_disk:
+        rows = "" if store.index is None else hashlib.sha256(store.index.tobytes()).hexdigest()
+        facts, tensors = encoding.to_files()
+        knots = [(name, tensors[name].numpy().tobytes()) for name in sorted(tensors)]
+        del facts["missing"]
+        key = (store.folder, rows, checked and not encoding.missing, facts, knots)
+        return spill.array(spill.folder_of("x", *key), shape, pieces)
+    x, at, missing = np.empty(shape, np.float32), 0, False
+    for piece in pieces():
+        x[at : at + len(piece)] = piece
+        at += len(piece)
+        missing |= bool(np.isnan(piece).any())
+    return torch.from_numpy(x), missing
 
 
-SUSPECTS = {"?", "na", "n/a", "null", "none", "-", "--", ".", "unknown", "missing", "#n/a"}
-
-
-def questions(table: Mapping[str, Raw]) -> list[str]:
-    """Questions about values that may mean missing: a text such as '?', or a frequent extreme that
-    is far from all other numbers, such as -200. Nothing is taken for missing unasked.
-
-    >>> table, _ = columns_of(np.r_[np.arange(50.0), np.full(9, -200.0)][:, None])
-    >>> questions(table)
-    ['is -200 in 0 a missing value? then add --missing -200']
-    """
-    found: dict[str, list[str]] = {}
-    for name, raw in table.items():
-        if marker := _suspect(raw):
-            found.setdefault(marker, []).append(name)
-    told = {k: ", ".join(v[:5]) + " and others" * (len(v) > 5) for k, v in found.items()}
-    return [f"is {k} in {v} a missing value? then add --missing {k}" for k, v in told.items()]
-
-
-def _suspect(raw: Raw) -> str:
-    """A value that may mean missing, as it would be given; "" for none."""
-    import pandas as pd
-
-    values = raw.values[~raw.missing]
-    if values.dtype.kind == "O":
-        texts = (str(value).strip() for value in pd.unique(values)[:10_000])
-        return next((f"'{text}'" for text in texts if text.lower() in SUSPECTS), "")
-    if values.dtype.kind not in "iuf" or len(values) < 20:
-        return ""
-    numbers = values.astype(np.float64)
-    for end in (numbers.min(), numbers.max()):
-        rest = numbers[numbers != end]
-        if len(rest) < 10 or len(numbers) - len(rest) < FREQUENT * len(numbers) or abs(end) < 9:
-            continue
-        span = rest.max() - rest.min()
-        if 0 < FAR * span < np.abs(rest - end).min():
-            return f"{end:g}"
-    return ""
+def _kept(stores: Sequence[Rows], found: Iterable[Storage]) -> list[str]:
+    """Where on disk what does not fit the memory is."""
+    folders = {one.folder for one in stores if one.folder}
+    folders |= {one.path.parent for one in found if isinstance(one, spill.Numbers)}
+    if not folders:
+        return []
+    size = sum(path.stat().st_size for folder in folders for path in folder.iterdir())
+    names = " and ".join(sorted(folder.name for folder in folders))
+    where = next(iter(folders)).parent
+    told = f"it does not fit the memory and was written once to '{where}'"
+    return [f"{told}: {names}, {size / 1e9:.2g} GB"]
