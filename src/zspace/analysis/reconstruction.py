@@ -8,7 +8,7 @@ measures of `zspace.data.kinds.image`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -266,10 +266,11 @@ def reconstruction_quality(
 
     A reconstruction is the mean of p(x|z) at the code that `encode` gives: nothing is drawn, the
     model is in eval mode meanwhile, and no random state moves. Numbers are read from the device
-    once, at the end, in float32, and added up in float64. Samples that are not images (C, H, W)
+    in float32, a million at a time, and added up in float64. Samples that are not images (C, H, W)
     have no such measures, so the result is empty.
     """
     training, parts, count = model.training, dict[str, list[Tensor]](), 0
+    means, held = Means(), 0
     model.eval()
     try:
         for batch in batches:
@@ -281,12 +282,38 @@ def reconstruction_quality(
             values = (measure or image_quality)(x, decoded)
             for name, value in values.items():
                 parts.setdefault(name, []).append(value)
-            count += len(x)
+            count, held = count + len(x), held + len(x) * len(values)
+            if held >= AT_ONCE:
+                means.add(parts)
+                parts, held = {}, 0
     finally:
         model.train(training)
-    if not parts:
-        return {}
-    found = torch.stack([torch.cat(part) for part in parts.values()]).float().cpu().numpy()
-    seen = (~np.isnan(found)).sum(1)
-    means = np.nansum(found, 1, dtype=np.float64) / np.maximum(seen, 1)
-    return {k: v for k, v, n in zip(parts, means.tolist(), seen, strict=True) if n}
+    means.add(parts)
+    return means.found()
+
+
+AT_ONCE = 1 << 20
+"""Numbers that are kept on the device before they are read."""
+
+
+class Means:
+    """Means of values by name, of which NaN are left out, added up in float64."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, tuple[float, int]] = {}
+
+    def add(self, parts: Mapping[str, Sequence[Tensor]]) -> None:
+        """Take in further values: tensors (B,) by name."""
+        if not parts:
+            return
+        found = torch.stack([torch.cat(list(part)) for part in parts.values()])
+        values = found.float().cpu().numpy()
+        seen = (~np.isnan(values)).sum(1).tolist()
+        sums = np.nansum(values, 1, dtype=np.float64)
+        for i, name in enumerate(parts):
+            before, count = self.sums.get(name, (0.0, 0))
+            self.sums[name] = before + float(sums[i]), count + seen[i]
+
+    def found(self) -> dict[str, float]:
+        """The mean of each name that has a value."""
+        return {name: total / n for name, (total, n) in self.sums.items() if n}
