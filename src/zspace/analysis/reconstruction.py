@@ -308,11 +308,10 @@ class Means:
             return
         found = torch.stack([torch.cat(list(part)) for part in parts.values()])
         values = found.float().cpu().numpy()
-        seen = (~np.isnan(values)).sum(1).tolist()
-        sums = np.nansum(values, 1, dtype=np.float64)
-        for i, name in enumerate(parts):
+        for name, row in zip(parts, values, strict=True):
             before, count = self.sums.get(name, (0.0, 0))
-            self.sums[name] = before + float(sums[i]), count + seen[i]
+            total, seen = np.nansum(row, dtype=np.float64), (~np.isnan(row)).sum()
+            self.sums[name] = before + float(total), count + int(seen)
 
     def found(self) -> dict[str, float]:
         """The mean of each name that has a value."""
