@@ -203,6 +203,7 @@ def test_installed_packages_announce_recipes(tmp_path, registry, monkeypatch):
     assert recipes.find("packaged-vae")(SPEC).model.latent == (4,)
 
 
+@pytest.mark.slow
 def test_a_study_trains_recipes_of_ones_own_in_other_processes(elsewhere, digits):
     args = ("--data", digits, "--latent", 2, "--jobs", 2, "--seeds", 2, "--quiet")
     more = ("--set", "epochs=1", "recipe.size=8", "--out", "s", "--import", "mine_own.py")

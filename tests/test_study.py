@@ -524,6 +524,7 @@ def test_choices_that_have_a_flag_or_change_the_data_are_refused(text, sentence)
         grid.parse_choices([text])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # it draws two reports
 def test_study_grows_and_forgets_no_run(digits, tmp_path):
     choices = ["epochs=1", "hidden=[16]", "precision=fp32"]

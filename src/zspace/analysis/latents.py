@@ -256,7 +256,8 @@ def _collapsed(dead: int, size: int) -> str:
 def collapse_of(model: Model, batches: Iterable[Batch]) -> str:
     """The sentence of `collapse` from one pass over batches; the random state stays as it was."""
     found = []
-    with random_kept(next(model.parameters()).device, seed=0):
+    device = next((p.device for p in model.parameters()), "cpu")
+    with random_kept(device, seed=0):
         for batch in batches:
             p = model(batch.x, batch.c)
             if any(level.q is None for level in p.latents):

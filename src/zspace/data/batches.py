@@ -58,10 +58,11 @@ def augmented(x: Tensor, how: Augment) -> Tensor:
     if how == "none":
         return x
     height, width = x.shape[2:]
-    columns = torch.arange(width, device=x.device).expand(len(x), -1)
     if "crop" in how:
         rows, columns = _moved(x, height), _moved(x, width)
         x = x.gather(2, rows[:, None, :, None].expand(x.shape))
+    else:
+        columns = torch.arange(width, device=x.device).expand(len(x), -1)
     if "flip" in how:
         turned = torch.rand(len(x), 1, device=x.device) < 0.5
         columns = torch.where(turned, columns.flip(1), columns)
@@ -110,7 +111,7 @@ class Sent:
 
     def stream(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
         """Images (B, C, H, W) of each rows (B,), one look-up each, read a little ahead."""
-        for x in ahead(self._read(i.cpu()) for i in rows):
+        for x in ahead(self._read(i) for i in rows):
             yield x.to(self.device, non_blocking=True)
 
     def _read(self, rows: Tensor) -> Tensor:
@@ -203,7 +204,7 @@ class Streamed:
     def _loader(self, rows: Sequence[Tensor]) -> DataLoader[Tensor]:
         return DataLoader(
             self.rows,
-            sampler=[i.cpu() for i in rows],
+            sampler=rows,
             batch_size=None,  # an index is a batch already
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
@@ -290,7 +291,7 @@ class Batches:
 
         Starting late gives exactly the batches that the whole epoch would have given from there.
         """
-        whole = sent(self.order(number), self.device).split(self.batch)[start:]
+        whole = self.order(number).split(self.batch)[start:]
         yield from self.of([self._own(i) for i in whole], start)
 
     def at_random(self, batch: int) -> Batches:
@@ -314,8 +315,15 @@ class Batches:
         return other
 
     def of(self, rows: Sequence[Tensor], start: int = 0) -> Iterator[Batch]:
-        """The batch of each of these rows (B,) of the storage; the first has number ``start``."""
-        for at, (i, raw) in enumerate(zip(rows, self._store.stream(rows), strict=True), start):
+        """The batch of each of these rows (B,) of the storage; the first has number ``start``.
+
+        rows: In main memory. They go to the device together, so that no batch waits for its own.
+        """
+        there = rows
+        if rows and self.device.type != "cpu":
+            there = sent(torch.cat(list(rows)), self.device).split([len(i) for i in rows])
+        raws = self._store.stream(there if isinstance(self._store, Resident) else rows)
+        for at, (i, raw) in enumerate(zip(there, raws, strict=True), start):
             x = to_float(augmented(raw, self._augment))
             yield Batch(self._finish(x, at), self._context(i))
 

@@ -105,16 +105,13 @@ class DataOptions:
     """What the samples are: images or rows of a table; auto: what the file or the array shows."""
 
     columns: str = ""
-    """Kinds of columns, such as age=number,sex=category; the others are found. Of labels it is
-    number, whose value a conditional model reads, or category, one class for each value."""
+    """Kinds of columns and labels, such as age=number,sex=category; the others are found."""
 
     missing: tuple[str, ...] = ()
-    """Values in a table, or of labels, that mean missing, such as ? or -200; empty fields and NaN
-    always do."""
+    """Values that mean missing, such as ? or -200; empty fields and NaN always do."""
 
     weight: str = ""
-    """An array or a column of a table that says how much each sample counts: those of weight 2 are
-    drawn twice as often as those of 1, in training and where it is measured."""
+    """An array or a column of weights: a sample of weight 2 counts twice."""
 
     balance: bool = False
     """Draw all classes equally often in training; validation and test stay as they are."""

@@ -179,9 +179,7 @@ class Joint:
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches of this epoch from position `start` on, (M B) rows each but for the last."""
         first = self.parts[0]
-        orders = torch.stack([part.order(number) for part in self.parts]).to(
-            first.device
-        )  # (M, N)
+        orders = torch.stack([part.order(number) for part in self.parts])  # (M, N)
         rows = [rows.flatten() for rows in orders.split(first.batch, dim=1)]
         return first.of(rows[start:], start)
 
