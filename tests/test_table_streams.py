@@ -222,3 +222,57 @@ def test_a_streamed_training_resumes_bit_for_bit_after_a_kill_and_repeats(csv, t
         b = other.model.state_dict()
         assert all(torch.equal(a[name], b[name]) for name in a)
     assert (memory / "encoding.json").read_bytes() == (cut / "encoding.json").read_bytes()
+
+
+def test_every_view_of_an_array_in_a_file_is_read_as_it_is(tmp_path):
+    x = np.random.RandomState(0).normal(size=(300, 4)).round(3)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "f.npy", np.asfortranarray(x))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    cases = {
+        "columns first": (np.load(tmp_path / "f.npy", mmap_mode="r"), x),
+        "the end": (mapped[100:], x[100:]),
+        "every second": (mapped[::2], x[::2]),
+        "some columns": (mapped[:, 1:], x[:, 1:]),
+        "all": (mapped, x),
+    }
+    for name, (view, value) in cases.items():
+        held, kept = load(np.array(value), quiet=True), load(view, quiet=True, memory=1e3)
+        assert isinstance(kept.train.x, spill.Numbers), name
+        for split, samples in held.splits.items():
+            assert torch.equal(samples.images(), kept.splits[split].images()), (name, split)
+    apart = {"x_train": mapped[:200], "x_test": mapped[200:]}
+    data = load(apart, quiet=True, memory=1e3)
+    test = data.encoding.decode(data.test.images().numpy())
+    right = np.isclose(np.asarray(test, float), x[200:], atol=1e-3)
+    assert right.mean() > 0.95  # but for values outside the training range
+
+
+def test_labels_of_an_array_in_a_file_may_be_missing_for_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(spill, "_AT_ONCE", 50)
+    x = np.random.RandomState(0).normal(size=(400, 3))
+    y = np.where(np.arange(400) < 200, np.arange(400) % 2, np.nan)
+    np.save(tmp_path / "x.npy", np.c_[x, y])
+    data = load(str(tmp_path / "x.npy"), labels="3", quiet=True, memory=LITTLE)
+    assert data.classes == ("0", "1")
+
+
+def test_a_class_is_held_out_of_a_table_that_is_split_in_time(csv):
+    for memory in (1e9, LITTLE):
+        data = load(
+            str(csv), labels="sex", split_by="born", hold_out_class="f", quiet=True, memory=memory
+        )
+        assert set(data.train.labels().tolist()) == {1}
+        assert {0, 1} == set(data.test.labels().tolist())
+        assert len(data.test.images()) == len(data.test)
+
+
+def test_a_file_that_has_become_shorter_is_a_sentence(tmp_path):
+    path = tmp_path / "x.f4"
+    np.arange(40, dtype="<f4").tofile(path)
+    x = spill.Numbers(path, (10, 4))
+    assert x.read(torch.tensor([3, 4, 9])).tolist()[2] == [36, 37, 38, 39]
+    assert x.read(torch.tensor([], dtype=torch.int64)).shape == (0, 4)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="has become shorter"):
+        x.read(torch.tensor([9]))

@@ -3,9 +3,10 @@
 A store gives the images of the rows it is asked for, on the device:
 
     Resident   the whole storage lies on the device; a batch is one index look-up
+    Sent       it lies in main memory, too large for a GPU, and each batch is sent there
     Streamed   rows come from disk through torch's DataLoader, its workers and pinned memory
 
-Both give the same batches. Images stay uint8 until the batch, where they become float32 x
+All give the same batches. Images stay uint8 until the batch, where they become float32 x
 (B, C, H, W) in [0, 1]; no float copy of the data set is made.
 
 Training images can be changed at random in ways that leave them as likely as they were:

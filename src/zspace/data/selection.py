@@ -132,6 +132,8 @@ def proportions(samples: Samples) -> Tensor | None:
     True
     """
     w = None if samples.weights is None else samples.weights[samples.index]
+    if w is not None and not w.any():
+        return None  # some of a split may all weigh nothing
     if not samples.balance:
         return w
     w, y = torch.ones(len(samples), dtype=torch.float64) if w is None else w, samples.labels()

@@ -182,7 +182,9 @@ def by_order(
         above = counts[:end][::-1].cumsum()[::-1]  # rows from each value on
         at = kept + int(np.abs(above[kept:] - max(1, above[0] // 10)).argmin())
         names[(at <= rank) & (rank < end)] = split
-        first = np.datetime_as_string(distinct[at], unit="auto") if dates else f"{distinct[at]:g}"
+        first = (
+            np.datetime_as_string(distinct[at], unit="auto") if dates else f"{distinct[at]:.15g}"
+        )
         cuts.insert(0, f"{split} from {first}")
         end = at
     return np.char.strip(names), ", ".join(cuts)

@@ -7,6 +7,7 @@ in as texts by column, as people type them.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -129,7 +130,9 @@ def _raw(entry: Entry, text: str | None) -> Raw:
 
 
 def _number(entry: Entry, text: str) -> int | float:
-    plain = text.replace(",", "").replace("−", "-")
+    plain = text.strip().replace("−", "-")
+    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", plain):
+        plain = plain.replace(",", "")  # of thousands; a decimal comma is refused
     try:
         value = float(plain)
         whole = int(plain) if plain.lstrip("+-").isdigit() else value

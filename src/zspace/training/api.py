@@ -239,7 +239,10 @@ def _config(path: str | Path, record: dict[str, Any], device: str, trust_data: b
     if not (trust_data or is_own(record)):
         refuse_strange(path, record, None)
         config = replace(config, data=replace(config.data, data_dir=None))
-    return replace(config, training=replace(config.training, device=device)) if device else config
+    settings = config.training
+    if settings.graph == "on":  # it was recorded on a GPU; where there is none, it need not be
+        settings = replace(settings, graph="auto")
+    return replace(config, training=replace(settings, device=device or settings.device))
 
 
 def _resumable(folder: Path) -> dict[str, Any]:

@@ -133,6 +133,10 @@ class Graphs:
         tape.replay()
         return names, row.clone()
 
+    def forget(self) -> None:
+        """Record steps anew when they are taken next: tensors may lie elsewhere by now."""
+        self._tapes.clear()
+
     def record(self, moving: Sequence[int]) -> tuple[Tape, list[str], Tensor]:
         """Record the step in which these players move."""
         trainer = self.trainer

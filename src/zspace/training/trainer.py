@@ -495,6 +495,8 @@ class Trainer:
         meter = state["meter"]
         total = np.array(meter["total"]) if meter["count"] else None
         self.meter = Meter(self.step, names=meter["names"], total=total, count=meter["count"])
+        if self._graphs:
+            self._graphs.forget()
         set_random_state(state["random"], self.device)
 
 

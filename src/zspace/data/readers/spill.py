@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -76,7 +77,7 @@ class Stored:
             raw = self.rows(slice(start, start + _AT_ONCE))
             codes, several = pd.factorize(raw.values)
             own = [found.setdefault(value, len(found)) for value in several.tolist()]
-            at[start : start + len(codes)] = np.where(raw.missing, -1, np.array(own)[codes])
+            at[start : start + len(codes)] = np.where(raw.missing, -1, np.array([*own, -1])[codes])
         different = np.empty(len(found), object)
         different[:] = list(found)
         return at, different
@@ -123,9 +124,12 @@ def kept(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> dict[str, A
             facts["bytes"] = {path.name: _flushed(path) for path in sorted(part.iterdir())}
             (part / "facts.json").write_text(json.dumps(facts))
             _flushed(part / "facts.json")
-            if facts_of(folder) is None:  # else another process was quicker
-                shutil.rmtree(folder, ignore_errors=True)
+            try:
                 part.rename(folder)
+            except OSError:  # something is there: another process was quicker, or it is damaged
+                if facts_of(folder) is None:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    part.rename(folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
@@ -239,9 +243,14 @@ class Numbers:
         x = np.empty((len(wanted), *self.shape[1:]), "<f4")
         starts = np.flatnonzero(np.diff(wanted, prepend=-2) != 1).tolist()  # of neighbours
         with self.path.open("rb", buffering=0) as file:
-            for start, end in zip(starts, [*starts[1:], len(wanted)], strict=True):
+            for start, end in itertools.pairwise([*starts, len(wanted)]):
                 file.seek(int(wanted[start]) * x[0].nbytes)
-                file.readinto(x[start:end])  # type: ignore[arg-type] # numpy has the buffer
+                left = x[start:end].reshape(-1).view(np.uint8)
+                while len(left):  # one call reads 2 GB at most
+                    n = file.readinto(left)  # type: ignore[arg-type] # numpy has the buffer
+                    if not n:
+                        raise UserError(f"'{self.path}' has become shorter: read the data again")
+                    left = left[n:]
         return torch.from_numpy(x)
 
 

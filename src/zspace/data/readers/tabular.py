@@ -25,7 +25,7 @@ from torch import Tensor
 
 from zspace.data.account import Read
 from zspace.data.attributes import parse_columns
-from zspace.data.dataset import Data, Part, Samples, Storage, Unsplit
+from zspace.data.dataset import Data, Joined, Part, Samples, Storage, Unsplit
 from zspace.data.kinds.columns import as_kind
 from zspace.data.kinds.table import Encoding, check_kinds, fit
 from zspace.data.labels import label_columns, read_splits
@@ -108,10 +108,18 @@ def load_file(path: Path, options: ReadOptions) -> Unsplit:
 
 
 def _on_disk(
-    name: str, path: Path, pieces: Callable[[], Iterable[Table]], made: str, options: ReadOptions
+    name: str,
+    path: Path,
+    pieces: Callable[[], Iterable[Table]],
+    made: str,
+    options: ReadOptions,
+    view: tuple[object, ...] = (),
 ) -> Rows:
-    """Rows whose columns lie in files, written there if need be from pieces of what path holds."""
-    key = (path.suffix.lower(), spill.digest_of(path), options.missing)
+    """Rows whose columns lie in files, written there if need be from pieces of what path holds.
+
+    view: Which part of it that is, where it is not all.
+    """
+    key = (path.suffix.lower(), spill.digest_of(path), options.missing, *view)
     folder = spill.folder_of(name, *key)
 
     def marked() -> Iterator[Table]:
@@ -135,14 +143,20 @@ def _of_array(name: str, value: np.memmap, options: ReadOptions) -> Rows:
         return Rows(*columns_of(value))
     step = max(1, NUMBERS // max(1, value.shape[1]))
     path = Path(str(value.filename))
-    whole = (value.dtype, value.shape, value.offset)
+    first: Any = value
+    while isinstance(first.base, np.ndarray):  # a part of a map knows neither where it begins
+        first = first.base
+    begins = value.ctypes.data - first.ctypes.data + value.offset
+    view = (value.dtype.str, value.shape, value.strides, begins)
+    plain, whole = value.flags.c_contiguous, (value.dtype, value.shape)
 
     def pieces() -> Iterator[Table]:
         for at in range(0, whole[1][0], step):
-            some = np.memmap(path, whole[0], "r", shape=whole[1], offset=whole[2])
+            # Mapped for each piece: pages of a map that stays open count as memory.
+            some = np.memmap(path, whole[0], "r", begins, whole[1]) if plain else value
             yield columns_of(np.array(some[at : at + step]))[0]
 
-    return _on_disk(name, path, pieces, "array", options)
+    return _on_disk(name, path, pieces, "array", options, view)
 
 
 def from_tables(
@@ -217,7 +231,8 @@ def _unsplit(
         kept = {n: raw for n, raw in store.table.items() if not left_out(n, options.leave_out)}
         gone += [f"{n} (as asked)" for n in store.table if n not in kept and n not in gone]
         kept = {n: _marked(raw, options.missing) for n, raw in kept.items()}
-        for asked in (options.labels, options.group, *parse_columns(options.columns)):
+        named = (options.group, options.split_by, options.weight)
+        for asked in (*_several(options.labels), *named, *parse_columns(options.columns)):
             if asked in store.out:
                 raise UserError(
                     f"column '{asked:.60}' of {title} has {store.out[asked]}, which is more than "
@@ -265,6 +280,10 @@ def _unsplit(
         raise unknown("column of groups; column", options.group, next(iter(stores.values())).table)
     read = Read("rows", labels=told_by, left_out=tuple(gone), notes=tuple(notes))
     return Unsplit(name, parts, read, {"provenance": provenance, "attributes": attributes})
+
+
+def _several(names: str) -> list[str]:
+    return [names, *(name.strip() for name in names.split(","))]
 
 
 def _plain(raw: Raw | spill.Stored) -> np.ndarray:
@@ -414,8 +433,9 @@ def tabulated(data: Data, options: ReadOptions, encoding: Encoding | None = None
     store = data.train.x
     if not isinstance(store, Rows):
         return data
-    every = {id(s.x): s.x for s in [data.train, *data.splits.values()]}
-    stores = [one for one in every.values() if isinstance(one, Rows)]
+    held = [s.x for s in [data.train, *data.splits.values()]]
+    held += [x for one in held if isinstance(one, Joined) for x, _ in one.parts]
+    stores = list({id(one): one for one in held if isinstance(one, Rows)}.values())
     notes: list[str] = []
     new = encoding is None
     if encoding is None:
@@ -430,6 +450,9 @@ def tabulated(data: Data, options: ReadOptions, encoding: Encoding | None = None
     notes += _kept(stores, made.values())
 
     def moved(samples: Samples) -> Samples:
+        if isinstance(samples.x, Joined):
+            parts = tuple((made[id(x)], rows) for x, rows in samples.x.parts)
+            return replace(samples, x=Joined(parts))
         return replace(samples, x=made[id(samples.x)])
 
     one, two, three = (moved(getattr(data, split)) for split in SPLITS)
