@@ -162,6 +162,11 @@ def test_splits_in_time(tmp_path):
         assert ends[1].max() < ends[2].min()
         said = "split by column 'when': validation from 2024-01-17, test from 2024-01-19"
         assert said in data.read.notes
+    named = mixed.set_index("n", drop=False).rename(index="patient {}".format)
+    names = [
+        name for s in load(named, split_by="n", quiet=True).splits.values() for name in s.names()
+    ]
+    assert sorted(names) == sorted(f"patient {n}" for n in mixed["n"])
     data = load(mixed, split_by="n", quiet=True)
     assert [len(samples) for samples in data.splits.values()] == [80, 10, 10]
 

@@ -102,7 +102,7 @@ def load_file(path: Path, options: ReadOptions) -> Unsplit:
     else:
         rows = _on_disk(path.stem, path, file.pieces, file.made, options)
     about = f"The file {path.name}."
-    told: tuple[dict, dict] = {}, {}
+    told: tuple[dict, dict, dict] = {}, {}, {}
     title = f"'{path.name}'"
     return _unsplit(path.stem, {"train": rows}, told, options, title, path.name, about)
 
@@ -199,10 +199,7 @@ def from_tables(
     if "train" not in parts and not options.whole:
         raise UserError(f"{title} holds no rows to train on: name them x_train")
     origin = next(iter(called.values())) if len(called) == 1 else ""
-    told = (labels, weights)
-    found_parts = _unsplit(name, parts, told, options, title, origin, provenance)
-    named = {split: replace(part, ids=ids.get(split)) for split, part in found_parts.parts.items()}
-    return replace(found_parts, parts=named) if len(parts) == len(named) else found_parts
+    return _unsplit(name, parts, (labels, weights, ids), options, title, origin, provenance)
 
 
 def _is_range(index: Any) -> bool:
@@ -212,16 +209,16 @@ def _is_range(index: Any) -> bool:
 def _unsplit(
     name: str,
     stores: Mapping[str, Rows],
-    told_apart: tuple[Mapping[str, Any], Mapping[str, tuple[Any, str]]],
+    told_apart: tuple[Mapping[str, Any], Mapping[str, tuple[Any, str]], Mapping[str, list[str]]],
     options: ReadOptions,
     title: str,
     origin: str,
     provenance: str,
 ) -> Unsplit:
     """The parts, with labels and weights of their own or from a column, columns left out, splits
-    found. told_apart: labels and weights by split that are no columns.
+    found. told_apart: labels, weights and ids by split that are no columns.
     """
-    labels, weights = told_apart[0], dict(told_apart[1])
+    labels, weights, ids = told_apart[0], dict(told_apart[1]), told_apart[2]
     parts: dict[str, Part] = {}
     notes: list[str] = []
     gone: list[str] = []
@@ -254,7 +251,7 @@ def _unsplit(
         if not kept:
             raise UserError(f"{title} has no column that is neither left out nor labels")
         where = origin or f"{split} rows"
-        parts[split] = Part(replace(store, table=kept), origin=where)
+        parts[split] = Part(replace(store, table=kept), ids=ids.get(split), origin=where)
     told = read_splits(raw_labels, title, **options.of_labels)
     for split, one in told.items():
         parts[split] = replace(
