@@ -363,7 +363,7 @@ def test_the_watch_over_edited_runs_sees_what_happens_outside(tmp_path):
 
 @pytest.mark.slow
 def test_edited_runs_are_used_or_refused_in_a_sentence():
-    flags = ["--executions", "20", "--only", "run folders"]
+    flags = ["--executions", "12", "--only", "run folders"]
     done = subprocess.run(
         [sys.executable, BENCHMARKS / "fuzz.py", *flags], capture_output=True, text=True
     )
