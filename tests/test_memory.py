@@ -244,9 +244,11 @@ def test_a_batch_that_cannot_fit_is_refused_with_one_that_does(tmp_path, monkeyp
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits as on Linux")
 @pytest.mark.parametrize("net", SHAPES)
 def test_many_and_large_images_fit_in_8_gb(net, tmp_path):
+    """Of convolutions, whose every use takes minutes, codes and samples alone."""
     script = Path(__file__).parents[1] / "benchmarks" / "memory.py"
+    some = ["train", "sample", "encode"] if net == "conv" else []
     done = subprocess.run(
-        [sys.executable, script, "--net", net, "--limit", "8e9"],
+        [sys.executable, script, "--net", net, "--limit", "8e9", "--only", *some],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -254,4 +256,4 @@ def test_many_and_large_images_fit_in_8_gb(net, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if "GB" in line]
-    assert len(rows) == 7
+    assert len(rows) == (4 if some else 7)
