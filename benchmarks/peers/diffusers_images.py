@@ -46,8 +46,8 @@ class Diffusers(nn.Module):
 
 
 def main() -> None:
-    options = parser("diffusers' AutoencoderKL, trained for some CPU seconds.")
-    options.add_argument("--widths", type=int, nargs=4, default=[16, 32, 64, 64])
+    options = parser("AutoencoderKL of diffusers.", batch=8, lr=2e-3)
+    options.add_argument("--widths", type=int, nargs=4, default=[8, 16, 32, 64])
     race(Diffusers, options.parse_args())
 
 

@@ -1,7 +1,8 @@
 """Strided convolutions on images as the tutorials write them, trained for some CPU seconds.
 
 Encoder: four 4 x 4 convolutions of stride 2, then a linear layer; decoder: a linear layer and four
-transposed ones, sigmoid at the end. For images (B, C, H, W) whose sides are multiples of 16.
+transposed ones, sigmoid at the end; BatchNorm and SiLU between them. For images (B, C, H, W) whose
+sides are multiples of 16.
 
     vae  Σ (x − x̂)² + KL(q(z|x) ‖ N(0, I)), a mean over images, one z per image
     ae   Σ (x − x̂)²
@@ -123,18 +124,19 @@ def train(model: nn.Module, images: Tensor, options: argparse.Namespace) -> dict
             steps += 1
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """The options that all peers have."""
+def parser(description: str, **defaults: float) -> argparse.ArgumentParser:
+    """The options that all peers have; defaults: of batch and lr."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--data", required=True)
     made.add_argument("--recipe", choices=("vae", "ae"), default="vae")
     made.add_argument("--latent", type=int, default=64, help="numbers of a code, in all")
     made.add_argument("--budget", type=float, required=True, help="CPU seconds of training")
     made.add_argument("--test", action="store_true", help="measure the test set as well")
-    made.add_argument("--lr", type=float, default=1e-3)
+    made.add_argument("--lr", type=float)
     made.add_argument("--rise", type=float, default=0.3, help="of one cycle; 1: constant rate")
-    made.add_argument("--batch", type=int, default=128)
+    made.add_argument("--batch", type=int)
     made.add_argument("--seed", type=int, default=0)
+    made.set_defaults(**defaults)
     return made
 
 
@@ -159,10 +161,10 @@ def race(make: Made, options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    options = parser("Strided convolutions, trained for some CPU seconds.")
-    options.add_argument("--widths", type=int, nargs=4, default=[32, 64, 128, 256])
-    options.add_argument("--activation", choices=("relu", "silu"), default="relu")
-    options.add_argument("--norm", action="store_true", help="BatchNorm before each activation")
+    options = parser("Strided convolutions on images.", batch=32, lr=2e-3)
+    options.add_argument("--widths", type=int, nargs=4, default=[32, 32, 64, 64])
+    options.add_argument("--activation", choices=("relu", "silu"), default="silu")
+    options.add_argument("--norm", action=argparse.BooleanOptionalAction, default=True)
     race(Strided, options.parse_args())
 
 
