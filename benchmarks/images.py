@@ -152,11 +152,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], help="further options, name=value")
     args = parser.parse_args()
-    more = {name: _value(text) for name, text in (item.split("=", 1) for item in args.set)}
+    more = {name: value(text) for name, text in (item.split("=", 1) for item in args.set)}
     {"unet": unet, "seconds": seconds, "conv": conv, "sharp": sharp}[args.what](args, more)
 
 
-def _value(text: str) -> Any:
+def value(text: str) -> Any:
     import json
 
     try:

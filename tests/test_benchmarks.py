@@ -71,3 +71,39 @@ def test_the_parts_for_a_device_run_on_a_cpu(tmp_path):
     told = [row[-1] for row in rows if len(row) > 2]
     assert told
     assert all(one.startswith("ok, graph off, resumed: same") for one in told), told
+
+
+@pytest.mark.slow
+def test_networks_race_each_other_on_digits_and_on_colour_images(digits_as_mnist, tmp_path):
+    """With the peer that needs no other library; the others are left out with a sentence."""
+
+    def rows(*options: object) -> list[list[str]]:
+        script = [sys.executable, BENCHMARKS / "networks.py", *options, "--small", "--seeds", 0]
+        done = subprocess.run(
+            [str(part) for part in (*script, "--set", "channels=[8,8]")],
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        told.extend(line for line in lines if "is left out" in line)
+        return [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")][1:]
+
+    told: list[str] = []
+    found = rows("digits", "--data-dir", digits_as_mnist, "--budgets", 2)
+    assert [row[2] for row in found] == ["mlp", "conv"]
+    assert all(0.3 < float(row[6]) < 10 and int(row[5]) >= 1 for row in found), found
+    random = np.random.default_rng(0)
+    x = random.integers(0, 256, (700, 16, 16, 3), dtype=np.uint8)
+    np.savez(tmp_path / "colours.npz", x=x)
+    options = ["--data", tmp_path / "colours.npz", "--budgets", 1, "--recipes"]
+    found = rows("colours", *options, "vae", "ae")
+    names = [row[3].split(" --")[0] for row in found]
+    assert names == ["zspace conv", "strided", "PCA", "zspace conv", "strided"]
+    # Of noise an autoencoder finds little beside its mean; 16 x 16 x 3 uniform numbers have 64.2.
+    assert all(20 < float(row[9]) < 90 for row in found), found
+    found = rows("settings", *options, "ae", "--tries", 1)
+    assert [row[3] for row in found] == ["--rise 0.3"]
+    assert len(told) == 4, told
+    assert all("--peers-python" in line for line in told)
