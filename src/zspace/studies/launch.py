@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 import time
@@ -33,6 +32,7 @@ from zspace.studies.executors import (
 from zspace.studies.grid import PRESETS, Entry, Grid, conduct, parse_choices
 from zspace.system import files
 from zspace.system.bars import lines
+from zspace.system.cores import usable_cores
 from zspace.system.device import pick_device
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted
@@ -180,7 +180,7 @@ def _executor(name: str, jobs: int, threads: int, device: str) -> Executor:
         return on_stacks
     if not jobs:
         kind = pick_device(device).type
-        usual = {"cpu": min(4, os.cpu_count() or 1)}
+        usual = {"cpu": min(4, usable_cores())}
         if kind == "cuda":
             usual["cuda"] = on_cards() if device in ("auto", "cuda") else 1
         jobs = usual.get(kind, 1)

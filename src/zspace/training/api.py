@@ -15,6 +15,7 @@ from zspace.runs.config import Config
 from zspace.runs.record import Place, is_own, read_either, read_record, refuse_strange
 from zspace.runs.run import Run, load
 from zspace.system import distributed, files
+from zspace.system.cores import reading
 from zspace.system.errors import UserError, enough_memory, ran_out
 from zspace.system.files import locked
 from zspace.system.signals import refused
@@ -36,6 +37,7 @@ def train(
     quiet: bool = False,
     reporter: Reporter | None = None,
     save_every: float = SAVE_SECONDS,
+    workers: int = 0,
     recipe_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Run:
@@ -46,6 +48,7 @@ def train(
         out: A new folder; by default runs/<name>. False trains in memory and leaves no file; such
             a run cannot be resumed, and `run.save(path)` gives it a folder.
         save_every: Seconds between checkpoints.
+        workers: Threads that read files; 0: see `zspace.system.cores.readers`.
         options: Keywords of the recipe (latent, hidden, ...), of the data (data, data_dir, size,
             binarize, ...; see `zspace.data.DataOptions`) and of the training (epochs, batch, lr,
             seed, ...; see `zspace.runs.settings.Settings`). ``data``, ``val`` and ``test`` are
@@ -64,7 +67,8 @@ def train(
     held = {n: v for n, v in options.items() if n in HELD and not isinstance(v, str | Path)}
     names = {name: noted(value) for name, value in held.items()}
     config = Config.of(recipe, {**options, **names}, recipe_options)
-    return start(config, out, reporter or default_reporter(quiet=quiet), save_every, held=held)
+    with reading(workers):
+        return start(config, out, reporter or default_reporter(quiet=quiet), save_every, held=held)
 
 
 @enough_memory(SMALLER)

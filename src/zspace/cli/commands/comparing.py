@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from zspace.cli import DataDir, Device, Out, OutOrDefault, TrustData
+from zspace.cli import DataDir, Device, Out, OutOrDefault, TrustData, Workers
 
 RunOrStudy = Annotated[
     Positional[Path], arg(metavar="PATH", help="The folder of a run or a study.")
@@ -19,6 +19,7 @@ def study(
     *,
     data: str = "mnist5k",
     data_dir: DataDir = None,
+    workers: Workers = 0,
     latent: tuple[int, ...] = (),
     seeds: int = 1,
     set: UseAppendAction[tuple[tuple[str, ...], ...]] = (),
@@ -55,6 +56,7 @@ def study(
         quiet: Print only the path of the report.
     """
     options = dict(locals())  # the arguments: nothing else is defined yet
+    del options["workers"]
     options["choices"] = [text for group in options.pop("set") for text in group]
     from zspace.studies import launch
 
@@ -65,6 +67,7 @@ def report(
     path: RunOrStudy,
     *,
     out: OutOrDefault = None,
+    workers: Workers = 0,
     device: Device = "auto",
     trust_data: TrustData = False,
 ) -> None:
@@ -88,6 +91,7 @@ def figure(
     path: RunOrStudy,
     *,
     out: Out,
+    workers: Workers = 0,
     device: Device = "auto",
     trust_data: TrustData = False,
 ) -> None:
