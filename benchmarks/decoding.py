@@ -4,7 +4,8 @@
 
 DIR holds cifar10-jpeg/test.tar.gz, from whose images three folders are made in a temporary one:
 2,000 of 64 x 64, 500 of 500 x 375 and 100 of 1600 x 1200, upscaled with noise, quality 90. Each
-side has a process of its own, in which everything is imported, and they take turns:
+side has a process of its own, in which everything is imported, and they take turns, of which each
+second one is in the other order:
 
 zspace  load(folder, size=64) with two threads, and the fingerprint that a training notes: listing,
         reading, the range of values, ids, splits
@@ -155,7 +156,8 @@ def main() -> int:
             made(folder, args.data_dir / "cifar10-jpeg" / "test.tar.gz", count, size)
             found: dict[str, list[tuple[float, float, np.ndarray]]] = {"zspace": [], "Pillow": []}
             for number in range(args.turns + 1):  # the first one warms the files
-                for who, process in (("zspace", ours), ("Pillow", theirs)):
+                sides = [("zspace", ours), ("Pillow", theirs)]
+                for who, process in sides[:: -1 if number % 2 else 1]:
                     result = process.submit(turn, who, folder).result()
                     found[who] += [result] * (number > 0)
             one, other = (found[who][0][2].astype(int) for who in found)

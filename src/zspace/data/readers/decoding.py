@@ -200,8 +200,9 @@ def _decoded_image(image: images.Encoded, agreed: Agreed, options: ReadOptions) 
         options.fit,
         options.transparency,
     )
-    found, (_, height, width) = image.decoded(form), agreed.shape
+    found = image.decoded(form)
     if found.shape != agreed.shape:
+        _, height, width = agreed.shape
         raise UserError(
             f"image '{image.source}' is {found.shape[2]} x {found.shape[1]} instead of {width} x "
             f"{height}: it has changed, or is turned by data behind the image; give --size"

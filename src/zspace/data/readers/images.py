@@ -42,6 +42,8 @@ MOST_BYTES = 1 << 28
 MOST_SCANS = 200
 """Passes of a progressive JPEG, each as costly as the whole image; 10 are usual."""
 
+_SMALL = 1 << 16
+"""Bytes of a file that is read at once."""
 _BAND = 1 << 20
 _SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _DEEP = _SIXTEEN_BIT | {"F"}
@@ -376,13 +378,15 @@ def _draft(image: Image.Image, to: tuple[int, int], fit: Fit) -> tuple[float, fl
     be once resized. The decoder then computes no more of each block of 8 x 8 than its lowest
     frequencies. Width and height of the picture then; None where it is decoded whole.
     """
-    height, width = reversed(to) if _is_turned(image) else to
-    if fit != "stretch":
-        scale = (max if fit == "crop" else min)(width / image.width, height / image.height)
-        width, height = math.ceil(scale * image.width), math.ceil(scale * image.height)
+    height, width = reversed(to) if to[0] != to[1] and _is_turned(image) else to
     whole = image.size
+    if fit != "stretch":
+        scale = (max if fit == "crop" else min)(width / whole[0], height / whole[1])
+        width, height = math.ceil(scale * whole[0]), math.ceil(scale * whole[1])
+    if whole[0] < 2 * width or whole[1] < 2 * height:
+        return None
     drafted = image.draft(None, (width, height))
-    return None if drafted is None or image.size == whole else drafted[1][2:]
+    return None if drafted is None else drafted[1][2:]
 
 
 def _is_turned(image: Image.Image) -> bool:
@@ -421,7 +425,12 @@ def opened(source: Source) -> IO[bytes]:
         size = source.size
     if size > MOST_BYTES:
         raise ValueError(f"it holds {size:,} bytes, but at most {MOST_BYTES:,} are read")
-    return source.open("rb") if isinstance(source, Path) else BytesIO(source.read())
+    if not isinstance(source, Path):
+        return BytesIO(source.read())
+    if size > _SMALL:
+        return source.open("rb")
+    with open(source, "rb", buffering=0) as file:  # of a small file, most time is calls
+        return BytesIO(file.read(_SMALL) or b"")
 
 
 def _check_claims(image: Image.Image, file: IO[bytes]) -> None:
