@@ -127,6 +127,7 @@ def repeat(
     out: str | Path | Literal[False] | None = None,
     reporter: Reporter | None = None,
     save_every: float | None = None,
+    workers: int = 0,
     device: str = "",
     trust_data: bool = False,
     data: Any = None,
@@ -137,6 +138,7 @@ def repeat(
         path: The folder of the run.
         out: A new folder; by default runs/<name>.
         save_every: Seconds between checkpoints; by default as in the first training.
+        workers: Threads that read files, as in `train`.
         device: Where, if not on the device that the configuration names.
         trust_data: Open the data that the run names, though somebody else chose them.
         data: The same data again, where the run was trained on what was held in Python; a dict of
@@ -152,7 +154,8 @@ def repeat(
     config, fingerprint = _config(path, record, device, trust_data), record["data"]["fingerprint"]
     reporter, held = reporter or default_reporter(), _again(config, data)
     seconds = _seconds(record) if save_every is None else save_every
-    return start(config, out, reporter, seconds, fingerprint, held)
+    with reading(workers):
+        return start(config, out, reporter, seconds, fingerprint, held)
 
 
 @enough_memory(SMALLER)
@@ -161,6 +164,7 @@ def resume(
     *,
     reporter: Reporter | None = None,
     save_every: float | None = None,
+    workers: int = 0,
     device: str = "",
     trust_data: bool = False,
     data: Any = None,
@@ -170,6 +174,7 @@ def resume(
     Arguments:
         path: The folder of the run.
         save_every: Seconds between checkpoints; by default as before.
+        workers: Threads that read files, as in `train`.
         device: Where to continue, if not on the kind of device on which it began. Another kind
             adds numbers in another order, and draws others.
         trust_data: Open the data that the run names, though somebody else chose them.
@@ -189,7 +194,7 @@ def resume(
     on = f"go on with 'zspace resume {path}'"
     with distributed.together():
         _resumable(folder)
-    with alone(folder) if distributed.first() else nullcontext():
+    with reading(workers), alone(folder) if distributed.first() else nullcontext():
         with distributed.together():
             record = _resumable(folder)  # once more: whoever held the lock may have ended it
             config = _config(path, record, device, trust_data)

@@ -56,7 +56,6 @@ def study(
         quiet: Print only the path of the report.
     """
     options = dict(locals())  # the arguments: nothing else is defined yet
-    del options["workers"]
     options["choices"] = [text for group in options.pop("set") for text in group]
     from zspace.studies import launch
 
