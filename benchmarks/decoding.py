@@ -41,12 +41,12 @@ WORKERS = 2
 TARGET = 0.9
 
 
-def made(folder: Path, archive: Path, count: int, size: tuple[int, int]) -> None:
-    """Write so many JPEG files of that width and height."""
+def made(folder: Path, archive: Path, most: int, size: tuple[int, int]) -> int:
+    """Write so many JPEG files of that width and height, or as many as the archive holds."""
     random = np.random.RandomState(0)
     folder.mkdir()
     with tarfile.open(archive) as tar:
-        names = [one for one in tar if one.name.endswith(".jpg")][:count]
+        names = [one for one in tar if one.name.endswith(".jpg")][:most]
         for i, name in enumerate(names):
             file = tar.extractfile(name)
             assert file is not None
@@ -55,6 +55,7 @@ def made(folder: Path, archive: Path, count: int, size: tuple[int, int]) -> None
             noisy = np.asarray(large) + random.normal(0, NOISE, (*size[::-1], 3))
             pixels = noisy.round().clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{i:05}.jpg", quality=QUALITY)
+    return len(names)
 
 
 def one(path: Path) -> np.ndarray:
@@ -151,9 +152,9 @@ def main() -> int:
         print("|---|---|---|---|---|---|---|")
         shares, told = [], []
         for name in args.only:
-            count, size = FOLDERS[name]
+            most, size = FOLDERS[name]
             folder = Path(root, name)
-            made(folder, args.data_dir / "cifar10-jpeg" / "test.tar.gz", count, size)
+            count = made(folder, args.data_dir / "cifar10-jpeg" / "test.tar.gz", most, size)
             found: dict[str, list[tuple[float, float, np.ndarray]]] = {"zspace": [], "Pillow": []}
             for number in range(args.turns + 1):  # the first one warms the files
                 sides = [("zspace", ours), ("Pillow", theirs)]
