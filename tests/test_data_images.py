@@ -180,3 +180,21 @@ def test_other_files_are_brought_to_a_size_as_pillow_does(tmp_path, fit, size, o
     image = Image.fromarray(random)
     image.save(tmp_path / "a.png")
     assert np.array_equal(decoded(tmp_path / "a.png", size, fit), fitted(image, size, fit))
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("L", {}), ("CMYK", {}), ("RGB", {"progressive": True}), ("RGB", {"subsampling": 0})],
+)
+def test_every_kind_of_jpeg_is_decoded_small(tmp_path, mode, options):
+    path, half = tmp_path / "a.jpg", tmp_path / "half.jpg"
+    with Image.open(CHINA) as image:
+        image.convert(mode).save(path, quality=90, **options)
+    with Image.open(path) as image:
+        whole = np.asarray(fitted(image.convert("RGB"), (64, 64), "crop")).astype(int)
+    far = np.abs(decoded(path, 64) - whole)
+    assert 0 < far.mean() < 2
+    assert far.max() < 30
+    half.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"half\.jpg' cannot be read: .*truncated"):
+        decoded(half, 64)
