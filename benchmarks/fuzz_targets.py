@@ -165,7 +165,7 @@ def _parsers(folder: Path) -> list[Guided]:
     def picture(content: bytes) -> object:
         blob = Blob(mended(content))
         with images.strict():
-            return images.look(blob), images.decode(blob, 3, 8)
+            return images.look(blob), images.decode(blob, images.Form(3, 8))
 
     return [
         Guided("idx", 250, parse, ubyte),

@@ -6,10 +6,12 @@ import gzip
 import struct
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from zspace.data.loading import load
 
@@ -107,3 +109,23 @@ def test_networks_race_each_other_on_digits_and_on_colour_images(digits_as_mnist
     assert [row[3] for row in found] == ["--rise 0.3"]
     assert len(told) == 4, told
     assert all("--peers-python" in line for line in told)
+
+
+@pytest.mark.slow
+def test_decoding_compares_zspace_with_a_loop_of_pillow(tmp_path: Path):
+    (tmp_path / "cifar10-jpeg").mkdir()
+    pixels = np.random.RandomState(0).randint(0, 256, (20, 8, 8, 3), dtype=np.uint8)
+    with tarfile.open(tmp_path / "cifar10-jpeg" / "test.tar.gz", "w:gz") as tar:
+        for i, image in enumerate(pixels):
+            Image.fromarray(image).resize((32, 32)).save(tmp_path / f"{i}.jpg")
+            tar.add(tmp_path / f"{i}.jpg", f"test/{i}.jpg")
+    script = [sys.executable, BENCHMARKS / "decoding.py", "--data-dir", tmp_path, "--turns", 1]
+    done = subprocess.run([*map(str, script)], capture_output=True, text=True, timeout=120)
+    assert done.returncode in (0, 1), done.stderr  # 1: slower than it should be
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()]
+    assert [row[:2] for row in rows if row[0].startswith("20 of")] == [
+        [f"20 of {size}", who]
+        for size in ("64 x 64", "500 x 375", "1600 x 1200")
+        for who in ("zspace", "Pillow")
+    ]
+    assert done.stdout.count("listing") == 3

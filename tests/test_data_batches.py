@@ -7,6 +7,7 @@ import torch
 
 from zspace.data.batches import Batches, Resident, Sent, ahead, resident
 from zspace.data.dataset import Samples
+from zspace.system.cores import reading
 from zspace.system.errors import UserError
 
 CPU = torch.device("cpu")
@@ -90,18 +91,17 @@ def test_starting_late_gives_the_rest_of_the_same_epoch(storage):
         assert equal(batches(samples(storage), classes=3).epoch(2, start), whole[start:])
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # DataLoader's, Python >= 3.12
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_streamed_batches_equal_resident_ones(workers):
-    streamed = batches(samples(OnDisk(pixels())), classes=3, workers=workers)
-    assert equal(streamed.epoch(1), batches(classes=3).epoch(1))
+    streamed = batches(samples(OnDisk(pixels())), classes=3)
+    with reading(workers):
+        assert equal(streamed.epoch(1), batches(classes=3).epoch(1))
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_an_unreadable_image_is_reported_in_one_sentence(workers):
-    with pytest.raises(UserError, match=r"^image '50.png' cannot be read$"):
-        list(batches(samples(OnDisk(pixels(), broken=True)), workers=workers).epoch(0))
+    with reading(workers), pytest.raises(UserError, match=r"^image '50.png' cannot be read$"):
+        list(batches(samples(OnDisk(pixels(), broken=True))).epoch(0))
 
 
 def test_floats_pass_as_they_are():
@@ -200,7 +200,8 @@ def test_what_does_not_fit_is_refused(given, options, message):
         batches(given, **options)
 
 
-def test_reading_ahead_changes_nothing_and_stays_within_its_bound():
+@pytest.mark.parametrize("threads", [1, 3])
+def test_reading_ahead_changes_nothing_and_stays_within_its_bound(threads):
     given = [0]
 
     def source():
@@ -209,18 +210,19 @@ def test_reading_ahead_changes_nothing_and_stays_within_its_bound():
             yield torch.tensor(i)
 
     seen = []
-    for x in ahead(source(), most=2):
-        assert given[0] <= len(seen) + 3  # this one, and two ahead
-        seen.append(int(x))
+    for x in ahead(torch.neg, source(), threads):
+        assert given[0] <= len(seen) + threads + 2  # this one, and those ahead
+        seen.append(-int(x))
     assert seen == list(range(9))
 
 
 def test_reading_ahead_hands_on_what_goes_wrong():
-    def source():
-        yield torch.tensor(0)
-        raise UserError("the disk is gone")
+    def read(x):
+        if x:
+            raise UserError("the disk is gone")
+        return x
 
-    found = ahead(source())
+    found = ahead(read, torch.arange(2))
     assert int(next(found)) == 0
     with pytest.raises(UserError, match="the disk is gone"):
         next(found)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from zspace.data.dataset import Data
 from zspace.data.loading import load
-from zspace.data.readers import cache, images
+from zspace.data.readers import cache, parallel
 from zspace.system.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -38,7 +38,7 @@ def photos(tmp_path):
 @pytest.fixture
 def decoded(monkeypatch):
     """Names of the images that were decoded, in any order."""
-    names, decode = [], images.stream
+    names, decode = [], parallel.stream
 
     def noting(what, sources, *rest):
         names.extend(source.name for source in sources)

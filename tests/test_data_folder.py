@@ -65,6 +65,30 @@ def test_sub_folders_are_classes_in_sorted_order(tmp_path):
     assert len(values) == 16
 
 
+@pytest.mark.parametrize("where", ["train/09.png", "test/01.png"])
+def test_one_colour_image_makes_all_of_them_colour(tmp_path, where):
+    """Also those before it, which were read as grey, as the first one is."""
+    for split, n in (("train", 10), ("test", 3)):
+        fill(tmp_path / split, n=n)
+    save(tmp_path / where, "RGB")
+    data = load(str(tmp_path))
+    x = torch.cat([data.train.x, data.test.x])
+    at = 9 if where.startswith("train") else 11
+    assert x[at, :, 0, 0].tolist() == list(RED)
+    assert (torch.cat([x[:at], x[at + 1 :]]) == GREY).all()
+    assert x.shape == (13, 3, 4, 6)
+
+
+def test_what_no_image_is_does_not_decide_for_the_others(tmp_path):
+    fill(tmp_path)
+    (tmp_path / "000.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"000\.png' cannot be read"):
+        load(str(tmp_path))
+    with pytest.warns(UserWarning, match="1 unreadable"):
+        data = load(str(tmp_path), skip_bad=True)
+    assert only(data).eq(GREY).all()
+
+
 def test_hidden_files_and_other_kinds_are_ignored(tmp_path):
     fill(tmp_path)
     save(tmp_path / ".hidden.png", size=(9, 9))
@@ -137,12 +161,18 @@ def damaged(folder):
     return str(folder)
 
 
-@pytest.mark.parametrize("memory", [None, 1.0], ids=["memory", "disk"])
-def test_a_damaged_image_stops_or_is_skipped(tmp_path, memory):
+@pytest.mark.parametrize(
+    ("memory", "first"),
+    [
+        (None, r"05b\.png' cannot be read: .*truncated.*--skip-bad"),
+        # Before images are written to the disk, their headers are read, and 05b has one.
+        (1.0, r"07b\.png' cannot be read: it is not an image in PNG.*--skip-bad"),
+    ],
+    ids=["memory", "disk"],
+)
+def test_a_damaged_image_stops_or_is_skipped(tmp_path, memory, first):
     folder = damaged(tmp_path)
-    with pytest.raises(
-        UserError, match=r"07b\.png' cannot be read: it is not an image in PNG.*--skip-bad"
-    ):
+    with pytest.raises(UserError, match=first):
         load(folder, memory=memory)
     with pytest.warns(UserWarning, match="2 unreadable files") as caught:
         data = load(folder, memory=memory, skip_bad=True)

@@ -1,8 +1,11 @@
 """One image file: formats, modes, orientation, and what a size does."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from PIL import Image
+import sklearn.datasets
+from PIL import Image, ImageOps
 
 from zspace.data.readers import images
 from zspace.system.errors import UserError
@@ -19,7 +22,7 @@ def save(path, mode="L", size=(6, 4), colour=None, **options):
 
 def read(path, channels=3, size=None):
     with images.strict():
-        return images.decode(path, channels, size)
+        return images.decode(path, images.Form(channels, size))
 
 
 @pytest.mark.parametrize("end", ["png", "jpg", "bmp", "gif", "webp", "tif"])
@@ -117,3 +120,81 @@ def test_size_is_antialiased(tmp_path):
     Image.fromarray(checks.astype(np.uint8)).save(tmp_path / "a.png")
     small = read(tmp_path / "a.png", channels=1, size=8).astype(int)
     assert np.abs(small - 127).max() < 8
+
+
+CHINA = Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
+"""A photograph of 640 x 427, of which no side is a multiple of 8."""
+
+
+def fitted(image, size, fit):
+    """A picture as Pillow brings it to (height, width)."""
+    if fit == "stretch":
+        return image.resize(size[::-1], Image.Resampling.LANCZOS)
+    way = {"crop": ImageOps.fit, "pad": ImageOps.pad}[fit]
+    return way(image, size[::-1], Image.Resampling.LANCZOS)
+
+
+def decoded(path, size, fit="crop"):
+    with images.strict():
+        return images.decode(path, images.Form(3, size, fit=fit)).transpose(1, 2, 0)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (40, 96), (128, 80)])
+def test_a_photograph_decoded_small_is_near_to_one_decoded_whole(fit, size):
+    with Image.open(CHINA) as image:
+        whole = np.asarray(fitted(image, size, fit)).astype(int)
+    far = np.abs(decoded(CHINA, size, fit) - whole)
+    assert 0 < far.mean() < 2  # of 255: it is decoded at a half, a quarter or an eighth
+    assert far.max() < 40
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_turned_photograph_is_decoded_small_in_place(tmp_path, orientation):
+    """Sides that are no multiples of 8 end within a pixel, wherever turning brings it."""
+    with Image.open(CHINA) as image:
+        exif = image.getexif()
+        for name in ("plain", "turned"):
+            image.save(tmp_path / f"{name}.jpg", quality=90, exif=exif)
+            exif[0x0112] = orientation
+    size = (64, 40) if orientation < 5 else (40, 64)
+    plain = Image.fromarray(decoded(tmp_path / "plain.jpg", size, "stretch"))
+    plain.getexif()[0x0112] = orientation
+    far = decoded(tmp_path / "turned.jpg", (64, 40), "stretch") - np.asarray(
+        ImageOps.exif_transpose(plain)
+    ).astype(int)
+    assert np.abs(far).max() <= 2
+
+
+@pytest.mark.parametrize("size", [(214, 214), (400, 600), (900, 900)])
+def test_a_photograph_is_decoded_whole_where_half_of_it_would_be_too_small(size):
+    with Image.open(CHINA) as image:
+        assert np.array_equal(decoded(CHINA, size), np.asarray(fitted(image, size, "crop")))
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+@pytest.mark.parametrize("size", [(12, 12), (7, 30), (61, 5), (1, 1)])
+@pytest.mark.parametrize("own", [(40, 24), (24, 40), (30, 7), (1, 70), (33, 33)])
+def test_other_files_are_brought_to_a_size_as_pillow_does(tmp_path, fit, size, own):
+    random = np.random.RandomState(0).randint(0, 256, (*own, 3), dtype=np.uint8)
+    image = Image.fromarray(random)
+    image.save(tmp_path / "a.png")
+    assert np.array_equal(decoded(tmp_path / "a.png", size, fit), fitted(image, size, fit))
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("L", {}), ("CMYK", {}), ("RGB", {"progressive": True}), ("RGB", {"subsampling": 0})],
+)
+def test_every_kind_of_jpeg_is_decoded_small(tmp_path, mode, options):
+    path, half = tmp_path / "a.jpg", tmp_path / "half.jpg"
+    with Image.open(CHINA) as image:
+        image.convert(mode).save(path, quality=90, **options)
+    with Image.open(path) as image:
+        whole = np.asarray(fitted(image.convert("RGB"), (64, 64), "crop")).astype(int)
+    far = np.abs(decoded(path, 64) - whole)
+    assert 0 < far.mean() < 2
+    assert far.max() < 30
+    half.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"half\.jpg' cannot be read: .*truncated"):
+        decoded(half, 64)

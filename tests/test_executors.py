@@ -24,7 +24,7 @@ import zspace
 from zspace.cli import main
 from zspace.runs.many import open_study
 from zspace.runs.record import WEIGHTS, read_record
-from zspace.studies import grid, launch
+from zspace.studies import executors, grid, launch
 from zspace.studies.executors import Executor, Task, attempt, on_stacks, one_by_one, side_by_side
 from zspace.studies.grid import Entry, Grid
 from zspace.studies.ray import on_ray
@@ -126,7 +126,7 @@ def test_a_run_that_failed_by_itself_says_why(given, tmp_path):
 
 def test_processes_give_the_same_weights_and_note_failures(given, tmp_path, monkeypatch):
     """With as many threads each: two processes on two cores have one each, as this one has."""
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(executors, "usable_cores", lambda: 2)
     conducted(given("ae", lr=0.002), tmp_path / "one", one_by_one)
     two = partial(side_by_side, jobs=2)
     outcomes = conducted(given("ae", vary={"lr": [1e30, 0.002]}), tmp_path / "two", two)

@@ -24,7 +24,7 @@ from hostility import DATA, X, Y
 from hostility_pictures import PICTURES, pictures
 from hostility_runs import METRICS, RUNS, STUDIES, UNFINISHED, example, record
 from zspace.data.loading import load
-from zspace.data.readers import images
+from zspace.data.readers import images, parallel
 from zspace.explorer.export import write_page
 from zspace.explorer.server import views
 from zspace.report.figures import registry as figures
@@ -293,7 +293,7 @@ def test_few_large_images_wait_at_a_time(tmp_path, monkeypatch):
         running.append(number)
         return number
 
-    got = images.stream(
+    got = parallel.stream(
         "", [tmp_path] * 300, decode, images.ReadOptions(quiet=True), nbytes=1 << 25
     )
     for number in got:

@@ -25,6 +25,10 @@ Device = Annotated[
         "and cpu that is there."
     ),
 ]
+Workers = Annotated[
+    int,
+    arg(help="Threads that read files; 0 is one for each core that may be used, at most 8."),
+]
 AsJson = Annotated[bool, arg(help="Print one JSON object per line on standard output.")]
 Quiet = Annotated[bool, arg(help="Print nothing.")]
 SaveEvery = Annotated[float, arg(help="Seconds between checkpoints.")]

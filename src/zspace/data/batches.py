@@ -3,10 +3,10 @@
 A store gives the images of the rows it is asked for, on the device:
 
     Resident   the whole storage lies on the device; a batch is one index look-up
-    Sent       it lies in main memory, too large for a GPU, and each batch is sent there
-    Streamed   rows come from disk through torch's DataLoader, its workers and pinned memory
+    Sent       it lies on disk, or in main memory and is too large for a GPU: threads read batches
+               a little ahead, and each is sent there
 
-All give the same batches. Images stay uint8 until the batch, where they become float32 x
+Both give the same batches. Images stay uint8 until the batch, where they become float32 x
 (B, C, H, W) in [0, 1]; no float copy of the data set is made.
 
 Training images can be changed at random in ways that leave them as likely as they were:
@@ -26,21 +26,23 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Literal
+from itertools import islice
+from typing import Literal, TypeVar
 from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from zspace.data.conditions import lookup
-from zspace.data.dataset import Lazy, Samples, to_float
+from zspace.data.dataset import Samples, Storage, to_float
 from zspace.data.selection import proportions, systematic
 from zspace.data.spec import Batch
+from zspace.system.cores import readers
 from zspace.system.device import sent
 from zspace.system.errors import UserError
 from zspace.system.memory import free
 
+T = TypeVar("T")
 Augment = Literal["none", "flip", "crop", "flip-crop"]
 Binarize = Literal["none", "static", "dynamic"]
 BINARY_SEED = 20240301
@@ -98,25 +100,27 @@ class Resident:
 
 
 class Sent:
-    """A storage in main memory that is too large for the device: batches go there one by one.
+    """A storage on disk, or in main memory and too large for the device: batches are read a little
+    ahead of their use, and go there one by one.
 
     Arguments:
         x: The storage, (N, C, H, W).
         device: Where batches go; for CUDA they pass through pinned memory.
-        binary: As for `Resident`.
+        binary: As for `Resident`; of what lies in memory alone.
     """
 
-    def __init__(self, x: Tensor, device: torch.device, binary: bool) -> None:
+    def __init__(self, x: Storage, device: torch.device, binary: bool = False) -> None:
         self.source, self.device = x, device
-        self.x = _binary(x) if binary else x
+        self.x = _binary(x) if binary and isinstance(x, Tensor) else x
 
     def stream(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Images (B, C, H, W) of each rows (B,), one look-up each, read a little ahead."""
-        for x in ahead(self._read(i) for i in rows):
+        """Images (B, C, H, W) of each rows (B,). Raises UserError for what cannot be read."""
+        threads = 1 if isinstance(self.x, Tensor) else readers()
+        for x in ahead(self._read, rows, threads):
             yield x.to(self.device, non_blocking=True)
 
     def _read(self, rows: Tensor) -> Tensor:
-        x = self.x.index_select(0, rows)
+        x = self.x.index_select(0, rows) if isinstance(self.x, Tensor) else self.x.read(rows)
         return x.pin_memory() if self.device.type == "cuda" else x
 
 
@@ -149,69 +153,23 @@ def _binary(x: Tensor) -> Tensor:
     return draws
 
 
-class _Rows(Dataset[Tensor]):
-    """A lazy storage as DataLoader wants it: an index is a whole batch of rows."""
+def ahead(read: Callable[[T], Tensor], items: Iterable[T], threads: int = 1) -> Iterator[Tensor]:
+    """``read`` of each item in order, of which threads read up to ``threads`` + 1 ahead of the one
+    in use. Each that waits takes the memory of a batch.
 
-    def __init__(self, x: Lazy) -> None:
-        self.x = x
-
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        return self.x.read(rows)
-
-
-def ahead(source: Iterable[Tensor], most: int = 2) -> Iterator[Tensor]:
-    """The same items, while a thread reads up to ``most`` of them ahead of the one in use.
-
-    The default of 2 hides one slow batch; each one that waits takes the memory of a batch.
-
-    >>> list(ahead(torch.arange(3)))
-    [tensor(0), tensor(1), tensor(2)]
+    >>> list(ahead(torch.neg, torch.arange(3)))
+    [tensor(0), tensor(-1), tensor(-2)]
     """
-    items = iter(source)
-    with ThreadPoolExecutor(1) as reader:
-        waiting = deque(reader.submit(next, items, None) for _ in range(most))
-        while (x := waiting.popleft().result()) is not None:
-            waiting.append(reader.submit(next, items, None))
-            yield x
-
-
-class Streamed:
-    """A storage on disk, read a little ahead of the training.
-
-    Arguments:
-        x: The storage, (N, C, H, W).
-        device: Where batches go; for CUDA they pass through pinned memory.
-        workers: Processes that read; 0: a thread of this process, enough for memory maps.
-    """
-
-    def __init__(self, x: Lazy, device: torch.device, workers: int) -> None:
-        self.rows, self.device, self.workers = _Rows(x), device, workers
-
-    def stream(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Images (B, C, H, W) of each rows (B,). Raises UserError for what cannot be read."""
-        failure = ""
+    left = iter(items)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque(pool.submit(read, item) for item in islice(left, threads + 1))
         try:
-            for x in ahead(self._loader(rows)):
-                yield x.to(self.device, non_blocking=True)
-        except UserError as error:
-            # A worker's error comes wrapped in its traceback; the user needs the sentence.
-            failure = str(error).rsplit("UserError: ", 1)[-1].strip()
-            # DataLoader leaves its error in a reference cycle that also holds the workers; they
-            # take seconds to end if that is left to the garbage collector.
-            error.__traceback__ = None
-        if failure:
-            raise UserError(failure)
-
-    def _loader(self, rows: Sequence[Tensor]) -> DataLoader[Tensor]:
-        return DataLoader(
-            self.rows,
-            sampler=rows,
-            batch_size=None,  # an index is a batch already
-            num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
-            # Without its own, every iterator would draw a seed from the global generator.
-            generator=torch.Generator().manual_seed(0),
-        )
+            while waiting:
+                x = waiting.popleft().result()
+                waiting.extend(pool.submit(read, item) for item in islice(left, 1))
+                yield x
+        finally:  # after an error, or where the reader has had enough
+            pool.shutdown(cancel_futures=True)
 
 
 class Batches:
@@ -229,7 +187,6 @@ class Batches:
             every run. "dynamic": a fresh draw each time, so that no draw can be learned by heart.
         shuffle: False keeps the order. The dynamic draws of a batch are then the same in every
             epoch and leave the global generator alone, so that validation values compare.
-        workers: Processes that read a storage on disk.
         weighted: Draw samples in proportion to their weights (see `zspace.data.selection`), with
             shuffle=False the same draw in every epoch. False gives each once, whatever its weight.
         part: (r, R) gives of every batch the rows r, r + R, ... only: those of rank r of R. Where
@@ -261,7 +218,6 @@ class Batches:
         augment: Augment = "none",
         binarize: Binarize = "none",
         shuffle: bool = True,
-        workers: int = 0,
         weighted: bool = False,
         part: tuple[int, int] = (0, 1),
     ) -> None:
@@ -270,7 +226,7 @@ class Batches:
         self.samples, self.batch, self.device = samples, batch, device
         self.seed, self.shuffle, self.part = seed, shuffle, part
         self._weights = proportions(samples) if weighted else None
-        self._store = _store(samples, device, binarize, workers)
+        self._store = _store(samples, device, binarize)
         self._context = lookup(samples, classes, device)
         self._augment = augment
         self._finish = self._finisher(binarize)
@@ -371,11 +327,9 @@ def mix(*numbers: int) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
-def _store(
-    samples: Samples, device: torch.device, binarize: Binarize, workers: int
-) -> Resident | Sent | Streamed:
+def _store(samples: Samples, device: torch.device, binarize: Binarize) -> Resident | Sent:
     if isinstance(samples.x, Tensor):
         return resident(samples.x, device, binary=binarize == "static")
     if binarize == "static":
         raise UserError("static binarisation needs images in memory, not on disk; use dynamic")
-    return Streamed(samples.x, device, workers)
+    return Sent(samples.x, device)

@@ -39,6 +39,7 @@ from zspace.data.selection import as_drawn, without
 from zspace.data.sets import celeba, mnist
 from zspace.data.sets.catalogue import KNOWN, where
 from zspace.data.splits import left_out
+from zspace.system.cores import reading
 from zspace.system.errors import UserError, nearest, unknown
 from zspace.system.files import room
 
@@ -179,6 +180,7 @@ def load(
     weight: str = "",
     balance: bool = False,
     memory: float | None = None,
+    workers: int = 0,
     quiet: bool = False,
 ) -> Data:
     """A data set by its name, or from a folder of images or IDX files, an .npz or an .npy file,
@@ -221,6 +223,7 @@ def load(
         balance: Draw all classes equally often in training.
         memory: Bytes that images may take before they stay on disk, where files are decoded once
             into the cache folder. None: half of the free memory, which leaves room for a model.
+        workers: Threads that read files; 0: see `zspace.system.cores.readers`.
         quiet: Show no progress bars.
 
     Raises UserError, one sentence, for whatever is wrong with the data or their name.
@@ -249,13 +252,14 @@ def load(
             )
         data = without(source.labelled() if labelled_only else source, hold_out_class)
         return as_drawn(data, balance)
-    found = _as_asked(read(source, options, data_dir), options.leave_out)
-    table = _of_kind(found, kind, options)
-    for split, other in (("validation", val), ("test", test)):
-        if not isinstance(other, str) or other:
-            apart = replace(options, whole=True, attributes=found.facts.get("attributes", ()))
-            apart = apart if table else replace(apart, labels="", leave_out=())
-            found = found.with_split(split, read(other, apart, data_dir))
+    with reading(workers):
+        found = _as_asked(read(source, options, data_dir), options.leave_out)
+        table = _of_kind(found, kind, options)
+        for split, other in (("validation", val), ("test", test)):
+            if not isinstance(other, str) or other:
+                apart = replace(options, whole=True, attributes=found.facts.get("attributes", ()))
+                apart = apart if table else replace(apart, labels="", leave_out=())
+                found = found.with_split(split, read(other, apart, data_dir))
     if weight and all(part.weights is None for part in found.parts.values()):
         raise UserError(
             f"--weight {weight:.60}: weights are an array of an .npz or a dict, or a column of a "

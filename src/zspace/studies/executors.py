@@ -28,6 +28,7 @@ from zspace.models import recipes
 from zspace.runs.config import Config
 from zspace.runs.record import COPY, RECORD, read_either
 from zspace.system import signals
+from zspace.system.cores import usable_cores
 from zspace.system.errors import UserError
 from zspace.system.memory import free
 from zspace.system.signals import refused
@@ -206,7 +207,7 @@ def side_by_side(tasks: Sequence[Task], reports: Reports, *, jobs: int, threads:
 
     jobs: how many at once, at most one per core. threads: of each; 0 is its share of the cores.
     """
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     jobs = max(1, min(jobs, len(tasks), cores))
     threads = threads or max(1, cores // jobs)
     others = set(active_children())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 import time
@@ -33,6 +32,7 @@ from zspace.studies.executors import (
 from zspace.studies.grid import PRESETS, Entry, Grid, conduct, parse_choices
 from zspace.system import files
 from zspace.system.bars import lines
+from zspace.system.cores import reading, usable_cores
 from zspace.system.device import pick_device
 from zspace.system.errors import UserError
 from zspace.system.signals import Interrupted
@@ -47,6 +47,7 @@ def study(
     *,
     data: Any = "mnist5k",
     data_dir: Path | None = None,
+    workers: int = 0,
     latent: Sequence[int] = (),
     seeds: int = 1,
     choices: Sequence[str] = (),
@@ -65,6 +66,7 @@ def study(
         data: A known name, a folder of images, a file, or, in one process, what is held in Python:
             an array, a DataFrame, whatever `zspace.train` takes.
         data_dir: The folder with files of named data sets.
+        workers: Threads that read files, of each process; 0: see `zspace.system.cores.readers`.
         latent: Code sizes; by default those of the preset.
         seeds: Runs of each kind, with seeds 0, 1, ...
         choices: Other options as text: "epochs=5" for all runs, "beta=0.5,1,4" to try each.
@@ -125,14 +127,16 @@ def study(
             "file and give its path"
         )
     if is_url(out):
-        return _on_storage(grid, str(out), work, console, held)
+        with reading(workers):
+            return _on_storage(grid, str(out), work, console, held)
     DataOptions(data=name).refuse_inside(Path(out))
     if held is not None:
         places = sorted(path.parent for path in Path(out).glob(f"runs/*/{RECORD}"))
         done = [place for place in places if read_record(place)["status"] == "finished"]
         _hand([load(place, trust_data=True) for place in done], held)
-    _train(grid, Path(out), work, console, None, held)
-    return _written(Path(out), console, held)
+    with reading(workers):
+        _train(grid, Path(out), work, console, None, held)
+        return _written(Path(out), console, held)
 
 
 def _on_storage(grid: Grid, url: str, executor: Executor, console: Console, held: Any) -> str:
@@ -180,7 +184,7 @@ def _executor(name: str, jobs: int, threads: int, device: str) -> Executor:
         return on_stacks
     if not jobs:
         kind = pick_device(device).type
-        usual = {"cpu": min(4, os.cpu_count() or 1)}
+        usual = {"cpu": min(4, usable_cores())}
         if kind == "cuda":
             usual["cuda"] = on_cards() if device in ("auto", "cuda") else 1
         jobs = usual.get(kind, 1)

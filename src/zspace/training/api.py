@@ -15,6 +15,7 @@ from zspace.runs.config import Config
 from zspace.runs.record import Place, is_own, read_either, read_record, refuse_strange
 from zspace.runs.run import Run, load
 from zspace.system import distributed, files
+from zspace.system.cores import reading
 from zspace.system.errors import UserError, enough_memory, ran_out
 from zspace.system.files import locked
 from zspace.system.signals import refused
@@ -36,6 +37,7 @@ def train(
     quiet: bool = False,
     reporter: Reporter | None = None,
     save_every: float = SAVE_SECONDS,
+    workers: int = 0,
     recipe_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Run:
@@ -46,6 +48,7 @@ def train(
         out: A new folder; by default runs/<name>. False trains in memory and leaves no file; such
             a run cannot be resumed, and `run.save(path)` gives it a folder.
         save_every: Seconds between checkpoints.
+        workers: Threads that read files; 0: see `zspace.system.cores.readers`.
         options: Keywords of the recipe (latent, hidden, ...), of the data (data, data_dir, size,
             binarize, ...; see `zspace.data.DataOptions`) and of the training (epochs, batch, lr,
             seed, ...; see `zspace.runs.settings.Settings`). ``data``, ``val`` and ``test`` are
@@ -64,7 +67,8 @@ def train(
     held = {n: v for n, v in options.items() if n in HELD and not isinstance(v, str | Path)}
     names = {name: noted(value) for name, value in held.items()}
     config = Config.of(recipe, {**options, **names}, recipe_options)
-    return start(config, out, reporter or default_reporter(quiet=quiet), save_every, held=held)
+    with reading(workers):
+        return start(config, out, reporter or default_reporter(quiet=quiet), save_every, held=held)
 
 
 @enough_memory(SMALLER)
@@ -123,6 +127,7 @@ def repeat(
     out: str | Path | Literal[False] | None = None,
     reporter: Reporter | None = None,
     save_every: float | None = None,
+    workers: int = 0,
     device: str = "",
     trust_data: bool = False,
     data: Any = None,
@@ -133,6 +138,7 @@ def repeat(
         path: The folder of the run.
         out: A new folder; by default runs/<name>.
         save_every: Seconds between checkpoints; by default as in the first training.
+        workers: Threads that read files, as in `train`.
         device: Where, if not on the device that the configuration names.
         trust_data: Open the data that the run names, though somebody else chose them.
         data: The same data again, where the run was trained on what was held in Python; a dict of
@@ -148,7 +154,8 @@ def repeat(
     config, fingerprint = _config(path, record, device, trust_data), record["data"]["fingerprint"]
     reporter, held = reporter or default_reporter(), _again(config, data)
     seconds = _seconds(record) if save_every is None else save_every
-    return start(config, out, reporter, seconds, fingerprint, held)
+    with reading(workers):
+        return start(config, out, reporter, seconds, fingerprint, held)
 
 
 @enough_memory(SMALLER)
@@ -157,6 +164,7 @@ def resume(
     *,
     reporter: Reporter | None = None,
     save_every: float | None = None,
+    workers: int = 0,
     device: str = "",
     trust_data: bool = False,
     data: Any = None,
@@ -166,6 +174,7 @@ def resume(
     Arguments:
         path: The folder of the run.
         save_every: Seconds between checkpoints; by default as before.
+        workers: Threads that read files, as in `train`.
         device: Where to continue, if not on the kind of device on which it began. Another kind
             adds numbers in another order, and draws others.
         trust_data: Open the data that the run names, though somebody else chose them.
@@ -185,7 +194,7 @@ def resume(
     on = f"go on with 'zspace resume {path}'"
     with distributed.together():
         _resumable(folder)
-    with alone(folder) if distributed.first() else nullcontext():
+    with reading(workers), alone(folder) if distributed.first() else nullcontext():
         with distributed.together():
             record = _resumable(folder)  # once more: whoever held the lock may have ended it
             config = _config(path, record, device, trust_data)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from zspace.cli.commands.comparing import figure, report, study
@@ -15,9 +16,22 @@ from zspace.cli.commands.exploring import explore, export
 from zspace.cli.commands.measuring import compare, evaluate, score
 from zspace.cli.commands.training import repeat, resume, train
 from zspace.cli.commands.using import data, embed, recipes, reconstruct, sample
+from zspace.system.cores import reading
+
+
+def _reading(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, within which as many threads read files as its option --workers says."""
+
+    @wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        with reading(options.get("workers", 0)):
+            command(*args, **options)
+
+    return run
+
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    command.__name__: command
+    command.__name__: _reading(command)
     for command in (
         *(train, resume, repeat, sample, reconstruct, embed, study, report, figure),
         *(evaluate, score, compare, explore, export, data, recipes),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from zspace.cli import DataDir, Device, Out, OutOrDefault, TrustData
+from zspace.cli import DataDir, Device, Out, OutOrDefault, TrustData, Workers
 
 RunOrStudy = Annotated[
     Positional[Path], arg(metavar="PATH", help="The folder of a run or a study.")
@@ -19,6 +19,7 @@ def study(
     *,
     data: str = "mnist5k",
     data_dir: DataDir = None,
+    workers: Workers = 0,
     latent: tuple[int, ...] = (),
     seeds: int = 1,
     set: UseAppendAction[tuple[tuple[str, ...], ...]] = (),
@@ -65,6 +66,7 @@ def report(
     path: RunOrStudy,
     *,
     out: OutOrDefault = None,
+    workers: Workers = 0,
     device: Device = "auto",
     trust_data: TrustData = False,
 ) -> None:
@@ -88,6 +90,7 @@ def figure(
     path: RunOrStudy,
     *,
     out: Out,
+    workers: Workers = 0,
     device: Device = "auto",
     trust_data: TrustData = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from zspace.cli import DataDir, Device, Out, RunPath, TrustData
+from zspace.cli import DataDir, Device, Out, RunPath, TrustData, Workers
 
 
 def explore(
@@ -19,6 +19,7 @@ def explore(
     open: Annotated[bool, arg(help_behavior_hint="(by default it is opened)")] = True,
     token: str | None = None,
     data_dir: DataDir = None,
+    workers: Workers = 0,
     device: Device = "auto",
     trust_data: TrustData = False,
 ) -> None:
@@ -54,6 +55,7 @@ def export(
     *,
     to: Literal["page"] = "page",
     data_dir: DataDir = None,
+    workers: Workers = 0,
     device: Device = "auto",
     trust_data: TrustData = False,
     out: Out,

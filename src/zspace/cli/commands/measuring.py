@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from zspace.cli import DataDir, Device, OtherData, Out, OutOrDefault, RunPath, TrustData
+from zspace.cli import (
+    DataDir,
+    Device,
+    OtherData,
+    Out,
+    OutOrDefault,
+    RunPath,
+    TrustData,
+    Workers,
+)
 
 
 def evaluate(
@@ -19,6 +28,7 @@ def evaluate(
     sections: tuple[str, ...] = (),
     data: OtherData = None,
     data_dir: DataDir = None,
+    workers: Workers = 0,
     trust_data: TrustData = False,
     device: Device = "auto",
     seed: int = 0,
@@ -95,6 +105,7 @@ def score(
     *,
     data: OtherData = None,
     data_dir: DataDir = None,
+    workers: Workers = 0,
     trust_data: TrustData = False,
     device: Device = "auto",
     scores: tuple[str, ...] = (),

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg, subcommand
 
-from zspace.cli import AsJson, Quiet, RunPath, SaveEvery, SaveEveryOrAsBefore, TrustData
+from zspace.cli import (
+    AsJson,
+    Quiet,
+    RunPath,
+    SaveEvery,
+    SaveEveryOrAsBefore,
+    TrustData,
+    Workers,
+)
+from zspace.system.cores import reading
 
 if TYPE_CHECKING:
     from zspace.runs.run import Run
@@ -38,6 +47,7 @@ def train_command(args: Sequence[str]) -> Callable[..., None]:
         ("out", Annotated[Path | None, arg(help="A new folder; by default runs/<name>.")], None),
         ("save_every", SaveEvery, api.SAVE_SECONDS),
         ("json", AsJson, False),
+        ("workers", Workers, 0),
         ("quiet", Quiet, False),
         ("data", told, field(default_factory=told)),
         ("training", Settings, field(default_factory=Settings)),
@@ -64,8 +74,9 @@ def train_command(args: Sequence[str]) -> Callable[..., None]:
         flat |= {**vars(recipe.data), **vars(recipe.training)}
         config = Config.of(name, flat, {p: getattr(recipe, f"own_{p}") for p in choices.own})
         reporter = progress.reporter(quiet=recipe.quiet, json_lines=recipe.json)
-        run = api.start(config, recipe.out, reporter, recipe.save_every)
-        _show(run, silent=recipe.quiet or recipe.json)
+        with reading(recipe.workers):
+            run = api.start(config, recipe.out, reporter, recipe.save_every)
+            _show(run, silent=recipe.quiet or recipe.json)
 
     if args and not args[0].startswith("-"):
         recipes.find(args[0])
@@ -93,6 +104,7 @@ def resume(
     run: RunPath,
     *,
     save_every: SaveEveryOrAsBefore = None,
+    workers: Workers = 0,
     device: str = "",
     trust_data: TrustData = False,
     json: AsJson = False,
@@ -117,6 +129,7 @@ def repeat(
     *,
     out: Path,
     save_every: SaveEveryOrAsBefore = None,
+    workers: Workers = 0,
     device: str = "",
     trust_data: TrustData = False,
     json: AsJson = False,

@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from zspace.cli import Count, DataDir, Device, OtherData, Out, OutOrDefault, RunPath, TrustData
+from zspace.cli import (
+    Count,
+    DataDir,
+    Device,
+    OtherData,
+    Out,
+    OutOrDefault,
+    RunPath,
+    TrustData,
+    Workers,
+)
 
 
 def sample(
@@ -16,6 +26,7 @@ def sample(
     label: str | None = None,
     seed: int = 0,
     sampler: Literal["auto", "prior", "mixture"] = "auto",
+    workers: Workers = 0,
     device: Device = "auto",
     out: OutOrDefault = None,
 ) -> None:
@@ -45,6 +56,7 @@ def reconstruct(
     *,
     data: OtherData = None,
     data_dir: DataDir = None,
+    workers: Workers = 0,
     trust_data: TrustData = False,
     n: Count = 10,
     device: Device = "auto",
@@ -68,6 +80,7 @@ def embed(
     *,
     data: OtherData = None,
     data_dir: DataDir = None,
+    workers: Workers = 0,
     trust_data: TrustData = False,
     device: Device = "auto",
     out: Out,
@@ -93,6 +106,7 @@ def data(
     name: Annotated[Positional[str], arg(metavar="[NAME]")] = "",
     *,
     data_dir: DataDir = None,
+    workers: Workers = 0,
     size: str | None = None,
     fit: Literal["crop", "pad", "stretch"] = "crop",
     transparency: Literal["white", "drop", "keep"] = "white",

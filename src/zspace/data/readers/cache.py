@@ -27,11 +27,12 @@ import numpy as np
 import pooch
 from numpy.lib import format as npy
 
-from zspace.data.readers.images import Files, ReadOptions, Source, stream
+from zspace.data.readers.images import Files, ReadOptions, Source
 from zspace.data.readers.mapped import PART, Mapped, sweep
+from zspace.data.readers.parallel import stream
 from zspace.system.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
 
 Shape = tuple[int, int, int]
 Decode = Callable[[Source], np.ndarray]

@@ -36,8 +36,9 @@ from zspace.data.kinds.image import BRIGHT, Scale, extent, scale_of
 from zspace.data.labels import MISSING, by_value, merged
 from zspace.data.readers import images, lists
 from zspace.data.readers.arrays import scaled
-from zspace.data.readers.cache import DEPTHS, Cache, Decode, Depth, Shape
-from zspace.data.readers.images import Files, ReadOptions, Source, each
+from zspace.data.readers.cache import Cache, Depth
+from zspace.data.readers.decoding import decoded, decoded_file, survey_of
+from zspace.data.readers.images import Files, ReadOptions, Source
 from zspace.data.readers.mapped import Mapped
 from zspace.data.splits import SPLITS, left_out, split_of
 from zspace.system.errors import UserError
@@ -141,18 +142,23 @@ def _entries(folder: Path, options: ReadOptions, gone: list[str]) -> Entries:
     """The images there; what else there is goes to ``gone``."""
     found, folders = list[Path](), dict[Path, list[Path]]()
     others = Counter[str]()
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name in SYSTEM:
+    with os.scandir(folder) as scan:  # its entries know what they are without a look at each
+        entries = sorted(scan, key=lambda entry: entry.name)
+    for entry in entries:
+        path = folder / entry.name
+        kind = path if entry.is_symlink() else entry  # an entry raises where a link leads nowhere
+        if entry.name.startswith(".") or entry.name in SYSTEM:
             continue
-        if left_out(path.name, options.leave_out):
-            gone.append(f"{path.name}{'/' * path.is_dir()} (as asked)")
-        elif _is_group(path):
+        if left_out(entry.name, options.leave_out):
+            gone.append(f"{entry.name}{'/' * kind.is_dir()} (as asked)")
+        elif kind.is_dir():
+            _check_group(path)
             folders[path] = _below(path, options, gone)
             if not folders[path]:
                 gone.append(f"{path.name}/ (no images)")
-        elif path.suffix.lower() in images.SUFFIXES and path.is_file():
+        elif path.suffix.lower() in images.SUFFIXES and kind.is_file():
             found.append(path)
-        elif path.suffix.lower() in LISTS and path.is_file():
+        elif path.suffix.lower() in LISTS and kind.is_file():
             gone.append(f"{path.name} (--labels {path.name} reads it)")
         else:
             others[path.suffix.lower() or "no suffix"] += 1
@@ -205,10 +211,13 @@ def _files_in(folder: Path, entries: Entries, options: ReadOptions, gone: list[s
 
 def _refuse_mask_files(root: Path, files: Sequence[Path]) -> None:
     """Raise UserError for masks that lie beside their images, as 1_mask.png beside 1.png."""
-    stems = {(path.parent, path.stem) for path in files}
-    for path in files:
-        base, mark, end = path.stem.rpartition("_")
-        if mark and end.lower() in MASKS and (path.parent, base) in stems:
+    parts = ((path, *path.stem.rpartition("_")) for path in files)
+    marked = [
+        (path, base, end) for path, base, mark, end in parts if mark and end.lower() in MASKS
+    ]
+    stems = {(path.parent, path.stem) for path in files} if marked else set()
+    for path, base, end in marked:
+        if (path.parent, base) in stems:
             raise UserError(
                 f"'{path.name}' in '{root}' is a mask of '{base}' by its name, which would be "
                 f"trained on as an image: leave such files out with --leave-out '*_{end}.*'"
@@ -248,18 +257,14 @@ def _refuse_within(root: Path, group: Path, files: Sequence[Path]) -> None:
         )
 
 
-def _is_group(path: Path) -> bool:
-    """Whether it is a class folder, which a link to a folder elsewhere is, too.
-
-    Raises UserError for a link that leads back, and for a name that cannot be shown.
+def _check_group(path: Path) -> None:
+    """Raise UserError for a class folder that is a link which leads back, or whose name cannot be
+    shown. A link to a folder elsewhere is a class folder, too.
     """
-    if not path.is_dir():
-        return False
     if path.is_symlink() and path.resolve() in (here := path.parent.resolve(), *here.parents):
         raise UserError(f"'{path}' is a link to a folder that holds it; remove the link")
     if not path.name.isprintable():
         raise UserError(f"folder {str(path)!r} has a name that cannot be shown; rename it")
-    return True
 
 
 def _below(folder: Path, options: ReadOptions, gone: list[str]) -> list[Path]:
@@ -332,7 +337,7 @@ def _by_list(
         )
     path = lists.found_at(given[0], root)
     whole = [(s, file) for s, files in found.splits.items() for file in files.paths]
-    names = [_id(file, root) for _, file in whole]
+    names = _ids([file for _, file in whole], root)
     listed = lists.of_files(path, given[1], names)
     parts: dict[str, list[int]] = {}
     for i, (split, own) in enumerate(zip((s for s, _ in whole), listed.splits, strict=True)):
@@ -407,7 +412,7 @@ def gather(
     for split, (files, x) in stored.items():
         y = None if files.names is None else torch.tensor([number[n] for n in files.names]).long()
         held = None if files.attributes is None else torch.from_numpy(files.attributes)
-        ids = [_id(source, root) for source in files.paths]
+        ids = _ids(files.paths, root)
         parts[split] = Part(x, y, held, ids=ids, origin=(origins or {}).get(split, split))
     facts |= {"classes": classes, "skipped": len(bad), "provenance": about}
     read = replace(read, values=values.about, scale=(values.low, values.high), left_out=gone)
@@ -418,11 +423,13 @@ def gather(
     return Unsplit(name, parts, read, facts)
 
 
-def _id(source: Source, root: Path) -> str:
-    """The name of a file within the folder, or of a row."""
-    if isinstance(source, Path) and source.is_relative_to(root):
-        return source.relative_to(root).as_posix()
-    return str(source)
+def _ids(sources: Sequence[Source], root: Path) -> list[str]:
+    """The names of files within the folder, or of rows."""
+    inside = f"{root.as_posix().rstrip('/')}/"
+    return [
+        source.as_posix().removeprefix(inside) if isinstance(source, Path) else str(source)
+        for source in sources
+    ]
 
 
 def _stored(
@@ -434,13 +441,13 @@ def _stored(
     cache = Cache(root, splits, options)
     kept = cache.find()
     if kept is None or kept.nbytes <= options.memory:
-        survey = _survey(splits, options)
-        decode = partial(_decoded_image, survey=survey, options=options)
-        count = sum(map(len, survey.readable.values()))
-        if count * math.prod(survey.shape) * survey.depth.itemsize <= options.memory:
-            found = _scaled(root, *_decoded(survey, decode, options), survey.depth, options)
-            return *found, survey.clear
-        kept = cache.make(survey.shape, survey.depth, decode, survey.clear)
+        survey = survey_of(splits, options)
+        shape, depth = survey.agreed
+        if survey.agreed.nbytes * sum(map(len, survey.readable.values())) <= options.memory:
+            return *_scaled(root, *decoded(survey, options), depth, options), survey.clear
+        kept = cache.make(
+            shape, depth, partial(decoded_file, survey.agreed, options), survey.clear
+        )
     return *_scaled(root, kept.splits, kept.bad, kept.depth, options), kept.clear
 
 
@@ -471,115 +478,7 @@ def _scaled(
 
 def _pieces(x: Storage) -> Iterator[np.ndarray]:
     step = max(1, (1 << 24) // math.prod(x.shape[1:]))
-    for rows in torch.arange(x.shape[0]).split(step):
-        yield (x[rows] if isinstance(x, torch.Tensor) else x.read(rows)).numpy()
-
-
-class Survey(NamedTuple):
-    """What the headers of images say.
-
-    Arguments:
-        readable: The files of each split that have one.
-        shape: (C, H, W) in which every image will be read.
-        depth: How deep their values are.
-        bad: The errors of the other files.
-        clear: How many of them may be transparent.
-    """
-
-    readable: dict[str, Files]
-    shape: Shape
-    depth: Depth
-    bad: list[str]
-    clear: int = 0
-
-
-def _survey(splits: Mapping[str, Files], options: ReadOptions) -> Survey:
-    kept: dict[str, Files] = {}
-    looks: list[tuple[Source, images.Look]] = []
-    bad: list[str] = []
-    for split, files in splits.items():
-        found = each(
-            "Looking at", files.paths, lambda i, path: images.look(path, options.size), options
-        )
-        kept[split] = files.keep(found[0])
-        looks += zip(kept[split].paths, found[1], strict=True)
-        bad += found[2]
-    if not looks or not kept.get("train", looks):
-        raise UserError(f"no image can be read; the first error: {bad[0]}")
-    depth = _depth(looks, options)
-    channels = options.channels or _channels(looks, options)
-    clear = sum(look.clear for _, look in looks)
-    if (to := images.sides(options.size)) is not None:
-        return Survey(kept, (channels, *to), depth, bad, clear)
-    one, first = looks[0]
-    for path, look in looks:
-        if (look.height, look.width) != (first.height, first.width):
-            raise UserError(
-                f"images differ in size: '{one}' is {first.width} x {first.height}, '{path}' "
-                f"is {look.width} x {look.height}; give --size to resize and crop them all"
-            )
-    return Survey(kept, (channels, first.height, first.width), depth, bad, clear)
-
-
-def _channels(looks: Sequence[tuple[Source, images.Look]], options: ReadOptions) -> int:
-    """How many channels all images will have."""
-    of = {look.bands: source for source, look in reversed(looks)}
-    if many := [n for n in of if n not in (0, 1, 3, 4)]:
-        if len(of) > 1:
-            told = " and ".join(f"'{s}' has {n or '1 to 4'}" for n, s in sorted(of.items()))
-            raise UserError(f"images differ in their number of bands: {told}; give one number")
-        return many[0]
-    if options.transparency == "keep" and any(look.clear or look.bands == 4 for _, look in looks):
-        return 4
-    return 1 if all(look.grey for _, look in looks) else 3
-
-
-def _depth(looks: Sequence[tuple[Source, images.Look]], options: ReadOptions) -> Depth:
-    """How deep the values of all images are, taken together."""
-    of = {look.depth: source for source, look in reversed(looks)}
-    depths = (set(of) & {"float32"} and len(of) > 1) or (options.values and len(of) > 1)
-    if depths:
-        told = " and ".join(f"'{source}' is {depth}" for depth, source in sorted(of.items()))
-        raise UserError(
-            f"images differ in the depth of their values: {told}; give images of one depth"
-        )
-    return DEPTHS["uint16" if "uint16" in of else next(iter(of))]
-
-
-def _decoded(
-    survey: Survey, decode: Decode, options: ReadOptions
-) -> tuple[dict[str, tuple[Files, Storage]], list[str]]:
-    """The images in memory with the files that could be read, and the errors of the others."""
-    stored: dict[str, tuple[Files, Storage]] = {}
-    bad = list(survey.bad)
-    for split, files in survey.readable.items():
-        array = np.empty((len(files), *survey.shape), survey.depth.stored)
-
-        def work(i: int, source: Source, array: np.ndarray = array) -> None:
-            array[i] = decode(source)
-
-        good, _, errors = each("Decoding", files.paths, work, options)
-        x = torch.from_numpy(array)
-        stored[split] = files.keep(good), x[torch.tensor(good, dtype=torch.int64)] if errors else x
-        bad += errors
-    return stored, bad
-
-
-def _decoded_image(source: Source, survey: Survey, options: ReadOptions) -> np.ndarray:
-    """The image (C, H, W), held to the shape that its header announced."""
-    shape = survey.shape
-    image = images.decode(
-        source,
-        shape[0],
-        options.size,
-        options.crop,
-        survey.depth.name,
-        options.fit,
-        options.transparency,
-    )
-    if image.shape != shape:
-        raise UserError(
-            f"image '{source}' is {image.shape[2]} x {image.shape[1]} instead of {shape[2]} x "
-            f"{shape[1]}: it has changed, or is turned by data behind the image; give --size"
-        )
-    return image
+    if isinstance(x, torch.Tensor):
+        yield from (piece.numpy() for piece in x.split(step))
+    else:
+        yield from (x.read(rows).numpy() for rows in torch.arange(x.shape[0]).split(step))

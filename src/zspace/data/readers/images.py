@@ -9,32 +9,26 @@ it, images are brought to a size (Lanczos, antialiased): cropped, padded with bl
 A header is a claim, held against limits before a pixel is decoded. Decoding takes about 12 bytes
 per pixel, so that an image at the limit stays below 512 MB; all threads together work on no more
 than `MOST_PIXELS` at a time.
-
-`stream` is one pass over many files: threads do the work, and results come in order. Pillow's
-decoders let other threads run, so threads are enough; processes would copy the pixels.
 """
 
 from __future__ import annotations
 
-import os
+import math
 import stat
 import threading
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import IO, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from zspace.data.attributes import parse_columns
 from zspace.data.readers import bands
-from zspace.system.bars import bar
 from zspace.system.errors import UserError
 
 SUFFIXES = frozenset(
@@ -48,15 +42,17 @@ MOST_BYTES = 1 << 28
 MOST_SCANS = 200
 """Passes of a progressive JPEG, each as costly as the whole image; 10 are usual."""
 
-_TASK, _AHEAD = 64, 4
-_WAITING = 1 << 27
-"""Bytes of results that may wait for the reader, all threads together."""
+_SMALL = 1 << 16
+"""Bytes of a file that is read at once."""
 _BAND = 1 << 20
 _SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _DEEP = _SIXTEEN_BIT | {"F"}
+_DEPTH_OF = {"F": "float32"} | dict.fromkeys(_SIXTEEN_BIT, "uint16")
 _GREY = frozenset({"1", "L", "LA", "La"}) | _DEEP
 _ORIENTATION = 0x0112
 _TURNED = frozenset({5, 6, 7, 8})
+_FROM_RIGHT, _FROM_BOTTOM = frozenset({2, 3, 6, 7}), frozenset({3, 4, 7, 8})
+"""Orientations whose first column is shown on the right, and whose first row at the bottom."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -66,8 +62,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-T = TypeVar("T")
 
 
 class Blob(Protocol):
@@ -85,6 +79,7 @@ Size = int | tuple[int, int] | None
 Fit = Literal["crop", "pad", "stretch"]
 Transparency = Literal["white", "drop", "keep"]
 Source = Path | Blob
+Box = tuple[float, float, float, float]
 
 
 class Look(NamedTuple):
@@ -141,43 +136,11 @@ def strict() -> Iterator[None]:
         yield
 
 
-def look(source: Source, size: Size = None) -> Look:
-    """Read the header alone. Raises UserError naming the file if it is not an image.
-
-    size: what it will be resized to, for which a large JPEG is decoded small.
-    """
-    with explained(source):
-        if isinstance(source, Path) and (found := bands.find(source)) is not None:
-            if (values := found.height * found.width * found.bands) > 3 * MOST_PIXELS:
-                raise ValueError(
-                    f"it has {values:,} values, but at most {3 * MOST_PIXELS:,} are decoded (it "
-                    "may be a decompression bomb): make it smaller"
-                )
-            grey = found.bands == 1
-            return Look(found.height, found.width, grey, found.depth, found.bands)
-    with _image(source, size) as image:
-        width, height = image.size
-        # The method of the base class: PNG's decodes the whole image to look for data behind it.
-        if Image.Image.getexif(image).get(_ORIENTATION) in _TURNED:
-            width, height = height, width
-        depth = ({"F": "float32"} | dict.fromkeys(_SIXTEEN_BIT, "uint16")).get(image.mode, "uint8")
-        clear = depth == "uint8" and image.has_transparency_data
-        return Look(height, width, _is_grey(image), depth, clear=clear)
-
-
-def decode(
-    source: Source,
-    channels: int,
-    size: Size = None,
-    crop: int | None = None,
-    depth: str = "uint8",
-    fit: Fit = "crop",
-    transparency: Transparency = "white",
-) -> np.ndarray:
-    """The image (channels, H, W), uint8, or float32 with the values of a greater depth.
+@dataclass(frozen=True)
+class Form:
+    """What an image is brought to.
 
     Arguments:
-        source: A file, or an encoded image in a table.
         channels: 1 for grey, 3 for RGB, 4 for RGBA, to which the image is converted; another
             number for an image of so many bands.
         size: (height, width) in pixels that it is brought to, or the side of a square; None: as
@@ -188,36 +151,78 @@ def decode(
         fit: How it is brought to the size: "crop" fills it and cuts what is over, "pad" adds black
             beside what is short, "stretch" changes the proportions.
         transparency: "white": laid over white; "drop": the colours below are shown.
+    """
+
+    channels: int
+    size: Size = None
+    crop: int | None = None
+    depth: str = "uint8"
+    fit: Fit = "crop"
+    transparency: Transparency = "white"
+
+
+class Encoded:
+    """An image whose header is read and checked, and whose pixels are not decoded yet.
+
+    Arguments:
+        source: The file.
+        held: The image, opened by Pillow, or what `bands` says where Pillow does not hold it.
+        extent: Width and height of the picture where it is decoded small: its last pixels may
+            lie partly outside.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        held: Image.Image | bands.Bands,
+        extent: tuple[float, float] | None = None,
+    ) -> None:
+        self.source, self.held, self.extent = source, held, extent
+
+    @property
+    def look(self) -> Look:
+        """What the header says."""
+        held = self.held
+        if isinstance(held, bands.Bands):
+            return Look(held.height, held.width, held.bands == 1, held.depth, held.bands)
+        width, height = held.size
+        if _is_turned(held):
+            width, height = height, width
+        depth = _DEPTH_OF.get(held.mode, "uint8")
+        clear = depth == "uint8" and held.has_transparency_data
+        return Look(height, width, _is_grey(held), depth, clear=clear)
+
+    def decoded(self, form: Form) -> np.ndarray:
+        """The image (channels, H, W), uint8, or float32 with the values of a greater depth.
+
+        It may be a view of an array with the channels last.
+        """
+        to, held = sides(form.size), self.held
+        if isinstance(held, bands.Bands):
+            assert isinstance(self.source, Path)
+            with _budget.taken(min(MOST_PIXELS, held.height * held.width * held.bands)):
+                return _banded(bands.read(self.source), to, form)
+        with _budget.taken(_units(held)):
+            if form.depth != "uint8" and held.mode in _DEEP:
+                return _deep(held, to, form)
+            array = np.asarray(_flat(held, to, form, self.extent))
+        image = array[None] if form.channels == 1 else array.transpose(2, 0, 1)
+        return image if form.depth == "uint8" else image.astype(np.float32) * 257
+
+
+def look(source: Source) -> Look:
+    """Read the header alone. Raises UserError naming the file if it is not an image."""
+    with encoded(source) as image:
+        return image.look
+
+
+def decode(source: Source, form: Form) -> np.ndarray:
+    """The image (channels, H, W) of a file, or an encoded image in a table, in that form.
 
     Raises UserError naming the file if it is damaged, not an image, or too large to decode.
     """
-    to = sides(size)
-    with explained(source):
-        if isinstance(source, Path) and (found := bands.find(source)) is not None:
-            with _budget.taken(min(MOST_PIXELS, found.height * found.width * found.bands)):
-                return _banded(bands.read(source), channels, to, fit, depth)
-    with _image(source, size) as image, _budget.taken(_units(image)):
-        if depth != "uint8" and image.mode in _DEEP:
-            return _deep(image, channels, to, crop, fit)
-        if image.mode in _SIXTEEN_BIT:
-            flat = _eight_bit(image)
-        elif channels == 4 or (transparency == "drop" and image.mode != "F"):
-            image.load()
-            flat = image
-        else:
-            flat = _over_white(image)
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-        flat = flat if turn is None else flat.transpose(turn)
-        mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(channels)
-        if mode is None:
-            raise ValueError(f"it has no {channels} bands, as others have")
-        flat = flat if flat.mode == mode else flat.convert(mode)
-        if crop is not None:
-            flat = _centre(flat, crop)
-        array = np.array(_fitted(flat, to, fit))
-    # Copied into this order: numpy would otherwise stack images to a batch with channels last.
-    image_ = array[None] if channels == 1 else np.ascontiguousarray(np.moveaxis(array, 2, 0))
-    return image_ if depth == "uint8" else image_.astype(np.float32) * 257
+    with encoded(source, None if form.crop else form.size, form.fit) as image:
+        return image.decoded(form)
 
 
 def sides(size: Size) -> tuple[int, int] | None:
@@ -229,19 +234,77 @@ def sides(size: Size) -> tuple[int, int] | None:
     return (size, size) if isinstance(size, int) else size
 
 
-def _fitted(image: Image.Image, to: tuple[int, int] | None, fit: Fit) -> Image.Image:
-    """The image at a size (height, width), with Lanczos."""
-    if to is None or image.size == to[::-1]:
+def _fitted(
+    image: Image.Image, to: tuple[int, int] | None, fit: Fit, part: Box | None = None
+) -> Image.Image:
+    """The image at a size (height, width), with Lanczos.
+
+    part: left, top, right and bottom of the picture within it; None: all of it.
+    """
+    if to is None or (part is None and image.size == to[::-1]):
         return image
-    if fit == "stretch":
-        return image.resize(to[::-1], Image.Resampling.LANCZOS)
-    way = ImageOps.pad if fit == "pad" else ImageOps.fit
-    return way(image, to[::-1], Image.Resampling.LANCZOS)
+    size = to[::-1]
+    left, top, right, bottom = part or (0, 0, *image.size)
+    width, height, ratio = right - left, bottom - top, size[0] / size[1]
+    if fit == "stretch" or width / height == ratio:
+        return image.resize(size, Image.Resampling.LANCZOS, (left, top, right, bottom))
+    wide = width / height > ratio
+    if fit == "crop":
+        x = (width - ratio * height) / 2 if wide else 0
+        y = 0 if wide else (height - width / ratio) / 2
+        box = (left + x, top + y, right - x, bottom - y)
+        return image.resize(size, Image.Resampling.LANCZOS, box)
+    inner = (
+        (size[0], round(height / width * size[0]))
+        if wide
+        else (round(width / height * size[1]), size[1])
+    )
+    padded = Image.new(image.mode, size)
+    if min(inner) > 0:
+        small = image.resize(inner, Image.Resampling.LANCZOS, (left, top, right, bottom))
+        padded.paste(small, (round((size[0] - inner[0]) / 2), round((size[1] - inner[1]) / 2)))
+    return padded
 
 
-def _deep(
-    image: Image.Image, channels: int, to: tuple[int, int] | None, crop: int | None, fit: Fit
-) -> np.ndarray:
+def _part(extent: tuple[float, float], size: tuple[int, int], orientation: int) -> Box:
+    """Where a picture lies in an image of that size, which it fills from the top left corner on,
+    once the image is turned.
+    """
+    (width, height), (right, bottom) = size, extent
+    if orientation in _TURNED:
+        width, height, right, bottom = height, width, bottom, right
+    x = width - right if orientation in _FROM_RIGHT else 0
+    y = height - bottom if orientation in _FROM_BOTTOM else 0
+    return (x, y, x + right, y + bottom)
+
+
+def _flat(
+    image: Image.Image,
+    to: tuple[int, int] | None,
+    form: Form,
+    extent: tuple[float, float] | None,
+) -> Image.Image:
+    """The pixels in 8 bits, the right way up, in the form."""
+    if image.mode in _SIXTEEN_BIT:
+        flat = _eight_bit(image)
+    elif form.channels == 4 or (form.transparency == "drop" and image.mode != "F"):
+        image.load()
+        flat = image
+    else:
+        flat = _over_white(image)
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    turn = _TURNS.get(orientation)
+    flat = flat if turn is None else flat.transpose(turn)
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(form.channels)
+    if mode is None:
+        raise ValueError(f"it has no {form.channels} bands, as others have")
+    flat = flat if flat.mode == mode else flat.convert(mode)
+    flat = flat if form.crop is None else _centre(flat, form.crop)
+    part = None if extent is None else _part(extent, image.size, orientation)
+    return _fitted(flat, to, form.fit, part)
+
+
+def _deep(image: Image.Image, to: tuple[int, int] | None, form: Form) -> np.ndarray:
     """Grey values deeper than a byte, float32 (channels, H, W)."""
     image.load()
     array = np.asarray(image).astype(np.float32)
@@ -251,9 +314,9 @@ def _deep(
     flat = Image.fromarray(array)
     turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     flat = flat if turn is None else flat.transpose(turn)
-    flat = flat if crop is None else _centre(flat, crop)
-    found = _deep_fitted(flat, to, fit)
-    return np.broadcast_to(found, (channels, *found.shape))
+    flat = flat if form.crop is None else _centre(flat, form.crop)
+    found = _deep_fitted(flat, to, form.fit)
+    return np.broadcast_to(found, (form.channels, *found.shape))
 
 
 def _deep_fitted(image: Image.Image, to: tuple[int, int] | None, fit: Fit) -> np.ndarray:
@@ -267,10 +330,9 @@ def _deep_fitted(image: Image.Image, to: tuple[int, int] | None, fit: Fit) -> np
     return array.clip(min(low, 0) if fit == "pad" else low, high)
 
 
-def _banded(
-    array: np.ndarray, channels: int, to: tuple[int, int] | None, fit: Fit, depth: str
-) -> np.ndarray:
+def _banded(array: np.ndarray, to: tuple[int, int] | None, form: Form) -> np.ndarray:
     """Bands (C, H, W) at a size."""
+    channels = form.channels
     if len(array) == 4 and channels == 3:
         top = np.float32(65535 if array.dtype == np.uint16 else 255)
         alpha = array[3] / top
@@ -279,24 +341,58 @@ def _banded(
         array = np.broadcast_to(array, (channels, *array.shape[1:]))
     if len(array) != channels:
         raise ValueError(f"it has {len(array)} bands instead of {channels}")
-    whole = [_deep_fitted(Image.fromarray(band.astype(np.float32)), to, fit) for band in array]
+    whole = [
+        _deep_fitted(Image.fromarray(band.astype(np.float32)), to, form.fit) for band in array
+    ]
     found = np.stack(whole)
-    return found.round().astype(np.uint8) if depth == "uint8" else found
+    return found.round().astype(np.uint8) if form.depth == "uint8" else found
 
 
 @contextmanager
-def _image(source: Source, size: Size = None) -> Iterator[Image.Image]:
-    """The image, its header read and checked; whatever goes wrong within becomes a UserError."""
-    with (
-        explained(source),
-        opened(source) as file,
-        Image.open(file, formats=FORMATS) as image,
-    ):
-        to = sides(size)
-        if to is not None and image.format == "JPEG" and _units(image) > MOST_PIXELS:
-            image.draft(None, (2 * max(to), 2 * max(to)))  # decoded at a half, a quarter, ...
-        _check_claims(image, file)
-        yield image
+def encoded(source: Source, size: Size = None, fit: Fit = "crop") -> Iterator[Encoded]:
+    """The image, its header read and checked; whatever goes wrong within becomes a UserError.
+
+    A JPEG that is brought to a size is decoded at a half, a quarter or an eighth of its own, the
+    least that is not below what it is resized to (see `_draft`).
+
+    Raises UserError naming the file if it is not an image, or too large to decode.
+    """
+    with explained(source):
+        if isinstance(source, Path) and (found := bands.find(source)) is not None:
+            if (values := found.height * found.width * found.bands) > 3 * MOST_PIXELS:
+                raise ValueError(
+                    f"it has {values:,} values, but at most {3 * MOST_PIXELS:,} are decoded (it "
+                    "may be a decompression bomb): make it smaller"
+                )
+            yield Encoded(source, found)
+            return
+        with opened(source) as file, Image.open(file, formats=FORMATS) as image:
+            to = sides(size)
+            extent = _draft(image, to, fit) if to and image.format == "JPEG" else None
+            _check_claims(image, file)
+            yield Encoded(source, image, extent)
+
+
+def _draft(image: Image.Image, to: tuple[int, int], fit: Fit) -> tuple[float, float] | None:
+    """Have a JPEG decoded at the least of 1/2, 1/4 and 1/8 that leaves it no smaller than it will
+    be once resized. The decoder then computes no more of each block of 8 x 8 than its lowest
+    frequencies. Width and height of the picture then; None where it is decoded whole.
+    """
+    height, width = reversed(to) if to[0] != to[1] and _is_turned(image) else to
+    whole = image.size
+    if fit != "stretch":
+        scale = (max if fit == "crop" else min)(width / whole[0], height / whole[1])
+        width, height = math.ceil(scale * whole[0]), math.ceil(scale * whole[1])
+    if whole[0] < 2 * width or whole[1] < 2 * height:
+        return None
+    drafted = image.draft(None, (width, height))
+    return None if drafted is None else drafted[1][2:]
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether it is shown with its sides exchanged, as far as its header says."""
+    # The method of the base class: PNG's decodes the whole image to look for data behind it.
+    return Image.Image.getexif(image).get(_ORIENTATION) in _TURNED
 
 
 @contextmanager
@@ -329,7 +425,12 @@ def opened(source: Source) -> IO[bytes]:
         size = source.size
     if size > MOST_BYTES:
         raise ValueError(f"it holds {size:,} bytes, but at most {MOST_BYTES:,} are read")
-    return source.open("rb") if isinstance(source, Path) else BytesIO(source.read())
+    if not isinstance(source, Path):
+        return BytesIO(source.read())
+    if size > _SMALL:
+        return source.open("rb")
+    with open(source, "rb", buffering=0) as file:  # of a small file, most time is calls
+        return BytesIO(file.read(_SMALL) or b"")
 
 
 def _check_claims(image: Image.Image, file: IO[bytes]) -> None:
@@ -457,74 +558,6 @@ class ReadOptions:
         """How labels are read, as `zspace.data.labels.read_labels` takes it."""
         kinds = parse_columns(self.columns)
         return {"kinds": kinds, "missing": self.missing, "known": self.attributes}
-
-
-def each(
-    what: str, sources: Sequence[Source], work: Callable[[int, Source], T], options: ReadOptions
-) -> tuple[list[int], list[T], list[str]]:
-    """``work`` of each file: positions of the good ones, their results, and errors of the bad.
-
-    Raises UserError at the first bad file unless they are skipped.
-    """
-    found = list(enumerate(stream(what, sources, work, options)))
-    good = [(i, result) for i, result in found if not isinstance(result, UserError)]
-    bad = [str(result) for _, result in found if isinstance(result, UserError)]
-    return [i for i, _ in good], [result for _, result in good], bad
-
-
-def stream(
-    what: str,
-    sources: Sequence[Source],
-    work: Callable[[int, Source], T],
-    options: ReadOptions,
-    nbytes: int = 0,
-) -> Iterator[T | UserError]:
-    """The results of a pass over files as they come, in order; an error where a file is skipped.
-
-    Only a few tasks are worked on ahead of the reader, so that memory stays bounded.
-
-    Arguments:
-        what: Title of the progress bar.
-        sources: The files.
-        work: From position and file to a result; runs in threads.
-        options: Whether bad files are skipped, and whether there is a progress bar.
-        nbytes: What one result takes; of large ones, fewer wait for the reader.
-
-    Raises UserError at the first bad file unless they are skipped.
-    """
-
-    def every(task: range) -> list[T | UserError]:
-        found: list[T | UserError] = []
-        for i in task:
-            try:
-                found.append(work(i, sources[i]))
-            except UserError as error:
-                if not options.skip_bad:
-                    raise
-                found.append(error)
-        return found
-
-    most = _WAITING // max(1, nbytes)
-    step = min(_TASK, max(1, most // 8))
-    tasks = [range(len(sources))[at : at + step] for at in range(0, len(sources), step)]
-    threads = max(1, min(8, os.cpu_count() or 1, len(tasks)))
-    ahead = min(_AHEAD * threads, most // step)
-    waiting: deque[Future[list[T | UserError]]] = deque()
-    with (
-        strict(),
-        bar(what, len(sources), options.quiet) as advance,
-        ThreadPoolExecutor(threads) as pool,
-    ):
-        try:
-            for at in range(len(tasks) + ahead):
-                if at < len(tasks):
-                    waiting.append(pool.submit(every, tasks[at]))
-                if at >= ahead:
-                    results = waiting.popleft().result()
-                    advance(len(results))
-                    yield from results
-        finally:  # after an error, or where the reader has had enough
-            pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True)
