@@ -26,8 +26,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import cProfile
 import os
 import platform
+import pstats
 import signal
 import statistics
 import sys
@@ -58,6 +60,8 @@ from zspace.training.progress import Quiet
 
 FAMILIES, SIZES = ("ae", "vae", "cvae"), (2, 5, 10, 20, 50, 100)
 OWN: dict[str, dict[str, Any]] = {"vaegan": {"perceptual": "none"}}
+SLOW = 4.0
+"""Seconds outside its steps after which a run of the study says where they went."""
 Say = Callable[[str], None]
 
 
@@ -125,7 +129,8 @@ class Bench:
 
 def basics(bench: Bench, say: Say) -> None:
     say(f"{bench.name}, torch {torch.__version__}, CUDA {torch.version.cuda}, ")
-    say(f"Python {platform.python_version()}, {os.cpu_count()} cores\n")
+    say(f"Python {platform.python_version()}, {os.cpu_count()} cores, of them ")
+    say(f"{len(os.sched_getaffinity(0))} for this process, {torch.get_num_threads()} threads\n")
     x, n = torch.ones(8, device=bench.device), 50 if bench.small else 2000
     say(f"a launch: {1e6 * bench.seconds(lambda: x.add_(1), n):.1f} microseconds\n")
     if bench.device.type == "cuda":
@@ -180,6 +185,7 @@ def twenty(bench: Bench, build: Build, steps: int = 20) -> None:
 def table(bench: Bench, say: Say) -> None:
     conv = {"net": "conv", "channels": (8, 16)}
     rows: list[tuple[str, dict[str, Any]]] = [
+        ("vaegan", {"compile": "on"}),
         ("reading", {}),
         ("tcvae", {}),
         ("iwae", {}),
@@ -191,7 +197,6 @@ def table(bench: Bench, say: Say) -> None:
         ("vae", {"prior": "flow"}),
         ("vae", {"prior": "mixture", "likelihood": "continuous-bernoulli"}),
         ("vae", {"compile": "on"}),
-        ("vaegan", {"compile": "on"}),
         *((name, {}) for name in ("ae", "vae", "cvae", "beta_vae")),
     ]
     formats = ("fp32",) if bench.small else bench.formats
@@ -401,9 +406,6 @@ def profiled(bench: Bench, one: Callable[[], None], times: int = 10) -> tuple[fl
 
 
 def vae(bench: Bench, say: Say) -> None:
-    import cProfile
-    import pstats
-
     short = {"epochs": 1} if bench.small else {}
     start, profile = time.perf_counter(), cProfile.Profile()
     say(f"{time.perf_counter() - start:.1f} s\n")
@@ -417,9 +419,14 @@ def vae(bench: Bench, say: Say) -> None:
         f"{result['epochs']} epochs, {took.precision}, graph {took.graph}: {total:.1f} s, of "
         f"which {inside:.1f} in steps; test objective {result['test']['objective']:.3f}\n"
     )
+    told(profile, say, 60)
+
+
+def told(profile: cProfile.Profile, say: Say, most: int) -> None:
+    """The functions in which most of the seconds were spent, what they call included."""
     stats = pstats.Stats(profile)
     rows = sorted(stats.stats.items(), key=lambda item: -item[1][3])  # type: ignore[attr-defined]
-    for (file, line, name), (_, calls, own, whole, _) in rows[:60]:
+    for (file, line, name), (_, calls, own, whole, _) in rows[:most]:
         say(f"    {whole:7.2f} s  {own:7.2f} own  {calls:7d}  {Path(file).name}:{line} {name}\n")
 
 
@@ -432,11 +439,14 @@ def study(bench: Bench, say: Say) -> None:
             for size in some:
                 config = bench.config(family, **short, latent=size, graph=graph)
                 folder, begin = bench.folder / f"{graph}-{family}-{size}", time.perf_counter()
-                result = api.start(config, folder, Quiet(), 30.0).record["result"]
+                with cProfile.Profile() as profile:
+                    result = api.start(config, folder, Quiet(), 30.0).record["result"]
                 inside += result["seconds"]
                 values.append(result["test"]["objective"])
                 took = time.perf_counter() - begin
                 say(f"({family} {size}: {took:.1f} s, in steps {result['seconds']:.1f} s)\n")
+                if took > result["seconds"] + SLOW:
+                    told(profile, say, 40)
         total = time.perf_counter() - start
         say(
             f"graph {graph}: {len(values)} models in {total:.1f} s, {inside:.1f} s of them in "
@@ -461,7 +471,7 @@ def shown_images(bench: Bench, say: Say) -> None:
 
 PARTS: dict[str, tuple[Callable[[Bench, Say], None], float]] = {
     "basics": (basics, 20),
-    "table": (table, 130),
+    "table": (table, 150),
     "right": (right, 50),
     "step": (step, 120),
     "vae": (vae, 60),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from zspace.analysis.latents import codes, drawn, encoded, labels, pixels
 from zspace.analysis.measure import Measure, mean, metric
@@ -143,7 +144,7 @@ def probe(x: np.ndarray, y: np.ndarray, x_test: np.ndarray) -> np.ndarray:
     """The labels (M,) that a logistic regression on x (N, D), y (N,) gives x_test (M, D)."""
     from sklearn.linear_model import LogisticRegression  # slow to import
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):  # small products: threads only wait
         warnings.simplefilter("ignore")  # what is left after 300 steps moved accuracy by 0.001
         return LogisticRegression(max_iter=300).fit(x, y).predict(x_test)
 
@@ -159,7 +160,7 @@ def clusters(x: np.ndarray, y: np.ndarray, seed: int = 0) -> dict[str, Measure]:
     from sklearn.cluster import KMeans
 
     count = len(set(y))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")  # fewer distinct points than clusters
         found = KMeans(count, n_init=4, random_state=seed).fit_predict(x)
     about = f"of {count} k-means clusters of test images and their classes; 1 is a match"
