@@ -21,6 +21,7 @@ import torch
 
 from zspace.system.bars import bar
 from zspace.system.errors import UserError, ran_out
+from zspace.training.optimizer import moved
 
 if TYPE_CHECKING:
     from zspace.data.spec import Batch
@@ -67,9 +68,11 @@ def chosen(trainer: Trainer, *, quiet: bool = False) -> Losses | None:
 def passed(trainer: Trainer, losses: Losses, batch: Batch, progress: float) -> None:
     """One pass forward and back of all players, which move nothing."""
     objectives = [player.objective for player in trainer.players]
-    for objective, means in zip(objectives, losses(objectives, batch), strict=True):
+    every = zip(objectives, losses(objectives, batch), trainer.optimizers, strict=True)
+    for objective, means, optimizer in every:
         loss, _ = objective.weighed(means, progress)
-        loss.sum().backward(retain_graph=objective is not objectives[-1])
+        kept = objective is not objectives[-1]
+        loss.sum().backward(retain_graph=kept, inputs=moved(optimizer))
 
 
 def reason_of(error: Exception) -> str:
