@@ -56,13 +56,14 @@ class PatchDiscriminator(nn.Module):
                 "images, or a recipe without one (vae)"
             )
         widths = [channels * min(2**i, 8) for i in range(layers + 1)]
-        body: list[nn.Module] = [nn.Conv2d(shape[0], widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
+        bent = nn.LeakyReLU(0.2, inplace=True)
+        body: list[nn.Module] = [nn.Conv2d(shape[0], widths[0], 4, 2, 1), bent]
         for i in range(layers):
             stride = 2 if i + 1 < layers else 1
             body += [
                 nn.Conv2d(widths[i], widths[i + 1], 4, stride, 1, bias=False),
                 nn.GroupNorm(math.gcd(8, widths[i + 1]), widths[i + 1]),
-                nn.LeakyReLU(0.2),
+                bent,
             ]
         self.body = nn.Sequential(*body, nn.Conv2d(widths[-1], 1, 4, 1, 1))
 
