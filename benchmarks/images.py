@@ -1,13 +1,13 @@
 """Convolutions, attention and a discriminator: three measurements, each a table.
 
     python benchmarks/images.py unet --data-dir DIR [--latent 2 4 16] [--epochs 8] [-- more]
-    python benchmarks/images.py seconds --data-dir DIR [--steps 20]
+    python benchmarks/images.py seconds --data-dir DIR [--steps 20] [--set net=conv data=FOLDER]
     python benchmarks/images.py conv --data-dir DIR [--epochs 12]
     python benchmarks/images.py sharp --data FOLDER [--epochs 12] --out DIR
 
 unet      MNIST, a spatial code at a quarter of the resolution: PSNR and SSIM of test images
-seconds   one step of vaegan with a U-Net: ours, and a straightforward loop of the same network and
-          terms (peers/straight_gan.py), in turns in one process
+seconds   one step of vaegan, by default with a U-Net on MNIST: ours, and a straightforward loop of
+          the same networks and terms (peers/straight_gan.py), in turns in one process
 conv      MNIST, latent 16: a convolutional VAE, then a fully connected one for as many seconds
 sharp     a folder of colour images: a VAE and a VAE-GAN of equal code size and KL weight, judged
           by what a classifier of the same data sees, and side by side in a report
@@ -77,21 +77,28 @@ def seconds(args: argparse.Namespace, more: dict[str, Any]) -> None:
     fit = session.trainer
     batches = iter(fit.train.epoch(0))
     theirs = straight(session, options["batch"])
-    times: dict[str, list[float]] = {"zspace": [], "straightforward": []}
+    fit.model.train()
+    turns = {
+        "zspace": lambda: fit.train_on(next(batches)),
+        "straightforward": lambda: next(theirs),
+    }
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in turns}
     for _ in range(args.steps + 2):
-        start = time.perf_counter()
-        fit.train_on(next(batches))
-        middle = time.perf_counter()
-        next(theirs)
-        end = time.perf_counter()
-        times["zspace"].append(middle - start)
-        times["straightforward"].append(end - middle)
+        for name, step in turns.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            step()
+            times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
     print(f"precision {fit.settings.precision}, {torch.get_num_threads()} threads, medians of "
           f"{args.steps} steps of batch {options['batch']}")  # fmt: skip
-    medians = {name: statistics.median(values[2:]) for name, values in times.items()}
-    for name, value in medians.items():
-        print(f"{name}: {value * 1e3:.0f} ms a step, {value * len(fit.train):.0f} s an epoch")
-    print(f"ratio {medians['zspace'] / medians['straightforward']:.2f}")
+    medians = {
+        name: [statistics.median(column) for column in zip(*values[2:], strict=True)]
+        for name, values in times.items()
+    }
+    for name, (wall, cpu) in medians.items():
+        print(f"{name}: {wall * 1e3:.0f} ms a step, {cpu * 1e3:.0f} ms of CPU time, "
+              f"{wall * len(fit.train):.0f} s an epoch")  # fmt: skip
+    ratios = [a / b for a, b in zip(*medians.values(), strict=True)]
+    print(f"ratio {ratios[0]:.2f} by the clock, {ratios[1]:.2f} of CPU time")
 
 
 def conv(args: argparse.Namespace, more: dict[str, Any]) -> None:

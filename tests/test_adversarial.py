@@ -21,7 +21,7 @@ from zspace.models.adversarial import (
     GeneratorLoss,
     PatchDiscriminator,
 )
-from zspace.models.flow import Pass
+from zspace.models.flow import Latent, Pass
 from zspace.models.objective import Adaptive
 from zspace.models.terms import mse
 from zspace.models.zoo import gans
@@ -45,8 +45,12 @@ def tiny(tmp_path_factory):
     return {"data": str(path), **OPTIONS}
 
 
+def normal(mean):
+    return Independent(Normal(mean, torch.ones_like(mean)), 3)
+
+
 def passing(x, mean):
-    return Pass(x, Independent(Normal(mean, torch.ones_like(mean)), 3), ())
+    return Pass(x, normal(mean), (), output=mean, likelihood=normal)
 
 
 class Mean(nn.Module):
@@ -117,6 +121,95 @@ def test_the_adaptive_weight_is_the_ratio_of_gradient_norms_by_hand():
     assert w.grad.item() == pytest.approx(-72 - 0.5 * ratio * 2, rel=1e-6)
 
 
+def fooled(p):
+    """Its gradients depend on image and code."""
+    images = p.px.mean.square().mean((2, 3, 4)).sin()
+    return {"fooled": (images * p.latents[0].z.square().sum(2)).mean(0)}
+
+
+def pulled(p):
+    """A term of codes, whose gradient does not pass the decoder."""
+    return {"pulled": p.latents[0].z.square().mean((0, 2))}
+
+
+def both(p):
+    """A term of codes and of outputs."""
+    return {"both": (p.px.mean.sum((2, 3, 4)) * p.latents[0].z.sum(2)).mean(0)}
+
+
+@pytest.mark.parametrize(
+    ("draws", "named", "scale"), [(1, True, 1.0), (3, True, 2.0**16), (3, False, 1.0)]
+)
+def test_the_adaptive_weight_and_every_gradient_are_those_of_the_plain_formula(
+    draws, named, scale
+):
+    """Equation 7 of arXiv 2012.09841 with autograd alone, in float64."""
+    encoder, decoder = nn.Linear(16, 3).double(), nn.Linear(3, 16).double()
+    x, noise = torch.rand(5, 1, 4, 4).double(), torch.randn(draws, 5, 3).double()
+
+    def likelihood(output):
+        return normal(output.sigmoid())
+
+    def passed():
+        z = encoder(x.flatten(1)) + noise
+        output = decoder(z).unflatten(2, (1, 4, 4))
+        return Pass(x, likelihood(output), (Latent(z, None, None),), {}, output, likelihood)
+
+    weights = {"mse": 0.7, "pulled": 2.0, "both": -0.3, "fooled": 0.5}
+    terms, last = [mse, pulled, both, fooled], decoder.weight
+    objective = Adaptive(terms, weights, adapted="fooled", last=last)
+    objective.scaled = lambda loss: scale * loss
+    parameters = [*encoder.parameters(), *decoder.parameters()]
+
+    p = passed()
+    parts = {name: value.mean() for term in terms for name, value in term(p).items()}
+    rest = 0.7 * parts["mse"] + 2 * parts["pulled"] - 0.3 * parts["both"]
+    norms = [
+        torch.autograd.grad(part, last, retain_graph=True)[0].norm()
+        for part in (rest, parts["fooled"])
+    ]
+    weight = 0.5 * norms[0] / (norms[1] + 1e-4)
+    total = rest + weight * parts["fooled"]
+    want = torch.autograd.grad(rest + weight.detach() * parts["fooled"], parameters)
+
+    loss, report = objective(passed())
+    loss.backward(inputs=parameters if named else None)
+    close = {"rtol": 1e-12, "atol": 1e-12}
+    torch.testing.assert_close(report["fooled_weight"], weight, **close)
+    torch.testing.assert_close(loss, total, **close)
+    for parameter, wanted in zip(parameters, want, strict=True):
+        torch.testing.assert_close(parameter.grad, wanted, **close)
+
+
+def test_an_adaptive_step_passes_everything_back_once():
+    recipe = made()
+    model, objective = recipe.model, recipe.players[0].objective
+    counts = {"model": 0, "critic": 0}
+
+    def counted(name, module):
+        def note(*_):
+            counts[name] += 1
+
+        def hook(_, __, out):
+            out.register_hook(note)
+
+        module.register_forward_hook(hook)
+
+    counted("model", model.encoder)
+    counted("critic", recipe.players[1].module.body[-1])
+    loss, report = objective(model(torch.rand(8, 1, 28, 28)), 0.9)
+    loss.backward(inputs=list(model.parameters()))
+    assert report["generator_loss_weight"] > 0
+    assert counts == {"model": 1, "critic": 1}
+
+
+def test_a_pass_without_the_output_of_its_decoder_has_no_adaptive_weight():
+    w = torch.ones(1, requires_grad=True)
+    objective = Adaptive([mse], {"mse": 1.0}, adapted="mse", last=w)
+    with pytest.raises(UserError, match="this model's pass has none: give its Pass output"):
+        objective(Pass(torch.ones(1, 1, 4, 4), normal(w.expand(1, 1, 1, 4, 4)), ()))
+
+
 def test_without_gradients_or_before_its_start_the_adapted_term_is_only_reported():
     w = torch.tensor([0.25], requires_grad=True)
     p = passing(torch.ones(1, 1, 4, 4), w.expand(1, 1, 1, 4, 4))
@@ -178,6 +271,8 @@ def made(**options):
 def test_every_parameter_of_model_and_critic_gets_a_gradient(loss):
     recipe = made(adversarial=loss, perceptual="none")
     model, discriminator = (player.module for player in recipe.players)
+    with torch.no_grad():  # within the margins of the hinge the gradient of the last bias is 0
+        discriminator.body[-1].weight.mul_(100)
     for step in range(2):  # residual branches begin at 0
         p = recipe.model(torch.rand(8, 1, 28, 28))
         for player in recipe.players:

@@ -117,11 +117,13 @@ def test_a_compiled_training_is_resumed_to_the_same_weights(digits, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, about itself
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # it hides this one
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
 def test_a_game_is_compiled_and_so_is_the_ninth_training_of_a_process(digits, monkeypatch):
     import torch._dynamo
 
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)
     for name, options in (
         ("vae", {"latent": 3}),
         ("vae", {"latent": 4}),
@@ -130,8 +132,8 @@ def test_a_game_is_compiled_and_so_is_the_ninth_training_of_a_process(digits, mo
         given = {"data": str(digits), **SMALL, **options, "compile": "on", "epochs": 1}
         fit = Build.prepare(Config.of(name, given), quiet=True).trainer
         made = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-        assert made == 1
-        assert not torch._dynamo.utils.counters["graph_break"]
+        broken = bool(torch._dynamo.utils.counters["graph_break"])
+        assert (made > 1) == broken == (name == "vaegan")  # between its model and its terms
         list(fit.epochs())
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == made
 

@@ -20,14 +20,11 @@ from zspace.training.build import Build
 
 def steps(session: Build, batch: int) -> Iterator[dict[str, float]]:
     """Endless steps on copies of the session's networks; each gives its log."""
+    ours, tells = session.trainer.players
     model, discriminator, term = copy.deepcopy(
-        (
-            session.fit.model,
-            session.fit.players[1].module,
-            session.fit.players[0].objective.terms[3],
-        )
+        (session.trainer.model, tells.module, ours.objective.terms[3])
     )
-    weights = session.fit.players[0].objective.weights
+    weights = ours.objective.weights
     images = session.data.train.images()
     loader = DataLoader(TensorDataset(images), batch_size=batch, shuffle=True)
     makes = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.95))

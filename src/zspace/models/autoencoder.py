@@ -7,6 +7,8 @@ Other graphs, such as ladders, are subclasses of `Model` of their own.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -80,7 +82,9 @@ class Autoencoder(Model):
         with in_float32(x.device):
             code = self.bottleneck(h, samples)
             level = Latent(code.z, code.q, self.prior(c))
-        return Pass(x, self._write(code.z, c, lead=2), (level,), code.aux)
+        output = self._write(code.z, c, lead=2)
+        px = partial(self._distribution, lead=2)
+        return Pass(x, px(output), (level,), code.aux, output, px)
 
     def encode(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """The code (B, *Z): the mean of q(z|x), never a draw."""
@@ -101,7 +105,7 @@ class Autoencoder(Model):
         """
         with in_float32(z.device):
             z = self.bottleneck.snap(z)
-        return self._write(z, c)
+        return self._distribution(self._write(z, c))
 
     def draw(self, n: int, c: Tensor | None = None) -> Tensor:
         """n codes (n, *Z) of the prior, with contexts c (n, context)."""
@@ -115,15 +119,18 @@ class Autoencoder(Model):
             x = torch.cat([x.float().masked_fill(unseen, 0.0), (~unseen).float()], 1)
         return self.encoder(x, c).float()  # the statistics of codes are kept in fp32
 
-    def _write(self, z: Tensor, c: Tensor | None, lead: int = 1) -> Distribution:
-        """p(x|z) with `lead` batch axes, which become the rows of one decoder call."""
+    def _write(self, z: Tensor, c: Tensor | None, lead: int = 1) -> Tensor:
+        """The decoder's output with `lead` batch axes, which become the rows of one call."""
         self._check(c)
         batch = z.shape[:lead]
         if c is not None:
             c = c.expand(*batch, -1).flatten(0, lead - 1)
-        h = self.decoder(z.flatten(0, lead - 1), c).float()
-        with in_float32(h.device):
-            px = self.likelihood(h.unflatten(0, batch), h.dim() - 1)
+        return self.decoder(z.flatten(0, lead - 1), c).float().unflatten(0, batch)
+
+    def _distribution(self, output: Tensor, lead: int = 1) -> Distribution:
+        """p(x|z) with `lead` batch axes."""
+        with in_float32(output.device):
+            px = self.likelihood(output, output.dim() - lead)
         return Observed(px) if self.missing else px
 
     def _check(self, c: Tensor | None) -> None:

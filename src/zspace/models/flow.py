@@ -13,13 +13,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from zspace.system.device import in_format
+from zspace.system.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,9 @@ class Pass:
         px: p(x|z), batch shape (K, B), event shape X.
         latents: One `Latent` per level; the level next to x is the first.
         aux: What the bottleneck gave besides the code, by name.
-
-    Attributes:
+        output: (K, B, *outputs), what the decoder gave; None where p(x|z) is not made from it
+            alone.
+        likelihood: Makes p(x|z) of such an output.
         dtype: The number format of products that autocast chose where the pass was made; None
             without autocast. Terms are computed outside of it, in float32; one that calls a
             network does so within `autocast`.
@@ -91,7 +93,9 @@ class Pass:
     px: Distribution
     latents: tuple[Latent, ...]
     aux: Mapping[str, Tensor] = field(default_factory=dict)
-    dtype: torch.dtype | None = field(init=False, default=None)
+    output: Tensor | None = None
+    likelihood: Callable[[Tensor], Distribution] | None = None
+    dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
         kind = self.x.device.type
@@ -108,6 +112,30 @@ class Pass:
         torch.bfloat16
         """
         return in_format(self.x.device, self.dtype)
+
+    def parted(self) -> Pass:
+        """This pass with the decoder's output as a leaf: gradients of p(x|z) end there.
+
+        Those of codes and their distributions go on. Raises UserError for a pass without an
+        output.
+
+        >>> from torch.distributions import Bernoulli, Independent
+        >>> def px(output: Tensor) -> Distribution:
+        ...     return Independent(Bernoulli(logits=output), 1)
+        >>> at = torch.zeros(1, 3, 4, requires_grad=True)
+        >>> p = Pass(torch.ones(3, 4), px(at), (), output=at, likelihood=px).parted()
+        >>> p.px.log_prob(p.x).sum().backward()
+        >>> at.grad is None, p.output.grad[0, 0]
+        (True, tensor([0.5000, 0.5000, 0.5000, 0.5000]))
+        """
+        if self.output is None or self.likelihood is None:
+            raise UserError(
+                "an adaptive weight is found from gradients at the decoder's output, but this "
+                "model's pass has none: give its Pass output and likelihood, or the term a weight "
+                "that is not adaptive"
+            )
+        leaf = self.output.detach().requires_grad_()
+        return replace(self, px=self.likelihood(leaf), output=leaf)
 
 
 Term = Callable[[Pass], dict[str, Tensor]]

@@ -7,7 +7,7 @@ batch size and data set, and at 1 it has its final value, with which validation 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -38,6 +38,8 @@ class Objective:
         over_ranks: From tensors of a part of the batch to their means over the whole. It is set
             where several processes train; an objective that reads gradients itself must see them
             through it.
+        scaled: Scales a loss whose gradient is computed in half precision. It is set with the
+            scale of the training.
 
     Raises UserError where samples is below 1, and where every weight is 0.
 
@@ -59,6 +61,7 @@ class Objective:
             raise UserError("every weight is 0: give at least one term a weight to minimise")
         self.terms, self.weights, self.samples = tuple(terms), dict(weights), samples
         self.over_ranks: Callable[[list[Tensor]], list[Tensor]] = list
+        self.scaled: Callable[[Tensor], Tensor] = torch.clone
         told = {k: v for term in self.terms for k, v in getattr(term, "gives", {}).items()}
         self.facts = {name: told.get(name, Fact(name.replace("_", " "))) for name in self.weights}
         per: Literal["sample", "batch"] = (
@@ -169,6 +172,12 @@ class Adaptive(Objective):
     reported only: the discriminator behind it changes from epoch to epoch, so that its values
     cannot be compared.
 
+    Each of the two gradients goes back to the decoder's output once. There the last layer turns
+    either into that of its weight, and their weighted sum goes on through the model. So what
+    judges an output is passed back once, and so is the model. What terms read besides p(x|z), such
+    as codes, has its gradient from the loss as always. Call ``backward(inputs=parameters)`` on it:
+    without ``inputs`` the way to the output would be gone through once more, for nothing.
+
     Reference: Esser, Rombach, Ommer. Taming transformers for high-resolution image synthesis.
     2020, arXiv 2012.09841 (equation 7).
 
@@ -177,10 +186,16 @@ class Adaptive(Objective):
         adapted: The name of the term whose weight is adapted.
         last: The weight of the decoder's last layer.
 
+    Raises UserError for a pass without the decoder's output (see `Pass.parted`).
+
+    >>> from torch.distributions import Normal
     >>> last = torch.ones(1, requires_grad=True)
-    >>> terms = [lambda p: {"error": 6 * last}, lambda p: {"fooled": 2 * last}]
+    >>> def normal(output: Tensor) -> Normal:
+    ...     return Normal(output, 1.0)
+    >>> p = Pass(torch.zeros(1), normal(3 * last), (), output=3 * last, likelihood=normal)
+    >>> terms = [lambda p: {"error": 6 * p.px.mean}, lambda p: {"fooled": 2 * p.px.mean}]
     >>> weights = {"error": 1.0, "fooled": 0.5}
-    >>> _, report = Adaptive(terms, weights, adapted="fooled", last=last)(None)
+    >>> _, report = Adaptive(terms, weights, adapted="fooled", last=last)(p)
     >>> round(float(report["fooled_weight"]), 2)  # 0.5 times 6 / 2
     1.5
     """
@@ -196,8 +211,18 @@ class Adaptive(Objective):
     ) -> None:
         super().__init__(terms, weights, samples)
         self.adapted, self.last = adapted, last
+        self._seam: tuple[Tensor, Tensor] | None = None  # of a pass whose loss is not made yet
         title = f"weight of the {self.facts[adapted].title}"
         self.facts[f"{adapted}_weight"] = Fact(title, better="neither")
+
+    def means(self, p: Pass) -> dict[str, Tensor]:
+        if not torch.is_grad_enabled():
+            return super().means(p)
+        parted = p.parted()
+        assert p.output is not None
+        assert parted.output is not None
+        self._seam = p.output, parted.output
+        return super().means(parted)
 
     def total(self, values: dict[str, Tensor], progress: Progress) -> Tensor:
         """The weighted sum; the weight that the ratio makes is added to the values."""
@@ -205,20 +230,50 @@ class Adaptive(Objective):
         rest = super().total({**values, self.adapted: torch.zeros_like(term)}, progress)
         if not torch.is_grad_enabled():
             return rest
+        assert self._seam is not None
+        (output, leaf), self._seam = self._seam, None
+        pull, gradient = torch.zeros_like(term), self._gradient(rest, leaf)
         weight = self.weight(self.adapted, progress)
-        nothing = isinstance(weight, float | int) and not weight
-        pull = torch.zeros_like(term) if nothing else weight * self.ratio(rest, term)
+        if not isinstance(weight, float | int) or weight:
+            other = self._gradient(term, leaf)
+            pull = weight * self.ratio(output, gradient, other)
+            gradient = gradient + pull * other
         values[f"{self.adapted}_weight"] = pull
-        return rest + pull * term
+        return _Led.apply(rest + pull * term, output, gradient)
 
     def final_weights(self) -> dict[str, float | str]:
         weight = self.weight(self.adapted, 1.0)
         return {**super().final_weights(), self.adapted: f"{weight:g}, adaptive"}
 
-    def ratio(self, rest: Tensor, term: Tensor) -> Tensor:
-        """``|grad rest| / (|grad term| + 1e-4)``, at most 1e4: a scalar without a gradient."""
+    def ratio(self, output: Tensor, rest: Tensor, term: Tensor) -> Tensor:
+        """``|grad rest| / (|grad term| + 1e-4)``, at most 1e4: a scalar without a gradient.
+
+        Arguments:
+            output: The decoder's.
+            rest, term: Gradients with respect to it.
+        """
         gradients = [
-            torch.autograd.grad(value, self.last, retain_graph=True)[0] for value in (rest, term)
+            torch.autograd.grad(output, self.last, gradient, retain_graph=True)[0]
+            for gradient in (rest, term)
         ]
         norms = [gradient.norm() for gradient in self.over_ranks(gradients)]
-        return (norms[0] / (norms[1] + 1e-4)).clamp(max=1e4)
+        return (norms[0] / (norms[1] + 1e-4)).nan_to_num(0.0).clamp(max=1e4)
+
+    def _gradient(self, value: Tensor, leaf: Tensor) -> Tensor:
+        """Of a scalar; it is scaled on the way, so that half precision holds it."""
+        (gradient,) = torch.autograd.grad(self.scaled(value), leaf, retain_graph=True)
+        return gradient / self.scaled(torch.ones_like(value))
+
+
+class _Led(torch.autograd.Function):
+    """A loss whose gradient with respect to one more tensor is known already."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, at: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad, grad * gradient, None

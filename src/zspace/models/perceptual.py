@@ -27,7 +27,7 @@ from zspace.models.judge import Judge, train_judge
 from zspace.models.networks.vgg import VGG16Features, find_weights
 from zspace.system.errors import UserError, unknown
 
-EPSILON = 1e-10  # the published one, added to the norm
+EPSILON = 1e-10  # the published one; added to the norm there, to its square here
 
 
 class Features(Protocol):
@@ -87,15 +87,13 @@ class Perceptual(nn.Module):
 
     def _seen(self, x: Tensor) -> list[Tensor]:
         """Maps whose channels have length 1 at every position."""
-        # vector_norm, unlike the root of a sum, has a gradient where all channels are 0.
+        # In this form both ways are cheap, and there is a gradient where all channels are 0.
         maps = [f.float() for f in self.network.features(x)]
-        return [f / (torch.linalg.vector_norm(f, dim=1, keepdim=True) + EPSILON) for f in maps]
+        return [f * f.square().sum(1, keepdim=True).add(EPSILON**2).rsqrt() for f in maps]
 
     def _compare(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
         layers = zip(a, b, self.network.weights(), strict=True)
-        parts = [
-            ((f - g).square() * w[:, None, None]).sum(-3).mean((-2, -1)) for f, g, w in layers
-        ]
+        parts = [((f - g).square().mean((-2, -1)) * w).sum(-1) for f, g, w in layers]
         return torch.stack(parts).sum(0)
 
 

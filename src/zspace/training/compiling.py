@@ -6,6 +6,9 @@ that compiling has been seen to save would not earn back what it costs, that is 
 step is compiled and timed, and kept where it is quicker. run.json keeps what was decided, so that
 a training that is resumed or repeated computes the same.
 
+An adaptive weight reads gradients between the model and the terms, so that the step is compiled
+in parts. A part computes the gradients of all its terms whenever one of them is asked for.
+
 Full batches alone are compiled; the last, shorter one of an epoch and validation run as they are,
 since every further shape would be compiled anew.
 """
@@ -21,6 +24,7 @@ import torch
 
 from zspace.system.bars import bar
 from zspace.system.errors import UserError, ran_out
+from zspace.training.optimizer import moved
 
 if TYPE_CHECKING:
     from zspace.data.spec import Batch
@@ -67,9 +71,11 @@ def chosen(trainer: Trainer, *, quiet: bool = False) -> Losses | None:
 def passed(trainer: Trainer, losses: Losses, batch: Batch, progress: float) -> None:
     """One pass forward and back of all players, which move nothing."""
     objectives = [player.objective for player in trainer.players]
-    for objective, means in zip(objectives, losses(objectives, batch), strict=True):
+    every = zip(objectives, losses(objectives, batch), trainer.optimizers, strict=True)
+    for objective, means, optimizer in every:
         loss, _ = objective.weighed(means, progress)
-        loss.sum().backward(retain_graph=objective is not objectives[-1])
+        kept = objective is not objectives[-1]
+        loss.sum().backward(retain_graph=kept, inputs=moved(optimizer))
 
 
 def reason_of(error: Exception) -> str:
@@ -89,7 +95,7 @@ def _compiled(losses: Losses) -> Losses:
 
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    # An adaptive weight reads gradients on the way, so a pass may be gone through twice.
+    # An adaptive weight asks for two gradients of the terms, so they may be gone through twice.
     torch._functorch.config.donated_buffer = False
     return torch.compile(losses)
 

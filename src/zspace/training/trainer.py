@@ -174,6 +174,7 @@ class Trainer:
         self.best_objective, self.best_epoch = float("inf"), 0
         for player in players:
             player.objective.over_ranks = lambda tensors: distributed.mean(tensors, self.share)
+            player.objective.scaled = self.scaler.scale
         self.losses: Losses = losses or self._losses
         self.rows = self.batch
         self._compiled: Losses | None = None
@@ -291,7 +292,9 @@ class Trainer:
             if i in moving:
                 self.optimizers[i].zero_grad()
                 kept = losses is self._compiled and i != moving[-1]  # one graph holds all losses
-                self.scaler.scale(loss.sum()).backward(retain_graph=kept)
+                self.scaler.scale(loss.sum()).backward(
+                    retain_graph=kept, inputs=moved(self.optimizers[i])
+                )
         report = self._over_ranks(report, [self.optimizers[i] for i in moving], before)
         for i in moving:
             self._move(i, now.rates[i])
@@ -322,7 +325,7 @@ class Trainer:
                 for _ in range(player.steps - 1):
                     loss, _ = player.objective(p, now.weights[i])
                     optimizer.zero_grad()
-                    self.scaler.scale(loss).backward()
+                    self.scaler.scale(loss).backward(inputs=moved(optimizer))
                     self._over_ranks({}, [optimizer], self._buffers_now())
                     self._move(i, now.rates[i])
                     self.scaler.update()
