@@ -112,7 +112,7 @@ def test_a_recipe_has_defaults_of_its_own_for_networks(registry):
     config = Config.of("deep", {"channels": (4, 8)})
     assert config.network["net"] == "conv"
     assert config.network["blocks"] == 7
-    assert "hidden" not in config.network
+    assert "heads" not in config.network
     model = recipes.find("deep")(SPEC, **config.arguments).model
     assert isinstance(model.encoder, ConvEncoder)
     full = Config.of("deep", {"net": "mlp", "hidden": (16,)})

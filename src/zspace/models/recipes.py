@@ -208,7 +208,8 @@ def assemble(
     reads = (2 * first, *rest) if spec.missing else spec.shape
     sizes = bottleneck.features, bottleneck.latent, likelihood.outputs(spec)
     wanted = NetworkSpec(reads, *sizes, context, spec.kind)
-    encoder, decoder, latent = build_networks(NetOptions(**(net or {})), wanted)
+    options = NetOptions(**(net or {})).on(spec.kind, spec.shape)
+    encoder, decoder, latent = build_networks(options, wanted)
     return Autoencoder(
         encoder=encoder,
         bottleneck=bottleneck,

@@ -6,8 +6,9 @@ network is a choice of its own; a new one is a class and an entry of `NETS`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from typing_extensions import Doc
 
 from zspace.models.networks.conv import UPSAMPLINGS, ConvDecoder, ConvEncoder, resolutions
 from zspace.models.networks.mlp import ACTIVATIONS, MLP
+from zspace.models.networks.residual import ResidualDecoder, ResidualEncoder
 from zspace.models.networks.unet import UNetDecoder, UNetEncoder
 from zspace.system.errors import UserError, unknown
 
@@ -40,54 +42,86 @@ class NetOptions:
 
     >>> NetOptions(net="conv", channels=(16, 32)).check().blocks
     1
-    >>> NetOptions(blocks=2).check()
+    >>> NetOptions(net="mlp", blocks=2).check()
     Traceback (most recent call last):
     zspace.system.errors.UserError: blocks is 2, but --net mlp has no such choice: ...
     """
 
     net: Annotated[
         str,
-        Choice(lambda: NETS),
-        Doc("Networks: fully connected, residual convolutions, or convolutions with attention."),
-    ] = "mlp"
+        Choice(lambda: {"auto": None, **NETS}),
+        Doc(
+            "Networks: fully connected, convolutions, or convolutions with attention. auto takes "
+            "conv for images of more than 1,024 numbers, and mlp for all else."
+        ),
+    ] = "auto"
     hidden: Annotated[
         tuple[int, ...] | None,
         Doc(
-            "mlp: widths of the encoder's hidden layers; the decoder has them reversed. By "
-            "default 784 784 for images and 256 256 for tables."
+            "mlp, conv: widths of the encoder's dense layers; the decoder has them reversed. By "
+            "default 784 784 for images and 256 256 for tables; with conv, 512 for grey images "
+            "and none for others."
         ),
     ] = None
     activation: Annotated[
         str,
         Choice(lambda: ACTIVATIONS),
-        Doc("mlp: the nonlinearity between layers; the other networks use SiLU."),
+        Doc("mlp: the nonlinearity between layers; the other networks have their own."),
     ] = "gelu"
     channels: Annotated[
-        tuple[int, ...],
-        Doc("conv, unet: channels at each resolution; a resolution is half the one before."),
-    ] = (32, 64, 128)
-    blocks: Annotated[int, Doc("conv, unet: residual blocks at each resolution.")] = 1
+        tuple[int, ...] | None,
+        Doc(
+            "conv, unet: channels at each resolution, which is half the one before. By default "
+            "they begin with 16 for conv and 32 for unet, and double until the shorter side is 4 "
+            "to 8 pixels."
+        ),
+    ] = None
+    blocks: Annotated[
+        int,
+        Doc("conv: residual blocks at the last resolution; unet, --stem full: at each of them."),
+    ] = 1
+    stem: Annotated[
+        Literal["strided", "full"],
+        Doc(
+            "conv, unet: the first layer halves the resolution, or keeps it in full. In full, "
+            "conv is residual blocks and max-pooling, several times as slow."
+        ),
+    ] = "strided"
     up: Annotated[
         str,
-        Choice(lambda: UPSAMPLINGS),
-        Doc("conv, unet: upsampling by repeated pixels and a convolution, or a transposed one."),
-    ] = "nearest"
+        Choice(lambda: {"auto": None, **UPSAMPLINGS}),
+        Doc(
+            "conv, unet: upsampling between resolutions by a transposed convolution, repeated "
+            "pixels and a convolution, or a convolution whose channels become pixels (shuffle); "
+            "auto takes the first for conv with a strided stem, and else the second."
+        ),
+    ] = "auto"
     heads: Annotated[int, Doc("unet: attention heads, which divide the last of the channels.")] = 4
     code: Annotated[
         Literal["flat", "spatial"],
         Doc("conv, unet: a flat code, or a map with that many channels at the last resolution."),
     ] = "flat"
 
+    def on(self, kind: str, shape: Sequence[int]) -> NetOptions:
+        """These options for samples of this kind and shape: auto becomes a name."""
+        return replace(self, net=usual_net(kind, shape)) if self.net == "auto" else self
+
     def check(self) -> NetOptions:
-        """These options. Raises UserError where one makes no sense, or does not suit the net."""
-        known: dict[str, Iterable[str]] = {"net": NETS, "up": UPSAMPLINGS}
+        """These options, where net is a name.
+
+        Raises UserError where one makes no sense, or does not suit the net.
+        """
+        known: dict[str, Iterable[str]] = {"net": NETS, "up": ("auto", *UPSAMPLINGS)}
         known |= {"activation": ACTIVATIONS, "code": ("flat", "spatial")}
+        known |= {"stem": ("strided", "full")}
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise unknown(name, getattr(self, name), values)
-        if self.blocks < 1 or any(width < 1 for width in self.channels):
+        fewest = 0 if self.net == "conv" and self.stem == "strided" else 1
+        if self.blocks < fewest or any(width < 1 for width in self.channels or ()):
             raise UserError(
-                f"blocks is {self.blocks} and channels is {self.channels}: give whole numbers >= 1"
+                f"blocks is {self.blocks} and channels is {self.channels}: give blocks >= "
+                f"{fewest} and channels >= 1"
             )
         for field in fields(self):
             value, reads = getattr(self, field.name), ("net", *NETS[self.net].reads)
@@ -126,12 +160,27 @@ Networks = tuple[nn.Module, nn.Module, tuple[int, ...]]
 Build = Callable[[NetOptions, NetworkSpec], Networks]
 
 
+MOST_NUMBERS = 1024
+"""In an image for which full connections are taken by default. Digits of 28 x 28 they learn as
+well as convolutions in two minutes, colours of 32 x 32 not: see benchmarks/README.md."""
+
+
+def usual_net(kind: str, shape: Sequence[int]) -> str:
+    """The network that "auto" stands for.
+
+    >>> usual_net("image", (1, 28, 28)), usual_net("image", (3, 32, 32)), usual_net("table", (9,))
+    ('mlp', 'conv', 'mlp')
+    """
+    return "conv" if kind == "image" and math.prod(shape) > MOST_NUMBERS else "mlp"
+
+
 def build_networks(options: NetOptions, wanted: NetworkSpec) -> Networks:
     """An encoder, a decoder, and the shape of the codes between them.
 
     Raises UserError for options that do not suit each other or the samples.
     """
-    net = NETS[options.check().net]
+    options = options.on(wanted.kind, wanted.shape).check()
+    net = NETS[options.net]
     if wanted.kind not in net.takes:
         raise UserError(
             f"--net {options.net} reads {' and '.join(net.takes)}s, but these data are "
@@ -152,21 +201,72 @@ def _mlp(options: NetOptions, wanted: NetworkSpec) -> Networks:
     return encoder, decoder, (wanted.latent,)
 
 
-def _images(encoder: type[nn.Module], decoder: type[nn.Module], *more: str) -> Build:
-    """How networks of maps are built; `more` names further options that they read."""
+SMALL, WIDEST = 8, 128
+"""Pixels of the shorter side at which default channels stop, and the most of them."""
 
-    def build(options: NetOptions, wanted: NetworkSpec) -> Networks:
-        size = resolutions(wanted.shape, len(options.channels))[-1]
-        spatial = options.code == "spatial"
-        both = {name: getattr(options, name) for name in ("channels", "blocks", *more)}
-        both |= {"spatial": spatial, "context": wanted.context}
-        return (
-            encoder(wanted.shape, wanted.features, **both),
-            decoder(wanted.latent, wanted.outputs, up=options.up, **both),
-            (wanted.latent, *size) if spatial else (wanted.latent,),
-        )
 
-    return build
+def doubled(first: int, shape: Sequence[int], stem: str) -> tuple[int, ...]:
+    """Default channels: they double from the first on until the shorter side is 4 to 8 pixels.
+
+    >>> doubled(16, (1, 28, 28), "strided"), doubled(16, (3, 256, 256), "strided")
+    ((16, 32), (16, 32, 64, 128, 128))
+    """
+    halvings = max(1, math.ceil(math.log2(min(shape[1:]) / SMALL))) if len(shape) == 3 else 1
+    levels = halvings + (stem == "full")
+    return tuple(min(first << i, max(first, WIDEST)) for i in range(levels))
+
+
+def _maps(
+    encoder: Callable[..., nn.Module],
+    decoder: Callable[..., nn.Module],
+    first: int,
+    up: str,
+    options: NetOptions,
+    wanted: NetworkSpec,
+    **more: Any,
+) -> Networks:
+    """Networks of maps.
+
+    Arguments:
+        first: Of the default channels.
+        up: The upsampling that is taken by default.
+        more: Further arguments of the two classes.
+    """
+    channels = options.channels
+    if channels is None:
+        channels = doubled(first, wanted.shape, options.stem)
+    size = resolutions(wanted.shape, len(channels), options.stem)[-1]
+    spatial = options.code == "spatial"
+    both = {"channels": channels, "blocks": options.blocks, "spatial": spatial, **more}
+    both["context"] = wanted.context
+    up = up if options.up == "auto" else options.up
+    return (
+        encoder(wanted.shape, wanted.features, **both),
+        decoder(wanted.latent, wanted.outputs, up=up, **both),
+        (wanted.latent, *size) if spatial else (wanted.latent,),
+    )
+
+
+DENSE = (512,)
+"""Widths of the dense layers of conv for grey images. Without any, digits are 6% worse after equal
+seconds; with them colour photographs are 3% worse."""
+
+
+def _conv(options: NetOptions, wanted: NetworkSpec) -> Networks:
+    full, hidden = options.stem == "full", options.hidden
+    if hidden is not None and (full or options.code == "spatial"):
+        without = "--stem full" if full else "a spatial code"
+        raise UserError(f"hidden is {hidden}, but {without} has no dense layers: leave it out")
+    if full:
+        return _maps(ResidualEncoder, ResidualDecoder, 32, "nearest", options, wanted)
+    if hidden is None:
+        hidden = DENSE if wanted.shape[0] <= 2 else ()  # 2: grey, and where it is missing
+    return _maps(ConvEncoder, ConvDecoder, 16, "transposed", options, wanted, hidden=hidden)
+
+
+def _unet(options: NetOptions, wanted: NetworkSpec) -> Networks:
+    more = {"heads": options.heads, "stem": options.stem}
+    return _maps(UNetEncoder, UNetDecoder, 32, "nearest", options, wanted, **more)
 
 
 @dataclass(frozen=True)
@@ -181,11 +281,10 @@ class Net:
     takes: tuple[str, ...] = ("image",)
 
 
+MAPS = ("channels", "blocks", "stem", "up", "code")
 NETS: dict[str, Net] = {
     "mlp": Net(_mlp, ("hidden", "activation"), ("image", "table")),
-    "conv": Net(_images(ConvEncoder, ConvDecoder), ("channels", "blocks", "up", "code")),
-    "unet": Net(
-        _images(UNetEncoder, UNetDecoder, "heads"), ("channels", "blocks", "up", "code", "heads")
-    ),
+    "conv": Net(_conv, (*MAPS, "hidden")),
+    "unet": Net(_unet, (*MAPS, "heads")),
 }
 """Every kind of network by its name; a new one is one more entry."""

@@ -1,6 +1,8 @@
-"""Residual convolutional networks for images of any size, and what they share with others.
+"""Convolutional networks for images of any size, and what they share with others.
 
-Resolutions are halves, rounded up: 28 x 28, 14 x 14, 7 x 7. A decoder goes back through the same.
+The first layer takes an image to half its resolution: at the full one a convolution costs four
+times as much, and sees neighbours that are nearly equal. Resolutions are halves, rounded up: of
+28 x 28 they are 14 x 14 and 7 x 7. A decoder goes back through the same.
 """
 
 from __future__ import annotations
@@ -21,14 +23,15 @@ Size = tuple[int, int]
 M = TypeVar("M", bound=nn.Module)
 
 
-def resolutions(shape: Sequence[int], levels: int) -> list[Size]:
-    """The height and width at each level, the image's own first.
+def resolutions(shape: Sequence[int], levels: int, stem: str = "strided") -> list[Size]:
+    """The height and width at each level: the first is half the image's, or with the stem "full"
+    its own.
 
     Raises UserError for samples that are not images (C, H, W), and for images too small to be
     halved that often.
 
-    >>> resolutions((1, 28, 28), 3)
-    [(28, 28), (14, 14), (7, 7)]
+    >>> resolutions((1, 28, 28), 2), resolutions((1, 28, 28), 2, "full")
+    ([(14, 14), (7, 7)], [(28, 28), (14, 14)])
     """
     if levels < 1:
         raise UserError("channels is empty: give a width for each resolution, 32 64 128 for three")
@@ -43,7 +46,8 @@ def resolutions(shape: Sequence[int], levels: int) -> list[Size]:
             f"an image of {height} x {width} is too small for {levels} resolutions, which need "
             f"at least {2**levels} x {2**levels}: give fewer --channels"
         )
-    return [(-(-height // 2**i), -(-width // 2**i)) for i in range(levels)]
+    halvings = range(levels) if stem == "full" else range(1, levels + 1)
+    return [(-(-height // 2**i), -(-width // 2**i)) for i in halvings]
 
 
 class Branch(nn.Module):
@@ -60,29 +64,8 @@ def started(net: nn.Module) -> None:
     """Set the initial weights of a network of convolutions."""
     net.apply(glorot)
     for module in net.modules():
-        if isinstance(module, Branch):
+        if isinstance(module, Branch | Shuffle):
             module.start()
-
-
-class Residual(Branch):
-    """``x + f(x)``: twice SiLU and a 3 x 3 convolution; f starts at 0, so no norm is needed.
-
-    Not ReLU: without a norm, whole layers of it died within an epoch at the default rate.
-
-    References: He, Zhang, Ren, Sun. Identity mappings in deep residual networks. 2016, arXiv
-    1603.05027; Zhang, Dauphin, Ma. Fixup initialization. 2019, arXiv 1901.09321.
-
-    Arguments:
-        channels: Of x (B, channels, H, W), which it keeps.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.last = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.last(F.silu(self.first(F.silu(x)), inplace=True))
 
 
 class Unit(nn.Module):
@@ -96,6 +79,19 @@ class Unit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * x.float().square().mean((1, 2, 3), keepdim=True).add(1e-6).rsqrt().to(x.dtype)
+
+
+class Down(nn.Conv2d):
+    """A 4 x 4 convolution with stride 2: (B, inputs, H, W) -> (B, outputs, H / 2, W / 2).
+
+    Every pixel is in as many windows as any other. Odd sides are rounded up.
+    """
+
+    def __init__(self, inputs: int, outputs: int, size: Size | None = None) -> None:
+        super().__init__(inputs, outputs, 4, 2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2)))
 
 
 class Nearest(nn.Module):
@@ -114,22 +110,53 @@ class Nearest(nn.Module):
         return self.conv(F.interpolate(x, self.size))
 
 
-class Transposed(nn.ConvTranspose2d):
-    """Upsampling by a 3 x 3 transposed convolution with stride 2, all of it learned."""
+class Transposed(nn.Module):
+    """Upsampling by a 4 x 4 transposed convolution with stride 2, all of it learned.
+
+    The stride divides the kernel, so that windows overlap evenly and leave no checkerboard.
+    """
 
     def __init__(self, inputs: int, outputs: int, size: Size) -> None:
-        odd = (1 - size[0] % 2, 1 - size[1] % 2)
-        super().__init__(inputs, outputs, 3, 2, padding=1, output_padding=odd)
+        super().__init__()
+        self.size = size
+        self.conv = nn.ConvTranspose2d(inputs, outputs, 4, 2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)[..., : self.size[0], : self.size[1]]
 
 
-class Halved(nn.Sequential):
-    """The maximum over 2 x 2 pixels, then a 1 x 1 convolution; size is that of the output."""
+class Shuffle(nn.Module):
+    """Upsampling by a convolution that makes the four pixels of each position as channels.
 
-    def __init__(self, inputs: int, outputs: int, size: Size) -> None:
-        super().__init__(nn.MaxPool2d(2, ceil_mode=True), nn.Conv2d(inputs, outputs, 1))
+    Every pixel is made once, so that nothing overlaps. The four begin equal, as repeated pixels
+    would be, which leaves no checkerboard. On CPUs it is the cheapest: convolutions at the lower
+    resolution are fast there, transposed ones in float32 are not.
+
+    References: Shi et al. Real-time single image and video super-resolution using an efficient
+    sub-pixel convolutional neural network. 2016, arXiv 1609.05158; Aitken et al. Checkerboard
+    artifact free sub-pixel convolution. 2017, arXiv 1707.02937.
+
+    Arguments:
+        inputs, outputs: Channels.
+        size: Of the output; one less than twice the input's where that was rounded up.
+        kernel: 1, which is a 2 x 2 transposed convolution; 3 sees the neighbours, too.
+    """
+
+    def __init__(self, inputs: int, outputs: int, size: Size, kernel: int = 1) -> None:
+        super().__init__()
+        self.size = size
+        self.conv = nn.Conv2d(inputs, 4 * outputs, kernel, padding=kernel // 2)
+
+    def start(self) -> None:
+        """Make the weights of the four pixels equal."""
+        with torch.no_grad():
+            self.conv.weight.copy_(self.conv.weight[::4].repeat_interleave(4, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.conv(x), 2)[..., : self.size[0], : self.size[1]]
 
 
-UPSAMPLINGS = {"nearest": Nearest, "transposed": Transposed}
+UPSAMPLINGS = {"shuffle": Shuffle, "transposed": Transposed, "nearest": Nearest}
 
 
 def stages(
@@ -174,14 +201,31 @@ class Shift(nn.Module):
         return x + self.linear(c)[:, :, None, None]
 
 
+class Block(Branch):
+    """``x + f(x)``: twice GELU and a 3 x 3 convolution; f starts at 0.
+
+    Arguments:
+        channels: Of x (B, channels, H, W), which it keeps.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.last = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.last(F.gelu(self.first(F.gelu(x))))
+
+
 class ConvEncoder(nn.Module):
-    """Residual blocks and max pooling.
+    """Strided convolutions, residual blocks where positions are few, and a dense layer.
 
     Arguments:
         shape: (C, H, W) of an image.
         features: Of the output.
-        channels: A width for each resolution.
-        blocks: Residual blocks at each resolution.
+        channels: A width for each halving of the resolution.
+        blocks: Residual blocks at the last resolution.
+        hidden: Widths of the dense layers before the output, which a map has not.
         spatial: Whether the output is a map (B, features, h, w) at the last resolution.
         context: Columns of c; 0 for none.
 
@@ -196,32 +240,41 @@ class ConvEncoder(nn.Module):
         *,
         channels: Sequence[int],
         blocks: int = 1,
+        hidden: Sequence[int] = (512,),
         spatial: bool = False,
         context: int = 0,
     ) -> None:
         super().__init__()
-        sizes = resolutions(shape, len(channels))
-        self.stem = nn.Conv2d(shape[0], channels[0], 3, padding=1)
+        size = resolutions(shape, len(channels))[-1]
+        last = channels[-1]
+        self.stem = Down(shape[0], channels[0])
         self.shift = Shift(context, channels[0])
-        body = stages(Residual, blocks, Halved, channels, sizes)
-        self.body = nn.Sequential(*body, Unit(), nn.SiLU(inplace=True))
-        self.head = to_features(channels[-1], features, sizes[-1], spatial=spatial)
+        downs = [layer for a, b in pairwise(channels) for layer in (nn.GELU(), Down(a, b))]
+        body: list[nn.Module] = [*downs, *(Block(last) for _ in range(blocks)), Unit(), nn.GELU()]
+        if spatial:
+            body.append(nn.Conv2d(last, features, 1))
+        else:
+            widths = [last * prod(size), *hidden]
+            body.append(nn.Flatten())
+            body += [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.GELU())]
+            body.append(nn.Linear(widths[-1], features))
+        self.body = nn.Sequential(*body)
         started(self)
-        channels_last(self)  # pooling in bf16 is 5 times faster so
+        channels_last(self)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), c (B, context) or None -> (B, features) or (B, features, h, w)."""
-        return self.head(self.body(self.shift(self.stem(x), c)))
+        return self.body(self.shift(self.stem(x), c))
 
 
 class ConvDecoder(nn.Module):
-    """Residual blocks and upsampling, the encoder's mirror image.
+    """Dense layers, residual blocks and upsampling, the encoder's mirror image.
 
     Arguments:
         latent: Dimensions (or channels) of a code.
         shape: (C, H, W) of the output.
         up: A key of `UPSAMPLINGS`.
-        channels, blocks, spatial, context: As for `ConvEncoder`.
+        channels, blocks, hidden, spatial, context: As for `ConvEncoder`.
 
     >>> ConvDecoder(4, (1, 28, 28), channels=(8, 16))(torch.rand(5, 4)).shape
     torch.Size([5, 1, 28, 28])
@@ -234,17 +287,27 @@ class ConvDecoder(nn.Module):
         *,
         channels: Sequence[int],
         blocks: int = 1,
-        up: str = "nearest",
+        hidden: Sequence[int] = (512,),
+        up: str = "transposed",
         spatial: bool = False,
         context: int = 0,
     ) -> None:
         super().__init__()
-        sizes, widths = resolutions(shape, len(channels)), channels[::-1]
-        self.stem = from_code(latent, widths[0], sizes[-1], spatial=spatial)
-        self.shift = Shift(context, widths[0])
-        body = stages(Residual, blocks, UPSAMPLINGS[up], widths, sizes[::-1])
-        last = nn.Conv2d(widths[-1], shape[0], 3, padding=1)
-        self.body = nn.Sequential(*body, Unit(), nn.SiLU(inplace=True), last)
+        sizes, first = resolutions(shape, len(channels)), channels[-1]
+        stem: list[nn.Module] = []
+        if spatial:
+            stem.append(nn.Conv2d(latent, first, 3, padding=1))
+        else:
+            widths, small = [latent, *hidden[::-1]], (first, *sizes[-1])
+            stem += [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.GELU())]
+            stem += [nn.Linear(widths[-1], prod(small)), nn.Unflatten(1, small)]
+        self.stem = nn.Sequential(*stem)
+        self.shift = Shift(context, first)
+        body: list[nn.Module] = [*(Block(first) for _ in range(blocks)), Unit()]
+        for (a, b), size in zip(pairwise(channels[::-1]), sizes[-2::-1], strict=True):
+            body += [nn.GELU(), UPSAMPLINGS[up](a, b, size)]
+        body += [nn.GELU(), Shuffle(channels[0], shape[0], (shape[1], shape[2]), 3)]
+        self.body = nn.Sequential(*body)
         started(self)
         channels_last(self)
 

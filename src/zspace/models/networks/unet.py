@@ -136,10 +136,11 @@ class UNetEncoder(nn.Module):
 
     Arguments:
         heads: Of the attention; they must divide the last of the channels.
+        stem: "strided": the first blocks are at half the image's resolution; "full": at its own.
         shape, features, channels, blocks, spatial, context: As for `conv.ConvEncoder`.
 
     >>> UNetEncoder((1, 28, 28), 4, channels=(8, 16))(torch.rand(5, 1, 28, 28)).shape
-    torch.Size([5, 4, 14, 14])
+    torch.Size([5, 4, 7, 7])
     """
 
     def __init__(
@@ -150,13 +151,18 @@ class UNetEncoder(nn.Module):
         channels: Sequence[int],
         blocks: int = 1,
         heads: int = 4,
+        stem: str = "strided",
         spatial: bool = True,
         context: int = 0,
     ) -> None:
         super().__init__()
-        sizes = conv.resolutions(shape, len(channels))
+        sizes = conv.resolutions(shape, len(channels), stem)
         _refuse_many(sizes[-1])
-        self.stem = nn.Conv2d(shape[0], channels[0], 3, padding=1)
+        self.stem = (
+            nn.Conv2d(shape[0], channels[0], 3, padding=1)
+            if stem == "full"
+            else conv.Down(shape[0], channels[0])
+        )
         self.down = nn.Sequential(*conv.stages(Block, blocks, _strided, channels, sizes))
         last = channels[-1]
         self.middle = Middle(last, heads, context)
@@ -174,7 +180,7 @@ class UNetDecoder(nn.Module):
     """A middle and up blocks, the encoder's mirror image.
 
     Arguments:
-        heads: As for `UNetEncoder`.
+        heads, stem: As for `UNetEncoder`.
         latent, shape, channels, blocks, up, spatial, context: As for `conv.ConvDecoder`.
     """
 
@@ -186,19 +192,24 @@ class UNetDecoder(nn.Module):
         channels: Sequence[int],
         blocks: int = 1,
         heads: int = 4,
+        stem: str = "strided",
         up: str = "nearest",
         spatial: bool = True,
         context: int = 0,
     ) -> None:
         super().__init__()
-        sizes, widths = conv.resolutions(shape, len(channels)), channels[::-1]
+        sizes, widths = conv.resolutions(shape, len(channels), stem), channels[::-1]
         _refuse_many(sizes[-1])
         self.stem = conv.from_code(latent, widths[0], sizes[-1], spatial=spatial)
         self.middle = Middle(widths[0], heads, context)
         change = conv.UPSAMPLINGS[up]
         self.up = nn.Sequential(*conv.stages(Block, blocks, change, widths, sizes[::-1]))
         self.norm = _norm(widths[-1])
-        self.last = nn.Conv2d(widths[-1], shape[0], 3, padding=1)
+        self.last = (
+            nn.Conv2d(widths[-1], shape[0], 3, padding=1)
+            if stem == "full"
+            else conv.Shuffle(widths[-1], shape[0], (shape[1], shape[2]), 3)
+        )
         conv.started(self)
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
