@@ -108,7 +108,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> dict[str, zs
     found = {}
     for name, function in RECIPES.items():
         options = {**SMALL, **OWN.get(name, {})}
-        if choices_of(function).network["net"].default != "mlp":
+        if choices_of(function).network["net"].default not in ("auto", "mlp"):
             options["channels"] = (8, 8)
             del options["hidden"]
         found[name] = zspace.train(
