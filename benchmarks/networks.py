@@ -157,6 +157,7 @@ def little(data: Data, train: int, rest: int = 200) -> Data:
 def pace(recipe: str, data: Data, options: dict[str, Any]) -> float:
     """CPU seconds of an epoch: from epochs of a few images, a median without the first."""
     few, clock = little(data, TRIED), Clock()
+    options = {"batch": 128, **options}  # the default of all but short trainings
     zspace.train(recipe, data=few, epochs=4, out=False, reporter=clock, **options)
     cpu = statistics.median(each[0] for each in clock.epochs[1:])
     return cpu * len(data.train) / len(few.train)

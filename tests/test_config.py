@@ -117,7 +117,7 @@ def test_a_recipe_has_defaults_of_its_own_for_networks(registry):
     assert isinstance(model.encoder, ConvEncoder)
     full = Config.of("deep", {"net": "mlp", "hidden": (16,)})
     assert full.network == {"net": "mlp", "hidden": (16,), "activation": "gelu"}
-    assert recipes.find("deep")(SPEC, **{**full.arguments, "blocks": 1}).model.latent == (2,)
+    assert recipes.find("deep")(SPEC, **{**full.arguments, "blocks": None}).model.latent == (2,)
 
 
 def test_a_choice_that_the_net_does_not_read_is_refused(registry):

@@ -40,8 +40,8 @@ class NetOptions:
     Each option belongs to some networks only; `check` refuses one that the chosen network does
     not read. The annotations say what each option means, and `--help` prints them.
 
-    >>> NetOptions(net="conv", channels=(16, 32)).check().blocks
-    1
+    >>> NetOptions(net="conv", channels=(16, 32)).check().channels
+    (16, 32)
     >>> NetOptions(net="mlp", blocks=2).check()
     Traceback (most recent call last):
     zspace.system.errors.UserError: blocks is 2, but --net mlp has no such choice: ...
@@ -77,9 +77,12 @@ class NetOptions:
         ),
     ] = None
     blocks: Annotated[
-        int,
-        Doc("conv: residual blocks at the last resolution; unet, --stem full: at each of them."),
-    ] = 1
+        int | None,
+        Doc(
+            "conv: residual blocks at the last resolution, by default 1 for grey images and none "
+            "for others; unet, --stem full: at each resolution, by default 1."
+        ),
+    ] = None
     stem: Annotated[
         Literal["strided", "full"],
         Doc(
@@ -118,7 +121,8 @@ class NetOptions:
             if getattr(self, name) not in values:
                 raise unknown(name, getattr(self, name), values)
         fewest = 0 if self.net == "conv" and self.stem == "strided" else 1
-        if self.blocks < fewest or any(width < 1 for width in self.channels or ()):
+        too_few = self.blocks is not None and self.blocks < fewest
+        if too_few or any(width < 1 for width in self.channels or ()):
             raise UserError(
                 f"blocks is {self.blocks} and channels is {self.channels}: give blocks >= "
                 f"{fewest} and channels >= 1"
@@ -221,6 +225,7 @@ def _maps(
     decoder: Callable[..., nn.Module],
     first: int,
     up: str,
+    blocks: int,
     options: NetOptions,
     wanted: NetworkSpec,
     **more: Any,
@@ -229,7 +234,7 @@ def _maps(
 
     Arguments:
         first: Of the default channels.
-        up: The upsampling that is taken by default.
+        up, blocks: The upsampling and the blocks that are taken by default.
         more: Further arguments of the two classes.
     """
     channels = options.channels
@@ -237,8 +242,8 @@ def _maps(
         channels = doubled(first, wanted.shape, options.stem)
     size = resolutions(wanted.shape, len(channels), options.stem)[-1]
     spatial = options.code == "spatial"
-    both = {"channels": channels, "blocks": options.blocks, "spatial": spatial, **more}
-    both["context"] = wanted.context
+    both = {"channels": channels, "spatial": spatial, "context": wanted.context, **more}
+    both["blocks"] = blocks if options.blocks is None else options.blocks
     up = up if options.up == "auto" else options.up
     return (
         encoder(wanted.shape, wanted.features, **both),
@@ -248,8 +253,8 @@ def _maps(
 
 
 DENSE = (512,)
-"""Widths of the dense layers of conv for grey images. Without any, digits are 6% worse after equal
-seconds; with them colour photographs are 3% worse."""
+"""Widths of the dense layers of conv for grey images, which have a residual block, too. After
+equal seconds digits are better with both, photographs without: see benchmarks/README.md."""
 
 
 def _conv(options: NetOptions, wanted: NetworkSpec) -> Networks:
@@ -258,15 +263,17 @@ def _conv(options: NetOptions, wanted: NetworkSpec) -> Networks:
         without = "--stem full" if full else "a spatial code"
         raise UserError(f"hidden is {hidden}, but {without} has no dense layers: leave it out")
     if full:
-        return _maps(ResidualEncoder, ResidualDecoder, 32, "nearest", options, wanted)
+        return _maps(ResidualEncoder, ResidualDecoder, 32, "nearest", 1, options, wanted)
+    grey = wanted.shape[0] <= 2  # 2: what is seen, and where something is missing
     if hidden is None:
-        hidden = DENSE if wanted.shape[0] <= 2 else ()  # 2: grey, and where it is missing
-    return _maps(ConvEncoder, ConvDecoder, 16, "transposed", options, wanted, hidden=hidden)
+        hidden = DENSE if grey else ()
+    made = ConvEncoder, ConvDecoder
+    return _maps(*made, 16, "transposed", int(grey), options, wanted, hidden=hidden)
 
 
 def _unet(options: NetOptions, wanted: NetworkSpec) -> Networks:
     more = {"heads": options.heads, "stem": options.stem}
-    return _maps(UNetEncoder, UNetDecoder, 32, "nearest", options, wanted, **more)
+    return _maps(UNetEncoder, UNetDecoder, 32, "nearest", 1, options, wanted, **more)
 
 
 @dataclass(frozen=True)
