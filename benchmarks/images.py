@@ -1,14 +1,12 @@
-"""Convolutions, attention and a discriminator: three measurements, each a table.
+"""Attention and a discriminator: three measurements, each a table.
 
     python benchmarks/images.py unet --data-dir DIR [--latent 2 4 16] [--epochs 8] [-- more]
     python benchmarks/images.py seconds --data-dir DIR [--steps 20] [--set net=conv data=FOLDER]
-    python benchmarks/images.py conv --data-dir DIR [--epochs 12]
     python benchmarks/images.py sharp --data FOLDER [--epochs 12] --out DIR
 
 unet      MNIST, a spatial code at a quarter of the resolution: PSNR and SSIM of test images
 seconds   one step of vaegan, by default with a U-Net on MNIST: ours, and a straightforward loop of
           the same networks and terms (peers/straight_gan.py), in turns in one process
-conv      MNIST, latent 16: a convolutional VAE, then a fully connected one for as many seconds
 sharp     a folder of colour images: a VAE and a VAE-GAN of equal code size and KL weight, judged
           by what a classifier of the same data sees, and side by side in a report
 """
@@ -27,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 KL = 5e-6 * 28 * 28
 """The published weight, against the mean over pixels, for a squared error that is a sum."""
-NET = {"net": "unet", "code": "spatial", "channels": (16, 32, 64), "batch": 64}
+NET = {"net": "unet", "code": "spatial", "channels": (32, 64), "batch": 64}
 PUBLISHED = {2: (0.98, 30.5), 4: (0.985, 32.8), 16: (0.99, 35.5)}
 
 
@@ -101,24 +99,6 @@ def seconds(args: argparse.Namespace, more: dict[str, Any]) -> None:
     print(f"ratio {ratios[0]:.2f} by the clock, {ratios[1]:.2f} of CPU time")
 
 
-def conv(args: argparse.Namespace, more: dict[str, Any]) -> None:
-    data = {"data": "mnist", "data_dir": args.data_dir, "latent": 16}
-    first = train("vae", epochs=args.epochs, net="conv", channels=(16, 32, 64), **data, **more)
-    short = train("vae", epochs=2, **data)
-    an_epoch = min(line["seconds"] for line in short.metrics)
-    epochs = max(1, round(first.result["seconds"] / an_epoch))
-    second = train("vae", epochs=epochs, **data)
-    print("| network | parameters | epochs | best | seconds | validation | test |")
-    print("|---|---|---|---|---|---|---|")
-    for name, run in (("conv 16 32 64", first), ("mlp 784 784", second)):
-        r = run.result
-        print(
-            f"| {name} | {run.record['parameters']:,} | {r['epochs']} | {r['best_epoch']} | "
-            f"{r['seconds']:.0f} | {r['validation']['objective']:.2f} | "
-            f"{r['test']['objective']:.2f} |"
-        )
-
-
 def sharp(args: argparse.Namespace, more: dict[str, Any]) -> None:
     import torch
 
@@ -149,7 +129,7 @@ def sharp(args: argparse.Namespace, more: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("unet", "seconds", "conv", "sharp"))
+    parser.add_argument("what", choices=("unet", "seconds", "sharp"))
     parser.add_argument("--data-dir")
     parser.add_argument("--data")
     parser.add_argument("--out")
@@ -160,7 +140,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="further options, name=value")
     args = parser.parse_args()
     more = {name: value(text) for name, text in (item.split("=", 1) for item in args.set)}
-    {"unet": unet, "seconds": seconds, "conv": conv, "sharp": sharp}[args.what](args, more)
+    {"unet": unet, "seconds": seconds, "sharp": sharp}[args.what](args, more)
 
 
 def value(text: str) -> Any:

@@ -18,7 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import torch
@@ -178,9 +178,11 @@ def built(net: str, args: argparse.Namespace, **more: Any) -> Build:
 
 def cost(build: Build, other: Build, turns: int = 12) -> float:
     """CPU time of a step over that of the other's, the median of turns."""
-    left = [iter(each.trainer.train.epoch(0)) for each in (build, other)]
+    left = [
+        chain.from_iterable(map(each.trainer.train.epoch, range(turns))) for each in (build, other)
+    ]
     found = []
-    for _ in range(min(turns, len(build.trainer.train))):
+    for _ in range(turns):
         took = []
         for each, batches in zip((build, other), left, strict=True):
             batch, start = next(batches), time.thread_time()

@@ -129,3 +129,17 @@ def test_decoding_compares_zspace_with_a_loop_of_pillow(tmp_path: Path):
         for who in ("zspace", "Pillow")
     ]
     assert done.stdout.count("listing") == 3
+
+
+@pytest.mark.slow
+def test_the_search_for_networks_trains_what_it_is_given(tmp_path: Path):
+    x = np.random.default_rng(0).integers(0, 256, (300, 16, 16), dtype=np.uint8)
+    np.savez(tmp_path / "few.npz", x=x)
+    tried = ["mlp", "{}", '{"stem": "patch4", "channels": [8], "blocks": 1, "block": "depthwise"}']
+    script = [sys.executable, BENCHMARKS / "search_networks.py", "--data", tmp_path / "few.npz"]
+    command = [*map(str, script), "--epochs", "1", "--latent", "2", "--try", *tried]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()][2:]
+    assert [row[0] for row in rows] == [f"`{name}`" for name in tried]
+    assert all(float(row[4]) > 0 for row in rows)
