@@ -1,10 +1,10 @@
 """Networks for images at five sizes: seconds, memory, what they reach in a minute, and a picture.
 
-    python benchmarks/image_sizes.py --data-dir DIR [--seconds 60] [--picture FILE]
+    python benchmarks/image_sizes.py --data-dir DIR --photographs DATA [--picture FILE]
 
-28 x 28 are MNIST's digits, 32 x 32 CIFAR-10 as JPEG files, 64 to 256 are cuts of scikit-learn's
-two photographs: left parts for training, right parts for validation and test, so that no
-pixel is in both. Each network trains as a plain autoencoder for so many seconds of one core, a
+28 x 28 are MNIST's digits, 32 x 32 the given photographs (a folder or a file), 64 to 256 are cuts
+of scikit-learn's two photographs: left parts for training, right parts for validation and test, so
+that no pixel is in both. Each network trains as a plain autoencoder for --seconds of one core, a
 schedule to its end, in a process of its own.
 """
 
@@ -77,7 +77,7 @@ def one(side: int, net: str, more: dict[str, Any], args: argparse.Namespace, fol
     if side == 28:
         data["data_dir"] = args.data_dir
     if side == 32:
-        data["data"] = str(args.data_dir / "cifar10-jpeg")
+        data["data"] = args.photographs
     options = {"net": net, "latent": LATENT, "batch": 32 if side > 32 else 128, **data, **more}
     build = Build.prepare(Config.of("ae", options), quiet=True)
     trainer, count = build.trainer, len(build.data.train)
@@ -126,6 +126,7 @@ def picture(rows: list[tuple[str, np.ndarray]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--photographs", help="of 32 x 32; without them these rows are left out")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--sizes", type=int, nargs="+", default=[28, 32, 64, 128, 256])
     parser.add_argument("--picture", type=Path)
@@ -136,7 +137,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     pictures = []
     for side, net, more in ROWS:
-        if side not in args.sizes:
+        if side not in args.sizes or (side == 32 and not args.photographs):
             continue
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
