@@ -134,6 +134,6 @@ def maps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, zspace.Run]:
     x = np.random.RandomState(0).randint(0, 256, (150, 3, 6, 8), np.uint8)
     x = x.repeat(2, axis=2).repeat(2, axis=3)
     np.savez(folder / "x.npz", x=x, allow_pickle=False)
-    options = {"net": "conv", "code": "spatial", "channels": (4, 4, 4), "latent": 2, "epochs": 2}
+    options = {"net": "conv", "code": "spatial", "channels": (4, 4), "latent": 2, "epochs": 2}
     options |= {"data": str(folder / "x.npz"), "precision": "fp32", "snapshots": 2, "quiet": True}
     return {name: zspace.train(name, out=folder / name, **options) for name in ("ae", "vae")}

@@ -53,7 +53,7 @@ def columns(spec: Spec) -> Tensor:
 
 OWN = {"vaegan": {"perceptual": "none"}}
 SMALL = {
-    "mlp": {"hidden": (32,)},
+    "auto": {"net": "mlp", "hidden": (32,)},
     "conv": {"channels": (16, 16)},
     "unet": {"channels": (16, 16), "heads": 1},
 }

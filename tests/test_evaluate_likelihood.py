@@ -132,7 +132,8 @@ class Dealt(nn.Module):
         p = self.model(x, c)
         z = q.base_dist.loc + q.base_dist.scale * self.noise[start : start + samples]
         level = replace(p.latents[0], z=z)
-        return replace(p, px=self.model._write(z, None, lead=2), latents=(level,))
+        px = self.model._distribution(self.model._write(z, None, lead=2), lead=2)
+        return replace(p, px=px, latents=(level,))
 
 
 @pytest.mark.parametrize("values", [D, 7 * D, 10_000 * D])

@@ -245,6 +245,7 @@ def test_samples_have_a_largest_size():
 
 def test_a_network_that_fits_images_of_any_size_is_bounded(finished, tmp_path, monkeypatch):
     options = {"net": "conv", "code": "spatial", "channels": (100,), "latent": 1, "epochs": 1}
+    options["stem"] = "full"
     data = str(finished.parent / "x.npz")
     run = zspace.train("ae", data=data, out=tmp_path / "run", quiet=True, **options)
     record("data/shape", [1, 1200, 600])(run.path)

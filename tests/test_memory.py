@@ -205,7 +205,7 @@ def large(folder: Path, side: int) -> str:
 def test_a_network_that_cannot_fit_is_refused_before_training(tmp_path):
     data = large(tmp_path, 1700)
     with pytest.raises(UserError) as caught:
-        zspace.train("vae", data=data, out=tmp_path / "run", quiet=True)
+        zspace.train("vae", data=data, net="mlp", out=tmp_path / "run", quiet=True)
     said = str(caught.value)
     numbers = sum(
         a * b + b for a, b in ((1700**2, 784), (784, 784), (784, 40), (20, 784), (784, 784))

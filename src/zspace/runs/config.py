@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from zspace.data.loading import DataOptions, lasting
+from zspace.data.spec import Spec
 from zspace.models import recipes
-from zspace.models.networks.choices import NETS
+from zspace.models.networks.choices import NETS, usual_net
 from zspace.runs.settings import Settings
 from zspace.system.errors import UserError, unknown
 
@@ -155,6 +156,14 @@ class Config:
             training,
             recipes.source_of(function),
         )
+
+    def on(self, spec: Spec) -> Config:
+        """This configuration for such data, with the network that `--net auto` stands for."""
+        if self.network.get("net") != "auto":
+            return self
+        choices = recipes.choices_of(recipes.find(self.recipe)).network
+        chosen = {**self.network, "net": usual_net(spec.kind, spec.shape)}
+        return replace(self, network=_network(_complete(choices, chosen), choices))
 
     @property
     def arguments(self) -> dict[str, Any]:

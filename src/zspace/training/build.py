@@ -23,7 +23,6 @@ from zspace.data.loading import load as load_data
 from zspace.data.spec import Spec
 from zspace.models import recipes
 from zspace.models.likelihoods import USUAL
-from zspace.models.networks.choices import usual_net
 from zspace.models.networks.conv import on_device
 from zspace.runs.config import Config
 from zspace.runs.settings import LARGEST, Settings
@@ -122,10 +121,7 @@ class Build:
                 f"batch is {batch}, but {distributed.size()} processes share every batch: "
                 f"use a --batch of {distributed.size()} or more, or fewer processes"
             )
-        network = dict(config.network)
-        if network.get("net") == "auto":
-            network["net"] = usual_net(data.spec.kind, data.spec.shape)
-        config = replace(config, training=settings, network=network)
+        config = replace(config, training=settings).on(data.spec)
         device = torch.device(settings.device)
         _refuse_too_large(config, data.spec, device)
         torch.manual_seed(settings.seed)
