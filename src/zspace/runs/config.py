@@ -20,7 +20,7 @@ import numpy as np
 from zspace.data.loading import DataOptions, lasting
 from zspace.data.spec import Spec
 from zspace.models import recipes
-from zspace.models.networks.choices import NETS, usual_net
+from zspace.models.networks.choices import NETS, NetOptions
 from zspace.runs.settings import Settings
 from zspace.system.errors import UserError, unknown
 
@@ -158,12 +158,14 @@ class Config:
         )
 
     def on(self, spec: Spec) -> Config:
-        """This configuration for such data, with the network that `--net auto` stands for."""
-        if self.network.get("net") != "auto":
-            return self
+        """This configuration for such data, with what was left out of the network chosen."""
         choices = recipes.choices_of(recipes.find(self.recipe)).network
-        chosen = {**self.network, "net": usual_net(spec.kind, spec.shape)}
-        return replace(self, network=_network(_complete(choices, chosen), choices))
+        if "net" not in choices:
+            return self
+        complete = _complete(choices, self.network)
+        taken = asdict(NetOptions(**complete).on(spec.kind, spec.shape))
+        network = _network({name: taken[name] for name in complete}, choices)
+        return replace(self, network=network)
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -106,8 +106,26 @@ class NetOptions:
     ] = "flat"
 
     def on(self, kind: str, shape: Sequence[int]) -> NetOptions:
-        """These options for samples of this kind and shape: auto becomes a name."""
-        return replace(self, net=usual_net(kind, shape)) if self.net == "auto" else self
+        """These options for samples of this kind and shape: what was left open is chosen.
+
+        >>> taken = NetOptions().on("image", (3, 64, 64))
+        >>> taken.net, taken.channels, taken.blocks, taken.hidden, taken.up
+        ('conv', (16, 32, 64), 0, (), 'transposed')
+        """
+        net = usual_net(kind, shape) if self.net == "auto" else self.net
+        chosen: dict[str, Any] = {"net": net}
+        if net in ("conv", "unet"):
+            strided = net == "conv" and self.stem == "strided"
+            grey = shape[0] <= 2  # 2: what is seen, and where something is missing
+            if self.channels is None:
+                chosen["channels"] = doubled(16 if strided else 32, shape, self.stem)
+            if self.blocks is None:
+                chosen["blocks"] = int(grey or not strided)
+            if self.up == "auto":
+                chosen["up"] = "transposed" if strided else "nearest"
+            if strided and self.hidden is None and self.code == "flat":
+                chosen["hidden"] = DENSE if grey else ()
+        return replace(self, **chosen)
 
     def check(self) -> NetOptions:
         """These options, where net is a name.
@@ -207,6 +225,9 @@ def _mlp(options: NetOptions, wanted: NetworkSpec) -> Networks:
 
 SMALL, WIDEST = 8, 128
 """Pixels of the shorter side at which default channels stop, and the most of them."""
+DENSE = (512,)
+"""Widths of the dense layers of conv for grey images, which have a residual block, too. After
+equal seconds digits are better with both, photographs without: see benchmarks/README.md."""
 
 
 def doubled(first: int, shape: Sequence[int], stem: str) -> tuple[int, ...]:
@@ -223,38 +244,21 @@ def doubled(first: int, shape: Sequence[int], stem: str) -> tuple[int, ...]:
 def _maps(
     encoder: Callable[..., nn.Module],
     decoder: Callable[..., nn.Module],
-    first: int,
-    up: str,
-    blocks: int,
     options: NetOptions,
     wanted: NetworkSpec,
     **more: Any,
 ) -> Networks:
-    """Networks of maps.
-
-    Arguments:
-        first: Of the default channels.
-        up, blocks: The upsampling and the blocks that are taken by default.
-        more: Further arguments of the two classes.
-    """
-    channels = options.channels
-    if channels is None:
-        channels = doubled(first, wanted.shape, options.stem)
+    """Networks of maps; more: further arguments of the two classes."""
+    channels = options.channels or ()
     size = resolutions(wanted.shape, len(channels), options.stem)[-1]
     spatial = options.code == "spatial"
-    both = {"channels": channels, "spatial": spatial, "context": wanted.context, **more}
-    both["blocks"] = blocks if options.blocks is None else options.blocks
-    up = up if options.up == "auto" else options.up
+    both = {"channels": channels, "blocks": options.blocks, "spatial": spatial, **more}
+    both["context"] = wanted.context
     return (
         encoder(wanted.shape, wanted.features, **both),
-        decoder(wanted.latent, wanted.outputs, up=up, **both),
+        decoder(wanted.latent, wanted.outputs, up=options.up, **both),
         (wanted.latent, *size) if spatial else (wanted.latent,),
     )
-
-
-DENSE = (512,)
-"""Widths of the dense layers of conv for grey images, which have a residual block, too. After
-equal seconds digits are better with both, photographs without: see benchmarks/README.md."""
 
 
 def _conv(options: NetOptions, wanted: NetworkSpec) -> Networks:
@@ -263,17 +267,13 @@ def _conv(options: NetOptions, wanted: NetworkSpec) -> Networks:
         without = "--stem full" if full else "a spatial code"
         raise UserError(f"hidden is {hidden}, but {without} has no dense layers: leave it out")
     if full:
-        return _maps(ResidualEncoder, ResidualDecoder, 32, "nearest", 1, options, wanted)
-    grey = wanted.shape[0] <= 2  # 2: what is seen, and where something is missing
-    if hidden is None:
-        hidden = DENSE if grey else ()
-    made = ConvEncoder, ConvDecoder
-    return _maps(*made, 16, "transposed", int(grey), options, wanted, hidden=hidden)
+        return _maps(ResidualEncoder, ResidualDecoder, options, wanted)
+    return _maps(ConvEncoder, ConvDecoder, options, wanted, hidden=hidden or ())
 
 
 def _unet(options: NetOptions, wanted: NetworkSpec) -> Networks:
     more = {"heads": options.heads, "stem": options.stem}
-    return _maps(UNetEncoder, UNetDecoder, 32, "nearest", 1, options, wanted, **more)
+    return _maps(UNetEncoder, UNetDecoder, options, wanted, **more)
 
 
 @dataclass(frozen=True)
