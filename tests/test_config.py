@@ -120,6 +120,21 @@ def test_a_recipe_has_defaults_of_its_own_for_networks(registry):
     assert recipes.find("deep")(SPEC, **{**full.arguments, "blocks": None}).model.latent == (2,)
 
 
+def test_what_is_left_open_of_a_network_is_decided_by_the_data_and_recorded():
+    colours, digits = zspace.Spec((3, 32, 32)), zspace.Spec((1, 28, 28))
+    taken = Config.of("vae", {}).on(colours)
+    assert taken.network == {
+        "net": "conv", "hidden": (), "channels": (16, 32), "blocks": 0, "stem": "strided",
+        "up": "transposed", "code": "flat",
+    }  # fmt: skip
+    assert taken.on(digits) == taken
+    grey = Config.of("vae", {"net": "conv", "up": "nearest"}).on(digits).network
+    assert (grey["hidden"], grey["blocks"], grey["up"]) == ((512,), 1, "nearest")
+    assert Config.of("vae", {}).on(digits).network["net"] == "mlp"
+    full = Config.of("vae", {"net": "conv", "stem": "full"}).on(colours).network
+    assert (full["channels"], full["up"], full["hidden"]) == ((32, 64, 128), "nearest", None)
+
+
 def test_a_choice_that_the_net_does_not_read_is_refused(registry):
     config = Config.of("vae", {"blocks": 3})
     with pytest.raises(
