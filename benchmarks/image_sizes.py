@@ -109,17 +109,17 @@ def one(side: int, net: str, more: dict[str, Any], args: argparse.Namespace, fol
 def picture(rows: list[tuple[str, np.ndarray]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(
-        2 * len(rows), SHOWN, figsize=(SHOWN, 2.25 * len(rows)), squeeze=False
-    )
+    figure = plt.figure(figsize=(SHOWN, 2.3 * len(rows)))
+    grid = figure.add_gridspec(3 * len(rows), SHOWN, height_ratios=[0.3, 1, 1] * len(rows))
+    grid.update(left=0.01, right=0.99, top=0.995, bottom=0.005, wspace=0.04, hspace=0.06)
     for r, (title, shown) in enumerate(rows):
-        for k in (0, 1):
-            for i in range(SHOWN):
-                axis = axes[2 * r + k, i]
-                axis.imshow(shown[k, i].squeeze(), cmap="gray", vmin=0, vmax=255)
-                axis.axis("off")
-        axes[2 * r, 0].set_title(title, loc="left", fontsize=9)
-    figure.subplots_adjust(0.01, 0.01, 0.99, 0.97, 0.04, 0.04)
+        head = figure.add_subplot(grid[3 * r, :])
+        head.axis("off")
+        head.text(0, 0.15, title, fontsize=10)
+        for k, i in np.ndindex(2, SHOWN):
+            axis = figure.add_subplot(grid[3 * r + 1 + k, i])
+            axis.imshow(shown[k, i].squeeze(), cmap="gray", vmin=0, vmax=255)
+            axis.axis("off")
     figure.savefig(path, dpi=110)
 
 
