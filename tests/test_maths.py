@@ -395,11 +395,24 @@ def test_batch_epochs_and_patience_follow_from_the_number_of_samples(
     found = Settings().decided(samples)
     assert (found.batch, found.epochs, found.patience) == (batch, epochs, patience)
     assert found.decided(7) == found
-    assert Settings(epochs=300).decided(samples) == Settings(300, batch=batch, patience=0)
+    assert Settings(epochs=1500).decided(samples) == Settings(1500, batch=batch, patience=0)
     assert Settings(patience=3).decided(samples) == replace(found, patience=3)
     assert Settings(batch=8).decided(samples).batch == 8
     assert Settings(minutes=1.0).decided(samples).patience == 0
     assert epochs * -(-samples // batch) >= 1500
+
+
+@pytest.mark.parametrize(
+    ("samples", "epochs", "batch"),
+    [(54_000, 3, 128), (54_000, 2, 64), (54_000, 1, 32), (4050, 5, 32), (256, 300, 32)],
+)
+def test_a_default_batch_is_halved_where_steps_would_be_few(
+    samples: int, epochs: int, batch: int
+) -> None:
+    found = Settings(epochs=epochs).decided(samples)
+    assert (found.batch, found.epochs) == (batch, epochs)
+    assert found.decided(samples) == found
+    assert Settings(epochs=epochs, batch=128).decided(samples).batch == 128
 
 
 @pytest.mark.parametrize("hidden", [(), (7,), (7, 9)])

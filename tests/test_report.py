@@ -399,7 +399,7 @@ def test_a_page_says_what_is_minimised(shown, runs):
 def test_codes_that_are_maps_are_called_so(maps):
     study = Study(Path("made-up"), list(maps.values()))
     assert dict(tables.steps(study))["encoder"] == "conv 4 → 4"
-    assert dict(tables.steps(study))["decoder"] == "conv 4 → 4 → 4"
+    assert dict(tables.steps(study))["decoder"] == "conv 4 → 4"
     assert dict(tables.steps(study))["code z"] == "2 × 3 × 4; prior N(0, I)"
     assert [row.size for rows in tables.results(study).values() for row in rows] == [
         "2 × 3 × 4"
