@@ -404,7 +404,7 @@ def test_batch_epochs_and_patience_follow_from_the_number_of_samples(
 
 @pytest.mark.parametrize(
     ("samples", "epochs", "batch"),
-    [(54_000, 3, 128), (54_000, 2, 64), (54_000, 1, 32), (4050, 5, 32), (256, 300, 32)],
+    [(54_000, 3, 128), (54_000, 2, 64), (54_000, 1, 32), (4050, 5, 32), (256, 300, 64)],
 )
 def test_a_default_batch_is_halved_where_steps_would_be_few(
     samples: int, epochs: int, batch: int

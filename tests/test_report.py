@@ -408,7 +408,7 @@ def test_codes_that_are_maps_are_called_so(maps):
     assert FIGURES["tweak"].numbers(study)["Directions"]["AE"].startswith("two principal")
     names = [name for name, _ in tables.settings(study)]
     assert "channels" in names
-    assert not {"hidden", "heads"} & set(names)  # options of other networks
+    assert not {"activation", "heads"} & set(names)  # options of other networks
 
 
 def test_codes_of_two_kinds_are_told_apart(maps, runs):
