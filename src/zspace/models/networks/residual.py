@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from zspace.models.networks.conv import (
     UPSAMPLINGS,
-    Branch,
+    Block,
     Shift,
     Size,
     Unit,
@@ -26,22 +26,14 @@ from zspace.models.networks.conv import (
 )
 
 
-class Residual(Branch):
+class Residual(Block):
     """``x + f(x)``: twice SiLU and a 3 x 3 convolution; f starts at 0, so no norm is needed.
 
     Not ReLU: without a norm, whole layers of it died within an epoch at the default rate.
 
     References: He, Zhang, Ren, Sun. Identity mappings in deep residual networks. 2016, arXiv
     1603.05027; Zhang, Dauphin, Ma. Fixup initialization. 2019, arXiv 1901.09321.
-
-    Arguments:
-        channels: Of x (B, channels, H, W), which it keeps.
     """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.last = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.last(F.silu(self.first(F.silu(x)), inplace=True))
