@@ -124,14 +124,16 @@ class Spec:
 
     Arguments:
         shape: Of one sample, without the batch axis; (C, H, W) for images, (W,) for rows of a
-            table.
+            table, (T, D) for series, T steps of D channels, and (T,) for tokens.
         classes: Names of the labels 0, 1, ...; each sample has one. Empty where there are none.
         attributes: Names of what may hold of a sample, several at once, and of numbers that say
             something of it; usually empty.
         samples: How many training samples there are; 0 where that is not known.
         missing: Whether elements of x may be missing; they are NaN.
-        kind: What sort of samples they are: "image" or "table".
-        columns: Of a table, in the order of their entries in x.
+        kind: What sort of samples they are: "image", "table", "series" or "tokens".
+        columns: Of a table, in the order of their entries in x; of a series, its channels.
+        vocabulary: How many tokens there are, V: x holds numbers from 0 to V - 1. 0 is the end of
+            a sequence, 1 any token that is none of the others; -1 is what follows the end.
         scales: How each attribute is read, where some are numbers; () where all are flags.
 
     Raises UserError where one sample has more numbers than any model here reads.
@@ -150,6 +152,7 @@ class Spec:
     kind: str = "image"
     columns: tuple[Column, ...] = ()
     scales: tuple[Scale, ...] = ()
+    vocabulary: int = 0
 
     def __post_init__(self) -> None:
         if (numbers := math.prod(self.shape)) > MOST_NUMBERS:
@@ -165,6 +168,15 @@ class Spec:
         One for each class (labels are one-hot), else one for each attribute.
         """
         return len(self.classes) or len(self.attributes)
+
+    @property
+    def features(self) -> int:
+        """The axis of x (B, *X) whose entries are features of one place: 1, but -1 for series.
+
+        >>> Spec((24, 6), kind="series").features, Spec((3, 32, 32)).features
+        (-1, 1)
+        """
+        return -1 if self.kind == "series" else 1
 
 
 @dataclass(frozen=True)
