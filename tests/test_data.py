@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from zspace.data.dataset import SPLITS, Part, assemble, to_float
-from zspace.data.loading import DataOptions, load
+from zspace.data.loading import load
+from zspace.data.options import DataOptions
 from zspace.data.sets.catalogue import KNOWN, describe, sources
 from zspace.data.spec import Spec
 from zspace.system.errors import UserError
@@ -184,7 +185,7 @@ def test_described_sizes_are_the_loaded_ones(digits):
 
 
 def test_every_option_has_one_line_of_help():
-    source = Path(load.__code__.co_filename).read_text()
+    source = Path(DataOptions.check.__code__.co_filename).read_text()
     classes = (n for n in ast.parse(source).body if isinstance(n, ast.ClassDef))
     body = next(n for n in classes if n.name == "DataOptions").body
     for field, below in itertools.pairwise(body):

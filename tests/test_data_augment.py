@@ -8,7 +8,7 @@ from test_resume import cut, history, resume, train, weights
 from zspace.data import batches
 from zspace.data.batches import Batches, augmented
 from zspace.data.dataset import Samples
-from zspace.data.loading import DataOptions
+from zspace.data.options import DataOptions
 from zspace.system.errors import UserError
 
 CPU = torch.device("cpu")

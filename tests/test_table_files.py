@@ -13,7 +13,8 @@ import torch
 
 import zspace
 from zspace.data import account, load
-from zspace.data.loading import DataOptions, load_new
+from zspace.data.loading import load_new
+from zspace.data.options import DataOptions
 from zspace.data.readers import delimited
 from zspace.data.readers.frames import table_of
 from zspace.system.errors import UserError
@@ -324,9 +325,11 @@ def test_columns_can_be_left_out_and_set():
 
 
 def test_options_of_another_kind_are_refused(digits):
-    with pytest.raises(UserError, match="--size is for images, but this is a table"):
+    with pytest.raises(UserError, match="--size is for images, but these are rows of a table"):
         load(people(), size=28, quiet=True)
-    with pytest.raises(UserError, match="--columns is for tables, but these are images"):
+    with pytest.raises(
+        UserError, match="--columns is for rows of a table and series, but these are"
+    ):
         load(np.zeros((12, 8, 8)), columns="a=number", quiet=True)
     with pytest.raises(UserError, match="--kind is image, but"):
         load(people(), kind="image", quiet=True)
@@ -353,5 +356,5 @@ def test_new_rows_for_a_finished_run_are_one_set():
     assert {name: len(s) for name, s in new.splits.items()} == {"all": 3}
     with pytest.raises(UserError, match="this model reads rows of a table"):
         load_new(np.zeros((3, 8, 8)), encoding=data.encoding)
-    with pytest.raises(UserError, match="is a table, but this model reads images"):
+    with pytest.raises(UserError, match="holds rows of a table, but this model reads images"):
         load_new(people(3))

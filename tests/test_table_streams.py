@@ -16,6 +16,7 @@ from torch.utils.data import IterableDataset
 
 import zspace
 from zspace.data import account, load
+from zspace.data.kinds.table import TableEncoding
 from zspace.data.readers import delimited, spill, tabular
 from zspace.system.errors import UserError
 
@@ -129,7 +130,7 @@ def test_arrays_and_streams_of_rows_go_to_the_disk(tmp_path):
 def test_it_is_written_once(csv, monkeypatch):
     first = load(str(csv), memory=LITTLE, quiet=True)
     monkeypatch.setattr(delimited.Text, "pieces", None)
-    monkeypatch.setattr(tabular.Encoding, "encoded", None)
+    monkeypatch.setattr(TableEncoding, "encoded", None)
     again = load(str(csv), memory=LITTLE, quiet=True)
     assert again.fingerprint == first.fingerprint
     assert again.train.x == first.train.x

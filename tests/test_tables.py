@@ -18,14 +18,14 @@ from polars.testing import assert_frame_equal
 from scipy import stats
 
 from zspace.data.kinds.columns import Scaled
-from zspace.data.kinds.table import SAMPLE, Encoding, fit
+from zspace.data.kinds.table import SAMPLE, TableEncoding, fit
 from zspace.data.readers.frames import columns_of, table_of
 from zspace.system.errors import UserError
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
-def fitted(frame, train=None, **more) -> Encoding:
+def fitted(frame, train=None, **more) -> TableEncoding:
     table, made = columns_of(frame)
     rows = np.arange(len(next(iter(table.values())).missing)) if train is None else train
     piece = {name: raw.rows(rows) for name, raw in table.items()}
@@ -363,15 +363,15 @@ def test_an_encoding_survives_its_files():
     frame["n"] = frame["n"].astype("uint64")
     encoding = fitted(frame, kinds={"c": "category"})
     facts, tensors = encoding.to_files()
-    again = Encoding.from_files(json.loads(json.dumps(facts)), tensors)
+    again = TableEncoding.from_files(json.loads(json.dumps(facts)), tensors)
     assert torch.equal(again.encode(frame).nan_to_num(9), encoding.encode(frame).nan_to_num(9))
     pd.testing.assert_frame_equal(again.decode(again.encode(frame)), frame)
     with pytest.raises(UserError, match="cannot be read"):
-        Encoding.from_files({**facts, "entries": [{}]}, tensors)
+        TableEncoding.from_files({**facts, "entries": [{}]}, tensors)
     for usual in ("1", math.nan, -1):
         entries = [{**facts["entries"][0], "usual": usual}, *facts["entries"][1:]]
         with pytest.raises(UserError, match="cannot be read"):
-            Encoding.from_files({**facts, "entries": entries}, tensors)
+            TableEncoding.from_files({**facts, "entries": entries}, tensors)
 
 
 def test_quality_is_in_the_unit_of_the_column():

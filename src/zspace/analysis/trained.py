@@ -27,8 +27,8 @@ from zspace.data.account import of_samples
 from zspace.data.batches import Batches, Binarize
 from zspace.data.conditions import Label, as_conditions, columns, turns
 from zspace.data.dataset import Data, Samples
+from zspace.data.kinds.encoding import Encoding
 from zspace.data.kinds.image import as_images, as_tensor
-from zspace.data.kinds.table import Encoding
 from zspace.data.spec import Batch, Spec
 from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
@@ -111,7 +111,7 @@ class TrainedModel:
     """
 
     encoding: Encoding | None = None
-    """How the rows of a table become x, where it was trained on one."""
+    """How raw samples become x, where they are no images."""
     values: tuple[float, float] | None = None
     """The raw integers that are 0 and 1 in [0, 1], where they were declared in training."""
 

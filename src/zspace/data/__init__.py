@@ -13,7 +13,8 @@ torch.Size([128, 1, 28, 28])
 
 from zspace.data.batches import Batches
 from zspace.data.dataset import Data, Samples
-from zspace.data.loading import DataOptions, load
+from zspace.data.loading import load
+from zspace.data.options import DataOptions
 from zspace.data.sets.catalogue import describe, sources
 from zspace.data.spec import Batch, Spec
 

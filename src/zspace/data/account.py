@@ -50,16 +50,28 @@ class Read:
 NOTHING_READ = Read()
 
 
+CALLED = {
+    "image": ("image", "images"),
+    "table": ("row", "rows"),
+    "series": ("window", "windows"),
+    "tokens": ("sequence", "sequences"),
+}
+"""What one sample of a kind is called, and several."""
+
+
 def of_samples(text: str, kind: str) -> str:
-    """A sentence about images as one about rows, where the samples are rows of a table.
+    """A sentence about images as one about what the samples are instead.
 
     >>> of_samples("Images and their codes: an image is a point.", "table")
     'Rows and their codes: a row is a point.'
+    >>> of_samples("An image and others", "series")
+    'A window and others'
     """
     if kind == "image":
         return text
-    text = re.sub(r"\b([Aa])n image\b", r"\1 row", text)
-    words = {"image": "row", "images": "rows", "Image": "Row", "Images": "Rows"}
+    one, many = CALLED[kind]
+    text = re.sub(r"\b([Aa])n image\b", rf"\1 {one}", text)
+    words = {"image": one, "images": many, "Image": one.title(), "Images": many.title()}
     return re.sub(r"\b[Ii]mages?\b", lambda found: words[found.group()], text)
 
 
@@ -72,7 +84,7 @@ def lines(data: Data) -> list[str]:
     """
     read, shape = data.read, "×".join(map(str, data.spec.shape))
     if data.encoding is not None:
-        shape = f"{len(data.encoding.entries):,} columns, {data.encoding.width:,} numbers"
+        shape = data.encoding.size
     first = ", ".join(filter(None, (f"{data.name}: {read.kind} of {shape}", read.values)))
     found = [f"{first}; {_labels(data)}", _splits(data)]
     rest = [*read.notes]

@@ -33,7 +33,7 @@ from zspace.system.errors import UserError
 from zspace.system.pixels import thumbnails
 
 if TYPE_CHECKING:
-    from zspace.data.kinds.table import Encoding
+    from zspace.data.kinds.encoding import Encoding
 
 FEWEST = 10
 """Samples of the smallest data set; with fewer, a tenth would be less than one sample."""
@@ -158,7 +158,7 @@ class Data:
             are known. Row i of the storage is the i-th combination, the last factor fastest.
         held_out: The class that only the test split has; see `zspace.data.selection`.
         read: What was read, and what was left out; see `zspace.data.account`.
-        encoding: How the rows of a table became x; None for images.
+        encoding: How raw samples became x; None for images.
         whole: New data for a finished run: one set of this name to its samples, or the source's
             own parts. Nothing was cut, and `train` and `validation` may be empty.
 

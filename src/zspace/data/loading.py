@@ -1,155 +1,44 @@
 """Where data come from: `load` for a name or a path, and facts of the sets with a name.
 
-`DataOptions` is what a user may choose about data; the command line makes its flags from it.
-
-    name          a set of `zspace.data.sets.catalogue`, local, cached or downloaded
-    hf:NAME       a set of the Hugging Face hub, or a folder in its format
-    folder        image files, or the four IDX files of MNIST's kind
-    .npz .npy     arrays: images, or rows of a table (N, D)
-    .csv .tsv .parquet   tables
+name          a set of `zspace.data.sets.catalogue`, local, cached or downloaded
+hf:NAME       a set of the Hugging Face hub, or a folder in its format
+folder        image files, or the four IDX files of MNIST's kind
+.npz .npy     arrays: images, or rows of a table (N, D)
+.csv .tsv .parquet   tables
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 
 from zspace.data.account import Read
-from zspace.data.attributes import parse_columns
-from zspace.data.batches import Augment, Binarize
 from zspace.data.dataset import Data, Part, Unsplit, check
-from zspace.data.kinds.image import BRIGHT, extent, parse_values, scale_of
-from zspace.data.kinds.table import Encoding
+from zspace.data.kinds.encoding import Encoding, Unencoded
+from zspace.data.kinds.image import BRIGHT, extent, scale_of
 from zspace.data.labels import read_labels
+from zspace.data.read_options import Cut, Fit, Kind, ReadOptions, Transparency
 from zspace.data.readers import arrays, fetch, hf
 from zspace.data.readers.delimited import PARQUET, TEXT
 from zspace.data.readers.folder import ARCHIVES, load_file, load_folder
-from zspace.data.readers.images import SUFFIXES, Fit, ReadOptions, Transparency, sides
+from zspace.data.readers.images import SUFFIXES, sides
 from zspace.data.readers.objects import PREFIX, load_object
-from zspace.data.readers.tabular import Rows, tabulated
+from zspace.data.readers.raw_samples import encode_raw
 from zspace.data.readers.tabular import load_file as load_file_of_rows
 from zspace.data.selection import as_drawn, without
 from zspace.data.sets import celeba, mnist
-from zspace.data.sets.catalogue import KNOWN, where
+from zspace.data.sets.catalogue import KNOWN
 from zspace.data.splits import left_out
 from zspace.system.cores import reading
-from zspace.system.errors import UserError, nearest, unknown
+from zspace.system.errors import UserError, nearest
 from zspace.system.files import room
-
-Kind = Literal["auto", "image", "table"]
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """Which data, and how they are prepared.
-
-    >>> DataOptions("mnist5k", hold_out_class="7").check().binarize
-    'none'
-    """
-
-    data: str = "mnist5k"
-    """A known name (see `zspace data list`), hf:NAME, a folder of images, .npz, .npy, .csv, ..."""
-
-    data_dir: Path | None = None
-    """Folder with local copies of known sets; default: the environment variable ZSPACE_DATA."""
-
-    size: str | None = None
-    """Bring images in files to this many pixels square, or to WIDTHxHEIGHT, such as 128x32."""
-
-    fit: Fit = "crop"
-    """How: fill the size and crop the rest, pad with black, or stretch."""
-
-    transparency: Transparency = "white"
-    """Lay transparent pixels over white, drop the transparency, or keep it as a fourth channel."""
-
-    skip_bad: bool = False
-    """Leave out unreadable images of a folder instead of stopping at the first."""
-
-    augment: Augment = "none"
-    """Change training images at random: mirror (flip, for natural images), move (crop)."""
-
-    binarize: Binarize = "none"
-    """Make pixels 0 or 1 at random: one draw for good (static), a new one each time (dynamic)."""
-
-    hold_out_class: str = ""
-    """Keep this class out of training and validation; all its images go to test, as anomalies."""
-
-    val: str = ""
-    """The validation set, where it lies apart: a path or a name, read as the data are."""
-
-    test: str = ""
-    """The test set, where it lies apart."""
-
-    values: tuple[str, ...] = ()
-    """The raw values that are black and white, such as 0 4095 or -1 1; auto takes those found."""
-
-    labels: str = ""
-    """Where labels are: FILE.csv, FILE.csv:COLUMN, an array, a column; age,sex are attributes."""
-
-    class_level: int = 1
-    """Which level of folders are the classes: 2 takes those within the folders of level 1."""
-
-    labelled_only: bool = False
-    """Leave out samples that have no label."""
-
-    leave_out: tuple[str, ...] = ()
-    """Names or patterns of arrays, folders, files or columns that are not to be read."""
-
-    kind: Kind = "auto"
-    """What the samples are: images or rows of a table; auto: what the file or the array shows."""
-
-    columns: str = ""
-    """Kinds of columns and labels, such as age=number,sex=category; the others are found."""
-
-    missing: tuple[str, ...] = ()
-    """Values that mean missing, such as ? or -200; empty fields and NaN always do."""
-
-    weight: str = ""
-    """An array or a column of weights: a sample of weight 2 counts twice."""
-
-    balance: bool = False
-    """Draw all classes equally often in training; validation and test stay as they are."""
-
-    group: str = ""
-    """A column of a table: all rows of a group, such as a patient, go to one split."""
-
-    split_by: str = ""
-    """A column of a table, such as a date, whose latest rows are test, those before validation."""
-
-    def check(self) -> DataOptions:
-        """These options. Raises UserError for an unknown value of ``augment`` or ``binarize``."""
-        offered = {"augment": Augment, "binarize": Binarize, "fit": Fit, "kind": Kind}
-        for name, kind in {**offered, "transparency": Transparency}.items():
-            known = get_args(kind)
-            if getattr(self, name) not in known:
-                raise unknown(name, getattr(self, name), known)
-        parse_values(self.values)
-        parse_size(self.size)
-        parse_columns(self.columns)
-        if self.class_level < 1:
-            raise UserError(f"class_level is {self.class_level}: give 1, 2 or more")
-        return self
-
-    def refuse_inside(self, out: Path) -> None:
-        """Raise UserError where results would be written into the folder of the data itself."""
-        source = Path(self.data).resolve()
-        if (
-            not is_known(self.data)
-            and source.is_dir()
-            and source in (out := out.resolve()).parents
-        ):
-            raise UserError(
-                f"'{out}' lies inside the data folder '{source}', whose images would then include "
-                "the results: choose another --out"
-            )
-
 
 MOST_SIDE = 4096
 """The largest --size: an image of it still fits the memory many times over."""
@@ -179,6 +68,11 @@ def load(
     split_by: str = "",
     weight: str = "",
     balance: bool = False,
+    window: int = 0,
+    stride: int = 0,
+    tokens: Cut = "auto",
+    vocabulary: int = 10_000,
+    length: int = 0,
     memory: float | None = None,
     workers: int = 0,
     quiet: bool = False,
@@ -211,7 +105,7 @@ def load(
         class_level: Which level of folders are the classes, from 1.
         labelled_only: Leave out samples that have no label.
         leave_out: Names or patterns of arrays, folders, files or columns that are not read.
-        kind: "image" or "table" refuses the other; "auto" takes what the source is.
+        kind: "image", "table", "series" or "tokens"; "auto" takes what the source shows.
         columns: Kinds of columns of a table or of labels: "age=number,sex=category"; others are
             found.
         missing: Further values of a table or of labels that mean missing, as text.
@@ -221,6 +115,11 @@ def load(
         weight: The array or column that holds the weights of samples, where it is not called w;
             see `zspace.data.selection`.
         balance: Draw all classes equally often in training.
+        window: Cut a long series into windows of so many steps; 0: the samples of an array.
+        stride: Steps from one window to the next; 0: an eighth of a window.
+        tokens: How texts are cut into tokens; see `zspace.data.kinds.tokens`.
+        vocabulary: The most tokens that are told apart.
+        length: The most tokens of a sample, its end included; 0: no limit.
         memory: Bytes that images may take before they stay on disk, where files are decoded once
             into the cache folder. None: half of the free memory, which leaves room for a model.
         workers: Threads that read files; 0: see `zspace.system.cores.readers`.
@@ -239,7 +138,8 @@ def load(
     options = replace(options, values=tuple(values), labels=labels, leave_out=tuple(leave_out))
     options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
     options = replace(options, columns=columns, missing=tuple(map(str, missing)), group=group)
-    options = replace(options, split_by=split_by, weight=weight)
+    options = replace(options, split_by=split_by, weight=weight, kind=kind, window=window)
+    options = replace(options, stride=stride, tokens=tokens, vocabulary=vocabulary, length=length)
     if isinstance(source, Data):
         if (
             options != replace(ReadOptions(), memory=budget, quiet=quiet)
@@ -254,11 +154,11 @@ def load(
         return as_drawn(data, balance)
     with reading(workers):
         found = _as_asked(read(source, options, data_dir), options.leave_out)
-        table = _of_kind(found, kind, options)
+        whole_rows = _of_kind(found, options) != "image"
         for split, other in (("validation", val), ("test", test)):
             if not isinstance(other, str) or other:
                 apart = replace(options, whole=True, attributes=found.facts.get("attributes", ()))
-                apart = apart if table else replace(apart, labels="", leave_out=())
+                apart = apart if whole_rows else replace(apart, labels="", leave_out=())
                 found = found.with_split(split, read(other, apart, data_dir))
     if weight and all(part.weights is None for part in found.parts.values()):
         raise UserError(
@@ -268,26 +168,45 @@ def load(
     fixed = isinstance(source, str) and is_known(source)
     data = found.data(fixed=fixed)
     data = without(data.labelled() if labelled_only else data, hold_out_class)
-    return tabulated(as_drawn(data, balance), options)
+    return encode_raw(as_drawn(data, balance), options)
 
 
-def _of_kind(found: Unsplit, kind: str, options: ReadOptions) -> bool:
-    """Whether it is a table. Raises UserError where another kind, or its options, were given."""
-    table = any(isinstance(part.x, Rows) for part in found.parts.values())
-    if kind != "auto" and (kind == "table") != table:
-        what = "rows of a table" if table else "images"
-        raise UserError(f"--kind is {kind}, but '{found.name}' holds {what}: leave --kind out")
-    mine = ("columns", "missing", "group", "split_by")
-    wrong = ("size", "values") if table else mine
+OF_KINDS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("size", "values"), ("image",)),
+    "columns": ("table", "series"),
+    "missing": ("table", "series"),
+    **dict.fromkeys(("group", "split_by"), ("table", "series")),
+    **dict.fromkeys(("window", "stride"), ("series",)),
+    **dict.fromkeys(("tokens", "vocabulary", "length"), ("tokens",)),
+}
+"""Options that are for some kinds of samples only."""
+NAMED = {"image": "images", "table": "rows of a table", "series": "series", "tokens": "texts"}
+
+
+def kind_of(found: Unsplit) -> str:
+    """What the samples of a source are, as a reader took them."""
+    raw = [part.x for part in found.parts.values()]
+    return next((x.kind for x in raw if isinstance(x, Unencoded)), "image")
+
+
+def _of_kind(found: Unsplit, options: ReadOptions) -> str:
+    """What the samples are. Raises UserError where another kind, or its options, were given."""
+    kind = kind_of(found)
+    if options.kind not in ("auto", kind):
+        raise UserError(
+            f"--kind is {options.kind}, but '{found.name}' holds {NAMED[kind]}: leave --kind out"
+        )
     labelled = any(p.y is not None or p.attributes is not None for p in found.parts.values())
-    for name in wrong:
+    usual = ReadOptions()
+    for name, kinds in OF_KINDS.items():
+        if kind in kinds or getattr(options, name) == getattr(usual, name):
+            continue
         if name in ("columns", "missing") and labelled:
             continue  # said of labels
-        if getattr(options, name):
-            what = "images, but this is a table" if table else "tables, but these are images"
-            what += " without labels" * (name in ("columns", "missing"))
-            raise UserError(f"--{name.replace('_', '-')} is for {what}: leave it out")
-    return table
+        what = f"{' and '.join(NAMED[one] for one in kinds)}, but these are {NAMED[kind]}"
+        what += " without labels" * (name in ("columns", "missing"))
+        raise UserError(f"--{name.replace('_', '-')} is for {what}: leave it out")
+    return kind
 
 
 def _as_asked(found: Unsplit, patterns: Sequence[str]) -> Unsplit:
@@ -321,6 +240,7 @@ def load_new(
     columns: str = "",
     weight: str = "",
     attributes: tuple[str, ...] = (),
+    stride: int = 0,
     quiet: bool = False,
 ) -> Data:
     """The same for a finished run: one set of any size, which nobody splits.
@@ -335,12 +255,13 @@ def load_new(
         class_level: As the run was trained.
         channels: Of images in files.
         values: The range that the run was trained with.
-        encoding: What the run has learned of its table; None for images.
+        encoding: What the run has learned of its samples; None for images.
         missing: Further values of a table that mean missing, as the run was trained.
         labels: The column of labels, as the run was trained; it need not be there.
         columns: Kinds of columns of labels, as the run was trained.
         weight: What holds weights, as the run was trained; they are not used.
         attributes: Those of the run; labels are read as them where they can be.
+        stride: Of windows of a series, as the run was trained.
         quiet: Show no progress bars.
 
     >>> whole = load_new("mnist5k")
@@ -351,14 +272,15 @@ def load_new(
     options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
     options = replace(options, missing=tuple(missing), labels=labels)
     options = replace(options, columns=columns, weight=weight, attributes=attributes)
+    if encoding is not None:
+        options = replace(options, stride=stride, **encoding.reading)
     if isinstance(source, Data):
         return source.as_new(classes)
     found = read(source, replace(options, values=tuple(values)), data_dir)
-    table = any(isinstance(part.x, Rows) for part in found.parts.values())
-    if table != (encoding is not None):
-        have, want = ("a table", "images") if table else ("images", "rows of a table")
-        raise UserError(f"'{found.name}' is {have}, but this model reads {want}: give {want}")
-    return tabulated(found.as_one(classes), options, encoding)
+    have, want = (NAMED[one] for one in (kind_of(found), encoding.kind if encoding else "image"))
+    if have != want:
+        raise UserError(f"'{found.name}' holds {have}, but this model reads {want}: give {want}")
+    return encode_raw(found.as_one(classes), options, encoding)
 
 
 def read(source: Any, options: ReadOptions, data_dir: Path | None = None) -> Unsplit:
@@ -424,29 +346,6 @@ def _is_filled(folder: Path) -> bool:
         return folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
     except OSError:
         return False
-
-
-PLAIN = ("data", "data_dir", "augment", "binarize", "hold_out_class", "balance")
-"""Options of `DataOptions` that name no file but a set of the catalogue, or are not used."""
-
-
-def is_harmless(options: Mapping[str, Any], data_dir: Path | None = None) -> bool:
-    """Whether options of data name a set on this machine, for which no network is needed.
-
-    Arguments:
-        options: Those of `DataOptions`, which may be anybody's; their data_dir is not looked at.
-        data_dir: Where local copies may lie, as in `load`.
-
-    >>> is_harmless({"data": "mnist5k"}), is_harmless({"data": "mnist5k", "val": "/etc"})
-    (True, False)
-    """
-    name, usual = options.get("data"), asdict(DataOptions())
-    if not isinstance(name, str) or name not in KNOWN or is_resized(name):
-        return False
-    others = [n for n in usual if n not in PLAIN]
-    if any((options.get(n, usual[n]) or None) != (usual[n] or None) for n in others):
-        return False
-    return where(KNOWN[name], data_dir) is not None
 
 
 def lasting(name_or_path: str) -> str:
@@ -559,7 +458,7 @@ def _load_path(path: Path, given: str, options: ReadOptions) -> Unsplit:
 
 def _fixed(found: Unsplit, options: ReadOptions) -> Unsplit:
     """The data as they are. Raises UserError where another size or colour is asked for."""
-    if any(isinstance(part.x, Rows) for part in found.parts.values()):
+    if kind_of(found) != "image":
         return found
     channels, height, width = next(iter(found.parts.values())).x.shape[1:]
     if (to := sides(options.size)) not in (None, (height, width)):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from zspace.data.kinds.columns import Chosen, Entry, as_kind, key
-from zspace.data.kinds.table import Encoding
+from zspace.data.kinds.table import TableEncoding
 from zspace.data.readers.frames import Raw
 from zspace.data.spec import Batch
 from zspace.explorer.view import Path, RunView
@@ -42,10 +42,10 @@ class RowView(RunView):
     kinds = ("table",)
 
     @property
-    def encoding(self) -> Encoding:
+    def encoding(self) -> TableEncoding:
         """How rows become x and come back."""
         found = self.run.encoding
-        assert found is not None
+        assert isinstance(found, TableEncoding)
         return found
 
     @property

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from zspace.data.loading import DataOptions, lasting
+from zspace.data.loading import lasting
+from zspace.data.options import DataOptions
 from zspace.data.spec import Spec
 from zspace.models import recipes
 from zspace.models.networks.choices import NETS, NetOptions

@@ -40,7 +40,7 @@ class Read(TypedDict):
     scale: NotRequired[tuple[float, float] | None]
 
 
-AXES = {"image": 3, "table": 1, "series": 2}
+AXES = {"image": 3, "table": 1, "series": 2, "tokens": 1}
 """Of one sample, by kind."""
 
 
@@ -48,7 +48,7 @@ class Facts(TypedDict):
     """What run.json says of the data."""
 
     name: Name
-    kind: NotRequired[Literal["image", "table"]]
+    kind: NotRequired[Literal["image", "table", "series", "tokens"]]
     shape: Annotated[list[Annotated[int, Range(1, MOST_NUMBERS)]], Range(1, 3)]
     classes: Annotated[list[Name], Range(0, 10_000)]
     attributes: Annotated[list[Name], Range(0, 10_000)]

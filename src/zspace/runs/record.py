@@ -22,8 +22,9 @@ from typing import Any
 
 from torch import Tensor
 
-from zspace.data.kinds.table import Encoding
-from zspace.data.loading import is_harmless
+from zspace.data.kinds import encoding_from
+from zspace.data.kinds.encoding import Encoding
+from zspace.data.options import is_harmless
 from zspace.data.spec import Scale, Spec
 from zspace.runs.formats import Line, Record, refuse_unfit
 from zspace.system import files, owner
@@ -226,8 +227,8 @@ def _understood(path: Path, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_encoding(place: Place, record: dict[str, Any]) -> Encoding | None:
-    """How the rows of a table become x; None for images. Raises UserError where it is damaged."""
-    if record["data"].get("kind", "image") != "table":
+    """How raw samples become x; None for images. Raises UserError where it is damaged."""
+    if record["data"].get("kind", "image") == "image":
         return None
     content = {name: place.read(name) for name in ENCODING}
     told, values = (place.named(name) for name in ENCODING)
@@ -237,7 +238,7 @@ def read_encoding(place: Place, record: dict[str, Any]) -> Encoding | None:
         facts = files.unsealed(
             told, content[ENCODING[0]], files.parsed(told, content[ENCODING[0]])
         )
-        return Encoding.from_files(facts, files.unpacked(values, content[ENCODING[1]]))
+        return encoding_from(facts, files.unpacked(values, content[ENCODING[1]]))
 
 
 def is_own(record: dict[str, Any]) -> bool:

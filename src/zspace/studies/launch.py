@@ -14,7 +14,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.progress import Progress
 
-from zspace.data.loading import DataOptions
+from zspace.data.options import DataOptions
 from zspace.data.readers.objects import PREFIX, noted
 from zspace.report.html.page import write_report
 from zspace.runs.many import open_study, write_table

@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from zspace.analysis.numbers import terms_text
+from zspace.data.account import CALLED
 from zspace.models.recipes import hyphenated
 from zspace.runs.config import OWN, RESERVED
 from zspace.system.bars import EVERY, time_text
@@ -234,7 +235,8 @@ def headline(facts: Mapping[str, Any]) -> str:
     data, settings = facts["data"], facts["config"]["training"]
     compiled = ", compiled" if settings["compile"] == "on" else ""
     shape = "×".join(map(str, data["shape"]))
-    what = f"rows of {shape} numbers" if data["kind"] == "table" else f"images of {shape}"
+    unit = {"table": " numbers", "tokens": " tokens at most"}.get(data["kind"], "")
+    what = f"{CALLED[data['kind']][1]} of {shape}{unit}"
     own = facts["config"]["recipe_options"].items()
     told = ", ".join(f"{OWN}{name} is {value}" for name, value in own if name in RESERVED)
     clash = f"\n{told}: of the recipe, not of the data or the training" if told else ""

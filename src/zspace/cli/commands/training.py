@@ -36,7 +36,7 @@ def train_command(args: Sequence[str]) -> Callable[..., None]:
     An option of the recipe's own whose name is reserved becomes the flag --recipe.NAME.
     Raises UserError for an unknown recipe.
     """
-    from zspace.data.loading import DataOptions
+    from zspace.data.options import DataOptions
     from zspace.models import recipes
     from zspace.runs.config import OWN, RESERVED, Config
     from zspace.runs.settings import Settings

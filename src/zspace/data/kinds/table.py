@@ -42,6 +42,7 @@ from zspace.data.kinds.columns import (
     normal_knots,
     rounded_to,
 )
+from zspace.data.kinds.encoding import Encoding
 from zspace.data.readers.frames import Raw, Table, columns_of, table_of
 from zspace.data.spec import ColumnKind, Fact, Spec
 from zspace.system.errors import UserError, unknown
@@ -54,11 +55,13 @@ MOST_CATEGORIES = 1_000
 MOST_DIFFERENT = 50 * MOST_CATEGORIES
 MOST_COUNT = 255
 DIGITS = 6
+MOST_SAID = 20
+"""Columns that are said by name."""
 _ID = re.compile(r"(^|[_\W])(id|uuid|guid)$|^index$|^Unnamed: 0$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Encoding:
+class TableEncoding(Encoding):
     """How rows of a table become x and come back: what was learned of the training rows.
 
     Arguments:
@@ -82,6 +85,23 @@ class Encoding:
     left_out: Mapping[str, str] = field(default_factory=dict)
     missing: bool = False
     kind: ClassVar[str] = "table"
+    plural: ClassVar[str] = "rows"
+
+    @property
+    def size(self) -> str:
+        """Columns, and numbers of one row."""
+        return f"{len(self.entries):,} columns, {self.width:,} numbers"
+
+    @property
+    def usual(self) -> dict[str, float | None]:
+        """Column -> the error, or the rate, of who always gives the same value."""
+        return {entry.name: entry.usual for entry in self.entries}
+
+    def said(self) -> str:
+        """Each column, as what it was taken."""
+        told = [f"{entry.name} ({entry.said()})" for entry in self.entries[:MOST_SAID]]
+        more = len(self.entries) - MOST_SAID
+        return f"columns {', '.join(told)}" + (f" and {more:,} more" if more > 0 else "")
 
     @property
     def width(self) -> int:
@@ -205,7 +225,7 @@ class Encoding:
         return {"kind": "table", **rest, "missing": self.missing, "entries": entries}, tensors
 
     @classmethod
-    def from_files(cls, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Encoding:
+    def from_files(cls, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TableEncoding:
         """The inverse of `to_files`. Raises UserError where they are not what it wrote."""
         try:
             entries: list[Entry] = []
@@ -430,7 +450,7 @@ def fit(
     kinds: Mapping[str, str] | None = None,
     left_out: Mapping[str, str] | None = None,
     missing: bool = False,
-) -> Encoding:
+) -> TableEncoding:
     """Learn from the training rows how columns become x, in one pass over them.
 
     Counts and ranges are exact; quantiles are those of at most 10^6 rows, drawn with a fixed seed.
@@ -471,7 +491,7 @@ def fit(
     if not entries:
         reasons = ", ".join(f"{name} ({why})" for name, why in list(out.items())[:5])
         raise UserError(f"no column is left to learn from: {reasons}; set one with --columns")
-    return Encoding(tuple(entries), made, tuple(names), out, missing)
+    return TableEncoding(tuple(entries), made, tuple(names), out, missing)
 
 
 def check_kinds(kinds: Mapping[str, str], columns: Iterable[str]) -> None:

@@ -33,8 +33,8 @@ from zspace.data.account import Read
 from zspace.data.dataset import Part, Storage, Unsplit, check
 from zspace.data.kinds.image import BRIGHT, Scale, extent, scale_of
 from zspace.data.labels import Labels, read_labels, read_splits
+from zspace.data.read_options import ReadOptions
 from zspace.data.readers import lists
-from zspace.data.readers.images import ReadOptions
 from zspace.data.readers.mapped import Mapped
 from zspace.data.readers.tabular import from_tables
 from zspace.data.selection import read_weights

@@ -27,7 +27,8 @@ import numpy as np
 import pooch
 from numpy.lib import format as npy
 
-from zspace.data.readers.images import Files, ReadOptions, Source
+from zspace.data.read_options import ReadOptions
+from zspace.data.readers.images import Files, Source
 from zspace.data.readers.mapped import PART, Mapped, sweep
 from zspace.data.readers.parallel import stream
 from zspace.system.errors import UserError

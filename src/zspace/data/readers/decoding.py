@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zspace.data.read_options import ReadOptions
 from zspace.data.readers import images
 from zspace.data.readers.cache import DEPTHS, Depth, Shape
-from zspace.data.readers.images import Files, ReadOptions, Source
+from zspace.data.readers.images import Files, Source
 from zspace.data.readers.parallel import each
 from zspace.system.errors import UserError
 

@@ -34,11 +34,12 @@ from zspace.data.account import Read
 from zspace.data.dataset import Part, Storage, Unsplit
 from zspace.data.kinds.image import BRIGHT, Scale, extent, scale_of
 from zspace.data.labels import MISSING, by_value, merged
+from zspace.data.read_options import ReadOptions
 from zspace.data.readers import images, lists
 from zspace.data.readers.arrays import scaled
 from zspace.data.readers.cache import Cache, Depth
 from zspace.data.readers.decoding import decoded, decoded_file, survey_of
-from zspace.data.readers.images import Files, ReadOptions, Source
+from zspace.data.readers.images import Files, Source
 from zspace.data.readers.mapped import Mapped
 from zspace.data.splits import SPLITS, left_out, split_of
 from zspace.system.errors import UserError

@@ -18,8 +18,9 @@ from typing import Any
 
 from zspace.data.account import Read
 from zspace.data.dataset import Unsplit
+from zspace.data.read_options import ReadOptions
 from zspace.data.readers.folder import gather
-from zspace.data.readers.images import Files, ReadOptions, opened
+from zspace.data.readers.images import Files, opened
 from zspace.data.splits import left_out, split_of
 from zspace.system.errors import UserError
 

@@ -22,7 +22,8 @@ import torch
 
 from zspace.data.attributes import is_none
 from zspace.data.labels import MISSING, label_columns, read_labels
-from zspace.data.readers.images import Files, ReadOptions
+from zspace.data.read_options import ReadOptions
+from zspace.data.readers.images import Files
 from zspace.data.splits import role, split_of
 from zspace.system.errors import UserError
 

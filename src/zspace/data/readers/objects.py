@@ -29,9 +29,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from zspace.data.dataset import Unsplit
+from zspace.data.read_options import ReadOptions
 from zspace.data.readers.arrays import Header, Pieces, from_arrays
 from zspace.data.readers.frames import Raw, columns_of, is_table
-from zspace.data.readers.images import ReadOptions
 from zspace.data.readers.mapped import Mapped
 from zspace.data.readers.tabular import from_tables
 from zspace.data.splits import left_out, role

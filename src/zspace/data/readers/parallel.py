@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from zspace.data.readers.images import ReadOptions, Source, strict
+from zspace.data.read_options import ReadOptions
+from zspace.data.readers.images import Source, strict
 from zspace.system.bars import bar
 from zspace.system.cores import readers
 from zspace.system.errors import UserError

@@ -2,7 +2,7 @@
 
     a DataFrame, an array (N, D)   `from_tables`: rows with their labels, ids and own splits
     CSV, TSV, Parquet              `load_file`, through `zspace.data.readers.delimited`
-    Data of raw rows               `tabulated`: training rows are learned from, all become x
+    raw rows                       `Rows`: those for training are learned from, all become x
 
 What does not fit the memory is written to files of the cache, column by column, as is the x made
 of it (`zspace.data.readers.spill`); all is then done in pieces, with the same result.
@@ -17,22 +17,22 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from zspace.data.account import Read
 from zspace.data.attributes import parse_columns
-from zspace.data.dataset import Data, Joined, Part, Samples, Storage, Unsplit
+from zspace.data.dataset import Part, Storage, Unsplit
 from zspace.data.kinds.columns import as_kind
-from zspace.data.kinds.table import Encoding, check_kinds, fit
+from zspace.data.kinds.encoding import Unencoded
+from zspace.data.kinds.table import TableEncoding, check_kinds, fit
 from zspace.data.labels import label_columns, read_splits
+from zspace.data.read_options import ReadOptions
 from zspace.data.readers import delimited, spill
 from zspace.data.readers.doubts import Doubts
 from zspace.data.readers.frames import Raw, Table, columns_of, is_table
-from zspace.data.readers.images import ReadOptions
 from zspace.data.selection import read_weights
 from zspace.data.splits import SPLIT_SEED, SPLITS, by_order, left_out, role, split_of
 from zspace.system.errors import UserError, unknown
@@ -42,7 +42,7 @@ PIECE, NUMBERS = 1 << 16, 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class Rows(Unencoded):
     """Raw rows of a table, before anything is learned of them; see `dataset.Lazy`.
 
     Arguments:
@@ -54,6 +54,7 @@ class Rows:
         out: Columns that are not in the files, with the reason.
     """
 
+    kind: ClassVar[str] = "table"
     table: Mapping[str, Raw | spill.Stored]
     made: str
     names: tuple[Any, ...] = ()
@@ -66,10 +67,6 @@ class Rows:
         """(N, D): rows and columns."""
         n = next(iter(self.table.values())).size
         return n if self.index is None else len(self.index), len(self.table)
-
-    def read(self, rows: Tensor) -> Tensor:
-        """Never: rows are encoded before any is read as x."""
-        raise AssertionError("raw rows were not encoded")
 
     def taken(self, rows: np.ndarray) -> Rows:
         """Some of them."""
@@ -87,6 +84,18 @@ class Rows:
     def column(self, name: str) -> Raw:
         """All of one column, in memory."""
         return self.table[name].rows(slice(None) if self.index is None else self.index)
+
+    def fitted(
+        self, rows: np.ndarray, options: ReadOptions, told: tuple[str, ...]
+    ) -> tuple[TableEncoding, list[str]]:
+        """What the rows for training teach, and what is to be asked about all rows."""
+        return _learned(self, rows, options, told)
+
+    def encoded(
+        self, encoding: TableEncoding, *, checked: bool, on_disk: bool
+    ) -> tuple[Storage, bool]:
+        """x of the rows, and whether any of it is missing; on disk, it is written there once."""
+        return _encoded(self, encoding, checked, on_disk)
 
 
 def load_file(path: Path, options: ReadOptions) -> Unsplit:
@@ -417,74 +426,16 @@ def _rows_of(part: Part, names: np.ndarray, column: str) -> dict[str, Part]:
     return found
 
 
-def tabulated(data: Data, options: ReadOptions, encoding: Encoding | None = None) -> Data:
-    """Data whose raw rows have become x, learned of their training rows; others as they are.
-
-    Arguments:
-        data: Split already.
-        options: Its `columns` are kinds that are set: "age=number".
-        encoding: What a finished run has learned; it is used as it is.
-
-    Raises UserError for a kind that does not fit, and for rows that cannot be encoded.
-    """
-    store = data.train.x
-    if not isinstance(store, Rows):
-        return data
-    held = [s.x for s in [data.train, *data.splits.values()]]
-    held += [x for one in held if isinstance(one, Joined) for x, _ in one.parts]
-    stores = list({id(one): one for one in held if isinstance(one, Rows)}.values())
-    notes: list[str] = []
-    new = encoding is None
-    if encoding is None:
-        encoding, notes = _learned(data, store, options)
-    made, missing = dict[int, Storage](), encoding.missing
-    numbers = encoding.width * sum(one.shape[0] for one in stores)
-    on_disk = {one.folder for one in stores if one.folder} if 8 * numbers > options.memory else {}
-    for rows in stores:
-        made[id(rows)], gaps = _encoded(rows, encoding, not new, rows.folder in on_disk)
-        missing |= gaps
-    encoding = replace(encoding, missing=missing)
-    notes += _kept(stores, made.values())
-
-    def moved(samples: Samples) -> Samples:
-        if isinstance(samples.x, Joined):
-            parts = tuple((made[id(x)], rows) for x, rows in samples.x.parts)
-            return replace(samples, x=Joined(parts))
-        return replace(samples, x=made[id(samples.x)])
-
-    one, two, three = (moved(getattr(data, split)) for split in SPLITS)
-    whole = None if data.whole is None else {k: moved(s) for k, s in data.whole.items()}
-    out = tuple(f"{name} ({why})" for name, why in encoding.left_out.items())
-    said = f"columns {', '.join(_said(entry) for entry in encoding.entries[:MOST_SAID])}"
-    more = len(encoding.entries) - MOST_SAID
-    said += f" and {more:,} more" if more > 0 else ""
-    read = replace(
-        data.read,
-        values=said if not options.whole else "",
-        left_out=(*data.read.left_out, *out) if not options.whole else data.read.left_out,
-        notes=(*data.read.notes, *notes),
-    )
-    return replace(
-        data, train=one, validation=two, test=three, whole=whole, encoding=encoding, read=read
-    )
-
-
-MOST_SAID = 20
-"""Columns that are said by name."""
-
-
-def _said(entry: Any) -> str:
-    return f"{entry.name} ({entry.said()})"
-
-
-def _learned(data: Data, store: Rows, options: ReadOptions) -> tuple[Encoding, list[str]]:
+def _learned(
+    store: Rows, rows: np.ndarray, options: ReadOptions, told: tuple[str, ...]
+) -> tuple[TableEncoding, list[str]]:
     """What the training rows teach, and what is to be asked about the rows of their storage."""
     kinds = parse_columns(options.columns)
-    for name in ("y", *label_columns(options.labels, kinds), *data.attributes):
+    for name in ("y", *label_columns(options.labels, kinds), *told):
         if name not in store.table:
             kinds.pop(name.rpartition("=")[0] or name, None)  # said of labels, not of x
     check_kinds(kinds, store.table)
-    train = store.taken(data.train.index.numpy())
+    train = store.taken(rows)
     about: dict[str, Any] = {
         "made": store.made,
         "names": store.names,
@@ -505,7 +456,7 @@ def _learned(data: Data, store: Rows, options: ReadOptions) -> tuple[Encoding, l
 
 
 def _encoded(
-    store: Rows, encoding: Encoding, checked: bool, on_disk: bool
+    store: Rows, encoding: TableEncoding, checked: bool, on_disk: bool
 ) -> tuple[Storage, bool]:
     """x of the rows, and whether any of it is missing; on disk, it is written there once."""
     shape = (store.shape[0], encoding.width)
@@ -527,16 +478,3 @@ def _encoded(
         at += len(piece)
         missing |= bool(np.isnan(piece).any())
     return torch.from_numpy(x), missing
-
-
-def _kept(stores: Sequence[Rows], found: Iterable[Storage]) -> list[str]:
-    """Where on disk what does not fit the memory is."""
-    folders = {one.folder for one in stores if one.folder}
-    folders |= {one.path.parent for one in found if isinstance(one, spill.Numbers)}
-    if not folders:
-        return []
-    size = sum(path.stat().st_size for folder in folders for path in folder.iterdir())
-    names = " and ".join(sorted(folder.name for folder in folders))
-    where = next(iter(folders)).parent
-    told = f"it does not fit the memory and was written once to '{where}'"
-    return [f"{told}: {names}, {size / 1e9:.2g} GB"]

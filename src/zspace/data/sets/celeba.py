@@ -19,9 +19,10 @@ import numpy as np
 
 from zspace.data.account import Read
 from zspace.data.dataset import Unsplit
+from zspace.data.read_options import ReadOptions
 from zspace.data.readers.fetch import Found, damaged, together
 from zspace.data.readers.folder import gather
-from zspace.data.readers.images import Files, ReadOptions
+from zspace.data.readers.images import Files
 from zspace.data.splits import SPLITS
 
 IMAGES = "img_align_celeba"

@@ -114,7 +114,7 @@ def _with_columns(study: Study) -> list[Family]:
 def _usual(run: Run) -> dict[str, float]:
     """Column -> what it measures to answer the same for every row, of columns that vary."""
     assert run.encoding is not None
-    found = {entry.name: entry.usual for entry in run.encoding.entries}
+    found = run.encoding.usual
     facts = run.encoding.facts
     return {
         name: value

@@ -55,8 +55,7 @@ def data_facts(study: Study) -> Numbers:
     data, shape = study.data, study.data.spec.shape
     one = {"An image": _image(shape)}
     if data.encoding is not None:
-        width = f"{data.encoding.width:,} numbers"
-        one = {"A row": f"{count(len(data.encoding.entries), 'column')}, {width} for the model"}
+        one = {facts.of_samples("An image", data.spec.kind): data.encoding.size}
     listed = data.classes if len(data.classes) <= 20 else ()
     told = data.attributes if len(data.attributes) <= 20 else ()
     many = [count(len(data.attributes), "attribute")] if data.attributes else []

@@ -1,0 +1,140 @@
+"""What every kind of x but images has: an encoding, learned of the training samples only.
+
+    raw    samples as they were read: rows of a table, windows of a series, texts
+    x      what a model reads, a tensor (N, *X)
+
+A reader gives raw samples as an `Unencoded` storage. Once they are split, `fitted` learns an
+`Encoding` of those for training, and `encoded` makes x of all. A run keeps the encoding, and so
+takes new samples in and gives samples back by itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from zspace.data.spec import Fact, Spec
+
+if TYPE_CHECKING:
+    from zspace.data.dataset import Storage
+
+
+class Encoding(ABC):
+    """How raw samples of one kind become x and come back; the base class of all encodings.
+
+    Attributes:
+        kind: "table", "series" or "tokens", as `Spec` has it.
+        plural: What samples are called: "rows".
+        missing: Whether elements of x may be missing.
+    """
+
+    kind: ClassVar[str]
+    plural: ClassVar[str]
+    missing: bool
+
+    @property
+    @abstractmethod
+    def size(self) -> str:
+        """How large a sample is, in words: "15 columns, 40 numbers"."""
+
+    @property
+    @abstractmethod
+    def facts(self) -> Mapping[str, Fact]:
+        """What each value of `quality` is."""
+
+    @property
+    def usual(self) -> Mapping[str, float | None]:
+        """Name -> what `quality` is on average for who always gives the same, where known."""
+        return {}
+
+    @property
+    def reading(self) -> Mapping[str, Any]:
+        """`ReadOptions` with which further samples are to be read as those of the training."""
+        return {}
+
+    @abstractmethod
+    def spec(self, **more: Any) -> Spec:
+        """What a recipe must know; more: classes, attributes, samples and scales."""
+
+    @abstractmethod
+    def said(self) -> str:
+        """How values were taken, in words, for the account of what was read."""
+
+    @abstractmethod
+    def encode(self, raw: Any) -> Tensor:
+        """x (N, *X) of new samples. Raises UserError for what does not fit."""
+
+    @abstractmethod
+    def decode(self, x: Any) -> Any:
+        """The samples of x (N, *X), as those that were read."""
+
+    @abstractmethod
+    def show(self, x: Tensor) -> dict[str, Any]:
+        """One sample x (*X) as JSON, in one of the shapes that pages and figures draw."""
+
+    @abstractmethod
+    def quality(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Name -> (B,): how near y is to x (B, *X); NaN where x is missing."""
+
+    @abstractmethod
+    def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """As JSON, whose "kind" is this one's, and tensors; `from_files` makes the same again."""
+
+    @classmethod
+    @abstractmethod
+    def from_files(cls, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Encoding:
+        """The inverse of `to_files`. Raises UserError where they are not what it wrote."""
+
+
+class Unencoded(ABC):
+    """Raw samples of one kind, before anything is learned of them; see `dataset.Lazy`.
+
+    Attributes:
+        kind: As that of the `Encoding`.
+        folder: Of the cache, where the raw samples are in files; None where they are in memory.
+    """
+
+    kind: ClassVar[str]
+    folder: Path | None
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """(N, ...): how many samples, and what all splits must share."""
+
+    def read(self, rows: Tensor) -> Tensor:
+        """Never: samples are encoded before any is read as x."""
+        raise AssertionError("raw samples were not encoded")
+
+    @abstractmethod
+    def taken(self, rows: np.ndarray) -> Unencoded:
+        """Some of them."""
+
+    @abstractmethod
+    def fitted(
+        self, rows: np.ndarray, options: Any, told: tuple[str, ...]
+    ) -> tuple[Encoding, list[str]]:
+        """What the training samples teach, and notes for the user about all samples.
+
+        Arguments:
+            rows: Which of these samples are for training.
+            options: The `ReadOptions`.
+            told: Attributes, whose columns are said of labels rather than of x.
+
+        Raises UserError for samples of which nothing can be learned.
+        """
+
+    @abstractmethod
+    def encoded(self, encoding: Any, *, checked: bool, on_disk: bool) -> tuple[Storage, bool]:
+        """x of all of them, and whether any of it is missing.
+
+        Arguments:
+            encoding: What was learned.
+            checked: Whether to refuse missing values where the training samples had none.
+            on_disk: Whether x is written to a file of the cache.
+        """
