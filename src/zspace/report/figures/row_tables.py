@@ -13,6 +13,7 @@ from matplotlib.transforms import Bbox
 
 from zspace.analysis.numbers import number
 from zspace.analysis.reconstruction import reconstructions
+from zspace.data.kinds.encoding import Encoding
 from zspace.report import facts
 from zspace.report.facts import Family, Numbers, families, short
 from zspace.report.figures import needs, style
@@ -27,10 +28,8 @@ ACROSS = 4
 """Panels beside each other."""
 
 
-def cells(study: Study, x: np.ndarray) -> tuple[list[str], list[list[str]]]:
+def _cells(encoding: Encoding, x: np.ndarray) -> tuple[list[str], list[list[str]]]:
     """Names of the first columns, and what rows x (N, W) hold of them, as people read it."""
-    encoding = study.data.encoding
-    assert encoding is not None
     shown = [encoding.show(torch.from_numpy(row))["cells"][:COLUMNS] for row in x]
     names = [short(str(cell["column"]), 22) for cell in shown[0]]
     return names, [[short(cell["formatted"], 20) for cell in row] for row in shown]
@@ -56,6 +55,20 @@ def _table(title: str, names: list[str], heads: list[str], columns: list[list[st
     return fig
 
 
+def drawn_rows(
+    encoding: Encoding | None, title: str, x: np.ndarray, before: np.ndarray | None = None
+) -> Figure:
+    """The first rows of x (n, W), each beside the one of `before` that it was made of."""
+    assert encoding is not None
+    names, made = _cells(encoding, x[: 2 * SHOWN] if before is None else x[:SHOWN])
+    if before is None:
+        return _table(title, names, [f"row {i + 1}" for i in range(len(made))], made)
+    _, real = _cells(encoding, before[:SHOWN])
+    heads = [head for i in range(len(real)) for head in (f"row {i + 1}", "decoded")]
+    columns = [column for both in zip(real, made, strict=True) for column in both]
+    return _table(title, names, heads, columns)
+
+
 @figure(
     "rows", "Unseen rows, reconstructed", "reconstructions", numbers=facts.errors, kinds=("table",)
 )
@@ -67,11 +80,8 @@ def rows(study: Study) -> Figure:
     """
     family = families(study)[0]
     pairs = reconstructions(family.run, study.data, SHOWN)
-    names, real = cells(study, pairs.x)
-    _, made = cells(study, pairs.decoded)
-    heads = [head for i in range(len(real)) for head in (f"row {i + 1}", "decoded")]
-    columns = [column for both in zip(real, made, strict=True) for column in both]
-    return _table(f"Unseen rows, reconstructed: {family.title}", names, heads, columns)
+    title = f"Unseen rows, reconstructed: {family.title}"
+    return drawn_rows(family.run.encoding, title, pairs.decoded, pairs.x)
 
 
 @figure("sampled-rows", "Rows from the prior alone", "samples", kinds=("table",))
@@ -81,9 +91,8 @@ def sampled_rows(study: Study) -> Figure:
     Codes are drawn from the prior, and rows from p(x|z): values, not means.
     """
     family = families(study)[0]
-    names, made = cells(study, family.run.drawn(2 * SHOWN, seed=0))
-    heads = [f"row {i + 1}" for i in range(len(made))]
-    return _table(f"Rows drawn from the prior: {family.title}", names, heads, made)
+    title = f"Rows drawn from the prior: {family.title}"
+    return drawn_rows(family.run.encoding, title, family.run.drawn(2 * SHOWN, seed=0))
 
 
 def column_numbers(study: Study) -> Numbers:
