@@ -1,9 +1,9 @@
 """Files of samples of any kind but images: the suffix says what is written.
 
-    .png .svg .pdf   a picture of the first ones
-    .csv .parquet    a table: rows as they are; a line for each step of each window; a text a line
-    .txt             sequences, one per line
-    .npz             arrays by name: columns, x (N, T, D), or texts
+.png .svg .pdf   a picture of the first ones
+.csv .parquet    a table: rows as they are; a line for each step of each window; a text a line
+.txt             sequences, one per line
+.npz             arrays by name: columns, x (N, T, D), or texts
 """
 
 from __future__ import annotations

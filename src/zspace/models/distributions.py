@@ -580,15 +580,3 @@ def refuse_missing(px: Distribution, what: str) -> None:
             f"{what} compares whole samples, but these data have missing values: fill them in "
             "first, or use a recipe without it, such as 'vae'"
         )
-
-
-def typical(px: Distribution) -> Tensor:
-    """What p(x|z) is shown by: its mean, or of what has none, such as tokens, its mode.
-
-    >>> typical(Normal(torch.tensor([1.0, 2.0]), 1.0))
-    tensor([1., 2.])
-    """
-    try:
-        return px.mean
-    except NotImplementedError:
-        return px.mode

@@ -60,9 +60,11 @@ def sample(
             "--greedy takes the likeliest token at every step: leave out --temperature and --top-p"
         )
     model = load(run, device)
-    made = {"n": n, "label": label, "seed": seed, "sampler": sampler, "out": out}
-    heat = 0.0 if greedy else temperature
-    print(output.sample(model, **made, temperature=heat, top_p=top_p))
+    made = output.sample(
+        model, n=n, label=label, seed=seed, sampler=sampler, out=out,
+        temperature=0.0 if greedy else temperature, top_p=top_p,
+    )  # fmt: skip
+    print(made)
 
 
 def reconstruct(

@@ -1,5 +1,5 @@
-"""Figures of windows of series and of sequences of tokens, as `Encoding.show` gives them: lines over
-time, and texts in tables.
+"""Figures of windows of series and of sequences of tokens, as `Encoding.show` gives them: lines
+over time, and texts.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _line(axes: Axes, t: Sequence[Any], values: np.ndarray, colour: Any, mark: b
     """One channel over time, broken where it is missing; mark: as dots on a thin line."""
     at = np.arange(len(values)) if not all(isinstance(v, int | float) for v in t) else t
     dots = {"marker": "o", "markersize": 2.6, "linewidth": 0.8} if mark else {"linewidth": 1.7}
-    axes.plot(at, values, color=colour, **dots)  # type: ignore[arg-type] # lists of numbers, too
+    axes.plot(at, values, color=colour, **dots)
 
 
 def _windows(
@@ -152,7 +152,11 @@ def sampled_windows(study: Study) -> Figure:
 
 
 @figure(
-    "window-interpolation", "Between two windows", "paths", needs.two_test_images, kinds=("series",)
+    "window-interpolation",
+    "Between two windows",
+    "paths",
+    needs.two_test_images,
+    kinds=("series",),
 )
 def window_interpolation(study: Study) -> Figure:
     """Line charts: windows that change from one test window into another, light to dark.
@@ -248,7 +252,11 @@ def sampled_texts(study: Study) -> Figure:
 
 
 @figure(
-    "text-interpolation", "Between two sequences", "paths", needs.two_test_images, kinds=("tokens",)
+    "text-interpolation",
+    "Between two sequences",
+    "paths",
+    needs.two_test_images,
+    kinds=("tokens",),
 )
 def text_interpolation(study: Study) -> Figure:
     """Lines of text that change from one test sequence into another.

@@ -105,10 +105,11 @@ def column_numbers(study: Study) -> Numbers:
     for family in _with_columns(study):
         assert family.run.encoding is not None
         usual, facts_of = _usual(family.run), family.run.encoding.facts
+        middle = "the median" if family.run.spec.kind == "table" else "the mean"
         for name in _worst_columns(family):
             fact = facts_of[name]
             unit = f" in {fact.unit}" if fact.unit else ""
-            of = "the most frequent value" if fact.better == "high" else "the median"
+            of = "the most frequent value" if fact.better == "high" else middle
             same = f" ({of}: {number(usual[name])})" if name in usual else ""
             title = f"{fact.title[0].upper()}{fact.title[1:]}{unit}{same}"
             if name in tested(family):
@@ -168,6 +169,48 @@ def columns_over_training(study: Study) -> Figure:
     after every epoch, each encoded to its mean code and decoded. Of a table with many columns
     the 24 are shown that are furthest from right.
     """
+    return _over_training(study, "Every column over training", "columns")
+
+
+@figure(
+    "channels",
+    "Every channel over training",
+    "quality",
+    needs.quality,
+    column_numbers,
+    kinds=("series",),
+)
+def channels_over_training(study: Study) -> Figure:
+    """Line charts of errors against the epoch, one for each channel.
+
+    The mean absolute error of reconstructions, where 1 is that of always answering the mean of the
+    training windows. Solid lines are validation windows, thin dashed lines training windows: at
+    most 1,000 of each, the same after every epoch, each encoded to its mean code and decoded. Of
+    many channels the 24 are shown that are furthest from right.
+    """
+    return _over_training(study, "Every channel over training", "channels")
+
+
+@figure(
+    "accuracy",
+    "Tokens that come back over training",
+    "quality",
+    needs.quality,
+    column_numbers,
+    kinds=("tokens",),
+)
+def accuracy_over_training(study: Study) -> Figure:
+    """Line charts of shares against the epoch: tokens, and whole sequences, that come back.
+
+    Each sequence is encoded to its mean code and decoded greedily, without being told any of its
+    tokens. Solid lines are validation sequences, thin dashed lines training sequences: at most
+    1,000 of each, the same after every epoch.
+    """
+    return _over_training(study, "Tokens that come back over training", "measures")
+
+
+def _over_training(study: Study, title: str, many: str) -> Figure:
+    """A panel for each measure of quality, scaled by what the usual answer has."""
     shown = _with_columns(study)
     names, every = (
         _worst_columns(shown[0]),
@@ -175,13 +218,11 @@ def columns_over_training(study: Study) -> Figure:
     )
     few = len(shown) <= len(style.COLOURS)
     colours = dict(enumerate(style.COLOURS if few else style.shades(len(shown))))
-    note = f"the {len(names)} of {every:,} columns that are furthest from right; " * (
+    note = f"the {len(names)} of {every:,} {many} that are furthest from right; " * (
         every > len(names)
     )
-    note += "dotted: always the median, or the most frequent value"
-    fig, grid = style.panels(
-        len(names), "Every column over training", note, side=2.5, ratio=0.8, across=ACROSS
-    )
+    note += "dotted: always the same answer" * any(_usual(family.run) for family in shown)
+    fig, grid = style.panels(len(names), title, note, side=2.5, ratio=0.8, across=ACROSS)
     for axes, name in zip(grid, names, strict=True):
         is_rate, later = False, list[float]()
         for i, family in enumerate(shown):
