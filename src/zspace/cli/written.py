@@ -43,29 +43,15 @@ def samples(
             f"cannot write '{out}': {encoding.plural} go into {', '.join(first)} or {last}"
         )
     if suffix in PICTURES:
-        return _picture(out, encoding, x, before, title)
+        from zspace.report.figures.lines_texts import save_drawn
+
+        return save_drawn(out, encoding, x, before, title)
     parts = [encoding.decode(x), *([] if before is None else [encoding.decode(before)])]
     content = ways[suffix](encoding, parts)
     with files.explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     files.write(out, content)
     return out
-
-
-def _picture(
-    out: Path, encoding: Encoding, x: np.ndarray, before: np.ndarray | None, title: str
-) -> Path:
-    import matplotlib
-
-    from zspace.report.figures import lines_texts, row_tables, style
-
-    draw = {
-        "table": row_tables.drawn_rows,
-        "series": lines_texts.drawn_windows,
-        "tokens": lines_texts.drawn_texts,
-    }[encoding.kind]
-    with matplotlib.rc_context(style.STYLE):
-        return style.save(style.tighten(draw(encoding, title, x, before)), out)
 
 
 def _frame(encoding: Encoding, raw: Any) -> Any:

@@ -5,8 +5,10 @@ over time, and texts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -21,6 +23,7 @@ from zspace.report import facts
 from zspace.report.facts import Family, families, short
 from zspace.report.figures import needs, style
 from zspace.report.figures.registry import figure
+from zspace.report.figures.row_tables import drawn_rows
 from zspace.runs.many import Study
 
 WINDOWS, CHANNELS, TEXTS, LETTERS = 4, 5, 10, 72
@@ -272,3 +275,12 @@ def text_interpolation(study: Study) -> Figure:
     lines += [(f"t = {at:.1f}", text_of(one), MADE) for at, one in zip(t, between, strict=True)]
     lines += [("data", text_of(ends[1]), style.INK)]
     return _texts(f"Between two unseen sequences: {family.title}", "", lines)
+
+
+def save_drawn(
+    out: Path, encoding: Encoding, x: np.ndarray, before: np.ndarray | None, title: str
+) -> Path:
+    """Write a picture of the first samples of x (n, *X), beside those that they were made of."""
+    ways = {"table": drawn_rows, "series": drawn_windows, "tokens": drawn_texts}
+    with matplotlib.rc_context(style.STYLE):
+        return style.save(style.tighten(ways[encoding.kind](encoding, title, x, before)), out)
