@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Normal, StudentT
 
 from zspace.data.spec import Spec
-from zspace.models import sentence_vae
+from zspace.models import sentence_vae, sequences
 from zspace.models.distributions import typical
 from zspace.models.flow import Latent, Pass
 from zspace.models.likelihoods import Channels, likelihood_for
@@ -79,6 +79,18 @@ def test_one_pass_equals_the_loop_step_by_step(net):
         before = x[:, t].clamp(min=0)
     torch.testing.assert_close(px.log_probs(x), torch.stack(each, 1), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(px.log_prob(x), torch.stack(each, 1).sum(1), atol=1e-5, rtol=1e-5)
+
+
+def test_many_sequences_are_measured_in_parts(monkeypatch):
+    px, x = small("gru", TEXT).decode(torch.randn(7, 3)).expand((3, 7)), texts(7)
+    sizes = []
+    px.net.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
+    monkeypatch.setattr(sequences, "MOST_LOGITS", 5 * 9 * 6)
+    with torch.no_grad():
+        parts = px.log_prob(x)
+    assert sizes == [5, 5, 5, 5, 1]
+    torch.testing.assert_close(parts, px.log_prob(x))
+    assert sizes[5:] == [21]
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -222,6 +234,10 @@ def test_a_distribution_of_sequences_has_torchs_shapes():
     assert wide.sample((4,)).shape == (4, 2, 6, 9)
     assert wide.support.check(wide.sample()).all()
     assert px.log_prob(px.sample((5,))).shape == (5, 6)
+    alone = Autoregressive(px.net, px.memory[0])
+    assert alone.sample((2,)).shape == (2, 9)
+    assert alone.log_prob(alone.mode).shape == ()
+    torch.testing.assert_close(alone.log_probs(x[0]), px.log_probs(x)[0])
 
 
 @pytest.mark.parametrize("net", NETS)

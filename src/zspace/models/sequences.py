@@ -24,6 +24,8 @@ from zspace.models.flow import Pass
 from zspace.system.device import in_format
 from zspace.system.errors import UserError
 
+MOST_LOGITS = 1 << 25
+"""That an autoregressive network makes at once, where no gradient is asked for: 128 MiB."""
 END, OTHER, PADDING = 0, 1, -1
 """The end of a sequence, a token that is none of the others, and what follows the end."""
 
@@ -201,18 +203,30 @@ class Autoregressive(_Sequences):
 
     def logits(self, value: Tensor) -> Tensor:
         """(*batch, T, V): logits of every step, given the tokens of value (*, T) before it."""
-        x = value.long()
-        lead = torch.broadcast_shapes(x.shape[:-1], self.batch_shape)
-        x = x.expand(*lead, x.shape[-1])
-        start = torch.full_like(x[..., :1], self.vocabulary)
-        before = torch.cat([start, x[..., :-1]], -1).reshape(-1, x.shape[-1])
-        memory = self.memory.expand(*lead, -1).reshape(-1, self.memory.shape[-1])
-        with in_format(memory.device, self.dtype):
-            return self.net(before, memory).float().reshape(*x.shape, -1)
+        x, memory = self._rows(value)
+        return self._of_rows(x, memory).reshape(*self._lead(value), x.shape[1], -1)
 
     def log_probs(self, value: Tensor) -> Tensor:
-        logits = self.logits(value)
-        return _log_probs(logits, value.long().expand(logits.shape[:-1]))
+        x, memory = self._rows(value)
+        size = len(x) if torch.is_grad_enabled() else MOST_LOGITS // (x.shape[1] * self.vocabulary)
+        parts = zip(x.split(max(1, size)), memory.split(max(1, size)), strict=True)
+        each = [_log_probs(self._of_rows(x, memory), x) for x, memory in parts]
+        return torch.cat(each).reshape(*self._lead(value), -1)
+
+    def _lead(self, value: Tensor) -> torch.Size:
+        return torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+
+    def _rows(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (N, T) and memories (N, M), N all that the batch axes hold."""
+        lead, sizes = self._lead(value), (value.shape[-1], self.memory.shape[-1])
+        both = zip((value.long(), self.memory), sizes, strict=True)
+        x, memory = (part.expand(*lead, size).reshape(-1, size) for part, size in both)
+        return x, memory
+
+    def _of_rows(self, x: Tensor, memory: Tensor) -> Tensor:
+        before = torch.cat([torch.full_like(x[:, :1], self.vocabulary), x[:, :-1]], 1)
+        with in_format(memory.device, self.dtype):
+            return self.net(before, memory).float()
 
     def sample(
         self, sample_shape: Shape = (), *, temperature: float = 1.0, top_p: float = 1.0
