@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor
 from torch.distributions import Categorical, Normal, StudentT
 
 from zspace.data.spec import Spec
+from zspace.models import sentence_vae, sequences
 from zspace.models.distributions import typical
+from zspace.models.flow import Latent, Pass
 from zspace.models.likelihoods import Channels, likelihood_for
 from zspace.models.recipes import find
-from zspace.models.sequences import Autoregressive, Tokens, drawn, ended
+from zspace.models.sequences import Autoregressive, BagOfWords, Tokens, drawn, ended
 from zspace.system.errors import UserError
 
 NETS = ("temporal", "gru", "transformer")
@@ -76,6 +79,18 @@ def test_one_pass_equals_the_loop_step_by_step(net):
         before = x[:, t].clamp(min=0)
     torch.testing.assert_close(px.log_probs(x), torch.stack(each, 1), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(px.log_prob(x), torch.stack(each, 1).sum(1), atol=1e-5, rtol=1e-5)
+
+
+def test_many_sequences_are_measured_in_parts(monkeypatch):
+    px, x = small("gru", TEXT).decode(torch.randn(7, 3)).expand((3, 7)), texts(7)
+    sizes = []
+    px.net.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
+    monkeypatch.setattr(sequences, "MOST_LOGITS", 5 * 9 * 6)
+    with torch.no_grad():
+        parts = px.log_prob(x)
+    assert sizes == [5, 5, 5, 5, 1]
+    torch.testing.assert_close(parts, px.log_prob(x))
+    assert sizes[5:] == [21]
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -219,6 +234,10 @@ def test_a_distribution_of_sequences_has_torchs_shapes():
     assert wide.sample((4,)).shape == (4, 2, 6, 9)
     assert wide.support.check(wide.sample()).all()
     assert px.log_prob(px.sample((5,))).shape == (5, 6)
+    alone = Autoregressive(px.net, px.memory[0])
+    assert alone.sample((2,)).shape == (2, 9)
+    assert alone.log_prob(alone.mode).shape == ()
+    torch.testing.assert_close(alone.log_probs(x[0]), px.log_probs(x)[0])
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -311,3 +330,49 @@ def test_choices_that_do_not_suit_are_a_sentence(spec, net, said):
         find("vae")(spec, **net)
     with pytest.raises(UserError, match="knows no channels yet"):
         Channels()(torch.zeros(1, 5, 3), 2)
+
+
+def test_the_bag_of_words_is_that_of_the_tokens_before_the_end():
+    torch.manual_seed(0)
+    network, z, x = torch.nn.Linear(3, 6), torch.randn(2, 5, 3), texts(5)
+    level = Latent(z, None, Normal(torch.zeros(3), 1.0))
+    p = Pass(x, Tokens(torch.zeros(2, 5, 9, 6)), (level,))
+    found = BagOfWords(network)(p)["bag_of_words"]
+    log_p = network(z).log_softmax(-1).detach()
+    by_hand = [
+        -sum(log_p[k, b, token] for token in x[b] if token > 0) for k in range(2) for b in range(5)
+    ]
+    expected = torch.tensor([float(value) for value in by_hand]).reshape(2, 5).mean(0)
+    torch.testing.assert_close(found.detach(), expected)
+    order = x[:, torch.randperm(9)]
+    torch.testing.assert_close(BagOfWords(network)(replace(p, x=order))["bag_of_words"], found)
+
+
+def test_sentence_vae_has_the_measures_that_are_asked_for():
+    def weights(**options: object) -> dict:
+        return sentence_vae(TEXT, width=8, **options).players[0].objective.minimised()
+
+    assert weights() == {"nll": 1.0, "kl_free_bits": 1.0, "bag_of_words": 0.5}
+    assert weights(free_bits=0.0, bag_of_words=0.0, beta=2.0) == {"nll": 1.0, "kl": 2.0}
+    names = dict(sentence_vae(TEXT, width=8).model.named_parameters())
+    assert any(name.startswith("bag.") for name in names)
+    names = dict(sentence_vae(TEXT, width=8, bag_of_words=0.0).model.named_parameters())
+    assert not any(name.startswith("bag.") for name in names)
+    objective = sentence_vae(TEXT, width=8).players[0].objective
+    assert objective.weight("kl_free_bits", 0.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "said"),
+    [
+        (Spec((1, 6, 6)), {}, "sentence-vae is for tokens, but these data are of kind 'image'"),
+        (WINDOWS, {}, "sentence-vae is for tokens, but these data are of kind 'series'"),
+        (TEXT, {"anneal": "slow"}, "anneal 'slow' is unknown"),
+        (TEXT, {"bag_of_words": -1.0}, "bag_of_words is -1.0"),
+        (TEXT, {"free_bits": -1.0}, "free bits are -1.0"),
+        (TEXT, {"beta": math.inf}, "beta is inf"),
+    ],
+)
+def test_what_sentence_vae_cannot_do_is_a_sentence(spec, options, said):
+    with pytest.raises(UserError, match=said):
+        sentence_vae(spec, **options)

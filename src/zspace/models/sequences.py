@@ -11,17 +11,21 @@ What follows the end adds exactly 0 to a log-probability and nothing to a gradie
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
+from zspace.data.spec import Fact
 from zspace.models.distributions import Shape
+from zspace.models.flow import Pass
 from zspace.system.device import in_format
 from zspace.system.errors import UserError
 
+MOST_LOGITS = 1 << 25
+"""That an autoregressive network makes at once, where no gradient is asked for: 128 MiB."""
 END, OTHER, PADDING = 0, 1, -1
 """The end of a sequence, a token that is none of the others, and what follows the end."""
 
@@ -199,18 +203,30 @@ class Autoregressive(_Sequences):
 
     def logits(self, value: Tensor) -> Tensor:
         """(*batch, T, V): logits of every step, given the tokens of value (*, T) before it."""
-        x = value.long()
-        lead = torch.broadcast_shapes(x.shape[:-1], self.batch_shape)
-        x = x.expand(*lead, x.shape[-1])
-        start = torch.full_like(x[..., :1], self.vocabulary)
-        before = torch.cat([start, x[..., :-1]], -1).reshape(-1, x.shape[-1])
-        memory = self.memory.expand(*lead, -1).reshape(-1, self.memory.shape[-1])
-        with in_format(memory.device, self.dtype):
-            return self.net(before, memory).float().reshape(*x.shape, -1)
+        x, memory = self._rows(value)
+        return self._of_rows(x, memory).reshape(*self._lead(value), x.shape[1], -1)
 
     def log_probs(self, value: Tensor) -> Tensor:
-        logits = self.logits(value)
-        return _log_probs(logits, value.long().expand(logits.shape[:-1]))
+        x, memory = self._rows(value)
+        size = len(x) if torch.is_grad_enabled() else MOST_LOGITS // (x.shape[1] * self.vocabulary)
+        parts = zip(x.split(max(1, size)), memory.split(max(1, size)), strict=True)
+        each = [_log_probs(self._of_rows(x, memory), x) for x, memory in parts]
+        return torch.cat(each).reshape(*self._lead(value), -1)
+
+    def _lead(self, value: Tensor) -> torch.Size:
+        return torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+
+    def _rows(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (N, T) and memories (N, M), N all that the batch axes hold."""
+        lead, sizes = self._lead(value), (value.shape[-1], self.memory.shape[-1])
+        both = zip((value.long(), self.memory), sizes, strict=True)
+        x, memory = (part.expand(*lead, size).reshape(-1, size) for part, size in both)
+        return x, memory
+
+    def _of_rows(self, x: Tensor, memory: Tensor) -> Tensor:
+        before = torch.cat([torch.full_like(x[:, :1], self.vocabulary), x[:, :-1]], 1)
+        with in_format(memory.device, self.dtype):
+            return self.net(before, memory).float()
 
     def sample(
         self, sample_shape: Shape = (), *, temperature: float = 1.0, top_p: float = 1.0
@@ -243,3 +259,40 @@ class Autoregressive(_Sequences):
                 if bool(over.all()):
                     break
         return found.reshape(*lead, self.net.length)
+
+
+class BagOfWords:
+    r"""How well the code alone tells which tokens x has, their order left out.
+
+    ``-sum_t log softmax(f(z))[x_t]`` over the tokens before the end, (B,) in nats, a mean over the
+    K draws. It cannot be low for a z that tells nothing of x, whatever the decoder knows.
+
+    Reference: Zhao, Zhao, Eskenazi. Learning discourse-level diversity for neural dialog models
+    using conditional variational autoencoders. 2017, arXiv 1703.10960.
+
+    Arguments:
+        network: f, codes (N, Z) -> logits (N, V). The model must own it, so that its parameters
+            are trained and kept.
+
+    >>> from torch.distributions import Normal
+    >>> from zspace.models import Latent
+    >>> level = Latent(torch.zeros(1, 2, 3), None, Normal(torch.zeros(3), 1.0))
+    >>> p = Pass(torch.tensor([[2, 1, 0], [0, -1, -1]]), Tokens(torch.zeros(1, 2, 3, 3)), (level,))
+    >>> alike = nn.Threshold(1, 0)  # of z = 0 it makes 0, here the logits of 3 tokens
+    >>> BagOfWords(alike)(p)  # 2 log 3, nothing
+    {'bag_of_words': tensor([2.1972, 0.0000])}
+    """
+
+    gives: ClassVar = {"bag_of_words": Fact("negative log-likelihood of the bag of words", "nats")}
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def __call__(self, p: Pass) -> dict[str, Tensor]:
+        z = p.latents[0].z
+        with p.autocast():
+            logits = self.network(z.flatten(0, 1))
+        log_p = logits.float().log_softmax(-1).unflatten(0, z.shape[:2])  # (K, B, V)
+        x = p.x.long()
+        each = log_p.gather(-1, x.clamp(min=0).expand(*z.shape[:1], *x.shape))
+        return {"bag_of_words": torch.where(x > END, -each, 0.0).sum(-1).mean(0)}
