@@ -11,7 +11,7 @@ takes new samples in and gives samples back by itself.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -128,6 +128,25 @@ class Unencoded(ABC):
 
         Raises UserError for samples of which nothing can be learned.
         """
+
+    def settled(
+        self,
+        encoding: Any,
+        stores: Sequence[Any],
+        splits: Mapping[str, Sequence[tuple[Any, np.ndarray]]],
+        options: Any,
+    ) -> tuple[Encoding, list[str]]:
+        """The encoding once the samples of all splits were looked at, and notes about them.
+
+        Arguments:
+            encoding: What was learned, by `fitted` or by a finished run.
+            stores: All storages of raw samples.
+            splits: Split -> its storages, and which of their samples it has.
+            options: The `ReadOptions`.
+
+        Raises UserError for samples that it cannot take in.
+        """
+        return encoding, []
 
     @abstractmethod
     def encoded(self, encoding: Any, *, checked: bool, on_disk: bool) -> tuple[Storage, bool]:

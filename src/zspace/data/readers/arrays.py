@@ -307,7 +307,8 @@ def from_arrays(
     headers = {n: h for n, h in headers.items() if n not in empty}
     roles = _roles(headers, shelf.title, options, empty)
     x = {split: n for n, (what, split) in roles.items() if what == "x"}
-    if all(len(headers[n].shape) == 2 for n in x.values()):
+    texts = all(len(headers[n].shape) == 1 and headers[n].dtype.kind in "US" for n in x.values())
+    if texts or all(len(headers[n].shape) == 2 for n in x.values()):
         rows = {n: shelf.read(n) for n in headers}
         if len(rows) == 1:
             rows = {"x": next(iter(rows.values()))}
