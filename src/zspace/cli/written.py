@@ -58,6 +58,8 @@ def _frame(encoding: Encoding, raw: Any) -> Any:
     """Samples as a DataFrame."""
     import pandas as pd
 
+    from zspace.report.figures.lines_texts import line
+
     if encoding.kind == "series":
         n, steps, _ = raw.shape
         names = [column.name for column in encoding.spec().columns]
@@ -66,18 +68,9 @@ def _frame(encoding: Encoding, raw: Any) -> Any:
         frame.insert(0, "window", np.repeat(np.arange(n), steps), allow_duplicates=True)
         return frame
     if encoding.kind == "tokens":
-        return pd.DataFrame({"text": [_line(one) for one in raw]})
+        return pd.DataFrame({"text": [line(one) for one in raw]})
     raw = pd.DataFrame(raw) if isinstance(raw, np.ndarray) else raw
     return raw.to_pandas() if hasattr(raw, "to_pandas") else raw
-
-
-def _line(one: Any) -> str:
-    """A sequence as text: numbers with blanks between, those of a chord with commas."""
-    if isinstance(one, str):
-        return one
-    return " ".join(
-        ",".join(map(str, part)) if isinstance(part, list | tuple) else str(part) for part in one
-    )
 
 
 def _both(encoding: Encoding, parts: list[Any]) -> Any:
@@ -113,7 +106,9 @@ def _parquet(encoding: Encoding, parts: list[Any]) -> bytes:
 
 
 def _txt(encoding: Encoding, parts: list[Any]) -> bytes:
-    lines = [[" ".join(_line(one).splitlines()) for one in part] for part in parts[::-1]]
+    from zspace.report.figures.lines_texts import line
+
+    lines = [[line(one) for one in part] for part in parts[::-1]]
     return ("\n".join(one for pair in zip(*lines, strict=True) for one in pair) + "\n").encode()
 
 

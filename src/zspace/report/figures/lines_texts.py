@@ -176,9 +176,22 @@ def window_interpolation(study: Study) -> Figure:
     return _windows("Between two unseen windows", "from light to dark", groups, heads)
 
 
-def text_of(shown: dict[str, Any]) -> str:
-    """What `show` gives of tokens, as one line."""
-    return str(shown.get("formatted") or "".join(map(str, shown["tokens"])))
+def line(one: Any) -> str:
+    """A sequence as one line of text: numbers with blanks between, those of a chord with commas.
+
+    >>> line("a text"), line([3, 1]), line([[60, 64], [62]])
+    ('a text', '3 1', '60,64 62')
+    """
+    if isinstance(one, str):
+        return " ".join(one.splitlines())
+    return " ".join(
+        ",".join(map(str, part)) if isinstance(part, list | tuple) else str(part) for part in one
+    )
+
+
+def _read(encoding: Encoding | None, x: np.ndarray) -> list[str]:
+    assert encoding is not None
+    return [line(one) for one in encoding.decode(torch.from_numpy(np.asarray(x)))]
 
 
 def _texts(title: str, note: str, lines: Sequence[tuple[str, str, Any]]) -> Figure:
@@ -202,12 +215,11 @@ def drawn_texts(
     encoding: Encoding | None, title: str, x: np.ndarray, before: np.ndarray | None = None
 ) -> Figure:
     """The first sequences of x (n, T), each below the one of `before` that it was made of."""
-    assert encoding is not None
     lines = list[tuple[str, str, Any]]()
-    made = [text_of(one) for one in _of(encoding, x[:TEXTS])]
+    made = _read(encoding, x[:TEXTS])
     if before is None:
         return _texts(title, "", [(f"{i + 1}", one, style.INK) for i, one in enumerate(made)])
-    real = [text_of(one) for one in _of(encoding, before[:TEXTS])]
+    real = _read(encoding, before[:TEXTS])
     for i, (a, b) in enumerate(zip(real, made, strict=True)):
         lines += [(f"{i + 1}  data", a, style.INK)]
         lines += [("    decoded", b, MADE if a == b else style.COLOURS[1])]
@@ -269,11 +281,12 @@ def text_interpolation(study: Study) -> Figure:
     """
     family: Family = families(study)[0]
     walk = planes.walk(family.run, study.data)
-    ends, between = _shown(study, walk.x), _shown(study, walk.straight)
+    ends = _read(family.run.encoding, walk.x)
+    between = _read(family.run.encoding, walk.straight)
     t = np.linspace(0, 1, len(between))
-    lines = [("data", text_of(ends[0]), style.INK)]
-    lines += [(f"t = {at:.1f}", text_of(one), MADE) for at, one in zip(t, between, strict=True)]
-    lines += [("data", text_of(ends[1]), style.INK)]
+    lines = [("data", ends[0], style.INK)]
+    lines += [(f"t = {at:.1f}", one, MADE) for at, one in zip(t, between, strict=True)]
+    lines += [("data", ends[1], style.INK)]
     return _texts(f"Between two unseen sequences: {family.title}", "", lines)
 
 
