@@ -6,10 +6,11 @@ from typing import Any
 from torch import Tensor
 
 from zspace.data.kinds.encoding import Encoding
+from zspace.data.kinds.series import SeriesEncoding
 from zspace.data.kinds.table import TableEncoding
 from zspace.system.errors import UserError
 
-ENCODINGS: dict[str, type[Encoding]] = {one.kind: one for one in (TableEncoding,)}
+ENCODINGS: dict[str, type[Encoding]] = {one.kind: one for one in (TableEncoding, SeriesEncoding)}
 """Each kind but images by its name; a new one is one more entry."""
 
 

@@ -33,7 +33,9 @@ from zspace.data.read_options import ReadOptions
 from zspace.data.readers.arrays import Header, Pieces, from_arrays
 from zspace.data.readers.frames import Raw, columns_of, is_table
 from zspace.data.readers.mapped import Mapped
+from zspace.data.readers.series_arrays import is_wanted
 from zspace.data.readers.tabular import from_tables
+from zspace.data.readers.windows import Windows
 from zspace.data.splits import left_out, role
 from zspace.system.bars import bar
 from zspace.system.errors import UserError
@@ -85,7 +87,9 @@ def load_object(source: Any, options: ReadOptions) -> Unsplit:
     else:
         arrays = {"x": source}
     told = {k for k in arrays if k == options.labels or (role(k) or ("x",))[0] == "y"}
-    if any(is_table(value) for k, value in arrays.items() if k not in told):
+    samples = [value for k, value in arrays.items() if k not in told]
+    series = is_wanted(options) and not any(hasattr(value, "columns") for value in samples)
+    if not series and any(is_table(value) for value in samples):
         kept = {k: v for k, v in arrays.items() if not left_out(k, options.leave_out)}
         found = from_tables(name, kept, options, "the data", f"Given in Python, as {name}.")
         return replace(found, read=replace(found.read, notes=(*notes, *found.read.notes)))
@@ -97,7 +101,7 @@ def load_object(source: Any, options: ReadOptions) -> Unsplit:
     except BaseException:
         _forget(arrays)
         raise
-    if not any(isinstance(part.x, Mapped) for part in found.parts.values()):
+    if not any(isinstance(part.x, Mapped | Windows) for part in found.parts.values()):
         _forget(arrays)
     return replace(found, read=replace(found.read, notes=(*notes, *found.read.notes)))
 
