@@ -325,6 +325,7 @@ class Run(TrainedModel):
                     columns=self.config.data.columns,
                     weight=self.config.data.weight,
                     attributes=self.spec.attributes,
+                    stride=self.config.data.stride,
                     quiet=quiet,
                 ),
                 unlabelled,
@@ -459,6 +460,11 @@ class Run(TrainedModel):
             split_by=given.split_by,
             weight=given.weight,
             balance=given.balance,
+            window=given.window,
+            stride=given.stride,
+            tokens=given.tokens,
+            vocabulary=given.vocabulary,
+            length=given.length,
             quiet=quiet,
         )
 
