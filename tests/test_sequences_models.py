@@ -314,8 +314,8 @@ def test_missing_elements_of_a_series_are_left_out():
          "tokens: use --net gru"),
         (WINDOWS, {"net": "conv"}, "--net conv reads images, but these data are series: use --net "
          "mlp"),
-        (WINDOWS, {"net": "gru", "decoder": "autoregressive"}, "series are decoded in parallel: leave "
-         "it out"),
+        (WINDOWS, {"net": "gru", "decoder": "autoregressive"}, "series are decoded in parallel: "
+         "leave it out"),
         (TEXT, {"decoder": "parallel", "word_dropout": 0.5}, "a parallel decoder sees no tokens"),
         (TEXT, {"word_dropout": 1.5}, "word_dropout is 1.5: use a share"),
         (TEXT, {"width": 0}, "width is 0: use at least 1"),
