@@ -21,6 +21,7 @@ from zspace.models.networks.mlp import ACTIVATIONS, MLP
 from zspace.models.networks.recurrent import Recurrent
 from zspace.models.networks.residual import ResidualDecoder, ResidualEncoder
 from zspace.models.networks.sequence import (
+    BesideLine,
     AutoregressiveDecoder,
     ParallelDecoder,
     SequenceEncoder,
@@ -269,7 +270,11 @@ def build_networks(options: NetOptions, wanted: NetworkSpec) -> Networks:
             f"--net {options.net} reads {plural(net.takes)}, but these data are "
             f"{plural([wanted.kind])}: use --net {usual_net(wanted.kind, wanted.shape)}"
         )
-    return net.build(options, wanted)
+    encoder, decoder, latent = net.build(options, wanted)
+    if wanted.kind == "series":
+        encoder = BesideLine(encoder, wanted.shape, (wanted.features,))
+        decoder = BesideLine(decoder, latent, wanted.outputs)
+    return encoder, decoder, latent
 
 
 HIDDEN = {"image": (784, 784), "table": (256, 256), "series": (256, 256)}

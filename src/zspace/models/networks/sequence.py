@@ -253,6 +253,39 @@ class TrunkSteps(Steps):
         return self.out(h + skip), (t + 1, told, skip, within)
 
 
+class BesideLine(nn.Module):
+    r"""A network beside a linear map of the same input: ``A x + b + g f(x, c)``, where g is learned.
+
+    Series drift, so that what a model meets later lies outside its training windows. There a
+    network alone may give anything, while a linear map goes on. g begins at 0, at the map alone.
+
+    Reference: Bachlechner, Majumder, Mao, Cottrell, McAuley. ReZero is all you need: fast
+    convergence at large depth. 2020, arXiv 2003.04887 (the factor g).
+
+    Arguments:
+        net: f, (B, *inputs), c -> (B, *outputs).
+        inputs: The shape of one input.
+        outputs: The shape of one output.
+
+    >>> net = BesideLine(nn.Identity(), (2, 3), (2, 3))
+    >>> net(torch.ones(4, 2, 3)).shape, net.gain
+    (torch.Size([4, 2, 3]), Parameter containing:
+    tensor(0., requires_grad=True))
+    """
+
+    def __init__(self, net: nn.Module, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        super().__init__()
+        self.net, self.outputs = net, tuple(outputs)
+        self.line = nn.Linear(math.prod(inputs), math.prod(outputs))
+        self.gain = nn.Parameter(torch.zeros(()))
+        glorot(self.line)
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """x (B, *inputs), c (B, context) or None -> (B, *outputs)."""
+        f = self.net(x) if c is None else self.net(x, c)
+        return self.line(x.flatten(1)).unflatten(1, self.outputs) + self.gain * f
+
+
 def joined(z: Tensor, c: Tensor | None) -> Tensor:
     """z, followed by a context where there is one."""
     return z if c is None else torch.cat([z, c], 1)
