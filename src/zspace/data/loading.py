@@ -155,7 +155,10 @@ def load(
         return as_drawn(data, balance)
     with reading(workers):
         found = _as_asked(read(source, options, data_dir), options.leave_out)
-        whole_rows = _of_kind(found, options) != "image"
+        of_kind = _of_kind(found, options)
+        whole_rows = of_kind != "image"
+        if of_kind == "tokens":  # also where the lists of another split are of one length
+            options = replace(options, kind="tokens")
         for split, other in (("validation", val), ("test", test)):
             if not isinstance(other, str) or other:
                 apart = replace(options, whole=True, attributes=found.facts.get("attributes", ()))

@@ -102,14 +102,20 @@ class TokenEncoding(Encoding):
 
     def said(self) -> str:
         """How samples were cut."""
-        often = ", ".join(shown(one, self.cut) for one in self.tokens[:5])
-        return f"cut into {self.cut}, most often {often:.60}, with <end> and <other>"
+        return f"cut into {self.cut}, with <end> and <other>"
 
     def encode(self, raw: Any) -> Tensor:
         """x (N, T) int16, or int32 for a large vocabulary, of one text or several samples.
 
+        raw: as `zspace.data.kinds.cutting.as_samples` takes it, or a DataFrame with such a column.
+
         Raises UserError for samples of another sort, and for those that are longer than T allows.
         """
+        if hasattr(raw, "columns"):
+            names = list(raw.columns)
+            if len(names) > 1 and self.column not in names:
+                raise UserError(f"the data have the columns {names!s:.200}: give one of texts")
+            raw = raw[self.column if self.column in names else names[0]]
         samples, form = as_samples(raw, "the data")
         self.check_form(form)
         cuts = cut(samples, self.cut)
