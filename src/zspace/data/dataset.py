@@ -25,6 +25,7 @@ from torch import Tensor
 
 from zspace.data.account import NOTHING_READ, Read, of_samples
 from zspace.data.attributes import learned
+from zspace.data.kinds.encoding import Unencoded
 from zspace.data.labels import LONGEST, MISSING, merged, renumbered
 from zspace.data.spec import Scale, Spec
 from zspace.data.splits import SPLITS, cut
@@ -458,7 +459,8 @@ def assemble(
     train = parts["train"]
     strata = None if fixed or train.y is None else train.y.numpy()
     missing = [split for split in ("test", "validation") if split not in parts]
-    *cuts, rest = cut(train.x.shape[0], strata, len(missing))
+    own = train.x.cut(missing) if missing and isinstance(train.x, Unencoded) else None
+    *cuts, rest = own.rows if own else cut(train.x.shape[0], strata, len(missing))
     rows = dict(zip(missing, cuts, strict=True)) | {"train": rest}
     one, two, three = (
         train.rows(torch.from_numpy(rows[split]))
@@ -467,6 +469,8 @@ def assemble(
         for split in SPLITS
     )
     how = f"cut from {train.origin or 'all samples'}{' by class' * (strata is not None)}"
+    if own:
+        how, read = own.how, replace(read, notes=(*read.notes, *own.notes))
     left = train.origin if len(missing) < 2 else how
     origins = {s: parts[s].origin if s in parts else how for s in SPLITS} | {"train": left}
     facts |= {"classes": classes, "read": replace(read, origins=origins)}

@@ -15,7 +15,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -155,13 +155,12 @@ def load(
         return as_drawn(data, balance)
     with reading(workers):
         found = _as_asked(read(source, options, data_dir), options.leave_out)
-        of_kind = _of_kind(found, options)
-        whole_rows = of_kind != "image"
-        if of_kind == "tokens":  # also where the lists of another split are of one length
-            options = replace(options, kind="tokens")
+        found_kind = _of_kind(found, options)
+        whole_rows = found_kind != "image"
         for split, other in (("validation", val), ("test", test)):
             if not isinstance(other, str) or other:
-                apart = replace(options, whole=True, attributes=found.facts.get("attributes", ()))
+                told = found.facts.get("attributes", ())
+                apart = replace(options, kind=found_kind, whole=True, attributes=told)
                 apart = apart if whole_rows else replace(apart, labels="", leave_out=())
                 found = found.with_split(split, read(other, apart, data_dir))
     if weight and all(part.weights is None for part in found.parts.values()):
@@ -179,7 +178,8 @@ OF_KINDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("size", "values"), ("image",)),
     "columns": ("table", "series"),
     "missing": ("table", "series"),
-    **dict.fromkeys(("group", "split_by"), ("table", "series", "tokens")),
+    "group": ("table", "series", "tokens"),
+    "split_by": ("table", "tokens"),
     **dict.fromkeys(("window", "stride"), ("series",)),
     **dict.fromkeys(("tokens", "vocabulary", "length"), ("tokens",)),
 }
@@ -187,13 +187,14 @@ OF_KINDS: dict[str, tuple[str, ...]] = {
 NAMED = {"image": "images", "table": "rows of a table", "series": "series", "tokens": "texts"}
 
 
-def kind_of(found: Unsplit) -> str:
+def kind_of(found: Unsplit) -> Kind:
     """What the samples of a source are, as a reader took them."""
     raw = [part.x for part in found.parts.values()]
-    return next((x.kind for x in raw if isinstance(x, Unencoded)), "image")
+    kinds = (x.kind for x in raw if isinstance(x, Unencoded))
+    return cast(Kind, next(kinds, "image"))
 
 
-def _of_kind(found: Unsplit, options: ReadOptions) -> str:
+def _of_kind(found: Unsplit, options: ReadOptions) -> Kind:
     """What the samples are. Raises UserError where another kind, or its options, were given."""
     kind = kind_of(found)
     if options.kind not in ("auto", kind):
@@ -276,6 +277,8 @@ def load_new(
     options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
     options = replace(options, missing=tuple(missing), labels=labels)
     options = replace(options, columns=columns, weight=weight, attributes=attributes)
+    if encoding is None:
+        options = replace(options, kind="image")
     if encoding is not None:
         options = replace(options, stride=stride, **encoding.reading)
     if isinstance(source, Data):

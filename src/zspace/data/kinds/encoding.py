@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -91,6 +91,20 @@ class Encoding(ABC):
         """The inverse of `to_files`. Raises UserError where they are not what it wrote."""
 
 
+class Cuts(NamedTuple):
+    """Splits that samples have by themselves, such as those of a series by its time.
+
+    Arguments:
+        rows: Of each split that is missing, in the order they were asked for, and the rest.
+        how: In words, for the account of what was read.
+        notes: What else there is to say.
+    """
+
+    rows: list[np.ndarray]
+    how: str
+    notes: tuple[str, ...] = ()
+
+
 class Unencoded(ABC):
     """Raw samples of one kind, before anything is learned of them; see `dataset.Lazy`.
 
@@ -110,6 +124,19 @@ class Unencoded(ABC):
     def read(self, rows: Tensor) -> Tensor:
         """Never: samples are encoded before any is read as x."""
         raise AssertionError("raw samples were not encoded")
+
+    @property
+    def spills(self) -> bool:
+        """Whether x can be written to the cache, where it does not fit the memory."""
+        return self.folder is not None
+
+    def cut(self, missing: Sequence[str]) -> Cuts | None:
+        """Splits for which samples cannot be drawn at random; None where they can.
+
+        Arguments:
+            missing: The splits that are to be cut from these: "test", "validation".
+        """
+        return None
 
     @abstractmethod
     def taken(self, rows: np.ndarray) -> Unencoded:

@@ -19,7 +19,7 @@ import math
 import zipfile
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
@@ -34,7 +34,7 @@ from zspace.data.dataset import Part, Storage, Unsplit, check
 from zspace.data.kinds.image import BRIGHT, Scale, extent, scale_of
 from zspace.data.labels import Labels, read_labels, read_splits
 from zspace.data.read_options import ReadOptions
-from zspace.data.readers import lists
+from zspace.data.readers import lists, series_arrays
 from zspace.data.readers.mapped import Mapped
 from zspace.data.readers.tabular import from_tables
 from zspace.data.selection import read_weights
@@ -143,18 +143,24 @@ def load_npy(path: Path, options: ReadOptions) -> Unsplit:
     with _readable(path):
         with path.open("rb") as file:
             about = npy_header(file, path.stat().st_size)
-        if len(about.shape) == 2:
+        shelf = Alone(path)
+        if series_arrays.windowed([about], options):
+            roles = {"x": Role("x", "train")}
+            about_it = f"The array file {path.name}."
+            return series_arrays.from_long(
+                path.stem, shelf, roles, options, [], provenance=about_it
+            )
+        if len(about.shape) == 2 and not series_arrays.is_wanted(options):
             rows = {"x": npy.open_memmap(path, mode="r")}
             return from_tables(path.stem, rows, options, what, f"The array file {path.name}.")
-        form = _form(about, what)
+        series = series_arrays.are_series(shelf, {"x": about}, options, what)
+        form = (
+            _form(about, what) if series is None else series_arrays.form_of(about, what, options)
+        )
         if not options.whole:
             check(path.stem, [form])
-        array = npy.open_memmap(path, mode="r")
-        step = max(1, _CHUNK // array[0].size)
-        pieces = (array[at : at + step] for at in range(0, len(array), step))
-        low, high = extent(pieces, what, enough=_enough(about.dtype, options))
-        scale = scale_of(about.dtype, low, high, options.values, what)
-    x = stored([array], form, scale, options)
+        scale = _common_scale(shelf, {"x": about}, ["x"], options) if series is None else None
+    x, read = _taken([shelf.read("x")], form, (scale, series), options, what)
     told, origin = Labels(None), ""
     if options.labels:
         given = lists.split_option(options.labels)
@@ -166,11 +172,28 @@ def load_npy(path: Path, options: ReadOptions) -> Unsplit:
         told = read_labels(
             raw, form[0], "labels", title, alone=not options.whole, **options.of_labels
         )
-    read = Read(values=scale.about, scale=(scale.low, scale.high), labels=origin)
+    read = replace(read, labels=origin)
     names = told.names if told.attributes is not None else ()
     facts = {"provenance": f"The array file {path.name}.", "attributes": names}
     part = Part(x, told.y, told.attributes, told.classes, origin=path.name)
     return Unsplit(path.stem, {"train": part}, read, facts)
+
+
+def _taken(
+    arrays: list[np.ndarray],
+    form: tuple[int, ...],
+    how: tuple[Scale | None, str | None],
+    options: ReadOptions,
+    title: str,
+) -> tuple[Storage, Read]:
+    """Arrays as images by their scale, or, without one, as series; and what to say of it."""
+    scale, note = how
+    if scale is None:
+        notes = (*filter(None, [note]), *series_arrays.hint_of([form], not note))
+        return series_arrays.windows_of(arrays, form, title, options), Read("windows", notes=notes)
+    return stored(arrays, form, scale, options), Read(
+        values=scale.about, scale=(scale.low, scale.high)
+    )
 
 
 def stored(
@@ -201,6 +224,35 @@ def scaled(arrays: list[np.ndarray], scale: Scale) -> Tensor:
             x[at : at + len(piece)] = piece
             at += len(piece)
     return torch.from_numpy(x)
+
+
+@dataclass(frozen=True)
+class Alone:
+    """The array of an .npy, memory-mapped; see `Shelf`."""
+
+    path: Path
+
+    @property
+    def title(self) -> str:
+        """The file's name."""
+        return f"'{self.path.name}'"
+
+    def headers(self) -> Mapping[str, Header]:
+        """Shape and type."""
+        array = self.read("x")
+        return {"x": Header(array.shape, array.dtype, 0)}
+
+    def pieces(self, name: str) -> Pieces:
+        """The values in pieces."""
+        array = self.read(name)
+        step = max(1, _CHUNK // max(1, array[0].size))
+        return (array[at : at + step] for at in range(0, len(array), step))
+
+    def read(self, name: str) -> np.ndarray:
+        """The whole of it, where it lies."""
+        return npy.open_memmap(self.path, mode="r")
+
+    told = read
 
 
 class Shelf(Protocol):
@@ -308,19 +360,29 @@ def from_arrays(
     roles = _roles(headers, shelf.title, options, empty)
     x = {split: n for n, (what, split) in roles.items() if what == "x"}
     texts = all(len(headers[n].shape) == 1 and headers[n].dtype.kind in "US" for n in x.values())
-    if texts or all(len(headers[n].shape) == 2 for n in x.values()):
+    if series_arrays.windowed([headers[n] for n in x.values()], options):
+        return series_arrays.from_long(name, shelf, roles, options, ignored, **facts)
+    is_rows = texts or all(len(headers[n].shape) == 2 for n in x.values())
+    if is_rows and not series_arrays.is_wanted(options):
         rows = {n: shelf.read(n) for n in headers}
         if len(rows) == 1:
             rows = {"x": next(iter(rows.values()))}
         return from_tables(name, rows, options, shelf.title, **facts)
-    forms = {n: _form(headers[n], f"{n} of {shelf.title}") for n in x.values()}
+    own = {n: headers[n] for n in x.values()}
+    series = series_arrays.are_series(shelf, own, options, shelf.title)
+    forms = {
+        n: _form(header, f"{n} of {shelf.title}")
+        if series is None
+        else series_arrays.form_of(header, f"{n} of {shelf.title}", options)
+        for n, header in own.items()
+    }
     _check_splits(x, forms, name, shelf.title, options)
     labels, origin = _labels(shelf, roles, x, forms, options)
     given = {s: (shelf.read(n), n) for n, (what, s) in roles.items() if what == "w"}
     weights = read_weights(given, {s: forms[n][0] for s, n in x.items()}, shelf.title)
     ids = {split: n for n, (what, split) in roles.items() if what == "ids"}
     known = {s: read_ids(shelf.read(n), forms[x[s]][0], n, shelf.title) for s, n in ids.items()}
-    scale = _common_scale(shelf, headers, list(x.values()), options)
+    scale = _common_scale(shelf, headers, list(x.values()), options) if series is None else None
     parts: dict[str, Part] = {}
     attributes: tuple[str, ...] = ()
     for split in [s for s in x if s != "unlabelled"]:
@@ -344,8 +406,10 @@ def from_arrays(
             together: list[str] | None = [one for own in names for one in own or ()]
         else:
             together = None
+        arrays, title = [shelf.read(x[s]) for s in both], f"{x[split]} of {shelf.title}"
+        taken, read = _taken(arrays, forms[x[split]], (scale, series), options, title)
         parts[split] = Part(
-            stored([shelf.read(x[s]) for s in both], forms[x[split]], scale, options),
+            taken,
             y,
             held,
             () if told is None else told.classes,
@@ -354,9 +418,9 @@ def from_arrays(
             torch.cat([weights[s] for s in both]) if weights else None,
         )
     gone = [*(f"{n} (as asked)" for n in ignored), *(f"{n} (empty)" for n in empty)]
-    moved = any(forms[n] != _first(headers[n].shape) for n in forms)
-    values = scale.about + ", channels last" * moved
-    read = Read(values=values, scale=(scale.low, scale.high), labels=origin, left_out=tuple(gone))
+    moved = series is None and any(forms[n] != _first(headers[n].shape) for n in forms)
+    values = read.values + ", channels last" * moved
+    read = replace(read, values=values, labels=origin, left_out=tuple(gone))
     order = [s for s in SPLITS if s in parts]
     whole = {s: parts[s] for s in order}
     return Unsplit(name, whole, read, {**facts, "attributes": attributes})

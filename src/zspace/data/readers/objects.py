@@ -34,7 +34,9 @@ from zspace.data.readers.arrays import Header, Pieces, from_arrays
 from zspace.data.readers.frames import Raw, columns_of, is_table
 from zspace.data.readers.mapped import Mapped
 from zspace.data.readers.sequences import holds
+from zspace.data.readers.series_arrays import is_wanted
 from zspace.data.readers.tabular import from_tables
+from zspace.data.readers.windows import Windows
 from zspace.data.splits import left_out, role
 from zspace.system.bars import bar
 from zspace.system.errors import UserError
@@ -86,8 +88,10 @@ def load_object(source: Any, options: ReadOptions) -> Unsplit:
     else:
         arrays = {"x": source}
     told = {k for k in arrays if k == options.labels or (role(k) or ("x",))[0] == "y"}
+    samples = {k: value for k, value in arrays.items() if k not in told}
     texts = {k for k in arrays if (role(k) or ("x",))[0] == "x" and holds(arrays[k], options)}
-    if texts or any(is_table(value) for k, value in arrays.items() if k not in told):
+    series = is_wanted(options) and not any(hasattr(v, "columns") for v in samples.values())
+    if texts or (not series and any(is_table(value) for value in samples.values())):
         kept = {k: v for k, v in arrays.items() if not left_out(k, options.leave_out)}
         if texts and options.kind == "auto":  # also where lists of one split are of one length
             options = replace(options, kind="tokens")
@@ -101,7 +105,7 @@ def load_object(source: Any, options: ReadOptions) -> Unsplit:
     except BaseException:
         _forget(arrays)
         raise
-    if not any(isinstance(part.x, Mapped) for part in found.parts.values()):
+    if not any(isinstance(part.x, Mapped | Windows) for part in found.parts.values()):
         _forget(arrays)
     return replace(found, read=replace(found.read, notes=(*notes, *found.read.notes)))
 

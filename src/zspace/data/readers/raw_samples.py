@@ -40,10 +40,9 @@ def encode_raw(data: Data, options: ReadOptions, encoding: Encoding | None = Non
     notes += more
     made, missing = dict[int, Storage](), encoding.missing
     numbers = math.prod(encoding.spec().shape) * sum(one.shape[0] for one in stores)
-    on_disk = {one.folder for one in stores if one.folder} if 8 * numbers > options.memory else {}
+    large = 8 * numbers > options.memory
     for raw in stores:
-        there = bool(raw.folder) and raw.folder in on_disk
-        made[id(raw)], gaps = raw.encoded(encoding, checked=not new, on_disk=there)
+        made[id(raw)], gaps = raw.encoded(encoding, checked=not new, on_disk=large and raw.spills)
         missing |= gaps
     if missing != encoding.missing:
         encoding = replace(encoding, missing=missing)  # type: ignore[type-var] # all are dataclasses

@@ -79,7 +79,9 @@ class Sequences(Unencoded):
             )
         train = np.zeros(self.shape[0], bool)
         train[rows] = True
-        encoding = learned(self.cut(how, name, options.quiet), train, how, options.vocabulary)
+        encoding = learned(
+            self.tokenised(how, name, options.quiet), train, how, options.vocabulary
+        )
         return replace(encoding, column="" if name == MADE else name), []
 
     def settled(
@@ -126,9 +128,9 @@ class Sequences(Unencoded):
                 f"{self.title} has {len(names):,} columns of texts, {', '.join(names):.200}: give "
                 f"one alone, or call it {encoding.column or 'texts'!r}"
             )
-        return self.cut(encoding.cut, encoding.column if len(names) > 1 else names[0], quiet)
+        return self.tokenised(encoding.cut, encoding.column if len(names) > 1 else names[0], quiet)
 
-    def cut(self, how: str, name: str, quiet: bool = True) -> Cuts:
+    def tokenised(self, how: str, name: str, quiet: bool = True) -> Cuts:
         """The samples of a column as tokens; they are cut once."""
         if (how, name) not in self._cuts:
             samples = self.columns[name]

@@ -225,20 +225,20 @@ class _Column:
 
 @dataclass(frozen=True)
 class Numbers:
-    """x (N, W) float32 in a file; see `zspace.data.dataset.Lazy`.
+    """x (N, *X) float32 in a file; see `zspace.data.dataset.Lazy`.
 
     It is read and not mapped: of a map, the pages around each row count as memory of the process.
 
     Arguments:
         path: The file, which holds nothing else.
-        shape: (N, W).
+        shape: (N, *X).
     """
 
     path: Path
     shape: tuple[int, ...]
 
     def read(self, rows: Tensor) -> Tensor:
-        """Rows (B,) in memory, (B, W)."""
+        """Rows (B,) in memory, (B, *X)."""
         wanted = rows.numpy()
         x = np.empty((len(wanted), *self.shape[1:]), "<f4")
         starts = np.flatnonzero(np.diff(wanted, prepend=-2) != 1).tolist()  # of neighbours
@@ -270,13 +270,13 @@ def _write(folder: Path, pieces: Iterable[Table]) -> dict[str, Any]:
 
 
 def array(
-    folder: Path, shape: tuple[int, int], pieces: Callable[[], Iterator[np.ndarray]]
+    folder: Path, shape: tuple[int, ...], pieces: Callable[[], Iterator[np.ndarray]]
 ) -> tuple[Numbers, bool]:
-    """x (N, W) float32 in a file, and whether any of it is missing.
+    """x (N, *X) float32 in a file, and whether any of it is missing.
 
     Arguments:
         folder: Where it is, or will be.
-        shape: (N, W).
+        shape: (N, *X).
         pieces: Its rows in order; asked for once, if at all.
 
     Raises UserError as `kept` does.
