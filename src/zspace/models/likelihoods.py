@@ -68,8 +68,8 @@ class Likelihood(nn.Module, ABC):
 
     Attributes:
         params: How many numbers it wants for each element of x.
-        discrete: Whether p(x|z) is a probability of pixels with finitely many levels, for which
-            bits per dimension may be reported.
+        discrete: Whether p(x|z) is a probability of finitely many values. Of pixels, bits per
+            dimension may then be reported; of tokens, bits per token.
         term: The term under whose name the field reports its reconstruction error.
         kinds: Of samples that it takes: "image", "table", "series", "tokens".
 

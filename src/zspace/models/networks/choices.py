@@ -64,8 +64,8 @@ class NetOptions:
         Doc(
             "Networks: fully connected; convolutions, or these with attention, for images; "
             "dilated convolutions (temporal), gru or transformer for series and tokens. auto "
-            "takes conv for images of more than 1,024 numbers, temporal for series, gru for "
-            "tokens, and mlp for all else."
+            "takes conv for images of more than 1,024 numbers, temporal for series of more, gru "
+            "for tokens, and mlp for all else."
         ),
     ] = "auto"
     hidden: Annotated[
@@ -239,8 +239,8 @@ Build = Callable[[NetOptions, NetworkSpec], Networks]
 
 
 MOST_NUMBERS = 1024
-"""In an image for which full connections are taken by default. Digits of 28 x 28 they learn as
-well as convolutions in two minutes, colours of 32 x 32 not: see benchmarks/README.md."""
+"""In an image or a series for which full connections are taken by default. Digits of 28 x 28 they
+learn as well as convolutions in two minutes, colours of 32 x 32 not: see benchmarks/README.md."""
 
 
 def usual_net(kind: str, shape: Sequence[int]) -> str:
@@ -248,14 +248,13 @@ def usual_net(kind: str, shape: Sequence[int]) -> str:
 
     >>> usual_net("image", (1, 28, 28)), usual_net("image", (3, 32, 32)), usual_net("table", (9,))
     ('mlp', 'conv', 'mlp')
+    >>> usual_net("series", (24, 6)), usual_net("series", (1000, 6)), usual_net("tokens", (57,))
+    ('mlp', 'temporal', 'gru')
     """
-    if kind in USUAL_NETS:
-        return USUAL_NETS[kind]
-    return "conv" if kind == "image" and math.prod(shape) > MOST_NUMBERS else "mlp"
-
-
-USUAL_NETS = {"series": "temporal", "tokens": "gru"}
-"""The network that "auto" stands for where it depends on the kind of samples alone."""
+    if kind == "tokens":
+        return "gru"
+    large = {"image": "conv", "series": "temporal"}
+    return large.get(kind, "mlp") if math.prod(shape) > MOST_NUMBERS else "mlp"
 
 
 def build_networks(options: NetOptions, wanted: NetworkSpec) -> Networks:
@@ -338,8 +337,9 @@ def _unet(options: NetOptions, wanted: NetworkSpec) -> Networks:
     return _maps(UNetEncoder, UNetDecoder, options, wanted, **more)
 
 
-SEQUENCES = {"temporal": (128, 4), "gru": (128, 1), "transformer": (128, 2)}
-"""Width and blocks of networks for sequences, where none are chosen."""
+SEQUENCES = {"temporal": (64, 5), "gru": (128, 1), "transformer": (64, 2)}
+"""Width and blocks of networks for sequences, where none are chosen: a training step of 128
+sequences of 57 tokens then takes at most half a second of one core."""
 WORD_DROPOUT = 0.2
 """The share of the tokens before that an autoregressive decoder does not see by default."""
 
