@@ -30,7 +30,8 @@ MOST_TOKENS = 1_000
 """In a sample whose length was not set."""
 MOST_LENGTH, MOST_VOCABULARY, MOST_CHARACTERS = 1 << 20, 1_000_000, 1 << 20
 """What a file may claim of an encoding: T, V, and the characters of one token."""
-_PIECE = 1 << 14
+_PIECE, _TOKENS = 1 << 14, 1 << 20
+"""Samples that are encoded at once, and tokens of them, at most."""
 
 
 @dataclass(frozen=True)
@@ -263,9 +264,9 @@ def counted(cuts: Cuts, rows: np.ndarray) -> np.ndarray:
 
 def _pieces(cuts: Cuts) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Some of the samples, one piece after the other: which, their sizes and their codes."""
-    at = 0
-    for start in range(0, len(cuts.sizes), _PIECE):
-        rows = slice(start, start + _PIECE)
+    at, step = 0, max(1, min(_PIECE, _TOKENS // max(1, int(cuts.sizes.max(initial=0)))))
+    for start in range(0, len(cuts.sizes), step):
+        rows = slice(start, start + step)
         sizes = cuts.sizes[rows]
         stop = at + int(sizes.sum())
         yield rows, sizes, cuts.codes[at:stop]

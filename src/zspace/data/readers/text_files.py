@@ -27,7 +27,7 @@ from zspace.system.errors import UserError
 ENDS = (".txt", ".smi", ".json")
 MOST_LINE = 1 << 20
 """Bytes of one text."""
-ROOM, ROOM_LINE = {".txt": 12, ".smi": 12, ".json": 32}, 100
+ROOM, ROOM_LINE = {".txt": 12, ".smi": 12, ".json": 48}, 100
 """Bytes of memory that one of a file takes, and each line beside that."""
 _BOMS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
