@@ -338,7 +338,7 @@ def test_memory_that_is_little_gives_the_same(tmp_path: Path, monkeypatch: Any) 
         (np.where(X > 1, np.nan, np.clip(X, 0, 1)), {}, "say so with --kind series"),
         (np.array([["a"] * 9] * 20), {"kind": "series"}, "give numbers"),
         (np.round(np.clip(X, 0, 255)), {}, "--values 0 255"),
-        (X, {"split_by": "t"}, "--split-by is for rows of a table and texts, but these are series"),
+        (X, {"split_by": "t"}, "--split-by is for rows of a table and texts, but these are"),
         (X, {"kind": "table"}, "holds series: leave --kind out"),
     ],
 )

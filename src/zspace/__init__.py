@@ -53,6 +53,8 @@ __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("data", "models", "analysis"):
+        return import_module(f"zspace.{name}")
     if name in _HOMES:
         return getattr(import_module(f"zspace.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'zspace' has no attribute '{name}'")

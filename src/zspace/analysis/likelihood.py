@@ -126,7 +126,8 @@ def target(trained: TrainedModel, samples: Samples) -> tuple[str, bool]:
     if getattr(getattr(trained.model, "likelihood", None), "discrete", False):
         return "of finitely many values", True
     if not isinstance(base, Bernoulli):
-        return "grey values (a density)", False
+        what = "grey values" if trained.spec.kind == "image" else "values"
+        return f"{what} (a density)", False
     if trained.binarize != "none":
         return f"{BINARISED[trained.binarize]} binarised", True
     if all(over(trained, samples, lambda batch: bool(((batch.x == 0) | (batch.x == 1)).all()))):

@@ -268,13 +268,16 @@ def _parameters(recipe: recipes.Recipe) -> list[torch.nn.Parameter]:
 def _step_need(recipe: recipes.Recipe, spec: Spec) -> Need:
     """What is kept of a forward pass of the model, on the device of its parameters.
 
-    Terms are not called: those of one's own may count their calls.
+    Terms are not called: those of one's own may count their calls. Of tokens, p(x|z) itself is the
+    pass through a network, so that it is asked for x.
     """
     model, samples = recipe.model, recipe.players[0].objective.samples
 
     def step(n: int) -> object:
         c = torch.zeros(n, model.context) if model.context else None
-        return model(torch.zeros(n, *spec.shape), c, samples)
+        x = torch.zeros(n, *spec.shape)
+        p = model(x, c, samples)
+        return (p, p.px.log_prob(x)) if spec.kind == "tokens" else p
 
     return Need.of(step)
 

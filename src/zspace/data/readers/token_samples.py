@@ -79,9 +79,8 @@ class Sequences(Unencoded):
             )
         train = np.zeros(self.shape[0], bool)
         train[rows] = True
-        encoding = learned(
-            self.tokenised(how, name, options.quiet), train, how, options.vocabulary
-        )
+        cuts = self.tokenised(how, name, options.quiet)
+        encoding = learned(cuts, train, how, options.vocabulary)
         return replace(encoding, column="" if name == MADE else name), []
 
     def settled(
