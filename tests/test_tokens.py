@@ -10,6 +10,7 @@ from random import Random
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 
@@ -110,6 +111,7 @@ def test_a_folder_with_a_file_for_each_split(tmp_path):
         pd.Series,
         lambda texts: pd.Series(texts, dtype="string"),
         pl.Series,
+        pa.array,
     ],
 )
 def test_texts_from_python(make):
@@ -129,6 +131,12 @@ def test_labels_and_splits_from_python():
     assert sizes(pairs) == [18, 2, 3]
     other = load(texts, val=texts[:3], quiet=True)
     assert sizes(other) == [18, 3, 2]
+    other = load(CHORDS, val=[[[60], [60]], [[60], []]], quiet=True)
+    assert sizes(other) == [22, 2, 2]
+    with pytest.raises(UserError, match="these are lists of integers, but this model reads texts"):
+        load(texts, val=[[1], [2, 3]], quiet=True)
+    with pytest.raises(UserError, match="are no tokens"):
+        load(texts, test=np.zeros((4, 5, 5), np.uint8), quiet=True)
 
 
 def test_texts_in_an_npz(tmp_path):
@@ -471,6 +479,10 @@ def test_the_column_of_the_training_is_found_in_new_tables():
     encoding = load(frame, kind="tokens", leave_out=["name"], quiet=True).encoding
     data = load_new(frame, encoding=encoding, quiet=True)
     assert data.encoding.decode(data.splits["all"].images()) == MOLECULES
+    assert torch.equal(encoding.encode(frame), data.splits["all"].images())
+    for strange in (3, None, {"x": ["a"]}, b"ab", frame[["name", "name"]], [], [None]):
+        with pytest.raises(UserError):
+            encoding.encode(strange)
     with pytest.raises(UserError, match="2 columns of texts"):
         load_new(frame.rename(columns={"SMILES": "s"}), encoding=encoding, quiet=True)
 
@@ -492,6 +504,14 @@ def test_hostile_files_are_refused(tmp_path):
         assert said in refused(str(path)), said
     path.write_bytes(b"ab\n" * 1000)
     assert "do not fit the memory" in refused(str(path), memory=9000)
+    assert "do not fit the memory" in refused(str(path), memory=99_000)  # for its many lines
+    path.write_bytes(b"ab\n" * 1000 + b"a" * 900)
+    said = refused(str(path), memory=1_000_000)
+    assert said.startswith("1,001 samples of 901 tokens take 0.0036 GB")
+    path.write_bytes(b"ab\n" * 1000)
+    np.save(tmp_path / "a.npy", np.ones((1000, 50), int), allow_pickle=False)
+    npy = str(tmp_path / "a.npy")
+    assert "does not fit the memory" in refused(npy, kind="tokens", memory=1_000_000)
     path.write_bytes("\ufeffab\n".encode() * 1 + b"ab\n" * 12)
     assert raw(load(str(path), quiet=True)) == ["ab"] * 13
 
@@ -543,6 +563,7 @@ def test_a_kind_that_does_not_fit_is_refused(tmp_path):
     assert "--tokens chords is for lists of chords" in refused(WORDS, tokens="chords")
     assert "--tokens words is for texts" in refused(CHORDS, tokens="words")
     assert "vocabulary is 2" in refused(WORDS, vocabulary=2)
+    assert "length is -3" in refused(WORDS, length=-3)
     path = lines_in(tmp_path, WORDS)
     assert "--group names a column" in refused(path, group="who")
     assert "--split-by names a column" in refused(path, split_by="when")

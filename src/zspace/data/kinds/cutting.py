@@ -19,7 +19,7 @@ chemical reaction prediction. 2019 (arXiv 1811.02633); brackets are taken of up 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -202,6 +202,10 @@ def as_samples(raw: Any, what: str) -> tuple[list[Any], str]:
     raw = raw.detach().cpu().numpy() if isinstance(raw, Tensor) else raw
     if isinstance(raw, np.ndarray):
         raw = _of_array(raw, what)
+    if hasattr(raw, "to_pylist"):
+        raw = raw.to_pylist()
+    if not isinstance(raw, Iterable) or isinstance(raw, Mapping | bytes):
+        raise UserError(f"{what} is of type {type(raw).__name__}: {_REMEDY}")
     samples = raw if isinstance(raw, list) else list(raw)
     if not samples:
         raise UserError(f"{what} has no samples: give at least one")
@@ -259,7 +263,7 @@ def _texts(samples: list[Any], what: str) -> list[str]:
 def is_text(value: Any) -> bool:
     """Whether that is a text that UTF-8 can hold: without half of a surrogate pair.
 
-    >>> is_text("gr\u00fcn"), is_text("\ud800"), is_text(3)
+    >>> is_text("gr\u00fcn"), is_text(chr(0xD800)), is_text(3)
     (True, False, False)
     """
     return isinstance(value, str) and not any("\ud800" <= c < "\ue000" for c in value)

@@ -30,7 +30,8 @@ MOST_TOKENS = 1_000
 """In a sample whose length was not set."""
 MOST_LENGTH, MOST_VOCABULARY, MOST_CHARACTERS = 1 << 20, 1_000_000, 1 << 20
 """What a file may claim of an encoding: T, V, and the characters of one token."""
-_PIECE = 1 << 14
+_PIECE, _TOKENS = 1 << 14, 1 << 20
+"""Samples that are encoded at once, and tokens of them, at most."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,20 @@ class TokenEncoding(Encoding):
 
     def said(self) -> str:
         """How samples were cut."""
-        often = ", ".join(shown(one, self.cut) for one in self.tokens[:5])
-        return f"cut into {self.cut}, most often {often:.60}, with <end> and <other>"
+        return f"cut into {self.cut}, with <end> and <other>"
 
     def encode(self, raw: Any) -> Tensor:
         """x (N, T) int16, or int32 for a large vocabulary, of one text or several samples.
 
+        raw: as `zspace.data.kinds.cutting.as_samples` takes it, or a DataFrame with such a column.
+
         Raises UserError for samples of another sort, and for those that are longer than T allows.
         """
+        if hasattr(raw, "columns"):
+            names = list(raw.columns)
+            if len(names) > 1 and self.column not in names:
+                raise UserError(f"the data have the columns {names!s:.200}: give one of texts")
+            raw = raw[self.column if self.column in names else names[0]]
         samples, form = as_samples(raw, "the data")
         self.check_form(form)
         cuts = cut(samples, self.cut)
@@ -257,9 +264,9 @@ def counted(cuts: Cuts, rows: np.ndarray) -> np.ndarray:
 
 def _pieces(cuts: Cuts) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Some of the samples, one piece after the other: which, their sizes and their codes."""
-    at = 0
-    for start in range(0, len(cuts.sizes), _PIECE):
-        rows = slice(start, start + _PIECE)
+    at, step = 0, max(1, min(_PIECE, _TOKENS // max(1, int(cuts.sizes.max(initial=0)))))
+    for start in range(0, len(cuts.sizes), step):
+        rows = slice(start, start + step)
         sizes = cuts.sizes[rows]
         stop = at + int(sizes.sum())
         yield rows, sizes, cuts.codes[at:stop]

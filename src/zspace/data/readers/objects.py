@@ -33,9 +33,9 @@ from zspace.data.read_options import ReadOptions
 from zspace.data.readers.arrays import Header, Pieces, from_arrays
 from zspace.data.readers.frames import Raw, columns_of, is_table
 from zspace.data.readers.mapped import Mapped
-from zspace.data.readers.sequences import holds
 from zspace.data.readers.series_arrays import is_wanted
 from zspace.data.readers.tabular import from_tables
+from zspace.data.readers.token_samples import holds
 from zspace.data.readers.windows import Windows
 from zspace.data.splits import left_out, role
 from zspace.system.bars import bar

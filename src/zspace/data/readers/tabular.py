@@ -30,7 +30,7 @@ from zspace.data.kinds.encoding import Unencoded
 from zspace.data.kinds.table import TableEncoding, check_kinds, fit
 from zspace.data.labels import label_columns, read_splits
 from zspace.data.read_options import ReadOptions
-from zspace.data.readers import delimited, sequences, spill
+from zspace.data.readers import delimited, spill, token_samples
 from zspace.data.readers.doubts import Doubts
 from zspace.data.readers.frames import Raw, Table, columns_of, is_table
 from zspace.data.selection import read_weights
@@ -182,13 +182,13 @@ def from_tables(
     called: dict[str, str] = {}
     for key, value in arrays.items():
         found = role(key)
-        samples = is_table(value) or sequences.holds(value, options)
+        samples = is_table(value) or token_samples.holds(value, options)
         what, split = found or ("x" if samples and len(arrays) == 1 else "", "")
         if key in (options.labels, options.weight):
             what, split = "y" if key == options.labels else "w", split or ""
         if what == "x":
-            if (column := sequences.column_of(key, value, options, title)) is not None:
-                made = sequences.MADE
+            if (column := token_samples.column_of(key, value, options, title)) is not None:
+                made = token_samples.MADE
                 rows = Rows(column, made)
             elif isinstance(value, np.memmap):
                 rows, made = _of_array(name, value, options), "array"
@@ -291,8 +291,8 @@ def _unsplit(
     read = Read("rows", labels=told_by, left_out=tuple(gone), notes=tuple(notes))
     unsplit = Unsplit(name, parts, read, {"provenance": provenance, "attributes": attributes})
     made = next(iter(stores.values())).made
-    if made == sequences.MADE or options.kind == "tokens":
-        return sequences.of_rows(unsplit, options, title)
+    if made == token_samples.MADE or options.kind == "tokens":
+        return token_samples.of_rows(unsplit, options, title)
     return unsplit
 
 

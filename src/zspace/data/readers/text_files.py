@@ -27,8 +27,8 @@ from zspace.system.errors import UserError
 ENDS = (".txt", ".smi", ".json")
 MOST_LINE = 1 << 20
 """Bytes of one text."""
-ROOM = {".txt": 8, ".smi": 8, ".json": 32}
-"""Bytes of memory that one of a file takes."""
+ROOM, ROOM_LINE = {".txt": 12, ".smi": 12, ".json": 48}, 100
+"""Bytes of memory that one of a file takes, and each line beside that."""
 _BOMS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
@@ -107,7 +107,10 @@ def _others(folder: Path, files: Mapping[str, Path], options: ReadOptions) -> li
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     names = [name for name in names if name not in {file.name for file in files.values()}]
     asked = [name for name in names if left_out(name, options.leave_out)]
-    return [*(f"{name} (as asked)" for name in asked), *(n for n in names if n not in asked)]
+    return [
+        *(f"{name} (as asked)" for name in asked),
+        *(f"{n} (no split)" for n in names if n not in asked),
+    ]
 
 
 def _origin(split: str, files: Mapping[str, Path], arrays: Mapping[str, Any]) -> str:
@@ -122,12 +125,15 @@ def _origin(split: str, files: Mapping[str, Path], arrays: Mapping[str, Any]) ->
 def _read(path: Path, options: ReadOptions) -> tuple[list[Any], list[str]] | dict[str, Any]:
     """The samples of a file and their names, if it gives any; or, of JSON, samples by split."""
     suffix, size = path.suffix.lower(), path.stat().st_size
+    too_large = UserError(
+        f"'{path.name}' has {size / 1e9:.2g} GB, which do not fit the memory as samples: give "
+        "fewer of them"
+    )
     if size * ROOM[suffix] > options.memory:
-        raise UserError(
-            f"'{path.name}' has {size / 1e9:.2g} GB, which do not fit the memory as texts: give "
-            "fewer lines"
-        )
+        raise too_large
     text = _text_of(path)
+    if size * ROOM[suffix] + text.count("\n") * ROOM_LINE > options.memory:
+        raise too_large
     if suffix == ".json":
         return _of_json(path, text)
     lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")

@@ -20,7 +20,7 @@ from torch import Tensor
 from zspace.data.dataset import Storage, Unsplit
 from zspace.data.kinds.cutting import FORM, Cuts, as_samples, cut
 from zspace.data.kinds.encoding import Unencoded
-from zspace.data.kinds.tokens import MOST_TOKENS, TokenEncoding, learned, usual_share
+from zspace.data.kinds.tokens import MOST_LENGTH, MOST_TOKENS, TokenEncoding, learned, usual_share
 from zspace.data.read_options import ReadOptions
 from zspace.data.readers.frames import Raw, is_table
 from zspace.system.bars import bar
@@ -29,6 +29,10 @@ from zspace.system.errors import UserError
 MADE = "list"
 """What made a table whose only column holds samples; see `frames.columns_of`."""
 _SMILES = "smiles"
+ROOM = 40
+"""Bytes of memory that a number of an array takes as a token."""
+QUICK = 4_000_000
+"""Characters that are cut in a second or two, of which nothing is said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +102,7 @@ class Sequences(Unencoded):
                     f"--length {MOST_TOKENS}, or cut into larger tokens with --tokens"
                 )
             length = min(options.length or longest + 1, longest + 1)
+            _check_length(length, sum(map(len, (one.sizes for one in cuts.values()))), options)
             train = np.zeros(self.shape[0], bool)
             train[np.concatenate([rows for one, rows in splits["train"] if one is self])] = True
             often = usual_share(cuts[id(self)], train, encoding.tokens[0], length)
@@ -128,7 +133,8 @@ class Sequences(Unencoded):
         """The samples of a column as tokens; they are cut once."""
         if (how, name) not in self._cuts:
             samples = self.columns[name]
-            with bar("Cutting", len(samples), quiet or len(samples) < 100_000) as advance:
+            quick = quiet or sum(map(len, samples)) < QUICK
+            with bar("Cutting", len(samples), quick) as advance:
                 self._cuts[how, name] = cut(samples, how, advance)
         return self._cuts[how, name]
 
@@ -137,6 +143,17 @@ class Sequences(Unencoded):
     ) -> tuple[Storage, bool]:
         """x of all of them, of which none is missing; always in memory."""
         return encoding.encoded(self.cut_as(encoding)), False
+
+
+def _check_length(length: int, n: int, options: ReadOptions) -> None:
+    """Raise UserError where x (n, length) cannot be."""
+    if not 1 <= length <= MOST_LENGTH:
+        raise UserError(f"length is {options.length:,}: give 1 to {MOST_LENGTH:,}, or 0 for all")
+    if (size := 4 * n * length) > options.memory:
+        raise UserError(
+            f"{n:,} samples of {length:,} tokens take {size / 1e9:.2g} GB, more than the memory "
+            "has room for: use a smaller --length"
+        )
 
 
 def _usual_cut(name: str, samples: Sequence[Any], form: str) -> str:
@@ -180,7 +197,8 @@ def holds(value: Any, options: ReadOptions) -> bool:
         texts = value.ndim == 1 and not isinstance(value, Tensor) and _are_texts(value)
         return texts or options.kind == "tokens"
     if isinstance(value, list | tuple) or _is_series(value):
-        first = next(iter(value), None)
+        first: Any = next(iter(value), None)
+        first = first.as_py() if hasattr(first, "as_py") else first
         if isinstance(first, str) or options.kind == "tokens":
             return True
         return options.kind == "auto" and isinstance(value, list | tuple) and _is_ragged(value)
@@ -227,6 +245,8 @@ def column_of(name: str, value: Any, options: ReadOptions, title: str) -> dict[s
     """
     if not holds(value, options):
         return None
+    if isinstance(value, np.ndarray) and value.ndim == 2 and ROOM * value.size > options.memory:
+        raise UserError(f"{name} of {title} does not fit the memory as tokens: give fewer samples")
     own = getattr(value, "name", None) if _is_series(value) else None
     samples, _ = as_samples(value, f"{own or name} of {title}")
     is_smiles = any(_SMILES in str(one).lower() for one in (name, own))
