@@ -4,7 +4,7 @@ name          a set of `zspace.data.sets.catalogue`, local, cached or downloaded
 hf:NAME       a set of the Hugging Face hub, or a folder in its format
 folder        image files, or the four IDX files of MNIST's kind
 .npz .npy     arrays: images, or rows of a table (N, D)
-.csv .tsv .parquet   tables
+.csv .tsv .parquet   tables, or, with --window, a long series; a folder of them: several
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from zspace.data.kinds.encoding import Encoding, Unencoded
 from zspace.data.kinds.image import BRIGHT, extent, scale_of
 from zspace.data.labels import read_labels
 from zspace.data.read_options import Cut, Fit, Kind, ReadOptions, Transparency
-from zspace.data.readers import arrays, fetch, hf
+from zspace.data.readers import arrays, fetch, hf, series_tables
 from zspace.data.readers.delimited import PARQUET, TEXT
 from zspace.data.readers.folder import ARCHIVES, load_file, load_folder
 from zspace.data.readers.images import SUFFIXES, sides
 from zspace.data.readers.objects import PREFIX, load_object
 from zspace.data.readers.raw_samples import encode_raw
+from zspace.data.readers.series_arrays import is_wanted
 from zspace.data.readers.tabular import load_file as load_file_of_rows
 from zspace.data.selection import as_drawn, without
 from zspace.data.sets import celeba, mnist
@@ -441,6 +442,8 @@ def _load_path(path: Path, given: str, options: ReadOptions) -> Unsplit:
         raise UserError(_missing(given))
     suffix = path.suffix.lower()
     if path.is_dir():
+        if is_wanted(options) and series_tables.holds_tables(path):
+            return series_tables.load_tables(path, options)
         quartet = mnist.find(path)
         if quartet is None:
             return load_folder(path, options)
@@ -451,6 +454,8 @@ def _load_path(path: Path, given: str, options: ReadOptions) -> Unsplit:
         found = (arrays.load_npz if suffix == ".npz" else arrays.load_npy)(path, options)
     elif suffix in ARCHIVES:
         raise UserError(f"'{given}' is an archive; unpack it first and give the folder")
+    elif suffix in (*TEXT, *PARQUET) and is_wanted(options):
+        return series_tables.load_table(path, options)
     elif suffix in (*TEXT, *PARQUET):
         return load_file_of_rows(path, options)
     elif suffix in SUFFIXES and options.whole:

@@ -34,6 +34,7 @@ from zspace.data.readers.arrays import Header, Pieces, from_arrays
 from zspace.data.readers.frames import Raw, columns_of, is_table
 from zspace.data.readers.mapped import Mapped
 from zspace.data.readers.series_arrays import is_wanted
+from zspace.data.readers.series_tables import load_frames
 from zspace.data.readers.tabular import from_tables
 from zspace.data.readers.windows import Windows
 from zspace.data.splits import left_out, role
@@ -88,7 +89,10 @@ def load_object(source: Any, options: ReadOptions) -> Unsplit:
         arrays = {"x": source}
     told = {k for k in arrays if k == options.labels or (role(k) or ("x",))[0] == "y"}
     samples = [value for k, value in arrays.items() if k not in told]
-    series = is_wanted(options) and not any(hasattr(value, "columns") for value in samples)
+    series = is_wanted(options)
+    if series and any(hasattr(value, "columns") for value in samples):
+        kept = {k: v for k, v in arrays.items() if not left_out(k, options.leave_out)}
+        return load_frames(name, kept, options)
     if not series and any(is_table(value) for value in samples):
         kept = {k: v for k, v in arrays.items() if not left_out(k, options.leave_out)}
         found = from_tables(name, kept, options, "the data", f"Given in Python, as {name}.")

@@ -131,10 +131,9 @@ def windows_of(arrays: Sequence[np.ndarray], form: tuple[int, ...], title: str,
     n, length, channels = (sum(map(len, arrays)), *form[1:])
     blocks = tuple(array.reshape(-1, channels) for array in arrays)
     return Windows(
-        Steps(blocks, markers(options.missing)),
+        Steps(blocks, tuple(map(str, range(channels))), markers(options.missing)),
         np.arange(n) * length,
         length,
-        tuple(map(str, range(channels))),
         title,
         dtype_of(arrays[0].dtype),
     )
@@ -195,11 +194,8 @@ def long_of(array: np.ndarray, title: str, options: ReadOptions) -> tuple[Window
     n, channels = steps.shape
     starts = cut_starts([n], options, title)
     sources = Sources(np.array([0, n]), stride=stride_of(options))
-    names = tuple(map(str, range(channels)))
-    found = Windows(
-        Steps((steps,), markers(options.missing)),
-        starts, options.window, names, title, dtype_of(array.dtype), sources,
-    )  # fmt: skip
+    own = Steps((steps,), tuple(map(str, range(channels))), markers(options.missing))
+    found = Windows(own, starts, options.window, title, dtype_of(array.dtype), sources)
     return found, Named(starts, sources)
 
 
