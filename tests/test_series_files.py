@@ -96,6 +96,18 @@ def test_time_that_is_irregular_is_said(tmp_path: Path) -> None:
     assert "a step is 1 hour, but 3 of 599 steps are not, 1 of them at the same time" in said
 
 
+def test_days_that_hold_several_steps() -> None:
+    days = hourly().assign(
+        when=pd.Timestamp("2004-03-10") + pd.to_timedelta(np.arange(L) // 24, "D")
+    )
+    data = load(days, window=T)
+    assert "575 of 599 steps have the time of the one before" in told(data)
+    assert data.test.names()[:2] == ["2004-04-01 (row 540)", "2004-04-01 (row 543)"]
+    data = load(days.assign(when=pd.date_range("2004-03-10", periods=L)), window=T)
+    assert data.test.names()[0] == "2005-09-01"
+    assert "a step is 1 day" in told(data)
+
+
 def test_time_that_goes_back_is_refused() -> None:
     frame = hourly()
     frame.loc[100, "when"] = "2004-03-01 00:00:00"

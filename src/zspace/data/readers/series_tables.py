@@ -353,11 +353,14 @@ def _irregular(sources: Sources, clock: str, title: str) -> list[str]:
     values, counts = np.unique(gaps, return_counts=True)
     usual = int(values[counts.argmax()])
     odd, same = int((gaps != usual).sum()), int((gaps == 0).sum()) if usual else 0
-    if not odd:
-        return [f"a step is {_span(usual)}"]
-    share = f"{odd:,} of {len(gaps):,} steps are not"
-    more = f", {same:,} of them at the same time as the one before" if same else ""
-    return [f"a step is {_span(usual)}, but {share}{more}"]
+    if not usual:
+        return [f"{len(gaps) - odd:,} of {len(gaps):,} steps have the time of the one before"]
+    told = f"a step is {_span(usual)}"
+    if odd:
+        told += f", but {odd:,} of {len(gaps):,} steps are not"
+    if same:
+        told += f", {same:,} of them at the same time as the one before"
+    return [told]
 
 
 def _span(ticks: int) -> str:

@@ -138,10 +138,21 @@ class Sources:
         return np.searchsorted(self.bounds, starts, side="right") - 1
 
     def place(self, step: int) -> str:
-        """A step as people name it: its time, or its row in its series."""
-        if self.times is not None:
-            return np.datetime_as_string(self.times[step], unit="s").replace("T", " ")
-        return str(step - int(self.bounds[self.of(np.array(step))]))
+        """A step as people name it: its time, or its row in its series, or both where several
+        steps have that time.
+        """
+        row = str(step - int(self.bounds[self.of(np.array(step))]))
+        if self.times is None:
+            return row
+        unit = "D" if self._daily else "s"
+        time = str(np.datetime_as_string(self.times[step], unit=unit)).replace("T", " ")
+        near = self.times[max(0, step - 1) : step + 2]
+        return time if int((near == self.times[step]).sum()) == 1 else f"{time} (row {row})"
+
+    @cached_property
+    def _daily(self) -> bool:
+        """Whether all times are midnight."""
+        return self.times is not None and bool((self.times.astype("M8[D]") == self.times).all())
 
 
 @dataclass(frozen=True, eq=False)
