@@ -25,6 +25,8 @@ from zspace.training.trainer import Trainer
 N, STEPS = 96, 40
 IMAGES = Spec((1, 6, 6), ("a", "b", "c"))
 LARGER = Spec((1, 12, 12), ("a", "b", "c"))  # a critic has a minimum
+WINDOWS = Spec((7, 3), ("a", "b", "c"), missing=True, kind="series")
+TEXT = Spec((7,), ("a", "b", "c"), kind="tokens", vocabulary=7)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,19 @@ def columns(spec: Spec) -> Tensor:
     return torch.where(torch.rand_like(x) < 0.2, torch.nan, x)
 
 
+def windows(spec: Spec) -> Tensor:
+    """Series of rank three with a fifth of their elements missing."""
+    x = torch.randn(N, 3) @ torch.randn(3, math.prod(spec.shape))
+    return torch.where(torch.rand_like(x) < 0.2, torch.nan, x).reshape(N, *spec.shape)
+
+
+def texts(spec: Spec) -> Tensor:
+    """Tokens that count up from a random start, until an end at a random place."""
+    x = 2 + (torch.randint(5, (N, 1)) + torch.arange(spec.shape[0])) % 5
+    over = torch.arange(spec.shape[0]) - torch.randint(2, spec.shape[0] + 1, (N, 1))
+    return x.masked_fill(over == 0, 0).masked_fill(over > 0, -1)
+
+
 OWN = {"vaegan": {"perceptual": "none"}}
 SMALL = {
     "auto": {"net": "mlp", "hidden": (32,)},
@@ -67,6 +82,26 @@ def narrow(name: str) -> Callable[[Spec], Recipe]:
 
 CASES = {name: Case(narrow(name), IMAGES, images) for name in RECIPES}
 CASES["vaegan"] = Case(narrow("vaegan"), LARGER, images)
+
+
+def stepped(name: str, net: str, **more: Any) -> Callable[[Spec], Recipe]:
+    """The recipe with a small code and a small network for series and tokens."""
+    options = {"latent": 4, "net": net, "width": 16, "blocks": 2, **more}
+    return lambda spec: RECIPES[name](spec, **options)
+
+
+CASES["sentence_vae"] = Case(stepped("sentence_vae", "gru"), TEXT, texts)
+CASES |= {
+    "series, vae": Case(stepped("vae", "temporal"), WINDOWS, windows),
+    "series, ae": Case(stepped("ae", "gru"), WINDOWS, windows),
+    "series, cvae": Case(stepped("cvae", "transformer"), WINDOWS, windows),
+    "series, iwae": Case(stepped("iwae", "gru", likelihood="channels-student"), WINDOWS, windows),
+    "tokens, vae": Case(stepped("vae", "temporal"), TEXT, texts),
+    "tokens, ae": Case(stepped("ae", "gru"), TEXT, texts),
+    "tokens, cvae": Case(stepped("cvae", "transformer"), TEXT, texts),
+    "tokens, iwae": Case(stepped("iwae", "temporal", decoder="parallel"), TEXT, texts),
+    "tokens, sentence_vae": Case(stepped("sentence_vae", "transformer"), TEXT, texts),
+}
 CASES |= {
     "vq": Case(assembled.vq, IMAGES, images),
     "following": Case(assembled.following, IMAGES, images),

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from conftest import OF_TOKENS
 from zspace.models.recipes import RECIPES
 
-RUNS = {name: (name, {}) for name in RECIPES}
+RUNS = {name: (name, {}) for name in RECIPES if name not in OF_TOKENS}
 RUNS["vaegan"] = ("vaegan", {"perceptual": "judge"})
 RUNS |= {
     "a flow": ("vae", {"prior": "flow", "likelihood": "continuous-bernoulli"}),

@@ -342,7 +342,11 @@ def test_memory_that_is_little_gives_the_same(tmp_path: Path, monkeypatch: Any) 
         (np.round(np.clip(X, 0, 255)), {}, "--kind series; for images.*--values 0 255"),
         (np.sin(X), {}, "--kind series; for images.*--values -1 1"),
         (np.full_like(X, -3.5), {}, "from -3.5 to -3.5, but floats must lie"),
-        (X, {"split_by": "t"}, "--split-by is for rows of a table, but these are series"),
+        (
+            X,
+            {"split_by": "t"},
+            "--split-by is for rows of a table and texts, but these are series",
+        ),
         (X, {"kind": "table"}, "holds series: leave --kind out"),
     ],
 )

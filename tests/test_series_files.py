@@ -225,7 +225,7 @@ def test_little_memory_gives_the_same(csv: Path, monkeypatch: pytest.MonkeyPatch
         ({"window": T, "columns": "P=number"}, "column 'P' is unknown"),
         ({"window": T, "leave_out": ("CO", "T")}, "no column of numbers to learn from"),
         ({"window": T, "group": "nobody"}, "'nobody' is unknown"),
-        ({"window": T, "split_by": "when"}, "--split-by is for rows of a table"),
+        ({"window": T, "split_by": "when"}, "--split-by is for rows of a table and texts"),
         ({"window": T, "kind": "table"}, "--window is for series, but these are rows"),
         ({"stride": 3}, "--stride is for series, but these are rows"),
         ({"window": T, "group": "town"}, "has 2 series long enough for a window, but 3 splits"),

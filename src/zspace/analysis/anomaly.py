@@ -37,6 +37,7 @@ from zspace.data.batches import Batches
 from zspace.data.dataset import Data, Samples
 from zspace.data.spec import Batch
 from zspace.models.distributions import per_element
+from zspace.models.draws import typical
 from zspace.models.flow import Latent, Model
 from zspace.models.terms import iwae, kl, nll
 from zspace.system.bars import bar
@@ -275,13 +276,16 @@ class Scorer:
 
 def squared_error(trained: TrainedModel, batch: Batch) -> Tensor:
     """Where the model fails to see its input: (B, H, W), the squared error of each pixel, or of
-    each entry of a row (B, W); 0 where that is missing.
+    each entry of a row (B, W), of each step of a series (B, T); 0 where that is missing.
 
-    It is that of the decoded mean code, summed over channels. Its sum is the score `error`.
+    It is that of the decoded mean code, summed over channels. Of tokens it is 1 where the
+    likeliest one is another (B, T). Its sum is the score `error`.
     """
     px = trained.model.decode(trained.model.encode(batch.x, batch.c), batch.c)
+    if trained.spec.kind == "tokens":
+        return ((typical(px) != batch.x) & (batch.x >= 0)).float()
     error = per_element(px, batch.x, lambda x: (px.mean - x).square())
-    return error.sum(1) if error.dim() > 2 else error
+    return error.sum(trained.spec.features) if error.dim() > 2 else error
 
 
 def _bounds(model: Model, batch: Batch) -> dict[str, Tensor]:

@@ -18,10 +18,9 @@ from torch.distributions import Bernoulli, Independent
 from zspace.analysis.measure import Measure, mean, metric
 from zspace.analysis.trained import TrainedModel, each, over, split
 from zspace.data.dataset import Data, Samples
-from zspace.data.spec import Batch
+from zspace.data.spec import Batch, Spec
 from zspace.models.distributions import LogisticMixture, QuadraticEnergy
 from zspace.models.flow import Model
-from zspace.models.likelihoods import bits_per_dimension
 from zspace.models.terms import iwae, kl, nll
 from zspace.system.bars import bar
 from zspace.system.errors import NotMeasured, UserError
@@ -39,8 +38,9 @@ def likelihood_bounds(
 
     elbo, reconstruction, kl: of the draws of the run's own metrics, so that they are those
     numbers. iw_K: the bound of exactly K = `samples` draws. Both bounds also in bits per dimension
-    where x is discrete: elbo_bits, iw_K_bits. Raises NotMeasured where the likelihood is not a
-    normalised one, or the code is deterministic, and UserError for samples < 1.
+    where x is discrete, or per token: elbo_bits, iw_K_bits; of tokens with the perplexity. Raises
+    NotMeasured where the likelihood is not a normalised one, or the code is deterministic, and
+    UserError for samples < 1.
 
     Reference: see `importance_weighted`.
 
@@ -77,9 +77,28 @@ def likelihood_bounds(
         name: replace(mean(bound, tighter, "nats", "high"), headline=True),
     }
     if discrete:
+        unit, size = UNITS.get(trained.spec.kind, "dimension"), dimensions(trained.spec, data.test)
         for key in ("elbo", name):
-            found[f"{key}_bits"] = _bits(key, found[key], trained.spec.shape)
+            found[f"{key}_bits"] = _bits(key, found[key], size, unit)
+        if trained.spec.kind == "tokens":
+            found["perplexity"] = _perplexity(name, found[name], size)
     return found
+
+
+UNITS = {"tokens": "token"}
+"""What bits are counted per, where samples are no images or rows."""
+
+
+def dimensions(spec: Spec, samples: Samples) -> float:
+    """How many numbers a sample has; of tokens, how many it has on average, ends included.
+
+    >>> dimensions(data.spec, data.test)
+    196.0
+    """
+    if spec.kind != "tokens":
+        return float(math.prod(spec.shape))
+    parts = torch.arange(len(samples)).split(max(1, VALUES // spec.shape[0]))
+    return sum(int((samples.images(i) >= 0).sum()) for i in parts) / max(1, len(samples))
 
 
 def target(trained: TrainedModel, samples: Samples) -> tuple[str, bool]:
@@ -171,9 +190,15 @@ def bounds(
     return np.concatenate(found)
 
 
-def _bits(name: str, nats: Measure, shape: tuple[int, ...]) -> Measure:
+def _bits(name: str, nats: Measure, size: float, unit: str) -> Measure:
     """The negative of a bound, in bits per number of x."""
-    error = None if nats.error is None else bits_per_dimension(nats.error, shape)
-    value = bits_per_dimension(-nats.value, shape)
-    about = f"-{name} / ({math.prod(shape):,} log 2), {nats.about.rpartition(', ')[2]}"
-    return Measure(value, about, "bits per dimension", error, better="low")
+    error = None if nats.error is None else nats.error / (math.log(2) * size)
+    value = -nats.value / (math.log(2) * size)
+    about = f"-{name} / ({size:,.6g} log 2), {nats.about.rpartition(', ')[2]}"
+    return Measure(value, about, f"bits per {unit}", error, better="low")
+
+
+def _perplexity(name: str, nats: Measure, size: float) -> Measure:
+    """exp of the nats per token: among how many tokens that are all as likely one would guess."""
+    about = f"exp(-{name} / {size:,.6g}): an upper bound, ends of sequences count as tokens"
+    return Measure(math.exp(min(700.0, -nats.value / size)), about, better="low")

@@ -22,6 +22,7 @@ from zspace.data.conditions import named
 from zspace.data.dataset import Data, Samples
 from zspace.data.kinds.image import image_quality
 from zspace.data.spec import Batch
+from zspace.models.draws import typical
 from zspace.models.flow import Model, Term
 from zspace.models.perceptual import NotReady
 
@@ -131,7 +132,7 @@ def _looked(trained: TrainedModel, samples: Samples) -> tuple[np.ndarray, ...]:
 
     def looked(batch: Batch) -> dict[str, Tensor]:
         z, maps = trained.model.encode(batch.x, batch.c), squared_error(trained, batch)
-        return {"x": batch.x, "decoded": trained.model.decode(z, batch.c).mean, "maps": maps}
+        return {"x": batch.x, "decoded": typical(trained.model.decode(z, batch.c)), "maps": maps}
 
     return tuple(each(trained, samples, looked).values())
 
@@ -278,7 +279,7 @@ def reconstruction_quality(
                 break
             x = batch.x[: most - count]
             c = None if batch.c is None else batch.c[: len(x)]
-            decoded = model.decode(model.encode(x, c), c).mean
+            decoded = typical(model.decode(model.encode(x, c), c))
             values = (measure or image_quality)(x, decoded)
             for name, value in values.items():
                 parts.setdefault(name, []).append(value)

@@ -30,6 +30,7 @@ from zspace.data.dataset import Data, Samples
 from zspace.data.kinds.encoding import Encoding
 from zspace.data.kinds.image import as_images, as_tensor
 from zspace.data.spec import Batch, Spec
+from zspace.models.draws import heated, typical
 from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
 from zspace.models.recipes import Recipe, Traits, traits
@@ -211,10 +212,14 @@ class TrainedModel:
         label: Label | None = None,
         seed: int | None = None,
         sampler: SampleFrom = "auto",
+        *,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
     ) -> Any:
         """n images (n, C, H, W) in [0, 1]: the means of p(x|z) at new codes z.
 
-        Of a table n rows, drawn from p(x|z): means of rows would be no rows.
+        Other samples, rows, windows and sequences, are drawn from p(x|z): means of rows would be
+        no rows.
 
         The global random state stays as it was. Raises UserError for n below 1, a seed outside
         [0, 2^63), a label that the model does not take, and an unknown sampler.
@@ -229,11 +234,14 @@ class TrainedModel:
             sampler: Where codes are drawn: prior, or mixture, Gaussians fitted to the codes of
                 training images; auto is the prior, but the mixture for a model that, like an AE,
                 was told nothing of where codes should lie: to it, draws of N(0, I) are noise.
+            temperature: Of sequences and series; see `zspace.models.draws.heated`.
+            top_p: Of sequences, likewise.
 
         >>> bool((run.sample(2, seed=0) == run.sample(2, seed=0)).all())
         True
         """
-        return self._given_back(self.drawn(n, label, seed, sampler))
+        made = self.drawn(n, label, seed, sampler, temperature=temperature, top_p=top_p)
+        return self._given_back(made)
 
     def drawn(
         self,
@@ -241,6 +249,9 @@ class TrainedModel:
         label: Label | None = None,
         seed: int | None = None,
         sampler: SampleFrom = "auto",
+        *,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
     ) -> np.ndarray:
         """The same as x (n, *X)."""
         if not isinstance(n, int | np.integer) or n < 1:
@@ -258,9 +269,12 @@ class TrainedModel:
             if seed is None:
                 torch.seed()
             z = self.model.draw(n, c) if fitted is None else fitted.sample(n, c)
-            return self.in_pieces(
-                self._mean if self.encoding is None else self._draw, z, c
-            ).numpy()
+
+            def draw(z: Tensor, c: Tensor | None) -> Tensor:
+                return heated(self.model.decode(z, c), temperature, top_p)
+
+            plain = self.encoding is None and (temperature, top_p) == (1.0, 1.0)
+            return self.in_pieces(self._mean if plain else draw, z, c).numpy()
 
     def _drawn(self, batch: Batch) -> dict[str, Tensor]:
         """One draw (B, *Z) of q(z|x) for each sample; the code where it is deterministic."""
@@ -307,10 +321,7 @@ class TrainedModel:
         return self._batched(self._as_x(x), label, x, self._through)
 
     def _mean(self, z: Tensor, c: Tensor | None) -> Tensor:
-        return self.model.decode(z, c).mean
-
-    def _draw(self, z: Tensor, c: Tensor | None) -> Tensor:
-        return self.model.decode(z, c).sample()
+        return typical(self.model.decode(z, c))
 
     def _through(self, x: Tensor, c: Tensor | None) -> Tensor:
         return self._mean(self.model.encode(x, c), c)
@@ -459,8 +470,8 @@ def overflowing(trained: TrainedModel) -> str:
     try:
         with torch.no_grad(), random_kept(trained.device):
             z = model.encode(x.to(trained.device), c)
-            finite = z.isfinite().all() and model.decode(z, c).mean.isfinite().all()
-            finite = finite and model.sample(1, c).mean.isfinite().all()
+            finite = z.isfinite().all() and typical(model.decode(z, c)).isfinite().all()
+            finite = finite and typical(model.sample(1, c)).isfinite().all()
     except ValueError:  # a distribution that does not take such parameters
         finite = torch.tensor(False)
     finally:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from zspace.analysis import reconstruction
 from zspace.analysis.trained import SampleFrom
+from zspace.cli import written
 from zspace.data.account import lines, of_samples
 from zspace.data.conditions import as_conditions, turns
 from zspace.data.loading import is_known, load
@@ -34,11 +35,22 @@ class Screen(Console):
 
 
 def sample(
-    run: Run, *, n: int, label: str | None, seed: int, sampler: SampleFrom, out: Path
+    run: Run,
+    *,
+    n: int,
+    label: str | None,
+    seed: int,
+    sampler: SampleFrom,
+    out: Path | None,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
 ) -> Path:
-    """Write n samples as one sheet (.png), arrays (.npz) or a folder of PNG files."""
+    """Write n samples: images as one sheet (.png), arrays (.npz) or a folder of PNG files; others
+    as `written.samples` does. None: into the folder of the run.
+    """
+    out = out or run.path / f"samples{written.USUAL[run.spec.kind]}"
     y = _label(run, label)
-    x = run.sample(n, label=y, seed=seed, sampler=sampler)
+    x = run.drawn(n, label=y, seed=seed, sampler=sampler, temperature=temperature, top_p=top_p)
     if run.sampler == "mixture" and sampler != "mixture":
         name, prior = recipes.hyphenated(run.config.recipe), run.traits.prior
         instead = "--sampler mixture draws from a mixture fitted to its codes"
@@ -47,7 +59,7 @@ def sample(
         why = f"{name} was told nothing of where codes should lie, so draws of {prior} are noise"
         say(f"{why}: {instead}")
     if run.encoding is not None:
-        return _save_rows(out, x)
+        return written.samples(out, run.encoding, x, title=f"Samples of {run.config.name}")
     if out.suffix == ".png":
         pixels.save_png(_ready(out), pixels.tile(x, min(n, 10)), least=600)
     elif out.suffix == ".npz":
@@ -68,46 +80,23 @@ def sample(
     return out
 
 
-def _save_rows(out: Path, rows: Any, before: Any = None) -> Path:
-    """Write a table as .csv or .parquet; before: rows that stand beside them, marked as data."""
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise UserError(f"cannot write '{out}': rows of a table go into FILE.csv or FILE.parquet")
-    import pandas as pd
-
-    frames = [pd.DataFrame(one) if isinstance(one, np.ndarray) else one for one in (rows, before)]
-    frames = [one.to_pandas() if hasattr(one, "to_pandas") else one for one in frames]
-    made, real = frames
-    if real is not None:
-        made = pd.concat([real, made], keys=["data", "reconstruction"], names=["which", "row"])
-        made = made.swaplevel().sort_index(kind="stable").reset_index()
-    buffer = io.BytesIO()
-    made.columns = [str(name) for name in made.columns]
-    if out.suffix.lower() == ".csv":
-        made.to_csv(buffer, index=False)
-    else:
-        try:
-            made.to_parquet(buffer, index=False)
-        except ImportError:
-            raise UserError(
-                'Parquet files need the extra "tables": pip install "zspace[tables]"'
-            ) from None
-    files.write(_ready(out), buffer.getvalue())
-    return out
-
-
 def _label(run: Run, label: str | None) -> int | str | None:
     """A label from the command line: the name of a class, or else its number."""
     number = label is not None and re.fullmatch(r"-?\d{1,9}", label, re.ASCII)
     return int(label or 0) if number and label not in run.spec.classes else label
 
 
-def reconstruct(run: Run, *, data: str | None, data_dir: Path | None, n: int, out: Path) -> Path:
-    """Write n test images above their decodings as one sheet."""
+def reconstruct(
+    run: Run, *, data: str | None, data_dir: Path | None, n: int, out: Path | None
+) -> Path:
+    """Write n test images above their decodings as one sheet; others beside theirs."""
+    out = out or run.path / f"reconstructions{written.USUAL[run.spec.kind]}"
     if n < 1:
         raise UserError(of_samples(f"n is {n}: ask for at least 1 image", run.spec.kind))
     if run.encoding is not None:
         shown = reconstruction.reconstructions(run, run.data(data, data_dir=data_dir), n)
-        return _save_rows(out, run.encoding.decode(shown.decoded), run.encoding.decode(shown.x))
+        title = f"Unseen {run.encoding.plural}, reconstructed by {run.config.name}"
+        return written.samples(out, run.encoding, shown.decoded, shown.x, title)
     pairs = reconstruction.reconstructions(run, run.data(data, data_dir=data_dir), n)
     columns = min(10, len(pairs.x))
     rows = []

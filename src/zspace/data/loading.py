@@ -4,7 +4,9 @@ name          a set of `zspace.data.sets.catalogue`, local, cached or downloaded
 hf:NAME       a set of the Hugging Face hub, or a folder in its format
 folder        image files, or the four IDX files of MNIST's kind
 .npz .npy     arrays: images, or rows of a table (N, D)
-.csv .tsv .parquet   tables, or, with --window, a long series; a folder of them: several
+.csv .tsv .parquet   tables; with --window a long series, a folder of them several; with kind
+                     tokens their column of texts
+.txt .smi .json      texts, one for each line; lists of texts, of integers, of chords
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from zspace.data.kinds.encoding import Encoding, Unencoded
 from zspace.data.kinds.image import BRIGHT, extent, scale_of
 from zspace.data.labels import read_labels
 from zspace.data.read_options import Cut, Fit, Kind, ReadOptions, Transparency
-from zspace.data.readers import arrays, fetch, hf, series_tables
+from zspace.data.readers import arrays, fetch, hf, series_tables, text_files
 from zspace.data.readers.delimited import PARQUET, TEXT
 from zspace.data.readers.folder import ARCHIVES, load_file, load_folder
 from zspace.data.readers.images import SUFFIXES, sides
@@ -178,8 +180,8 @@ OF_KINDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("size", "values"), ("image",)),
     "columns": ("table", "series"),
     "missing": ("table", "series"),
-    "group": ("table", "series"),
-    "split_by": ("table",),
+    "group": ("table", "series", "tokens"),
+    "split_by": ("table", "tokens"),
     **dict.fromkeys(("window", "stride"), ("series",)),
     **dict.fromkeys(("tokens", "vocabulary", "length"), ("tokens",)),
 }
@@ -445,6 +447,8 @@ def _load_path(path: Path, given: str, options: ReadOptions) -> Unsplit:
         if is_wanted(options) and series_tables.holds_tables(path):
             return series_tables.load_tables(path, options)
         quartet = mnist.find(path)
+        if text_files.splits_in(path, options):
+            return text_files.load_texts(path, options)
         if quartet is None:
             return load_folder(path, options)
         found = _own_idx(path, quartet, options)
@@ -458,6 +462,8 @@ def _load_path(path: Path, given: str, options: ReadOptions) -> Unsplit:
         return series_tables.load_table(path, options)
     elif suffix in (*TEXT, *PARQUET):
         return load_file_of_rows(path, options)
+    elif suffix in text_files.ENDS:
+        return text_files.load_texts(path, options)
     elif suffix in SUFFIXES and options.whole:
         return load_file(path, options)
     elif suffix in SUFFIXES:
@@ -495,7 +501,7 @@ def _fixed(found: Unsplit, options: ReadOptions) -> Unsplit:
 
 
 _CHOICE = (
-    "give a folder of images, a .csv, .parquet, .npz or .npy file, hf:NAME for a set of the "
+    "give a folder of images, a .csv, .parquet, .txt, .npz or .npy file, hf:NAME for a set of the "
     f"Hugging Face hub, or one of: {', '.join(sorted(KNOWN))}"
 )
 

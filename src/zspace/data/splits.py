@@ -38,6 +38,7 @@ _SPLIT = re.compile(
 _WHAT: dict[str, Literal["x", "y", "ids", "names", "w"]] = {
     **dict.fromkeys(("x", "xs", "image", "images", "img", "imgs", "pixels", "data"), "x"),
     **dict.fromkeys(("input", "inputs", "sample", "samples", "features"), "x"),
+    **dict.fromkeys(("text", "texts", "sentences", "sequences", "smiles"), "x"),
     **dict.fromkeys(("y", "ys", "label", "labels", "target", "targets"), "y"),
     **dict.fromkeys(("id", "ids", "filename", "filenames", "paths"), "ids"),
     **dict.fromkeys(("w", "sampleweight", "sampleweights"), "w"),

@@ -26,7 +26,7 @@ from zspace.models.perceptual import FeatureNetwork, Perceptual
 from zspace.models.priors import PRIORS, Flow, Mixture, StandardNormal
 from zspace.models.recipes import Player, Recipe, assemble, one_player, recipe
 from zspace.models.terms import FreeBits, StratifiedKL, bce, gives, kl, mse, nll, split_kl
-from zspace.models.zoo import ae, beta_vae, cvae, iwae, tcvae, vae, vaegan
+from zspace.models.zoo import ae, beta_vae, cvae, iwae, sentence_vae, tcvae, vae, vaegan
 from zspace.system.schedules import Schedule, cyclical, starts_at, warmup
 
 __all__ = [
@@ -36,6 +36,6 @@ __all__ = [
     "Mixture", "Model", "NetOptions", "Objective", "Pass", "PatchDiscriminator", "Perceptual",
     "Player", "Point", "Recipe", "Schedule", "Spec", "SquaredError", "StandardNormal",
     "StratifiedKL", "Term", "ae", "assemble", "bce", "beta_vae", "cvae", "cyclical", "gives",
-    "iwae", "kl", "mse", "nll", "one_player", "recipe", "split_kl", "starts_at", "tcvae", "vae",
-    "vaegan", "warmup",
+    "iwae", "kl", "mse", "nll", "one_player", "recipe", "sentence_vae", "split_kl", "starts_at",
+    "tcvae", "vae", "vaegan", "warmup",
 ]  # fmt: skip

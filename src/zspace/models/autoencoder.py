@@ -7,6 +7,7 @@ Other graphs, such as ladders, are subclasses of `Model` of their own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -29,8 +30,11 @@ class Autoencoder(Model):
     prior are in float32.
 
     Elements of x that are missing are NaN. A model that may read such x gives the encoder x with
-    0 in their places, followed along the first axis by 1 where x is seen and 0 where it is not;
-    p(x|z) leaves them out (`zspace.models.distributions.Observed`).
+    0 in their places, followed along one axis by 1 where x is seen and 0 where it is not; p(x|z)
+    leaves them out (`zspace.models.distributions.Observed`).
+
+    A decoder with a method `distribution` makes p(x|z) of its output itself: one that gives a
+    sequence token by token.
 
     Arguments:
         encoder: (x (B, *X), c) -> h (B, bottleneck.features, ...).
@@ -40,7 +44,9 @@ class Autoencoder(Model):
         prior: (c) -> Distribution over codes.
         latent: The shape *Z of one code.
         context: Columns of c that the networks read; 0 for none.
-        missing: Whether elements of x may be missing; the encoder then reads (B, 2 X_1, X_2, ...).
+        missing: Whether elements of x may be missing; the encoder then reads twice as many numbers
+            along the axis `features`.
+        features: The axis of x (B, *X) of what is known of one place: see `Spec.features`.
 
     Its methods raise UserError where c is missing or has another number of columns.
 
@@ -70,11 +76,13 @@ class Autoencoder(Model):
         latent: tuple[int, ...],
         context: int = 0,
         missing: bool = False,
+        features: int = 1,
     ) -> None:
         super().__init__()
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
         self.likelihood, self.prior = likelihood, prior
         self.latent, self.context, self.missing = latent, context, missing
+        self.features = features
 
     def forward(self, x: Tensor, c: Tensor | None = None, samples: int = 1) -> Pass:
         """One pass with K = samples draws of each code; the context c is (B, context)."""
@@ -116,7 +124,8 @@ class Autoencoder(Model):
         self._check(c)
         if self.missing:
             unseen = x.isnan()
-            x = torch.cat([x.float().masked_fill(unseen, 0.0), (~unseen).float()], 1)
+            filled = x.float().masked_fill(unseen, 0.0)
+            x = torch.cat([filled, (~unseen).float()], self.features)
         return self.encoder(x, c).float()  # the statistics of codes are kept in fp32
 
     def _write(self, z: Tensor, c: Tensor | None, lead: int = 1) -> Tensor:
@@ -129,6 +138,9 @@ class Autoencoder(Model):
 
     def _distribution(self, output: Tensor, lead: int = 1) -> Distribution:
         """p(x|z) with `lead` batch axes."""
+        own: Callable[[Tensor], Distribution] | None = getattr(self.decoder, "distribution", None)
+        if own is not None:
+            return own(output)
         with in_float32(output.device):
             px = self.likelihood(output, output.dim() - lead)
         return Observed(px) if self.missing else px

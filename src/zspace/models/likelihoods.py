@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ from torch.distributions import (
 )
 
 from zspace.data.spec import Spec
-from zspace.models import distributions
+from zspace.models import distributions, sequences
 from zspace.models.terms import bce, mse, nll
 from zspace.system.errors import UserError, unknown
 
@@ -50,6 +50,15 @@ def bits_per_dimension(nats: float, shape: Sequence[int]) -> float:
     return nats / (math.log(2) * math.prod(shape))
 
 
+def plural(kinds: Iterable[str]) -> str:
+    """Kinds of samples in a sentence.
+
+    >>> plural(["image", "series", "tokens"])
+    'images and series and tokens'
+    """
+    return " and ".join(kind if kind.endswith("s") else f"{kind}s" for kind in kinds)
+
+
 def _event(elementwise: Distribution, dims: int) -> Independent:
     return Independent(elementwise, dims, validate_args=False)
 
@@ -62,7 +71,7 @@ class Likelihood(nn.Module, ABC):
         discrete: Whether p(x|z) is a probability of pixels with finitely many levels, for which
             bits per dimension may be reported.
         term: The term under whose name the field reports its reconstruction error.
-        kinds: Of samples that it takes: "image", "table".
+        kinds: Of samples that it takes: "image", "table", "series", "tokens".
 
     >>> class Laplacian(Likelihood):
     ...     def forward(self, h: Tensor, event: int) -> Distribution:
@@ -350,12 +359,96 @@ class Columns(Likelihood):
         return _event(distributions.Columns(self.layout, numbers, rest, dispersion), event)
 
 
+class Channels(Likelihood):
+    r"""Series: every channel at every step a distribution of its own, independent given z.
+
+    ``log p(x|z) = sum_t sum_d log p_d(x_td|z)``, a density in nats. The decoder gives means
+    (T, D), which are of no bounded range: x is standardised. Each channel has one learned scale,
+    which starts at 0.5; its logarithm is bounded smoothly to (-4, 4).
+
+    Reference: Rybkin, Daniilidis, Levine. Simple and effective VAE training with calibrated
+    decoders. 2020, arXiv 2006.13202.
+
+    Arguments:
+        numbers: "gaussian", or "student" for a Student distribution, with degrees of freedom
+            between 2.1 and 102.1 that are learned for each channel.
+
+    Raises UserError for other `numbers`.
+
+    >>> spec = Spec((24, 6), kind="series")
+    >>> Channels().of(spec)(torch.zeros(1, 24, 6), 2).stddev[0, 0, :2]
+    tensor([0.5000, 0.5000], grad_fn=...)
+    """
+
+    kinds = ("series",)
+    raw_scale: Tensor
+    raw_freedom: Tensor
+
+    def __init__(self, numbers: str = "gaussian") -> None:
+        super().__init__()
+        if numbers not in CHANNELS:
+            raise unknown("distribution of numbers", numbers, CHANNELS)
+        self.numbers = numbers
+
+    def of(self, spec: Spec) -> Channels:
+        """The likelihood of these channels, with parameters of its own for each."""
+        made, channels = Channels(self.numbers), spec.shape[-1]
+        start = SPREAD * math.atanh(math.log(0.5) / SPREAD)
+        made.raw_scale = nn.Parameter(torch.full((channels,), start))
+        if self.numbers == "student":
+            made.raw_freedom = nn.Parameter(torch.full((channels,), -2.0))
+        return made
+
+    def outputs(self, spec: Spec) -> tuple[int, ...]:
+        """(T, D), the shape of x."""
+        return spec.shape
+
+    def forward(self, h: Tensor, event: int) -> Independent:
+        if not hasattr(self, "raw_scale"):
+            raise UserError("this likelihood knows no channels yet: use Channels().of(spec)")
+        scale = _bounded_exp(self.raw_scale, SPREAD)
+        if self.numbers == "student":
+            freedom = 2.1 + 100 * torch.sigmoid(self.raw_freedom)
+            return _event(StudentT(freedom, h, scale, validate_args=False), event)
+        return _event(Normal(h, scale, validate_args=False), event)
+
+
+class Tokens(Likelihood):
+    """Tokens: a categorical distribution at each step, of the end and what comes before it.
+
+    A decoder that gives all steps at once gives logits (T, V), and tokens are independent given
+    z. An autoregressive one makes p(x|z) itself: see `zspace.models.sequences.Autoregressive`.
+    Probabilities are of whole sequences, in nats: divided by log 2 and by the number of tokens
+    that are there, not by T, they are bits per token.
+
+    >>> spec = Spec((9,), kind="tokens", vocabulary=5)
+    >>> Tokens().outputs(spec)
+    (9, 5)
+    """
+
+    kinds = ("tokens",)
+    discrete = True
+
+    def outputs(self, spec: Spec) -> tuple[int, ...]:
+        """(T, V). Raises UserError where the data say no vocabulary."""
+        if spec.vocabulary < 2:
+            raise UserError(
+                f"tokens have a vocabulary of {spec.vocabulary}: the end and any other token make "
+                "at least 2"
+            )
+        return (*spec.shape, spec.vocabulary)
+
+    def forward(self, h: Tensor, event: int) -> sequences.Tokens:
+        return sequences.Tokens(h)
+
+
 def _bounded_exp(raw: Tensor, bound: float) -> Tensor:
     return torch.exp(bound * torch.tanh(raw / bound))
 
 
 SPREAD = 4.0
 NUMBERS = ("gaussian", "student", "mixture")
+CHANNELS = ("gaussian", "student")
 LIKELIHOODS: dict[str, Callable[[], Likelihood]] = {
     "squared-error": SquaredError,
     "bernoulli": Bernoulli,
@@ -365,9 +458,17 @@ LIKELIHOODS: dict[str, Callable[[], Likelihood]] = {
     "columns": Columns,
     "columns-student": partial(Columns, "student"),
     "columns-mixture": partial(Columns, "mixture"),
+    "channels": Channels,
+    "channels-student": partial(Channels, "student"),
+    "tokens": Tokens,
 }
 """Every likelihood by the name under which recipes offer it; a new one is one more entry."""
-USUAL = {"image": "squared-error", "table": "columns"}
+USUAL = {
+    "image": "squared-error",
+    "table": "columns",
+    "series": "channels",
+    "tokens": "tokens",
+}
 """The likelihood that is taken for each kind of samples where none is chosen."""
 
 
@@ -392,8 +493,9 @@ def likelihood_for(spec: Spec, chosen: str | Likelihood = "auto") -> Likelihood:
         found, name = name, type(name).__name__
     if not found.takes(spec.kind):
         usual = USUAL.get(spec.kind)
+        remedy = f"use --likelihood {usual}" if usual else "choose another"
         raise UserError(
-            f"likelihood '{name}' is for {' and '.join(found.kinds)}s, but these data are "
-            f"{spec.kind}s: " + (f"use --likelihood {usual}" if usual else "choose another")
+            f"likelihood '{name}' is for {plural(found.kinds)}, but these data are "
+            f"{plural([spec.kind])}: {remedy}"
         )
     return found.of(spec)

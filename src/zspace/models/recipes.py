@@ -48,7 +48,7 @@ LikelihoodName = Annotated[
     Choice(lambda: {"auto": None, **LIKELIHOODS}),
     Doc(
         "p(x|z): what reconstruction error means; auto: squared-error for images, columns for "
-        "tables."
+        "tables, channels for series, tokens for tokens."
     ),
 ]
 PriorName = Annotated[str, Choice(lambda: PRIORS), Doc("p(z): where codes should lie.")]
@@ -192,7 +192,7 @@ def assemble(
         bottleneck: What turns features into a code; the encoder gives as many as it wants.
         prior: A key of `PRIORS`, or a module (c) -> Distribution over codes.
         likelihood: A key of `LIKELIHOODS`, a `Likelihood`, or "auto": squared error for images,
-            columns for tables.
+            columns for tables, channels for series, tokens for tokens.
         net: Choices of `NetOptions`; those that are left out have its defaults.
         context: Columns of c that both networks read; 0 for none.
 
@@ -204,10 +204,10 @@ def assemble(
     (3,)
     """
     likelihood = likelihood_for(spec, likelihood)
-    first, *rest = spec.shape
-    reads = (2 * first, *rest) if spec.missing else spec.shape
+    reads, at = list(spec.shape), spec.features - (spec.features > 0)  # shape has no batch axis
+    reads[at] *= 1 + spec.missing
     sizes = bottleneck.features, bottleneck.latent, likelihood.outputs(spec)
-    wanted = NetworkSpec(reads, *sizes, context, spec.kind)
+    wanted = NetworkSpec(tuple(reads), *sizes, context, spec.kind, spec.vocabulary)
     options = NetOptions(**(net or {})).on(spec.kind, spec.shape)
     encoder, decoder, latent = build_networks(options, wanted)
     return Autoencoder(
@@ -219,6 +219,7 @@ def assemble(
         latent=latent,
         context=context,
         missing=spec.missing,
+        features=spec.features,
     )
 
 

@@ -26,6 +26,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from zspace.analysis.compare import FEWEST, Cell, Difference, best, difference, testable
+from zspace.analysis.likelihood import UNITS
 from zspace.analysis.measure import LEVEL, Measure
 from zspace.analysis.numbers import count
 from zspace.data.spec import Fact
@@ -267,7 +268,8 @@ def results(run: Run) -> dict[str, Measure]:
         fact = many.QUALITY.get(name, Fact(name, better="neither"))
         found[name] = _result(run, value, fact)
     if bits := run.result.get("bits_per_dimension"):
-        about = Fact("bits per dimension of the bound", "bits per dimension", code="drawn")
+        unit = f"bits per {UNITS.get(run.spec.kind, 'dimension')}"
+        about = Fact(f"{unit} of the bound", unit, code="drawn")
         found["bits_per_dimension"] = _result(run, bits["test"], about)
     return found
 

@@ -16,12 +16,13 @@ from collections.abc import Mapping
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from zspace.analysis import planes
 from zspace.analysis.numbers import number_text
 from zspace.analysis.trained import TrainedModel, overflowing, widest
 from zspace.data.conditions import Label
@@ -40,7 +41,7 @@ from zspace.runs.record import Place
 from zspace.runs.settings import LARGEST
 from zspace.system import files, notebook
 from zspace.system.device import pick_device, set_tf32
-from zspace.system.errors import UserError, enough_memory, ran_out
+from zspace.system.errors import UserError, enough_memory, ran_out, unknown
 
 
 @enough_memory("close other programs, or load it on the CPU (device='cpu')")
@@ -368,6 +369,44 @@ class Run(TrainedModel):
     def reconstruct(self, x: Any, label: Label | None = None) -> Any:
         """Images x encoded and decoded, without a draw; x as in `encode`."""
         return super().reconstruct(*self._seen(x, label))
+
+    def interpolate(
+        self,
+        a: Any,
+        b: Any,
+        steps: int = 11,
+        label: Label | None = None,
+        path: Literal["straight", "spherical"] = "straight",
+    ) -> Any:
+        """What lies between two samples: the codes on a way from one to the other, decoded.
+
+        Arguments:
+            a: The first sample: an image (C, H, W), a window (T, D), a text.
+            b: The last one.
+            steps: How many codes, both ends included, at least 2.
+            label: Of a conditional model, under which both are read and all are decoded.
+            path: A straight line, or an arc along which the distance from 0 changes evenly.
+
+        Raises UserError for fewer steps and an unknown path, and as `encode` does.
+
+        >>> x = data.test.images()
+        >>> run.interpolate(x[0].numpy(), x[1].numpy(), steps=5).shape == (5, *x.shape[1:])
+        True
+        """
+        if not isinstance(steps, int) or steps < 2:
+            raise UserError(f"steps is {steps!r:.40}: give a whole number, at least 2")
+        ways = {"straight": planes.straight, "spherical": planes.spherical}
+        if path not in ways:
+            raise unknown("path", path, ways)
+        ends = [np.asarray(self.encode(one, label)) for one in (a, b)]
+        if any(len(one) != 1 for one in ends):
+            raise UserError(
+                f"a and b are {len(ends[0])} and {len(ends[1])} samples: give one each"
+            )
+        t = np.linspace(0, 1, steps, dtype=np.float32)
+        first, last = (one.reshape(-1) for one in ends)
+        z = ways[path](first, last, t).astype(np.float32)
+        return self.decode(z.reshape(steps, *self.model.latent), label)
 
     def _seen(self, x: Any, label: Label | None) -> tuple[Any, Label | None]:
         """Images and labels of what is held in Python; arrays pass as they are."""

@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from zspace.analysis.likelihood import UNITS
 from zspace.analysis.numbers import terms_text
 from zspace.data.account import CALLED
 from zspace.models.recipes import hyphenated
@@ -255,7 +256,8 @@ def closing(facts: Mapping[str, Any]) -> str:
     early = " (stopped early)" if result["epochs"] < facts["config"]["training"]["epochs"] else ""
     seconds = result["seconds"]
     bits = result.get("bits_per_dimension", {}).get("test")
-    honest = f"   {bits:.3f} bits per dimension on test" if bits is not None else ""
+    unit = UNITS.get(facts["data"].get("kind", "image"), "dimension")
+    honest = f"   {bits:.3f} bits per {unit} on test" if bits is not None else ""
     return (
         f"best epoch {result['best_epoch']} of {result['epochs']}{early}, "
         f"{seconds:.{0 if seconds >= 10 else 1}f} s:  "

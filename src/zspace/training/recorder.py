@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -14,11 +15,12 @@ from typing import Any
 
 from zspace._version import __version__
 from zspace.analysis.latents import collapse_of
+from zspace.analysis.likelihood import dimensions
 from zspace.analysis.reconstruction import reconstruction_quality
 from zspace.analysis.trained import TrainedModel
 from zspace.data.kinds.image import QUALITY
 from zspace.models import recipes
-from zspace.models.likelihoods import Bernoulli, bits_per_dimension
+from zspace.models.likelihoods import Bernoulli
 from zspace.models.recipes import Player
 from zspace.runs.checkpoint import Checkpoints
 from zspace.runs.record import (
@@ -260,7 +262,7 @@ class Recorder:
         }
 
     def _bits(self, terms: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-        """Bits per dimension, a bound, where p(x|z) is a probability of discrete pixels."""
+        """Bits per dimension, or token, a bound, where p(x|z) is a probability of discrete x."""
         likelihood = getattr(self.trainer.model, "likelihood", None)
         binary = self.build.config.data.binarize != "none"
         if not (isinstance(likelihood, Bernoulli) and binary) and not getattr(
@@ -269,8 +271,9 @@ class Recorder:
             return {}
         objective = self.trainer.players[0].objective
         nats = {split: objective.bound(values) for split, values in terms.items()}
-        shape = self.build.data.spec.shape
-        bits = {s: bits_per_dimension(n, shape) for s, n in nats.items() if n is not None}
+        data = self.build.data
+        sizes = {split: dimensions(data.spec, data.splits[split]) for split in nats}
+        bits = {s: n / (math.log(2) * sizes[s]) for s, n in nats.items() if n is not None}
         return {"bits_per_dimension": bits} if bits else {}
 
     def _warnings(self) -> list[str]:

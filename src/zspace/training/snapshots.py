@@ -19,6 +19,7 @@ from torch import Tensor
 from zspace.analysis.trained import evenly, subset
 from zspace.data.conditions import columns_of
 from zspace.data.dataset import Data, Samples
+from zspace.models.draws import typical
 from zspace.runs.record import SNAPSHOTS, Place
 from zspace.system.pixels import to_uint8
 from zspace.training.trainer import Trainer
@@ -75,7 +76,7 @@ class Snapshots:
             trainer.model.eval()
             z = trainer.model.encode(self.x, self.c)
             x, c = self.shown
-            made = trainer.model.decode(trainer.model.encode(x, c), c).mean
+            made = typical(trainer.model.decode(trainer.model.encode(x, c), c))
             shown = to_uint8(made).cpu().numpy()
         self.taken[trainer.epoch] = (z.cpu().numpy().astype(np.float16), shown)
         arrays = {

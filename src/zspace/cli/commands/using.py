@@ -17,6 +17,7 @@ from zspace.cli import (
     TrustData,
     Workers,
 )
+from zspace.system.errors import UserError
 
 
 def sample(
@@ -26,11 +27,14 @@ def sample(
     label: str | None = None,
     seed: int = 0,
     sampler: Literal["auto", "prior", "mixture"] = "auto",
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    greedy: bool = False,
     workers: Workers = 0,
     device: Device = "auto",
     out: OutOrDefault = None,
 ) -> None:
-    """Draw new codes and decode them into new images.
+    """Draw new codes and decode them into new images, rows, windows or sequences.
 
     Args:
         label: For a conditional model: a class by name or number, the attributes that hold and the
@@ -40,15 +44,27 @@ def sample(
         sampler: Where codes come from: the prior, or a mixture of Gaussians fitted to the codes of
             training images; auto is the prior, but the mixture for a model that, like an AE, was
             told nothing of where codes should lie.
-        out: FILE.png for one sheet, FILE.npz for arrays x and y, or a folder for PNG files;
-            by default samples.png in the folder of the run.
+        temperature: Of tokens: logits are divided by it, so that below 1 likely tokens become
+            likelier; of series, the factor of the noise around p(x|z)'s mean.
+        top_p: Of tokens: each is drawn among the likeliest that make up this share.
+        greedy: Take the likeliest token at every step, and the mean of p(x|z) for series.
+        out: FILE.png for one sheet, FILE.npz for arrays x and y, or a folder for PNG files; of
+            other samples FILE.csv, .parquet, .npz or .png, and .txt for sequences. By default
+            samples.png, .csv or .txt in the folder of the run.
     """
     from zspace.cli import output
     from zspace.runs.run import load
 
-    out = out or run / "samples.png"
+    if greedy and (temperature != 1 or top_p != 1):
+        raise UserError(
+            "--greedy takes the likeliest token at every step: leave out --temperature and --top-p"
+        )
     model = load(run, device)
-    print(output.sample(model, n=n, label=label, seed=seed, sampler=sampler, out=out))
+    made = output.sample(
+        model, n=n, label=label, seed=seed, sampler=sampler, out=out,
+        temperature=0.0 if greedy else temperature, top_p=top_p,
+    )  # fmt: skip
+    print(made)
 
 
 def reconstruct(
@@ -62,15 +78,15 @@ def reconstruct(
     device: Device = "auto",
     out: OutOrDefault = None,
 ) -> None:
-    """Show test images, and below each of them its reconstruction.
+    """Show test images, or other samples, and below each of them its reconstruction.
 
     Args:
-        out: FILE.png; by default reconstructions.png in the folder of the run.
+        out: FILE.png; of other samples FILE.csv, .parquet, .npz or .png, and .txt for sequences.
+            By default reconstructions.png, .csv or .txt in the folder of the run.
     """
     from zspace.cli import output
     from zspace.runs.run import load
 
-    out = out or run / "reconstructions.png"
     model = load(run, device, trust_data=trust_data)
     print(output.reconstruct(model, data=data, data_dir=data_dir, n=n, out=out))
 

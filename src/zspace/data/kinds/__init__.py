@@ -8,9 +8,12 @@ from torch import Tensor
 from zspace.data.kinds.encoding import Encoding
 from zspace.data.kinds.series import SeriesEncoding
 from zspace.data.kinds.table import TableEncoding
+from zspace.data.kinds.tokens import TokenEncoding
 from zspace.system.errors import UserError
 
-ENCODINGS: dict[str, type[Encoding]] = {one.kind: one for one in (TableEncoding, SeriesEncoding)}
+ENCODINGS: dict[str, type[Encoding]] = {
+    one.kind: one for one in (TableEncoding, SeriesEncoding, TokenEncoding)
+}
 """Each kind but images by its name; a new one is one more entry."""
 
 

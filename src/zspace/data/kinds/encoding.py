@@ -160,6 +160,25 @@ class Unencoded(ABC):
         Raises UserError for samples of which nothing can be learned.
         """
 
+    def settled(
+        self,
+        encoding: Any,
+        stores: Sequence[Any],
+        splits: Mapping[str, Sequence[tuple[Any, np.ndarray]]],
+        options: Any,
+    ) -> tuple[Encoding, list[str]]:
+        """The encoding once the samples of all splits were looked at, and notes about them.
+
+        Arguments:
+            encoding: What was learned, by `fitted` or by a finished run.
+            stores: All storages of raw samples.
+            splits: Split -> its storages, and which of their samples it has.
+            options: The `ReadOptions`.
+
+        Raises UserError for samples that it cannot take in.
+        """
+        return encoding, []
+
     @abstractmethod
     def encoded(self, encoding: Any, *, checked: bool, on_disk: bool) -> tuple[Storage, bool]:
         """x of all of them, and whether any of it is missing.

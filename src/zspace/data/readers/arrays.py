@@ -359,9 +359,10 @@ def from_arrays(
     headers = {n: h for n, h in headers.items() if n not in empty}
     roles = _roles(headers, shelf.title, options, empty)
     x = {split: n for n, (what, split) in roles.items() if what == "x"}
+    texts = all(len(headers[n].shape) == 1 and headers[n].dtype.kind in "US" for n in x.values())
     if series_arrays.windowed([headers[n] for n in x.values()], options):
         return series_arrays.from_long(name, shelf, roles, options, ignored, **facts)
-    is_rows = all(len(headers[n].shape) == 2 for n in x.values())
+    is_rows = texts or all(len(headers[n].shape) == 2 for n in x.values())
     if is_rows and not series_arrays.is_wanted(options):
         rows = {n: shelf.read(n) for n in headers}
         if len(rows) == 1:

@@ -33,6 +33,7 @@ from zspace.data.read_options import ReadOptions
 from zspace.data.readers.arrays import Header, Pieces, from_arrays
 from zspace.data.readers.frames import Raw, columns_of, is_table
 from zspace.data.readers.mapped import Mapped
+from zspace.data.readers.sequences import holds
 from zspace.data.readers.series_arrays import is_wanted
 from zspace.data.readers.series_tables import load_frames
 from zspace.data.readers.tabular import from_tables
@@ -77,7 +78,7 @@ def load_object(source: Any, options: ReadOptions) -> Unsplit:
         arrays = _of_dataset(source, options)
     elif isinstance(source, Mapping):
         arrays = {str(key): value for key, value in source.items() if value is not None}
-    elif _is_pairs(source):
+    elif _is_pairs(source, options):
         arrays = {
             f"{what}_{split}": value
             for split, pair in zip(SPLITS_OF[len(source)], source, strict=True)
@@ -88,13 +89,16 @@ def load_object(source: Any, options: ReadOptions) -> Unsplit:
     else:
         arrays = {"x": source}
     told = {k for k in arrays if k == options.labels or (role(k) or ("x",))[0] == "y"}
-    samples = [value for k, value in arrays.items() if k not in told]
+    samples = {k: value for k, value in arrays.items() if k not in told}
+    texts = {k for k in arrays if (role(k) or ("x",))[0] == "x" and holds(arrays[k], options)}
     series = is_wanted(options)
-    if series and any(hasattr(value, "columns") for value in samples):
+    if series and any(hasattr(value, "columns") for value in samples.values()):
         kept = {k: v for k, v in arrays.items() if not left_out(k, options.leave_out)}
         return load_frames(name, kept, options)
-    if not series and any(is_table(value) for value in samples):
+    if texts or (not series and any(is_table(value) for value in samples.values())):
         kept = {k: v for k, v in arrays.items() if not left_out(k, options.leave_out)}
+        if texts and options.kind == "auto":  # also where lists of one split are of one length
+            options = replace(options, kind="tokens")
         found = from_tables(name, kept, options, "the data", f"Given in Python, as {name}.")
         return replace(found, read=replace(found.read, notes=(*notes, *found.read.notes)))
     shelf = Held({k: v for k, v in arrays.items() if not left_out(k, options.leave_out)})
@@ -110,13 +114,22 @@ def load_object(source: Any, options: ReadOptions) -> Unsplit:
     return replace(found, read=replace(found.read, notes=(*notes, *found.read.notes)))
 
 
-def _is_pairs(source: Any) -> bool:
+def _is_pairs(source: Any, options: ReadOptions) -> bool:
     return (
         isinstance(source, tuple)
         and len(source) in SPLITS_OF
         and all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in source)
-        and all(is_table(pair[0]) or np.ndim(pair[0]) > 2 for pair in source)
+        and all(_are_samples(pair[0], options) for pair in source)
     )
+
+
+def _are_samples(x: Any, options: ReadOptions) -> bool:
+    if is_table(x) or holds(x, options):
+        return True
+    try:
+        return np.ndim(x) > 2
+    except ValueError:  # lists of unequal length
+        return False
 
 
 @dataclass(frozen=True)

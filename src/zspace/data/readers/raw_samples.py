@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -34,6 +35,9 @@ def encode_raw(data: Data, options: ReadOptions, encoding: Encoding | None = Non
     new = encoding is None
     if encoding is None:
         encoding, notes = store.fitted(data.train.index.numpy(), options, data.attributes)
+    splits = {split: _of(samples) for split, samples in data.splits.items()}
+    encoding, more = store.settled(encoding, stores, splits, options)
+    notes += more
     made, missing = dict[int, Storage](), encoding.missing
     numbers = math.prod(encoding.spec().shape) * sum(one.shape[0] for one in stores)
     large = 8 * numbers > options.memory
@@ -63,6 +67,21 @@ def encode_raw(data: Data, options: ReadOptions, encoding: Encoding | None = Non
     return replace(
         data, train=one, validation=two, test=three, whole=whole, encoding=encoding, read=read
     )
+
+
+def _of(samples: Samples) -> list[tuple[Any, Any]]:
+    """The storages of some samples, and which rows of each they are."""
+    if isinstance(samples.x, Joined):
+        rows = samples.index
+        return [
+            (x, own[rows[(rows >= start) & (rows < start + len(own))] - start].numpy())
+            for (x, own), start in zip(samples.x.parts, _starts(samples.x), strict=True)
+        ]
+    return [(samples.x, samples.index.numpy())]
+
+
+def _starts(x: Joined) -> list[int]:
+    return [0, *itertools.accumulate(len(rows) for _, rows in x.parts)][:-1]
 
 
 def _kept(stores: Sequence[Any], found: Iterable[Storage]) -> list[str]:

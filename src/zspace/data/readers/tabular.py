@@ -30,7 +30,7 @@ from zspace.data.kinds.encoding import Unencoded
 from zspace.data.kinds.table import TableEncoding, check_kinds, fit
 from zspace.data.labels import label_columns, read_splits
 from zspace.data.read_options import ReadOptions
-from zspace.data.readers import delimited, spill
+from zspace.data.readers import delimited, sequences, spill
 from zspace.data.readers.doubts import Doubts
 from zspace.data.readers.frames import Raw, Table, columns_of, is_table
 from zspace.data.selection import read_weights
@@ -186,11 +186,15 @@ def from_tables(
     called: dict[str, str] = {}
     for key, value in arrays.items():
         found = role(key)
-        what, split = found or ("x" if is_table(value) and len(arrays) == 1 else "", "")
+        samples = is_table(value) or sequences.holds(value, options)
+        what, split = found or ("x" if samples and len(arrays) == 1 else "", "")
         if key in (options.labels, options.weight):
             what, split = "y" if key == options.labels else "w", split or ""
         if what == "x":
-            if isinstance(value, np.memmap):
+            if (column := sequences.column_of(key, value, options, title)) is not None:
+                made = sequences.MADE
+                rows = Rows(column, made)
+            elif isinstance(value, np.memmap):
                 rows, made = _of_array(name, value, options), "array"
             else:
                 table, made = columns_of(value)
@@ -289,7 +293,11 @@ def _unsplit(
     elif options.group and options.group not in next(iter(stores.values())).table:
         raise unknown("column of groups; column", options.group, next(iter(stores.values())).table)
     read = Read("rows", labels=told_by, left_out=tuple(gone), notes=tuple(notes))
-    return Unsplit(name, parts, read, {"provenance": provenance, "attributes": attributes})
+    unsplit = Unsplit(name, parts, read, {"provenance": provenance, "attributes": attributes})
+    made = next(iter(stores.values())).made
+    if made == sequences.MADE or options.kind == "tokens":
+        return sequences.of_rows(unsplit, options, title)
+    return unsplit
 
 
 def _several(names: str) -> list[str]:

@@ -144,8 +144,7 @@ class Sources:
         row = str(step - int(self.bounds[self.of(np.array(step))]))
         if self.times is None:
             return row
-        unit = "D" if self._daily else "s"
-        time = str(np.datetime_as_string(self.times[step], unit=unit)).replace("T", " ")
+        time = str(self.times[step].astype("M8[D]" if self._daily else "M8[s]")).replace("T", " ")
         near = self.times[max(0, step - 1) : step + 2]
         return time if int((near == self.times[step]).sum()) == 1 else f"{time} (row {row})"
 

@@ -15,9 +15,20 @@ from typing import Annotated, Any, Literal
 from torch import nn
 from typing_extensions import Doc
 
+from zspace.models.likelihoods import plural
 from zspace.models.networks.conv import UPSAMPLINGS, ConvDecoder, ConvEncoder, resolutions
 from zspace.models.networks.mlp import ACTIVATIONS, MLP
+from zspace.models.networks.recurrent import Recurrent
 from zspace.models.networks.residual import ResidualDecoder, ResidualEncoder
+from zspace.models.networks.sequence import (
+    AutoregressiveDecoder,
+    ParallelDecoder,
+    SequenceEncoder,
+    Trunk,
+    TrunkSteps,
+)
+from zspace.models.networks.temporal import Temporal
+from zspace.models.networks.transformer import Transformer
 from zspace.models.networks.unet import UNetDecoder, UNetEncoder
 from zspace.system.errors import UserError, unknown
 
@@ -51,16 +62,18 @@ class NetOptions:
         str,
         Choice(lambda: {"auto": None, **NETS}),
         Doc(
-            "Networks: fully connected, convolutions, or convolutions with attention. auto takes "
-            "conv for images of more than 1,024 numbers, and mlp for all else."
+            "Networks: fully connected; convolutions, or these with attention, for images; "
+            "dilated convolutions (temporal), gru or transformer for series and tokens. auto "
+            "takes conv for images of more than 1,024 numbers, temporal for series, gru for "
+            "tokens, and mlp for all else."
         ),
     ] = "auto"
     hidden: Annotated[
         tuple[int, ...] | None,
         Doc(
             "mlp, conv: widths of the encoder's dense layers; the decoder has them reversed. By "
-            "default 784 784 for images and 256 256 for tables; with conv, 512 for grey images "
-            "and none for others."
+            "default 784 784 for images and 256 256 for tables and series; with conv, 512 for "
+            "grey images and none for others."
         ),
     ] = None
     activation: Annotated[
@@ -80,7 +93,8 @@ class NetOptions:
         int | None,
         Doc(
             "conv: residual blocks at the last resolution, by default 1 for grey images and none "
-            "for others; unet, --stem full: at each resolution, by default 1."
+            "for others; unet, --stem full: at each resolution, by default 1. temporal, gru, "
+            "transformer: blocks or layers of encoder and decoder each."
         ),
     ] = None
     stem: Annotated[
@@ -99,11 +113,34 @@ class NetOptions:
             "auto takes the first for conv with a strided stem, and else the second."
         ),
     ] = "auto"
-    heads: Annotated[int, Doc("unet: attention heads, which divide the last of the channels.")] = 4
+    heads: Annotated[
+        int,
+        Doc(
+            "unet, transformer: attention heads, which divide the last of the channels, or the "
+            "width."
+        ),
+    ] = 4
     code: Annotated[
         Literal["flat", "spatial"],
         Doc("conv, unet: a flat code, or a map with that many channels at the last resolution."),
     ] = "flat"
+    width: Annotated[
+        int | None, Doc("temporal, gru, transformer: how many numbers they keep for each step.")
+    ] = None
+    decoder: Annotated[
+        Literal["auto", "autoregressive", "parallel"],
+        Doc(
+            "temporal, gru, transformer: tokens are decoded one after the other, each given those "
+            "before, or all in parallel; auto takes the first for tokens, the second for series."
+        ),
+    ] = "auto"
+    word_dropout: Annotated[
+        float | None,
+        Doc(
+            "temporal, gru, transformer: the share of the tokens before that an autoregressive "
+            "decoder does not see in training, so that the code must tell them."
+        ),
+    ] = None
 
     def on(self, kind: str, shape: Sequence[int]) -> NetOptions:
         """These options for samples of this kind and shape: what was left open is chosen.
@@ -125,7 +162,22 @@ class NetOptions:
                 chosen["up"] = "transposed" if strided else "nearest"
             if strided and self.hidden is None and self.code == "flat":
                 chosen["hidden"] = DENSE if grey else ()
+        if net in SEQUENCES and kind in NETS[net].takes:
+            chosen |= self._of_sequences(net, kind)
         return replace(self, **chosen)
+
+    def _of_sequences(self, net: str, kind: str) -> dict[str, Any]:
+        decoder = self.decoder
+        if decoder == "auto":
+            decoder = "autoregressive" if kind == "tokens" else "parallel"
+        usual = WORD_DROPOUT if decoder == "autoregressive" else 0.0
+        width, blocks = SEQUENCES[net]
+        return {
+            "decoder": decoder,
+            "width": width if self.width is None else self.width,
+            "blocks": blocks if self.blocks is None else self.blocks,
+            "word_dropout": usual if self.word_dropout is None else self.word_dropout,
+        }
 
     def check(self) -> NetOptions:
         """These options, where net is a name.
@@ -134,12 +186,14 @@ class NetOptions:
         """
         known: dict[str, Iterable[str]] = {"net": NETS, "up": ("auto", *UPSAMPLINGS)}
         known |= {"activation": ACTIVATIONS, "code": ("flat", "spatial")}
-        known |= {"stem": ("strided", "full")}
+        known |= {"stem": ("strided", "full"), "decoder": ("auto", "autoregressive", "parallel")}
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise unknown(name, getattr(self, name), values)
         fewest = 0 if self.net == "conv" and self.stem == "strided" else 1
         too_few = self.blocks is not None and self.blocks < fewest
+        if self.width is not None and self.width < 1:
+            raise UserError(f"width is {self.width}: use at least 1")
         if too_few or any(width < 1 for width in self.channels or ()):
             raise UserError(
                 f"blocks is {self.blocks} and channels is {self.channels}: give blocks >= "
@@ -167,6 +221,7 @@ class NetworkSpec:
         outputs: The shape that the likelihood wants from the decoder.
         context: Columns of c; 0 for none.
         kind: Of the samples.
+        vocabulary: V of tokens; 0 for all else.
     """
 
     shape: Sequence[int]
@@ -175,6 +230,7 @@ class NetworkSpec:
     outputs: Sequence[int]
     context: int = 0
     kind: str = "image"
+    vocabulary: int = 0
 
 
 Networks = tuple[nn.Module, nn.Module, tuple[int, ...]]
@@ -193,7 +249,13 @@ def usual_net(kind: str, shape: Sequence[int]) -> str:
     >>> usual_net("image", (1, 28, 28)), usual_net("image", (3, 32, 32)), usual_net("table", (9,))
     ('mlp', 'conv', 'mlp')
     """
+    if kind in USUAL_NETS:
+        return USUAL_NETS[kind]
     return "conv" if kind == "image" and math.prod(shape) > MOST_NUMBERS else "mlp"
+
+
+USUAL_NETS = {"series": "temporal", "tokens": "gru"}
+"""The network that "auto" stands for where it depends on the kind of samples alone."""
 
 
 def build_networks(options: NetOptions, wanted: NetworkSpec) -> Networks:
@@ -205,13 +267,13 @@ def build_networks(options: NetOptions, wanted: NetworkSpec) -> Networks:
     net = NETS[options.net]
     if wanted.kind not in net.takes:
         raise UserError(
-            f"--net {options.net} reads {' and '.join(net.takes)}s, but these data are "
-            f"{wanted.kind}s: use --net mlp"
+            f"--net {options.net} reads {plural(net.takes)}, but these data are "
+            f"{plural([wanted.kind])}: use --net {usual_net(wanted.kind, wanted.shape)}"
         )
     return net.build(options, wanted)
 
 
-HIDDEN = {"image": (784, 784), "table": (256, 256)}
+HIDDEN = {"image": (784, 784), "table": (256, 256), "series": (256, 256)}
 """Widths of the hidden layers of an mlp for each kind of samples, where none are chosen."""
 
 
@@ -276,6 +338,63 @@ def _unet(options: NetOptions, wanted: NetworkSpec) -> Networks:
     return _maps(UNetEncoder, UNetDecoder, options, wanted, **more)
 
 
+SEQUENCES = {"temporal": (128, 4), "gru": (128, 1), "transformer": (128, 2)}
+"""Width and blocks of networks for sequences, where none are chosen."""
+WORD_DROPOUT = 0.2
+"""The share of the tokens before that an autoregressive decoder does not see by default."""
+
+
+def _sequence(
+    trunk: Callable[[NetOptions, NetworkSpec, bool], Trunk],
+    options: NetOptions,
+    wanted: NetworkSpec,
+) -> Networks:
+    """An encoder and a decoder around trunks, which are made by (options, wanted, causal)."""
+    both: dict[str, Any] = {"width": options.width, "context": wanted.context}
+    encoder = SequenceEncoder(
+        trunk(options, wanted, False),
+        wanted.shape,
+        wanted.features,
+        vocabulary=wanted.vocabulary,
+        **both,
+    )
+    latent = (wanted.latent,)
+    if options.decoder == "parallel":
+        if options.word_dropout:
+            raise UserError(
+                f"word_dropout is {options.word_dropout}, but a parallel decoder sees no tokens "
+                "before: leave it out"
+            )
+        made = trunk(options, wanted, False)
+        return encoder, ParallelDecoder(made, wanted.latent, wanted.outputs, **both), latent
+    if wanted.kind != "tokens":
+        raise UserError(
+            f"decoder is {options.decoder}, but {plural([wanted.kind])} are decoded in parallel: "
+            "leave it out"
+        )
+    steps = TrunkSteps(
+        trunk(options, wanted, True),
+        wanted.latent + wanted.context,
+        *wanted.outputs,
+        width=options.width or 1,
+        word_dropout=options.word_dropout or 0.0,
+    )
+    return encoder, AutoregressiveDecoder(steps), latent
+
+
+def _temporal(options: NetOptions, wanted: NetworkSpec, causal: bool) -> Trunk:
+    width, blocks = options.width or 1, options.blocks or 1
+    return Temporal(width, blocks, wanted.shape[0], causal=causal)
+
+
+def _recurrent(options: NetOptions, wanted: NetworkSpec, causal: bool) -> Trunk:
+    return Recurrent(options.width or 1, options.blocks or 1, causal=causal)
+
+
+def _transformer(options: NetOptions, wanted: NetworkSpec, causal: bool) -> Trunk:
+    return Transformer(options.width or 1, options.blocks or 1, options.heads, causal=causal)
+
+
 @dataclass(frozen=True)
 class Net:
     """How a kind of network is built, and which of the `NetOptions` it reads.
@@ -289,9 +408,14 @@ class Net:
 
 
 MAPS = ("channels", "blocks", "stem", "up", "code")
+STEPS = ("width", "blocks", "decoder", "word_dropout")
+STEPPED = ("series", "tokens")
 NETS: dict[str, Net] = {
-    "mlp": Net(_mlp, ("hidden", "activation"), ("image", "table")),
+    "mlp": Net(_mlp, ("hidden", "activation"), ("image", "table", "series")),
     "conv": Net(_conv, (*MAPS, "hidden")),
     "unet": Net(_unet, (*MAPS, "heads")),
+    "temporal": Net(partial(_sequence, _temporal), STEPS, STEPPED),
+    "gru": Net(partial(_sequence, _recurrent), STEPS, STEPPED),
+    "transformer": Net(partial(_sequence, _transformer), (*STEPS, "heads"), STEPPED),
 }
 """Every kind of network by its name; a new one is one more entry."""

@@ -144,7 +144,7 @@ def figure(
         milliseconds: How long a frame of an animation stays; 0: it stands still.
         ahead: Makes the passes through models that a slow figure needs, and returns what is left
             to compute, without a draw of torch's: a page does that beside other figures.
-        kinds: Of the samples that it can show, "image" or "table"; by default of every kind. It
+        kinds: Of the samples that it can show, such as "image"; by default of every kind. It
             is absent from the pages of others.
 
     Raises UserError for an unknown part.
@@ -224,6 +224,10 @@ OVERVIEW = {
     "samples": "samples",
     "rows": "reconstructions",
     "sampled-rows": "samples",
+    "window-reconstructions": "reconstructions",
+    "sampled-windows": "samples",
+    "text-reconstructions": "reconstructions",
+    "sampled-texts": "samples",
     "codes-pca": "codes",
     "curves": "curves",
 }

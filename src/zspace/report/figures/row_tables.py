@@ -13,6 +13,7 @@ from matplotlib.transforms import Bbox
 
 from zspace.analysis.numbers import number
 from zspace.analysis.reconstruction import reconstructions
+from zspace.data.kinds.encoding import Encoding
 from zspace.report import facts
 from zspace.report.facts import Family, Numbers, families, short
 from zspace.report.figures import needs, style
@@ -27,10 +28,8 @@ ACROSS = 4
 """Panels beside each other."""
 
 
-def cells(study: Study, x: np.ndarray) -> tuple[list[str], list[list[str]]]:
+def _cells(encoding: Encoding, x: np.ndarray) -> tuple[list[str], list[list[str]]]:
     """Names of the first columns, and what rows x (N, W) hold of them, as people read it."""
-    encoding = study.data.encoding
-    assert encoding is not None
     shown = [encoding.show(torch.from_numpy(row))["cells"][:COLUMNS] for row in x]
     names = [short(str(cell["column"]), 22) for cell in shown[0]]
     return names, [[short(cell["formatted"], 20) for cell in row] for row in shown]
@@ -56,6 +55,20 @@ def _table(title: str, names: list[str], heads: list[str], columns: list[list[st
     return fig
 
 
+def drawn_rows(
+    encoding: Encoding | None, title: str, x: np.ndarray, before: np.ndarray | None = None
+) -> Figure:
+    """The first rows of x (n, W), each beside the one of `before` that it was made of."""
+    assert encoding is not None
+    names, made = _cells(encoding, x[: 2 * SHOWN] if before is None else x[:SHOWN])
+    if before is None:
+        return _table(title, names, [f"row {i + 1}" for i in range(len(made))], made)
+    _, real = _cells(encoding, before[:SHOWN])
+    heads = [head for i in range(len(real)) for head in (f"row {i + 1}", "decoded")]
+    columns = [column for both in zip(real, made, strict=True) for column in both]
+    return _table(title, names, heads, columns)
+
+
 @figure(
     "rows", "Unseen rows, reconstructed", "reconstructions", numbers=facts.errors, kinds=("table",)
 )
@@ -67,11 +80,8 @@ def rows(study: Study) -> Figure:
     """
     family = families(study)[0]
     pairs = reconstructions(family.run, study.data, SHOWN)
-    names, real = cells(study, pairs.x)
-    _, made = cells(study, pairs.decoded)
-    heads = [head for i in range(len(real)) for head in (f"row {i + 1}", "decoded")]
-    columns = [column for both in zip(real, made, strict=True) for column in both]
-    return _table(f"Unseen rows, reconstructed: {family.title}", names, heads, columns)
+    title = f"Unseen rows, reconstructed: {family.title}"
+    return drawn_rows(family.run.encoding, title, pairs.decoded, pairs.x)
 
 
 @figure("sampled-rows", "Rows from the prior alone", "samples", kinds=("table",))
@@ -81,9 +91,8 @@ def sampled_rows(study: Study) -> Figure:
     Codes are drawn from the prior, and rows from p(x|z): values, not means.
     """
     family = families(study)[0]
-    names, made = cells(study, family.run.drawn(2 * SHOWN, seed=0))
-    heads = [f"row {i + 1}" for i in range(len(made))]
-    return _table(f"Rows drawn from the prior: {family.title}", names, heads, made)
+    title = f"Rows drawn from the prior: {family.title}"
+    return drawn_rows(family.run.encoding, title, family.run.drawn(2 * SHOWN, seed=0))
 
 
 def column_numbers(study: Study) -> Numbers:
@@ -96,10 +105,11 @@ def column_numbers(study: Study) -> Numbers:
     for family in _with_columns(study):
         assert family.run.encoding is not None
         usual, facts_of = _usual(family.run), family.run.encoding.facts
+        middle = "the median" if family.run.spec.kind == "table" else "the mean"
         for name in _worst_columns(family):
             fact = facts_of[name]
             unit = f" in {fact.unit}" if fact.unit else ""
-            of = "the most frequent value" if fact.better == "high" else "the median"
+            of = "the most frequent value" if fact.better == "high" else middle
             same = f" ({of}: {number(usual[name])})" if name in usual else ""
             title = f"{fact.title[0].upper()}{fact.title[1:]}{unit}{same}"
             if name in tested(family):
@@ -159,6 +169,48 @@ def columns_over_training(study: Study) -> Figure:
     after every epoch, each encoded to its mean code and decoded. Of a table with many columns
     the 24 are shown that are furthest from right.
     """
+    return _over_training(study, "Every column over training", "columns")
+
+
+@figure(
+    "channels",
+    "Every channel over training",
+    "quality",
+    needs.quality,
+    column_numbers,
+    kinds=("series",),
+)
+def channels_over_training(study: Study) -> Figure:
+    """Line charts of errors against the epoch, one for each channel.
+
+    The mean absolute error of reconstructions, where 1 is that of always answering the mean of the
+    training windows. Solid lines are validation windows, thin dashed lines training windows: at
+    most 1,000 of each, the same after every epoch, each encoded to its mean code and decoded. Of
+    many channels the 24 are shown that are furthest from right.
+    """
+    return _over_training(study, "Every channel over training", "channels")
+
+
+@figure(
+    "accuracy",
+    "Tokens that come back over training",
+    "quality",
+    needs.quality,
+    column_numbers,
+    kinds=("tokens",),
+)
+def accuracy_over_training(study: Study) -> Figure:
+    """Line charts of shares against the epoch: tokens, and whole sequences, that come back.
+
+    Each sequence is encoded to its mean code and decoded greedily, without being told any of its
+    tokens. Solid lines are validation sequences, thin dashed lines training sequences: at most
+    1,000 of each, the same after every epoch.
+    """
+    return _over_training(study, "Tokens that come back over training", "measures")
+
+
+def _over_training(study: Study, title: str, many: str) -> Figure:
+    """A panel for each measure of quality, scaled by what the usual answer has."""
     shown = _with_columns(study)
     names, every = (
         _worst_columns(shown[0]),
@@ -166,13 +218,11 @@ def columns_over_training(study: Study) -> Figure:
     )
     few = len(shown) <= len(style.COLOURS)
     colours = dict(enumerate(style.COLOURS if few else style.shades(len(shown))))
-    note = f"the {len(names)} of {every:,} columns that are furthest from right; " * (
+    note = f"the {len(names)} of {every:,} {many} that are furthest from right; " * (
         every > len(names)
     )
-    note += "dotted: always the median, or the most frequent value"
-    fig, grid = style.panels(
-        len(names), "Every column over training", note, side=2.5, ratio=0.8, across=ACROSS
-    )
+    note += "dotted: always the same answer" * any(_usual(family.run) for family in shown)
+    fig, grid = style.panels(len(names), title, note, side=2.5, ratio=0.8, across=ACROSS)
     for axes, name in zip(grid, names, strict=True):
         is_rate, later = False, list[float]()
         for i, family in enumerate(shown):
