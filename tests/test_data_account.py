@@ -282,7 +282,7 @@ def test_values_mean_what_they_say(tmp_path):
         (X / 127.5 - 1, (), r"floats must lie in \[0, 1\].*--values -1 1$"),
         (X.astype(np.float32), (), "--values 0 255$"),
         (X.astype(np.int32) * 10, (), "integers must lie in 0..255.*--values 0 4095"),
-        ((X - 128.0) / 60, (), "or with a range of your own"),
+        ((X[:, None] - 128.0) / 60, (), "or with a range of your own"),
         (X, (0, 100), r"from \d to 255, outside --values 0 100"),
         (X, (3, 1), "values are '3 1': give the lowest and the highest"),
         (X, ("a", "b"), "values are 'a b'"),

@@ -124,7 +124,7 @@ UNIT = X / 255
         (np.where(X[3, 1, 1] == X, np.nan, UNIT), "NaN or infinite.*clean it"),
         (np.where(X[3, 1, 1] == X, np.inf, UNIT), "NaN or infinite"),
         (X.astype(np.float32), "from 0 to 25.*--values 0 255$"),
-        (UNIT - 0.5, r"from -0\.5 to 0\.[0-9]+"),
+        (UNIT[:, None] - 0.5, r"from -0\.5 to 0\.[0-9]+"),
         (X.astype(np.int64) * 2, r"integers must lie in 0\.\.255.*--values 0 511"),
         (UNIT.astype(np.complex64), "type complex64"),
         (X.reshape(400), r"shape \(400,\); give \(N, H, W\)"),

@@ -367,6 +367,8 @@ class Unsplit:
             raise UserError(f"'{self.name}' and '{other.name}' differ in their attributes")
         (part,) = other.parts.values()
         train = self.parts["train"]
+        if isinstance(part.x, Unencoded) and isinstance(train.x, Unencoded):
+            part = replace(part, x=part.x.like(train.x))
         if part.y is None and train.y is not None:
             part = replace(part, y=torch.full((part.x.shape[0],), MISSING))
         named = part.classes or tuple(other.facts.get("classes", ()))
@@ -497,8 +499,9 @@ def check(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
         )
     images = {shape[1:] for shape in shapes}
     if len(images) > 1:
+        axes = " (C, H, W)" * all(len(shape) == 3 for shape in images)
         raise UserError(
-            f"the splits of '{name}' differ in shape (C, H, W): "
+            f"the splits of '{name}' differ in shape{axes}: "
             f"{' and '.join(map(str, sorted(images)))}; give all samples one shape"
         )
 

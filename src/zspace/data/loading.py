@@ -4,7 +4,8 @@ name          a set of `zspace.data.sets.catalogue`, local, cached or downloaded
 hf:NAME       a set of the Hugging Face hub, or a folder in its format
 folder        image files, or the four IDX files of MNIST's kind
 .npz .npy     arrays: images, or rows of a table (N, D)
-.csv .tsv .parquet   tables, or, with kind tokens, their column of texts
+.csv .tsv .parquet   tables; with --window a long series, a folder of them several; with kind
+                     tokens their column of texts
 .txt .smi .json      texts, one for each line; lists of texts, of integers, of chords
 """
 
@@ -26,12 +27,13 @@ from zspace.data.kinds.encoding import Encoding, Unencoded
 from zspace.data.kinds.image import BRIGHT, extent, scale_of
 from zspace.data.labels import read_labels
 from zspace.data.read_options import Cut, Fit, Kind, ReadOptions, Transparency
-from zspace.data.readers import arrays, fetch, hf, text_files
+from zspace.data.readers import arrays, fetch, hf, series_tables, text_files
 from zspace.data.readers.delimited import PARQUET, TEXT
 from zspace.data.readers.folder import ARCHIVES, load_file, load_folder
 from zspace.data.readers.images import SUFFIXES, sides
 from zspace.data.readers.objects import PREFIX, load_object
 from zspace.data.readers.raw_samples import encode_raw
+from zspace.data.readers.series_arrays import is_wanted
 from zspace.data.readers.tabular import load_file as load_file_of_rows
 from zspace.data.selection import as_drawn, without
 from zspace.data.sets import celeba, mnist
@@ -442,6 +444,8 @@ def _load_path(path: Path, given: str, options: ReadOptions) -> Unsplit:
         raise UserError(_missing(given))
     suffix = path.suffix.lower()
     if path.is_dir():
+        if is_wanted(options) and series_tables.holds_tables(path):
+            return series_tables.load_tables(path, options)
         quartet = mnist.find(path)
         if text_files.splits_in(path, options):
             return text_files.load_texts(path, options)
@@ -454,6 +458,8 @@ def _load_path(path: Path, given: str, options: ReadOptions) -> Unsplit:
         found = (arrays.load_npz if suffix == ".npz" else arrays.load_npy)(path, options)
     elif suffix in ARCHIVES:
         raise UserError(f"'{given}' is an archive; unpack it first and give the folder")
+    elif suffix in (*TEXT, *PARQUET) and is_wanted(options):
+        return series_tables.load_table(path, options)
     elif suffix in (*TEXT, *PARQUET):
         return load_file_of_rows(path, options)
     elif suffix in text_files.ENDS:

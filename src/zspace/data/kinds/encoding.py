@@ -130,6 +130,10 @@ class Unencoded(ABC):
         """Whether x can be written to the cache, where it does not fit the memory."""
         return self.folder is not None
 
+    def like(self, other: Unencoded) -> Unencoded:
+        """The same, as a split of data whose training samples are others."""
+        return self
+
     def cut(self, missing: Sequence[str]) -> Cuts | None:
         """Splits for which samples cannot be drawn at random; None where they can.
 

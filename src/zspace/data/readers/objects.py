@@ -34,6 +34,7 @@ from zspace.data.readers.arrays import Header, Pieces, from_arrays
 from zspace.data.readers.frames import Raw, columns_of, is_table
 from zspace.data.readers.mapped import Mapped
 from zspace.data.readers.series_arrays import is_wanted
+from zspace.data.readers.series_tables import load_frames
 from zspace.data.readers.tabular import from_tables
 from zspace.data.readers.token_samples import holds
 from zspace.data.readers.windows import Windows
@@ -90,7 +91,10 @@ def load_object(source: Any, options: ReadOptions) -> Unsplit:
     told = {k for k in arrays if k == options.labels or (role(k) or ("x",))[0] == "y"}
     samples = {k: value for k, value in arrays.items() if k not in told}
     texts = {k for k in arrays if (role(k) or ("x",))[0] == "x" and holds(arrays[k], options)}
-    series = is_wanted(options) and not any(hasattr(v, "columns") for v in samples.values())
+    series = is_wanted(options)
+    if series and any(hasattr(value, "columns") for value in samples.values()):
+        kept = {k: v for k, v in arrays.items() if not left_out(k, options.leave_out)}
+        return load_frames(name, kept, options)
     if texts or (not series and any(is_table(value) for value in samples.values())):
         kept = {k: v for k, v in arrays.items() if not left_out(k, options.leave_out)}
         if texts and options.kind == "auto":  # also where lists of one split are of one length

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Protocol
@@ -24,6 +25,8 @@ from zspace.system.errors import UserError
 
 EIGHTH = 8
 """Windows are moved by this part of their length, where nothing was said."""
+NEAR = 0.98
+"""Values that reach so near to -1 and 1 span [-1, 1]."""
 NOTE = "taken as series, floats outside [0, 1]: images need --values LOW HIGH, or --kind image"
 
 
@@ -58,35 +61,44 @@ def are_series(
 ) -> str | None:
     """Whether arrays of samples are series, and what is to be said of that; None: they are not.
 
-    Floats of three axes are where they leave [0, 1], unless they are whole numbers from 0 to 255,
-    which are nearly always the bytes of images.
+    Floats of three axes are where they leave [0, 1].
 
     Arguments:
         shelf: What gives their values in pieces.
         headers: Of the arrays of samples.
         options: What was said of them.
         title: For sentences.
+
+    Raises UserError for floats that may as well be images: those that span [-1, 1], and whole
+    numbers from 0 to 255.
     """
     if is_wanted(options):
         return ""
     floats = all(len(h.shape) == 3 and h.dtype.kind == "f" for h in headers.values())
     if options.kind == "image" or options.values or not floats:
         return None
-    gaps = False
+    low, high, gaps, whole = math.inf, -math.inf, False, True
     for name in headers:
-        whole, low, high = True, 0.0, 1.0
         with closing(shelf.pieces(name)) as pieces:
             for piece in pieces:
                 known = piece[np.isfinite(piece)]
                 gaps |= known.size < piece.size
-                if not known.size:
-                    continue
-                low, high = min(low, float(known.min())), max(high, float(known.max()))
-                whole = whole and not (known % 1).any()
-                outside = low < -SLACK or high > 1 + SLACK
-                if outside and not (whole and low >= 0 and high <= 255):
+                if known.size:
+                    low, high = min(low, float(known.min())), max(high, float(known.max()))
+                    whole = whole and not (known % 1).any()
+                may_be_bytes = whole and low >= 0 and high <= 255
+                if max(-low, high) > 1 + SLACK and low < high and not may_be_bytes:
                     return NOTE
-    if gaps and low >= -SLACK and high <= 1 + SLACK:
+    if low < -SLACK or high > 1 + SLACK:
+        ends = "0 255" if low >= 0 else "-1 1" if low < -NEAR and high > NEAR else ""
+        if ends and not options.whole:
+            raise UserError(
+                f"{title} holds values from {low:.6g} to {high:.6g}, but floats must lie in "
+                "[0, 1]: if these are series (N, T, D), say --kind series; for images, say which "
+                f"values are black and white with --values {ends}"
+            )
+        return None if low == high else NOTE
+    if gaps:
         raise UserError(
             f"{title} holds NaN or infinite values; clean it first, or, if x is series (N, T, D) "
             "in which they are missing, say so with --kind series"
@@ -114,7 +126,7 @@ def form_of(about: Header, what: str, options: ReadOptions) -> tuple[int, int, i
         raise UserError(
             f"{what} has shape {about.shape}, which as a series (N, T, D) is a single step of "
             f"{channels:,} channels: give x.transpose(0, 2, 1) for {channels:,} steps of one "
-            f"channel, or x[:, 0] for rows of a table, or say --kind image"
+            f"channel, x[:, 0] for rows of a table, or, for images, --values LOW HIGH"
         )
     if (options.window or options.stride) and not options.whole:
         asked = "--window" if options.window else "--stride"
@@ -131,10 +143,9 @@ def windows_of(arrays: Sequence[np.ndarray], form: tuple[int, ...], title: str,
     n, length, channels = (sum(map(len, arrays)), *form[1:])
     blocks = tuple(array.reshape(-1, channels) for array in arrays)
     return Windows(
-        Steps(blocks, markers(options.missing)),
+        Steps(blocks, tuple(map(str, range(channels))), markers(options.missing)),
         np.arange(n) * length,
         length,
-        tuple(map(str, range(channels))),
         title,
         dtype_of(arrays[0].dtype),
     )
@@ -195,11 +206,8 @@ def long_of(array: np.ndarray, title: str, options: ReadOptions) -> tuple[Window
     n, channels = steps.shape
     starts = cut_starts([n], options, title)
     sources = Sources(np.array([0, n]), stride=stride_of(options))
-    names = tuple(map(str, range(channels)))
-    found = Windows(
-        Steps((steps,), markers(options.missing)),
-        starts, options.window, names, title, dtype_of(array.dtype), sources,
-    )  # fmt: skip
+    own = Steps((steps,), tuple(map(str, range(channels))), markers(options.missing))
+    found = Windows(own, starts, options.window, title, dtype_of(array.dtype), sources)
     return found, Named(starts, sources)
 
 

@@ -100,6 +100,15 @@ class Rows(Unencoded):
 
 def load_file(path: Path, options: ReadOptions) -> Unsplit:
     """The rows of a CSV, TSV or Parquet file. Raises UserError for what cannot be read."""
+    rows = rows_of_file(path, options)
+    about = f"The file {path.name}."
+    told: tuple[dict, dict, dict] = {}, {}, {}
+    title = f"'{path.name}'"
+    return _unsplit(path.stem, {"train": rows}, told, options, title, path.name, about)
+
+
+def rows_of_file(path: Path, options: ReadOptions) -> Rows:
+    """All columns of such a file, in memory or in files of the cache."""
     file: delimited.Text | delimited.Parquet
     if path.suffix.lower() in delimited.PARQUET:
         file = delimited.Parquet.of(path)
@@ -107,13 +116,8 @@ def load_file(path: Path, options: ReadOptions) -> Unsplit:
         file = delimited.Text.of(path, options.missing)
     if file.fits(options.memory):
         table, names = file.at_once()
-        rows = Rows(table, file.made, tuple(names))
-    else:
-        rows = _on_disk(path.stem, path, file.pieces, file.made, options)
-    about = f"The file {path.name}."
-    told: tuple[dict, dict, dict] = {}, {}, {}
-    title = f"'{path.name}'"
-    return _unsplit(path.stem, {"train": rows}, told, options, title, path.name, about)
+        return Rows(table, file.made, tuple(names))
+    return _on_disk(path.stem, path, file.pieces, file.made, options)
 
 
 def _on_disk(
@@ -131,11 +135,11 @@ def _on_disk(
     key = (path.suffix.lower(), spill.digest_of(path), options.missing, *view)
     folder = spill.folder_of(name, *key)
 
-    def marked() -> Iterator[Table]:
+    def ready() -> Iterator[Table]:
         for piece in pieces():
-            yield {one: _marked(raw, options.missing) for one, raw in piece.items()}
+            yield {one: marked(raw, options.missing) for one, raw in piece.items()}
 
-    found = spill.columns(folder, marked)
+    found = spill.columns(folder, ready)
     there = {one: column for one, column in found.items() if not isinstance(column, str)}
     out = {one: why for one, why in found.items() if isinstance(why, str)}
     if not there:
@@ -240,7 +244,7 @@ def _unsplit(
     for split, store in stores.items():
         kept = {n: raw for n, raw in store.table.items() if not left_out(n, options.leave_out)}
         gone += [f"{n} (as asked)" for n in store.table if n not in kept and n not in gone]
-        kept = {n: _marked(raw, options.missing) for n, raw in kept.items()}
+        kept = {n: marked(raw, options.missing) for n, raw in kept.items()}
         named = (options.group, options.split_by, options.weight)
         for asked in (*_several(options.labels), *named, *parse_columns(options.columns)):
             if asked in store.out:
@@ -310,7 +314,7 @@ def _plain(raw: Raw | spill.Stored) -> np.ndarray:
     return values
 
 
-def _marked(raw: Any, markers: Sequence[str]) -> Any:
+def marked(raw: Any, markers: Sequence[str]) -> Any:
     """The same with further values that mean missing; a column in files is so already."""
     if not markers or not isinstance(raw, Raw):
         return raw

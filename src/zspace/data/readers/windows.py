@@ -44,11 +44,13 @@ class Steps:
 
     Arguments:
         blocks: One after the other, with the same channels.
+        names: The channels.
         markers: Numbers that mean missing.
         order: (L,) in which order steps are taken from the only block; None: as they are.
     """
 
     blocks: tuple[Block, ...]
+    names: tuple[str, ...]
     markers: tuple[float, ...] = ()
     order: np.ndarray | None = None
 
@@ -60,9 +62,16 @@ class Steps:
     @property
     def shape(self) -> tuple[int, int]:
         """(L, D)."""
-        first = self.blocks[0]
-        d = first.shape[1] if isinstance(first, np.ndarray) else len(first)
-        return int(self.ends[-1]), d
+        return int(self.ends[-1]), len(self.names)
+
+    def only(self, names: Sequence[str]) -> Steps:
+        """The same with some of the channels, in this order."""
+        at = [self.names.index(name) for name in names]
+        blocks: list[Block] = [
+            block[:, at] if isinstance(block, np.ndarray) else tuple(block[i] for i in at)
+            for block in self.blocks
+        ]
+        return replace(self, blocks=tuple(blocks), names=tuple(names))
 
     def read(self, start: int, end: int) -> np.ndarray:
         """Steps from start to end, (end - start, D) float64, NaN where missing.
@@ -85,8 +94,8 @@ class Steps:
         if np.isinf(found).any():
             at = np.argwhere(np.isinf(found))[0]
             raise UserError(
-                f"channel {at[1]} of the series holds infinite values, the first at step "
-                f"{start + at[0]:,}: replace them, or make them missing (NaN)"
+                f"channel '{self.names[at[1]]:.60}' of the series holds infinite values, the "
+                f"first at step {start + at[0]:,}: replace them, or make them missing (NaN)"
             )
         return found
 
@@ -129,10 +138,20 @@ class Sources:
         return np.searchsorted(self.bounds, starts, side="right") - 1
 
     def place(self, step: int) -> str:
-        """A step as people name it: its time, or its row in its series."""
-        if self.times is not None:
-            return np.datetime_as_string(self.times[step], unit="s").replace("T", " ")
-        return str(step - int(self.bounds[self.of(np.array(step))]))
+        """A step as people name it: its time, or its row in its series, or both where several
+        steps have that time.
+        """
+        row = str(step - int(self.bounds[self.of(np.array(step))]))
+        if self.times is None:
+            return row
+        time = str(self.times[step].astype("M8[D]" if self._daily else "M8[s]")).replace("T", " ")
+        near = self.times[max(0, step - 1) : step + 2]
+        return time if int((near == self.times[step]).sum()) == 1 else f"{time} (row {row})"
+
+    @cached_property
+    def _daily(self) -> bool:
+        """Whether all times are midnight."""
+        return self.times is not None and bool((self.times.astype("M8[D]") == self.times).all())
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +179,6 @@ class Windows(Unencoded):
         steps: What they are made of.
         starts: (N,) the step at which each begins.
         length: T.
-        names: The channels.
         title: What they are called in messages.
         dtype: Of the values that the encoding gives back.
         sources: The series that they were cut of; None for an array of windows.
@@ -172,7 +190,6 @@ class Windows(Unencoded):
     steps: Steps
     starts: np.ndarray
     length: int
-    names: tuple[str, ...]
     title: str
     dtype: str = "float32"
     sources: Sources | None = None
@@ -185,9 +202,21 @@ class Windows(Unencoded):
         return len(self.starts), self.length, len(self.names)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The channels."""
+        return self.steps.names
+
+    @property
     def spills(self) -> bool:
         """Always: what the cache keeps is known by the values themselves."""
         return True
+
+    def like(self, other: Unencoded) -> Windows:
+        """The same with the channels of the others, where it has them all."""
+        wanted = other.names if isinstance(other, Windows) else ()
+        if not wanted or _unnamed(wanted) or not set(wanted) <= set(self.names):
+            return self
+        return replace(self, steps=self.steps.only(wanted))
 
     def taken(self, rows: np.ndarray) -> Windows:
         """Some of them."""
