@@ -31,7 +31,7 @@ from zspace.analysis.projections import principal
 from zspace.analysis.trained import once
 from zspace.data.dataset import SPLITS, Data, to_float
 from zspace.data.kinds import image
-from zspace.data.readers.arrays import Header, member_header, npz_members, read_member
+from zspace.data.readers.shelves import Header, member_header, npz_members, read_member
 from zspace.data.spec import Fact
 from zspace.runs.formats import StudyRecord, refuse_unfit
 from zspace.runs.record import SNAPSHOTS

@@ -285,7 +285,7 @@ def _step_need(recipe: recipes.Recipe, spec: Spec) -> Need:
 def _check_kind(config: Config, data: Data) -> None:
     for name in ("augment", "binarize"):
         if data.encoding is not None and getattr(config.data, name) != "none":
-            raise UserError(f"--{name} is for images, but '{data.name}' is a table: leave it out")
+            raise UserError(f"--{name} is for images, but '{data.name}' holds none: leave it out")
 
 
 def _settled(settings: Settings) -> Settings:

@@ -134,6 +134,19 @@ def data(
     values: tuple[str, ...] = (),
     labels: str = "",
     leave_out: tuple[str, ...] = (),
+    kind: Literal["auto", "image", "table", "series", "tokens"] = "auto",
+    columns: str = "",
+    missing: tuple[str, ...] = (),
+    weight: str = "",
+    group: str = "",
+    split_by: str = "",
+    window: int = 0,
+    stride: int = 0,
+    tokens: Literal[
+        "auto", "characters", "bytes", "words", "smiles", "integers", "chords"
+    ] = "auto",
+    vocabulary: int = 10_000,
+    length: int = 0,
 ) -> None:
     """List the named data sets, or say what a set or your own data are and how they are read.
 
@@ -152,6 +165,17 @@ def data(
         values: The raw values that are black and white, such as 0 4095 or -1 1; or auto.
         labels: What holds the labels, where names do not say it.
         leave_out: Names or patterns of arrays, folders, files or columns that are not to be read.
+        kind: What samples are; auto: what the source shows.
+        columns: Kinds of columns and labels, such as age=number,sex=category.
+        missing: Values that mean missing, such as ? or -200.
+        weight: An array or a column of weights.
+        group: A column whose groups are not torn apart by the splits.
+        split_by: A column whose latest rows are test, those before validation.
+        window: Cut a long series into windows of so many steps.
+        stride: Steps from one window to the next; 0: an eighth of a window.
+        tokens: How texts are cut into tokens.
+        vocabulary: The most tokens that are told apart.
+        length: Cut samples after so many tokens; 0: keep all.
     """
     from zspace.cli import output
 
@@ -172,6 +196,17 @@ def data(
             values=values,
             labels=labels,
             leave_out=leave_out,
+            kind=kind,
+            columns=columns,
+            missing=missing,
+            weight=weight,
+            group=group,
+            split_by=split_by,
+            window=window,
+            stride=stride,
+            tokens=tokens,
+            vocabulary=vocabulary,
+            length=length,
         )
 
 

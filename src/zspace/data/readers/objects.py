@@ -30,11 +30,12 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from zspace.data.dataset import Unsplit
 from zspace.data.read_options import ReadOptions
-from zspace.data.readers.arrays import Header, Pieces, from_arrays
+from zspace.data.readers.arrays import from_arrays
 from zspace.data.readers.frames import Raw, columns_of, is_table
 from zspace.data.readers.mapped import Mapped
 from zspace.data.readers.series_arrays import is_wanted
 from zspace.data.readers.series_tables import load_frames
+from zspace.data.readers.shelves import Header, Pieces
 from zspace.data.readers.tabular import from_tables
 from zspace.data.readers.token_samples import holds
 from zspace.data.readers.windows import Windows
@@ -134,7 +135,7 @@ def _are_samples(x: Any, options: ReadOptions) -> bool:
 
 @dataclass(frozen=True)
 class Held:
-    """Arrays in memory; see `zspace.data.readers.arrays.Shelf`."""
+    """Arrays in memory; see `zspace.data.readers.shelves.Shelf`."""
 
     given: Mapping[str, Any]
     title: str = "the data"

@@ -31,7 +31,7 @@ NOTE = "taken as series, floats outside [0, 1]: images need --values LOW HIGH, o
 
 
 class Header(Protocol):
-    """Shape and type of an array; see `zspace.data.readers.arrays.Header`."""
+    """Shape and type of an array; see `zspace.data.readers.shelves.Header`."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -21,8 +21,8 @@ from zspace.models.networks.mlp import ACTIVATIONS, MLP
 from zspace.models.networks.recurrent import Recurrent
 from zspace.models.networks.residual import ResidualDecoder, ResidualEncoder
 from zspace.models.networks.sequence import (
-    BesideLine,
     AutoregressiveDecoder,
+    BesideLine,
     ParallelDecoder,
     SequenceEncoder,
     Trunk,

@@ -254,7 +254,7 @@ class TrunkSteps(Steps):
 
 
 class BesideLine(nn.Module):
-    r"""A network beside a linear map of the same input: ``A x + b + g f(x, c)``, where g is learned.
+    r"""A network beside a linear map of its input: ``A x + b + g f(x, c)``, where g is learned.
 
     Series drift, so that what a model meets later lies outside its training windows. There a
     network alone may give anything, while a linear map goes on. g begins at 0, at the map alone.

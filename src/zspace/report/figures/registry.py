@@ -27,6 +27,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from zspace.models.likelihoods import plural
 from zspace.report.facts import Numbers
 from zspace.report.figures.style import (
     COLOURS,
@@ -192,7 +193,7 @@ def draw(name: str, study: Study) -> Drawn:
 
 
 def _other_kind(found: Drawing, study: Study) -> str:
-    return f"it shows {' and '.join(found.kinds)}s, but these data are {study.data.spec.kind}s"
+    return f"it shows {plural(found.kinds)}, but these data are {plural([study.data.spec.kind])}"
 
 
 def shown_of(study: Study) -> dict[str, Drawing]:
