@@ -428,8 +428,8 @@ def empty_folder(place: Path, pictures: Path) -> tuple[Path, str]:
 
 
 def not_data(place: Path, pictures: Path) -> tuple[Path, str]:
-    (place / "notes.txt").write_text("hello")
-    return place / "notes.txt", "not a data set"
+    (place / "notes.xyz").write_text("hello")
+    return place / "notes.xyz", "not a data set"
 
 
 def no_zip(place: Path, pictures: Path) -> tuple[Path, str]:

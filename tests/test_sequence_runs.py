@@ -1,0 +1,274 @@
+"""Runs of series and of tokens, from training to what comes back."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import zspace
+from zspace.analysis.likelihood import dimensions
+from zspace.cli import main
+from zspace.report.figures import registry
+from zspace.runs.many import Study
+from zspace.system.errors import UserError
+
+SMALL = {"latent": 2, "epochs": 2, "batch": 32, "precision": "fp32", "quiet": True}
+WORDS = ("cat", "dog", "bird", "sees", "eats", "the", "a")
+
+
+def waves(n: int = 150, steps: int = 12, channels: int = 3) -> np.ndarray:
+    """Windows (N, T, D) of noisy sines, far from [0, 1]."""
+    random = np.random.RandomState(0)
+    t, phase = np.arange(steps), random.rand(n, 1, channels) * 6
+    x = np.sin(t[None, :, None] / 2 + phase) + 0.05 * random.normal(size=(n, steps, channels))
+    return 40 + 7 * x * np.arange(1, channels + 1)
+
+
+def sentences(n: int = 200) -> list[str]:
+    """Texts of two to five words."""
+    random = np.random.RandomState(1)
+    return [" ".join(random.choice(WORDS, random.randint(2, 6))) for _ in range(n)]
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> zspace.Run:
+    folder = tmp_path_factory.mktemp("series")
+    x = waves()
+    x[::3, 2, 1] = np.nan
+    np.savez(folder / "waves.npz", x=x)
+    options = {**SMALL, "hidden": (16,), "snapshots": 2}
+    return zspace.train("vae", data=str(folder / "waves.npz"), out=folder / "run", **options)
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> zspace.Run:
+    folder = tmp_path_factory.mktemp("tokens")
+    (folder / "said.txt").write_text("\n".join(sentences()) + "\n")
+    options = {**SMALL, "width": 16, "snapshots": 2}
+    return zspace.train(
+        "sentence-vae", data=str(folder / "said.txt"), out=folder / "run", **options
+    )
+
+
+@pytest.fixture(params=["series", "tokens"])
+def run(request: pytest.FixtureRequest) -> zspace.Run:
+    return request.getfixturevalue(request.param)
+
+
+def test_a_run_alone_takes_windows_in_and_gives_windows_back(series, tmp_path):
+    alone = zspace.load(series.save(tmp_path / "copy"))
+    x = waves()[:5]
+    z = alone.encode(x)
+    assert z.shape == (5, 2)
+    back = alone.reconstruct(x)
+    assert back.shape == x.shape
+    assert np.abs(back - x).mean() < x.std()  # in the data's own units, around 40
+    assert alone.sample(4, seed=0).shape == (4, 12, 3)
+    mean, drawn = (alone.sample(4, seed=0, temperature=t) for t in (0.0, 1.0))
+    warm = alone.sample(4, seed=0, temperature=0.5)
+    assert np.allclose(warm, mean + (drawn - mean) / 2)
+    assert alone.interpolate(x[0], x[1], steps=5).shape == (5, 12, 3)
+    with pytest.raises(UserError, match=r"top_p is .*, but samples are no tokens"):
+        alone.sample(2, top_p=0.5)
+    with pytest.raises(UserError, match="steps is 1"):
+        alone.interpolate(x[0], x[1], steps=1)
+
+
+def test_gaps_in_a_window_are_filled(series):
+    x = waves()[:3]
+    x[0, 4:8, 0] = np.nan
+    assert np.isfinite(series.reconstruct(x)).all()
+    assert np.isfinite(series.encode(np.full((1, 12, 3), np.nan))).all()
+
+
+def test_a_run_alone_takes_texts_in_and_gives_texts_back(tokens, tmp_path):
+    alone = zspace.load(tokens.save(tmp_path / "copy"))
+    assert alone.encode("the cat sees a dog").shape == (1, 2)
+    assert alone.encode(sentences()[:4]).shape == (4, 2)
+    back, made = alone.reconstruct(sentences()[:3]), alone.sample(6, seed=0)
+    known = {*WORDS, "<other>"}  # of which an untrained model makes some
+    assert all(set(text.split()) <= known for text in [*back, *made])
+    assert made == alone.sample(6, seed=0)
+    assert alone.sample(6, seed=0, temperature=0.0) == alone.sample(6, seed=0, temperature=0.0)
+    assert len(alone.interpolate("the cat", "a dog eats the bird", steps=4)) == 4
+    with pytest.raises(UserError, match="reads at most 5"):
+        alone.encode("the " * 9)
+
+
+def test_bits_per_token_count_tokens_and_ends(tokens):
+    record = tokens.result
+    test = tokens.data().test
+    x = test.images()
+    assert dimensions(tokens.spec, test) == pytest.approx(float((x >= 0).sum() / len(x)))
+    nats = record["test"]["nll"] + record["test"]["kl"]
+    bits = nats / np.log(2) / dimensions(tokens.spec, test)
+    assert record["bits_per_dimension"]["test"] == pytest.approx(bits, rel=1e-6)
+    found = zspace.evaluate(tokens.path, sections=["likelihood"], iw=3)["sections"]["likelihood"]
+    measures = found["measures"]
+    assert measures["elbo_bits"]["unit"] == "bits per token"
+    per_token = -measures["iw_3"]["value"] / dimensions(tokens.spec, test)
+    assert measures["perplexity"]["value"] == pytest.approx(np.exp(per_token))
+
+
+def test_a_training_resumes_bit_for_bit_after_a_kill_and_repeats(run, tmp_path):
+    options = ["--data", run.config.data.data, "--latent", "2", "--epochs", "30", "--batch", "32"]
+    options += ["--precision", "fp32", "--json"]
+    options += ["--width", "16"] if run.spec.kind == "tokens" else ["--hidden", "16"]
+    command = [sys.executable, "-m", "zspace", "train", run.config.recipe, *options]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    subprocess.run([*command, "--out", whole], capture_output=True, text=True, check=True)
+    going = subprocess.Popen(
+        [*command, "--save-every", "0", "--out", cut], stdout=subprocess.PIPE, text=True
+    )
+    assert going.stdout is not None
+    for line in going.stdout:
+        if '"number": 3' in line or '"epoch": 3' in line:
+            break
+    going.send_signal(signal.SIGKILL)
+    going.wait()
+    going.stdout.close()
+    if json.loads((cut / "run.json").read_text())["status"] != "finished":
+        zspace.resume(cut, reporter=None)
+    a, b = (zspace.load(path).model.state_dict() for path in (whole, cut))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert (whole / "encoding.json").read_bytes() == (cut / "encoding.json").read_bytes()
+    again = zspace.repeat(whole, out=tmp_path / "again").model.state_dict()
+    assert all(torch.equal(a[name], again[name]) for name in a)
+
+
+def test_files_of_windows_say_what_their_suffix_says(series, tmp_path):
+    def made(command: str, name: str) -> Path:
+        assert main.run([command, str(series.path), "-n", "3", "--out", str(tmp_path / name)]) == 0
+        return tmp_path / name
+
+    frame = pd.read_csv(made("sample", "s.csv"))
+    assert list(frame) == ["window", "step", "0", "1", "2"]
+    assert frame.shape == (36, 5)
+    both = pd.read_parquet(made("reconstruct", "r.parquet"))
+    assert set(both["which"]) == {"data", "reconstruction"}
+    assert both["0"].notna().all()
+    assert both.loc[both["which"] == "data", "1"].isna().any()  # gaps are gaps in the data
+    with np.load(made("reconstruct", "r.npz")) as archive:
+        assert archive["x"].shape == archive["x_data"].shape == (3, 12, 3)
+    assert made("sample", "s.png").read_bytes().startswith(b"\x89PNG")
+    assert main.run(["sample", str(series.path), "-n", "2"]) == 0
+    assert (series.path / "samples.csv").is_file()
+    assert main.run(["sample", str(series.path), "--out", str(tmp_path / "s.txt")]) == 2
+
+
+def test_files_of_texts_say_what_their_suffix_says(tokens, tmp_path):
+    def made(command: str, name: str, *more: str) -> Path:
+        out = tmp_path / name
+        assert main.run([command, str(tokens.path), "-n", "4", "--out", str(out), *more]) == 0
+        return out
+
+    greedy = made("sample", "a.txt", "--greedy").read_text().splitlines()
+    assert len(greedy) == 4
+    cold = made("sample", "c.txt", "--temperature", "0.7", "--top-p", "0.9").read_text()
+    assert set(cold.split()) <= {*WORDS, "<other>"}
+    assert len(made("reconstruct", "r.txt").read_text().splitlines()) == 8
+    assert (
+        pd.read_csv(made("reconstruct", "r.csv"))["which"].tolist()
+        == [
+            "data",
+            "reconstruction",
+        ]
+        * 4
+    )
+    with np.load(made("sample", "s.npz")) as archive:
+        assert archive["text"].shape == (4,)
+    assert made("reconstruct", "r.png").read_bytes().startswith(b"\x89PNG")
+    assert main.run(["sample", str(tokens.path), "--greedy", "--top-p", "0.5"]) == 2
+
+
+def test_codes_and_scores_of_every_kind(run, tmp_path):
+    out = tmp_path / "z.npz"
+    assert main.run(["embed", str(run.path), "--out", str(out)]) == 0
+    with np.load(out) as archive:
+        assert archive["z"].shape[1] == 2
+    for score in ("error", "elbo"):
+        scored = zspace.analysis.anomaly.Scorer(run, run.data(), [score])
+        found = scored(run.data().test)[score]
+        assert np.isfinite(found).all()
+
+
+def test_odd_samples_score_high(series, tokens):
+    flat = np.full((4, 12, 3), 300.0)
+    scored = zspace.analysis.anomaly.Scorer(series, series.data(), ["elbo"])
+    found = scored(series.data(flat).splits["all"])["elbo"]
+    assert (found > scored.validation["elbo"].max()).all()
+    scored = zspace.analysis.anomaly.Scorer(tokens, tokens.data(), ["elbo"])
+    odd = scored(tokens.data(["dog dog dog dog dog"] * 3).splits["all"])["elbo"]
+    assert np.median(odd) > np.median(scored.validation["elbo"])
+
+
+def test_a_report_speaks_of_what_the_samples_are(run, tmp_path):
+    study = Study(run.path, [run])
+    shown = registry.shown_of(study)
+    wanted = {
+        "series": {"windows", "window-reconstructions", "sampled-windows", "window-interpolation"},
+        "tokens": {"texts", "text-reconstructions", "sampled-texts", "text-interpolation"},
+    }[run.spec.kind]
+    assert wanted | {"curves"} <= set(shown)
+    assert not {"data", "reconstructions", "samples", "rows", "plane"} & set(shown)
+    assert {"channels", "accuracy"} & set(shown)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert main.run(["report", str(run.path), "--out", str(tmp_path / "r.html")]) == 0
+    page = (tmp_path / "r.html").read_text()
+    said = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
+    assert not re.search(r"\bimages?\b|\bpixels?\b", said, re.IGNORECASE)
+    assert (run.path / "figures" / "reconstructions.png").is_file()
+
+
+def test_what_a_record_says(run):
+    record = json.loads((run.path / "run.json").read_text())
+    assert record["data"]["kind"] == run.spec.kind
+    quality = record["result"]["quality"]["test"]
+    if run.spec.kind == "tokens":
+        assert set(quality) == {"accuracy", "exact"}
+    else:
+        assert {"0", "1", "2"} <= set(quality)
+
+
+def test_a_plain_vae_that_ignores_its_code_says_so(tmp_path):
+    made = zspace.train("vae", data=sentences(), out=tmp_path / "run", **{**SMALL, "epochs": 6},
+                        width=16, word_dropout=0.0)  # fmt: skip
+    if made.result["test"]["kl"] < 0.02:
+        assert "code" in " ".join(made.result["warnings"])
+
+
+@pytest.mark.parametrize("length", [1, 2, 300])
+def test_samples_of_any_length(length):
+    x = np.random.RandomState(0).normal(size=(40, length, 2)) * 9
+    run = zspace.train("vae", data=x, kind="series", out=False, epochs=1, latent=2, quiet=True)
+    assert run.reconstruct(x[:2]).shape == (2, length, 2)
+    texts = ["ab" * (length // 2) + "a" * (length % 2)] * 39 + [""]
+    made = zspace.train("vae", data=texts, out=False, epochs=1, latent=2, width=8, quiet=True)
+    assert len(made.reconstruct(["", "a"])) == 2
+
+
+def test_a_constant_channel_and_a_window_without_values_train():
+    x = waves(60)
+    x[..., 2] = 5.0
+    x[7] = np.nan
+    run = zspace.train("ae", data=x, kind="series", out=False, **SMALL, hidden=(8,))
+    assert np.isfinite(run.reconstruct(x[5:9])).all()
+
+
+def test_labels_are_read_at_every_step(tmp_path):
+    y = np.arange(120) % 2
+    x = waves(120) + 30 * y[:, None, None]
+    run = zspace.train("cvae", data=(x, y), kind="series", out=False, **SMALL, net="temporal")
+    low, high = (run.sample(3, label=str(k), seed=0, temperature=0.0) for k in (0, 1))
+    assert not np.allclose(low, high)
