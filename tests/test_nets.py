@@ -136,6 +136,29 @@ def test_a_transposed_step_up_reaches_every_pixel_equally_often():
     assert (inner == inner[0, 0, 0, 0]).all()
 
 
+@pytest.mark.parametrize("up", sorted(conv.UPSAMPLINGS))
+def test_a_new_decoder_leaves_no_grid_in_flat_regions(up):
+    """Of a flat map every pixel comes out equal, but for those that see the borders."""
+    shape, options = (3, 96, 96), {"channels": (4, 8, 16), "up": up, "spatial": True}
+    torch.manual_seed(0)
+    y = conv.ConvDecoder(2, shape, **options)(torch.randn(2, 2, 1, 1).expand(2, 2, 12, 12))
+    inner = y[..., 32:-32, 32:-32]
+    assert inner.abs().max() > 0.01
+    torch.testing.assert_close(inner, inner[..., :1, :1].expand_as(inner), rtol=1e-4, atol=1e-5)
+
+
+def test_a_transposed_step_begins_with_equal_pixels_of_the_usual_variance():
+    """The four of the same 2 x 2 positions are equal; their weights are Glorot's all the same."""
+    torch.manual_seed(0)
+    up = Transposed(64, 64, (16, 16))
+    conv.started(up)
+    y = up(torch.rand(1, 64, 8, 8))[..., 1:-1, 1:-1]
+    for row, column in ((0, 1), (1, 0), (1, 1)):
+        torch.testing.assert_close(y[..., row::2, column::2], y[..., ::2, ::2])
+    assert not torch.equal(y[..., 0, 0], y[..., 2, 2])
+    assert up.conv.weight.var().item() == pytest.approx(2 / (16 * (64 + 64)), rel=0.05)
+
+
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_a_shuffle_begins_as_repeated_pixels(outputs, kernel):

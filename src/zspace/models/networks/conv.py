@@ -64,7 +64,7 @@ def started(net: nn.Module) -> None:
     """Set the initial weights of a network of convolutions."""
     net.apply(glorot)
     for module in net.modules():
-        if isinstance(module, Branch | Shuffle):
+        if isinstance(module, Branch | Shuffle | Transposed):
             module.start()
 
 
@@ -113,13 +113,20 @@ class Nearest(nn.Module):
 class Transposed(nn.Module):
     """Upsampling by a 4 x 4 transposed convolution with stride 2, all of it learned.
 
-    The stride divides the kernel, so that windows overlap evenly and leave no checkerboard.
+    The stride divides the kernel, so that windows overlap evenly. The four pixels that come of the
+    same 2 x 2 positions begin equal, as those of `Shuffle` do: a flat region begins flat.
     """
 
     def __init__(self, inputs: int, outputs: int, size: Size) -> None:
         super().__init__()
         self.size = size
         self.conv = nn.ConvTranspose2d(inputs, outputs, 4, 2, padding=1)
+
+    def start(self) -> None:
+        """Make the taps equal of which each pixel of a 2 x 2 group reads one."""
+        with torch.no_grad():
+            one = self.conv.weight[:, :, ::2, ::2]
+            self.conv.weight.copy_(one.repeat_interleave(2, 2).repeat_interleave(2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x)[..., : self.size[0], : self.size[1]]
