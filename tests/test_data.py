@@ -139,7 +139,7 @@ def test_what_does_not_exist_is_named_with_a_remedy(name, message, tmp_path, mon
 
 
 def test_archives_and_other_files_are_refused(tmp_path):
-    for name, message in (("a.zip", "unpack it first"), ("a.txt", "is not a data set")):
+    for name, message in (("a.zip", "unpack it first"), ("a.xyz", "is not a data set")):
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(UserError, match=message):
             load(str(tmp_path / name))

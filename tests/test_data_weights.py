@@ -181,7 +181,7 @@ def test_splits_in_time(tmp_path):
         (TIMES.drop(columns="when"), {}, "to split the data by; column 'when' is unknown"),
         (TIMES, {"group": "n"}, "both say how rows are split"),
         ({"x_train": TIMES, "x_test": TIMES}, {}, "has splits of its own"),
-        (X, {}, "--split-by is for tables"),
+        (X, {}, "--split-by is for rows of a table and texts, but"),
     ],
 )
 def test_what_has_no_order_is_refused(frame, options, message):

@@ -24,6 +24,7 @@ from hostility import DATA, X, Y
 from hostility_pictures import PICTURES, pictures
 from hostility_runs import METRICS, RUNS, STUDIES, UNFINISHED, example, record
 from zspace.data.loading import load
+from zspace.data.read_options import ReadOptions
 from zspace.data.readers import images, parallel
 from zspace.explorer.export import write_page
 from zspace.explorer.server import views
@@ -223,7 +224,8 @@ def test_data_of_my_own_runs_and_packaged_ones_are_opened(finished, tmp_path, mo
 
 
 @pytest.mark.parametrize(("kind", "shape", "why"), [
-    ("image", [3, 1024, 1024], ""), ("table", [7], ""), ("series", [50, 3], "not one of"),
+    ("image", [3, 1024, 1024], ""), ("table", [7], ""), ("series", [50, 3], ""),
+    ("tokens", [9], ""), ("sound", [9], "not one of"),
     ("image", [3, 1024, 1025], "3,148,800 numbers"), ("table", [1, 7, 1], "3 axes"),
     ("image", [7], "1 axes"), ("table", [0], "below 1"),
 ])  # fmt: skip
@@ -294,9 +296,7 @@ def test_few_large_images_wait_at_a_time(tmp_path, monkeypatch):
         running.append(number)
         return number
 
-    got = parallel.stream(
-        "", [tmp_path] * 300, decode, images.ReadOptions(quiet=True), nbytes=1 << 25
-    )
+    got = parallel.stream("", [tmp_path] * 300, decode, ReadOptions(quiet=True), nbytes=1 << 25)
     for number in got:
         most.append(len(running) - number)
     assert max(most) <= 16

@@ -167,7 +167,9 @@ def test_rows_at_the_command_line(run, csv, tmp_path):
     both = tmp_path / "both.csv"
     assert main.run(["reconstruct", str(run.path), "-n", "3", "--out", str(both)]) == 0
     assert pd.read_csv(both)["which"].tolist() == ["data", "reconstruction"] * 3
-    assert main.run(["sample", str(run.path), "--out", str(tmp_path / "a.png")]) == 2
+    assert main.run(["sample", str(run.path), "--out", str(tmp_path / "a.xyz")]) == 2
+    assert main.run(["sample", str(run.path), "-n", "3", "--out", str(tmp_path / "a.png")]) == 0
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("score", ["error", "elbo", "mahalanobis"])

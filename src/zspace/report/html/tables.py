@@ -182,13 +182,15 @@ def steps(study: Study) -> list[tuple[str, str]]:
 
 def decided(run: Run) -> dict[str, Any]:
     """The choices of a run, with what was taken for its kind of data where none was made."""
-    usual = {"likelihood": USUAL.get(run.spec.kind, "auto"), "hidden": HIDDEN[run.spec.kind]}
+    usual = {"likelihood": USUAL.get(run.spec.kind, "auto"), "hidden": HIDDEN.get(run.spec.kind)}
     chosen = run.config.arguments
     return {k: usual.get(k, v) if v in ("auto", None) else v for k, v in chosen.items()}
 
 
 def layers(arguments: Mapping[str, Any]) -> tuple[str, ...]:
-    """The widths of an encoder's layers, or its channels."""
+    """The widths of an encoder's layers, or its channels; of networks of steps their one width."""
+    if arguments.get("width"):
+        return (f"{arguments['width']} wide",)
     maps = arguments.get("net", "mlp") != "mlp"
     return tuple(map(str, arguments.get("channels" if maps else "hidden", ())))
 
@@ -244,7 +246,9 @@ def terms_of(study: Study) -> list[str]:
 
 
 def quality_names(study: Study) -> list[str]:
-    """Which measures of reconstructions some run has."""
+    """Which measures of reconstructed images some run has."""
+    if study.data.spec.kind != "image":
+        return []
     return [name for name in QUALITY if any(name in test_quality(run) for run in study.runs)]
 
 
