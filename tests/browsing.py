@@ -125,6 +125,20 @@ def foreign(url: str, own: str) -> bool:
     return parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(own).netloc
 
 
+def opened(browser: Any, url: str, wrong: list[str], **options: Any) -> Any:
+    """The page at a URL; what goes wrong there is noted."""
+    look = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **options}
+    page = browser.new_context(**look).new_page()
+    page.on(
+        "console", lambda m: m.type == "error" and "400" not in m.text and wrong.append(m.text)
+    )
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda r: foreign(r.url, url) and wrong.append(f"asked {r.url}"))
+    page.goto(url)
+    page.wait_for_selector("body.ready")
+    return page
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import zspace
-from browsing import CHROMIUM, CONTRAST, at, foreign, hosted, soon
+from browsing import CHROMIUM, CONTRAST, at, hosted, opened, soon
 from test_table_runs import SMALL, people
 from visiting import TOKEN, Visitor, serving
 from zspace.analysis import latents
@@ -73,7 +73,7 @@ def test_info_says_what_the_columns_are(visitor, run):
 
 def test_rows_go_out_as_cells(visitor, run):
     x = run.data().test.images(torch.tensor([4, 0]))
-    found = visitor.get("a/images?i=4,0").json["rows"]
+    found = visitor.get("a/images?i=4,0").json["samples"]
     assert values(found) == [[c["formatted"] for c in row] for row in run.encoding.cells(x)]
     age, _, sex, *_ = found[0]
     entry = run.encoding.entries[0]
@@ -85,24 +85,24 @@ def test_rows_go_out_as_cells(visitor, run):
 
 def test_a_decoded_row_has_the_probabilities_of_categories(visitor, run):
     z = np.random.RandomState(0).randn(3, 2).astype("<f4")
-    found = visitor.post("a/decode", z).json["rows"]
+    found = visitor.post("a/decode", z).json["samples"]
     x = torch.from_numpy(run.decoded(z))
     assert found[1][0]["formatted"] == run.encoding.cells(x)[1][0]["formatted"]
     for row in found:
         assert sum(p for _, p in row[2]["likely"]) == pytest.approx(1, abs=0.01)
         assert row[2]["likely"][0][0] == row[2]["value"]
         assert row[5]["likely"][0][1] >= 0.5
-    again = visitor.get("a/reconstructions?i=0,1").json["rows"]
+    again = visitor.get("a/reconstructions?i=0,1").json["samples"]
     z = latents.codes(run, run.data()).z[:2].astype("<f4")
-    assert again == visitor.post("a/decode", z).json["rows"]
+    assert again == visitor.post("a/decode", z).json["samples"]
 
 
 def test_a_code_is_decoded_under_every_label(visitor):
     z = np.zeros((2, 2), "<f4")
-    every = visitor.post("b/decode?label=all", z).json["rows"]
+    every = visitor.post("b/decode?label=all", z).json["samples"]
     assert len(every) == 4
     assert every[:2] == every[2:]
-    assert every[1] == visitor.post("b/decode?label=1", z).json["rows"][0]
+    assert every[1] == visitor.post("b/decode?label=1", z).json["samples"][0]
 
 
 def test_a_typed_row_lies_where_the_same_row_of_a_frame_does(visitor, run, frame):
@@ -200,7 +200,7 @@ def test_there_is_no_gif_and_moments_hold_codes_alone(visitor, run):
 def test_a_view_is_of_its_kind(run, runs):
     assert type(view_of(runs["vae"])) is RunView
     assert type(view_of(run)) is RowView
-    with pytest.raises(zspace.UserError, match=r"trained on tables?, but this view shows images"):
+    with pytest.raises(zspace.UserError, match="data of kind table, but this view shows image"):
         RunView(run)
 
 
@@ -209,10 +209,10 @@ def test_an_exported_page_holds_rows_and_a_sheet_of_them(run, tmp_path):
     (facts,) = made["info.json"]["runs"]
     assert (facts["decoder"], facts["ids"], facts["kind"]) == ("tiles", [], "table")
     n = len(run.data().test)
-    rows = made["images.json"]["rows"]
+    rows = made["images.json"]["samples"]
     assert values(rows) == values(run.encoding.cells(run.data().test.images()))
-    assert len(made["reconstructions.json"]["rows"]) == n
-    told, sheet = made["tiles.json"], made["rows.json"]["rows"]
+    assert len(made["reconstructions.json"]["samples"]) == n
+    told, sheet = made["tiles.json"], made["decodings.json"]["samples"]
     assert len(sheet) == len(told["xs"]) * len(told["ys"])
     plane = made[f"plane-{told['projection']}.json"]
     z = np.array(plane["origin"]) + told["xs"][3] * np.array(plane["u"])
@@ -220,7 +220,7 @@ def test_an_exported_page_holds_rows_and_a_sheet_of_them(run, tmp_path):
     wanted = run.encoding.cells(torch.from_numpy(run.decoded(z[None])))[0]
     assert values([sheet[len(told["xs"]) + 3]]) == values([wanted])
     path = export.write_page(run, tmp_path / "page")
-    assert json.loads((path.parent / "export" / "images.json").read_text())["rows"] == rows
+    assert json.loads((path.parent / "export" / "images.json").read_text())["samples"] == rows
 
 
 @pytest.fixture(scope="module")
@@ -230,20 +230,6 @@ def browser() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
-
-
-def opened(browser: Any, url: str, wrong: list[str], **options: Any) -> Any:
-    """The page at a URL; what goes wrong there is noted."""
-    look = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **options}
-    page = browser.new_context(**look).new_page()
-    page.on(
-        "console", lambda m: m.type == "error" and "400" not in m.text and wrong.append(m.text)
-    )
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda r: foreign(r.url, url) and wrong.append(f"asked {r.url}"))
-    page.goto(url)
-    page.wait_for_selector("body.ready")
-    return page
 
 
 slow = pytest.mark.slow
@@ -288,7 +274,7 @@ def test_what_a_visitor_does_with_a_table(browser, run):
         before = now.all_inner_texts()
         page.locator(".slider input").first.fill("2.5")
         soon(lambda: now.all_inner_texts() != before)
-        page.click("[data-tab='row']")  # a form, prefilled by the row that was picked
+        page.click("[data-tab='own']")  # a form, prefilled by the row that was picked
         age, sex = page.get_by_label("age", exact=True), page.get_by_label("sex", exact=True)
         soon(lambda: age.input_value().isdigit())
         assert sex.input_value() in ("f", "m")
@@ -317,7 +303,7 @@ def test_the_page_of_a_table_can_be_read(browser, run, told, width, scheme):
     with serving(told) as visitor:
         size = {"viewport": {"width": width, "height": 860}, "color_scheme": scheme}
         page = opened(browser, f"http://{visitor.host}/?token={TOKEN}", wrong, **size)
-        for tab in ("look", "row"):
+        for tab in ("look", "own"):
             page.click(f"[data-tab='{tab}']")
             page.mouse.move(*at(page, 0.5, 0.5))
             page.wait_for_load_state("networkidle")

@@ -337,7 +337,7 @@ def test_a_label_must_be_one_of_the_model(visitor):
 @pytest.mark.parametrize(("label", "last"), [(3, 9), (46, 46)])
 def test_of_many_labels_ten_are_shown_and_the_one_that_was_taken(label, last):
     errors = np.arange(47.0)
-    assert Reading(np.zeros(2), errors, label).shown == [*range(9), last]
+    assert Reading(np.zeros(2), errors, label, torch.zeros(1)).shown == [*range(9), last]
 
 
 # paths and moments

@@ -17,7 +17,7 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ MOST_IMAGES = 256
 MOST_STEPS = 60
 LARGEST = 1e3
 LONGEST_TEXT = 1000
+LARGEST_VALUE = 1e300
 LABELS = ("none", "all")
 
 
@@ -98,11 +99,7 @@ def label(text: str, conditions: int) -> Label:
 
 def path(body: bytes, dims: int, conditions: int) -> Path:
     """The path that a JSON body describes. Raises Refused."""
-    wanted = None
-    with contextlib.suppress(ValueError, RecursionError):
-        wanted = json.loads(body)
-    if not isinstance(wanted, Mapping):
-        raise Refused(400, "the body is not a JSON object: send from, to, steps, path and label")
+    wanted = _object(body, "send from, to, steps, path and label")
     steps, way, told = wanted.get("steps"), wanted.get("path"), wanted.get("label")
     if type(steps) is not int or not 2 <= steps <= MOST_STEPS:
         raise Refused(400, f"steps is not a whole number: use one from 2 to {MOST_STEPS}")
@@ -135,16 +132,12 @@ def picture(body: bytes, shape: tuple[int, ...]) -> np.ndarray:
     return np.frombuffer(body, np.uint8).reshape(height, width, channels)
 
 
-def row(body: bytes) -> dict[str, str | None]:
+def row(body: bytes, _: tuple[int, ...]) -> dict[str, str | None]:
     """The row that a JSON body holds: column -> text, or None where it is missing. Raises Refused.
 
     Which columns there are, and what they hold, the view says.
     """
-    told = None
-    with contextlib.suppress(ValueError, RecursionError):
-        told = json.loads(body)
-    if not isinstance(told, dict):
-        raise Refused(400, "the body is not a JSON object: send a text or null for each column")
+    told = _object(body, "send a text or null for each column")
     for name, text in told.items():
         if text is not None and not (isinstance(text, str) and 0 < len(text) <= LONGEST_TEXT):
             raise Refused(
@@ -152,6 +145,47 @@ def row(body: bytes) -> dict[str, str | None]:
                 f"column '{name:.60}' holds no text of 1 to {LONGEST_TEXT} letters, nor null: "
                 "use one of these",
             )
+    return told
+
+
+def window(body: bytes, _: tuple[int, ...]) -> tuple[int, dict[str, list[float | None]]]:
+    """The window that a JSON body holds: the number of a test window, "i", and "channels" that
+    have other values than it, name -> numbers, null where missing. Raises Refused.
+
+    Which channels there are, and how many steps, the view says.
+    """
+    told = _object(body, "send i and channels")
+    i, channels = told.get("i"), told.get("channels")
+    if type(i) is not int or not isinstance(channels, dict):
+        raise Refused(400, "the body has no whole number i, or no object channels: send both")
+    for name, values in channels.items():
+        if not (isinstance(values, list) and all(_is_number(v) for v in values)):
+            raise Refused(
+                400, f"channel '{name:.60}' is no list of finite numbers or nulls: send one"
+            )
+    return i, channels
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and abs(value) <= LARGEST_VALUE)
+
+
+def text(body: bytes, _: tuple[int, ...]) -> str:
+    """The text that a JSON body holds under "text". Raises Refused."""
+    found = _object(body, "send a text").get("text")
+    if not isinstance(found, str):
+        raise Refused(400, "the body has no text: send one")
+    if not found.isascii() and any("\ud800" <= one <= "\udfff" for one in found):
+        raise Refused(400, "the text holds half of a character: send whole ones")
+    return found
+
+
+def _object(body: bytes, remedy: str) -> dict[str, Any]:
+    told = None
+    with contextlib.suppress(ValueError, RecursionError):
+        told = json.loads(body)
+    if not isinstance(told, dict):
+        raise Refused(400, f"the body is not a JSON object: {remedy}")
     return told
 
 

@@ -291,19 +291,19 @@ def _indices(request: Request, view: RunView) -> np.ndarray:
 
 
 async def images(request: Request, state: RunState) -> Any:
-    """Test images, uint8 (n, H, W, C), or rows."""
+    """Test images, uint8 (n, H, W, C), or samples as JSON."""
     i = _indices(request, state.view)
     x = await _soon(asyncio.to_thread(state.view.images, i))
     return await _shown(state, x)
 
 
 async def _shown(state: RunState, x: np.ndarray) -> Any:
-    """Samples as the page gets them: an array of images, or {"rows": cells of each row}."""
+    """Samples as the page gets them: an array of images, or {"samples": what each is}."""
     return await _soon(asyncio.to_thread(state.view.shown, x))
 
 
 async def reconstructions(request: Request, state: RunState) -> Any:
-    """What the model makes of test images, uint8 (n, H, W, C), or of rows."""
+    """What the model makes of test images, uint8 (n, H, W, C), or of other samples."""
     i = _indices(request, state.view)
     x = await _soon(state.thread.decode(state.view.z[i], state.view.contexts_of(i)))
     return await _shown(state, x)
@@ -343,7 +343,7 @@ def _label(request: Request, view: RunView) -> access.Label:
 
 
 async def decode(request: Request, state: RunState) -> Any:
-    """Codes, float32 (n, Z), as images, uint8 (n, H, W, C), or rows; of 'all' labels, n * K.
+    """Codes, float32 (n, Z), as images, uint8 (n, H, W, C), or JSON; of 'all' labels, n * K.
 
     With label=3:7 the first code is decoded under label 3, the last under 7, those between under
     mixtures.
@@ -359,20 +359,27 @@ async def decode(request: Request, state: RunState) -> Any:
 
 
 async def encode(request: Request, state: RunState) -> dict[str, Any]:
-    """A picture, uint8 (H, W, C), or a row, JSON {column: text or null}: its code, place on the
-    maps, error and neighbours; of 'all' labels, under the one that fits best.
+    """A sample of the visitor's own, as `RECEIVED` says for its kind: its code, place on the maps,
+    error and neighbours; of 'all' labels, under the one that fits best.
     """
     view, label = state.view, _label(request, state.view)
-    x: Any
-    if view.run.spec.kind == "table":
-        x = access.row(await _body(request, MOST_JSON + view.bytes_each))
-    else:
-        x = access.picture(await _body(request, view.bytes_each), view.shape)
+    kind = view.run.spec.kind
+    body = await _body(request, view.bytes_each + (0 if kind == "image" else MOST_JSON))
+    x = RECEIVED[kind](body, view.shape)
     if isinstance(label, tuple):
         raise Refused(400, "a sample is read under one label or all: give one number, or all")
     read = await _soon(state.thread.do(view.encode, x, label))
     await _ready(state)
     return await _soon(asyncio.to_thread(view.drawing, read))
+
+
+RECEIVED: dict[str, Callable[[bytes, tuple[int, ...]], Any]] = {
+    "image": access.picture,
+    "table": access.row,
+    "series": access.window,
+    "tokens": access.text,
+}
+"""Kind -> how the body of a sample is read."""
 
 
 async def gif(request: Request, state: RunState) -> Response:

@@ -4,7 +4,8 @@
     export/                 arrays of at most 2,000 test images, little endian, C order
 
 Fully connected decoders of images are written as float16 weights, with which the page decodes by
-itself; of others, a sheet of decoded tiles of the plane of two principal components, or rows.
+itself; of others, a sheet of decoded tiles, or other samples, of the plane of two principal
+components.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def arrays(view: RunView) -> Iterator[tuple[str, Any]]:
 
 
 def _samples(name: str, shown: np.ndarray | dict[str, Any]) -> tuple[str, Any]:
-    """A file of images, or of rows."""
+    """A file of images, or of samples as JSON."""
     return f"{name}.{'u8' if isinstance(shown, np.ndarray) else 'json'}", shown
 
 
@@ -138,7 +139,8 @@ def networks(run: Run) -> list[tuple[str, Any]]:
     """
     model = run.model
     if not (
-        isinstance(model, Autoencoder)
+        run.spec.kind == "image"
+        and isinstance(model, Autoencoder)
         and type(model.bottleneck) in (Point, Gaussian)
         and type(model.likelihood) in (SquaredError, Bernoulli, GaussianPixels)
     ):
@@ -173,7 +175,7 @@ def _network(
 
 def tiles(view: RunView) -> list[tuple[str, Any]]:
     """Decoded tiles of a plane: a sheet (S, S, H, W, C) uint8 a condition, the largest y first; of
-    a table as many rows, in that order.
+    other kinds as many samples, in that order.
     """
     projection = "pca" if "pca" in view.projections else "dims"
     sheets = max(1, len(view.conditions))
@@ -193,7 +195,7 @@ def tiles(view: RunView) -> list[tuple[str, Any]]:
         "xs": xs.tolist(),
         "ys": np.sort(ys)[::-1].tolist(),
     }
-    if view.run.spec.kind == "table":
-        made = view.shown(shown.reshape(-1, *drawn.shape[2:]))
-        return [("tiles.json", facts), _samples("rows", made)]
-    return [("tiles.json", facts), ("tiles.u8", shown)]
+    if view.run.spec.kind == "image":
+        return [("tiles.json", facts), ("tiles.u8", shown)]
+    made = view.shown(shown.reshape(-1, *drawn.shape[2:]))
+    return [("tiles.json", facts), _samples("decodings", made)]

@@ -18,8 +18,8 @@ from torch import Tensor
 from zspace.data.kinds.columns import Chosen, Entry, as_kind, key
 from zspace.data.kinds.table import TableEncoding
 from zspace.data.readers.frames import Raw
-from zspace.data.spec import Batch
-from zspace.explorer.view import Path, RunView
+from zspace.explorer.encoded import EncodedView, SeriesView, TokensView
+from zspace.explorer.view import RunView
 from zspace.runs.run import Run
 from zspace.system.errors import UserError, unknown
 
@@ -27,19 +27,11 @@ CELL_BYTES = 80
 """Of JSON, about."""
 
 
-def view_of(run: Run) -> RunView:
-    """The view that a run's kind of samples asks for."""
-    return RowView(run) if run.spec.kind == "table" else RunView(run)
-
-
-class RowView(RunView):
-    """A run of a table and its test rows.
-
-    The error of a row is ``-log p(x|z)`` at its mean code in nats; a value that is missing adds
-    nothing to it.
-    """
+class RowView(EncodedView):
+    """A run of a table and its test rows."""
 
     kinds = ("table",)
+    what = "a table"
 
     @property
     def encoding(self) -> TableEncoding:
@@ -53,21 +45,13 @@ class RowView(RunView):
         """About how many bytes one row is, as it goes out."""
         return CELL_BYTES * len(self.encoding.entries)
 
-    def decoded(self, z: Tensor, c: Tensor | None) -> Tensor:
-        """The means x (n, W) of codes: of categories probabilities."""
-        return self.run.model.decode(z, c).mean
-
     def shown(self, x: np.ndarray) -> dict[str, Any]:
         """x (n, W) as the page gets it: rows of cells, whose columns `facts` names."""
         cells = self.encoding.cells(torch.from_numpy(x))
         rows = [
             [{k: v for k, v in cell.items() if k != "column"} for cell in row] for row in cells
         ]
-        return {"rows": rows}
-
-    def images(self, i: np.ndarray) -> np.ndarray:
-        """Test rows i, x (n, W)."""
-        return self.test.images(torch.from_numpy(i)).numpy()
+        return {"samples": rows}
 
     def given(self, told: Mapping[str, str | None]) -> Tensor:
         """x (1, W) of texts by column; None where a value is missing.
@@ -82,27 +66,10 @@ class RowView(RunView):
         table = {name: _raw(entry, told.get(name)) for name, entry in entries.items()}
         return torch.from_numpy(self.encoding.encoded(table))
 
-    def _read(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        """Mean codes (B, Z), and -log p(x|z) there (B,)."""
-        model = self.run.model
-        z = model.encode(batch.x, batch.c)
-        error = -model.decode(z, batch.c).log_prob(batch.x)
-        return z.flatten(1).cpu().numpy(), error.cpu().numpy()
-
-    def gif(self, path: Path) -> bytes:
-        """There is none. Raises UserError."""
-        raise UserError("a GIF shows images, but this run was trained on a table: sample rows")
-
     def facts(self, key: str) -> dict[str, Any]:
         """Those of any run, and what its columns are."""
         columns = [_column(entry) for entry in self.encoding.entries]
-        more = {"error": "nll", "columns": columns, "missing": self.encoding.missing}
-        return super().facts(key) | more | {"ids": self.test.names()}
-
-    def moments(self) -> dict[str, Any] | None:
-        """Where codes lay at moments of the training; no rows are kept of them."""
-        found = super().moments()
-        return found and {**found, "pictures": np.empty(0, np.uint8)}
+        return super().facts(key) | {"columns": columns}
 
 
 def _column(entry: Entry) -> dict[str, Any]:
@@ -154,3 +121,11 @@ def _span(entry: Entry, text: str) -> Any:
         raise UserError(
             f"'{text:.60}' is no duration, but column '{entry.name:.60}' holds some: write 3 days"
         ) from None
+
+
+VIEWS = {view.kinds[0]: view for view in (RunView, RowView, SeriesView, TokensView)}
+
+
+def view_of(run: Run) -> RunView:
+    """The view that a run's kind of samples asks for."""
+    return VIEWS[run.spec.kind](run)

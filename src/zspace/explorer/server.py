@@ -159,7 +159,7 @@ def views(
         for other in opened:
             other.share_data(data)
         n = min(MOST, len(data.test))
-        things = f"{'row' if run.spec.kind == 'table' else run.spec.kind}s"
+        things = "images" if run.encoding is None else run.encoding.plural
         print(f"{run.config.name}: encoding {n:,} test {things}", file=sys.stderr, flush=True)
     return {key: view_of(run) for key, run in zip(IDS, opened, strict=False)}
 

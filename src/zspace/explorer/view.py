@@ -51,13 +51,14 @@ class Path:
 
 @dataclass(frozen=True)
 class Reading:
-    """A picture as the model reads it: its code z (Z,), the label under which it was read or None,
-    and the squared errors (K,) under every label, or (1,) without labels.
+    """A sample as the model reads it: its code z (Z,), the label under which it was read or None,
+    the errors (K,) under every label, or (1,) without labels, and x (1, *X).
     """
 
     z: np.ndarray
     errors: np.ndarray
     label: int | None
+    x: Tensor
 
     @property
     def shown(self) -> list[int]:
@@ -80,8 +81,8 @@ class RunView:
     def __init__(self, run: Run) -> None:
         if run.spec.kind not in self.kinds:
             raise UserError(
-                f"run '{run.place}' was trained on {run.spec.kind}s, but this view shows "
-                f"{' and '.join(self.kinds)}s: use view_of(run)"
+                f"run '{run.place}' was trained on data of kind {run.spec.kind}, but this view "
+                f"shows {' and '.join(self.kinds)}: use view_of(run)"
             )
         self.run, self.shape = run, run.spec.shape
         self.test = trained.subset(run.data().test, MOST)
@@ -223,7 +224,7 @@ class RunView:
         parts = [self._read(Batch(*some)) for some in split(x, c, CHUNK)]
         z, errors = (np.concatenate(part) for part in zip(*parts, strict=True))
         taken = label if isinstance(label, int) else int(errors.argmin())
-        return Reading(z[taken], errors, None if c is None else taken)
+        return Reading(z[taken], errors, None if c is None else taken, x[:1])
 
     def given(self, picture: Any) -> Tensor:
         """x (1, C, H, W) of a picture (H, W, C) uint8."""

@@ -7,6 +7,7 @@ import { Tiles } from "./tiles.js";
 import { closest, inside } from "./spatial.js";
 import { paint } from "./pictures.js";
 import { theme } from "./colours.js";
+import { clipped, textOf } from "./shapes.js";
 
 const CLOSE = 9; // pixels from which a test image is pointed at
 const FAR = 60; // and where the pointer always holds one
@@ -21,14 +22,12 @@ function rounded(polygon) {
   return polygon.filter((_, k) => k % step === 0).map((at) => at.map((v) => Number(v.toPrecision(4))));
 }
 
-/** What stands at a test image or row on a map, and below it. */
-function named(run, i) {
-  if (run.labels) return run.className(run.labels[i]);
-  return run.table ? noted(run, i) : "image";
-}
-
-function noted(run, i) {
-  return `test ${run.table ? run.idOf(i) : i}`;
+/** What stands at a test sample on a map, and below it: {text, note}. */
+async function named(run, i) {
+  const note = run.info.kind === "tokens" ? clipped(textOf((await run.samplesOf([i]))[0], run.info.cut) || "empty", 34)
+    : `test ${run.pictorial ? i : run.idOf(i)}`;
+  if (run.labels) return { text: run.className(run.labels[i]), note };
+  return { text: run.pictorial ? "image" : note, note };
 }
 
 export class App extends Bus {
@@ -153,8 +152,8 @@ export class App extends Bus {
     if (!run.pictures) return;
     const { pixels, k } = run.own ?? { pixels: run.pictures, k: run.pick(this.label) };
     const map = this.maps[this.runs.indexOf(run)];
-    if (run.table) run.cells = pixels[k];
-    else map.marks.picture = paint(run.canvas, pixels, run.info.shape, k);
+    if (run.pictorial) map.marks.picture = paint(run.canvas, pixels, run.info.shape, k);
+    else run.sample = pixels[k];
     map.now();
     this.tell("picture", run);
   }
@@ -179,7 +178,7 @@ export class App extends Bus {
     const map = this.maps[k];
     map.labels = this.runs[k].labels;
     map.chosen = this.chosen;
-    map.look.tiles = this.tiles && layout.plane !== null && !this.runs[k].table;
+    map.look.tiles = this.tiles && layout.plane !== null && this.runs[k].pictorial;
     map.show(layout.points, layout.grid, layout.box, this.projection);
   }
 
@@ -207,12 +206,11 @@ export class App extends Bus {
     const run = this.runs[on];
     const going = [...this.runs.keys()].filter((k) =>
       (k === on ? this.projection === "tsne" : this.paired));
-    const [[thumb]] = await Promise.all([run.thumbsOf([i]), ...going.map((k) => this.#jump(k, i))]);
+    const [[thumb], told] = await Promise.all([run.thumbsOf([i]), named(run, i), ...going.map((k) => this.#jump(k, i))]);
     if (this.hovered !== i) return;
-    const text = named(run, i);
     this.maps.forEach((map, k) => {
       if (k !== this.hoveredOn && !this.paired) return;
-      map.marks.hover = { at: this.#at(k, i), picture: thumb, text, note: noted(run, i) };
+      map.marks.hover = { at: this.#at(k, i), picture: thumb, ...told };
       map.figure.dataset.test = i;
       map.redraw();
     });
@@ -237,12 +235,11 @@ export class App extends Bus {
 
   async #mark() {
     const [i, { run }] = [this.selected, this];
-    const [thumb] = i >= 0 ? await run.thumbsOf([i]) : [null];
+    const [[thumb], told] = i >= 0 ? await Promise.all([run.thumbsOf([i]), named(run, i)]) : [[null], {}];
     if (i !== this.selected || run !== this.run) return;
-    const text = i >= 0 ? named(run, i) : "";
     this.maps.forEach((map, k) => {
       const has = i >= 0 && (k === this.active || this.paired) && this.tab !== "training";
-      map.marks.selected = has ? { at: this.#at(k, i), picture: thumb, text, note: noted(run, i) } : null;
+      map.marks.selected = has ? { at: this.#at(k, i), picture: thumb, ...told } : null;
       map.redraw();
     });
   }
@@ -306,7 +303,7 @@ export class App extends Bus {
     this.maps.forEach((map, k) => {
       const plane = this.runs[k].layouts.get(this.projection)?.plane;
       map.look.points = points;
-      map.look.tiles = tiles && Boolean(plane) && this.tab !== "training" && !this.runs[k].table;
+      map.look.tiles = tiles && Boolean(plane) && this.tab !== "training" && this.runs[k].pictorial;
       map.paintPoints();
     });
     this.changed();

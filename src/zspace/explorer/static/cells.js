@@ -1,4 +1,4 @@
-// Rows of a table in HTML: one row as cells with bars, beside another one; many rows as a table.
+// Rows of a table in HTML: one row as cells with bars, beside another one; in a table of many.
 import { button, make } from "./dom.js";
 
 const MOST = 40; // columns that are shown until the visitor asks for all
@@ -73,29 +73,10 @@ function told({ name, kind, ends, values }) {
   return `${name}: ${ends ? `${kind}, ${ends[0]} to ${ends[1]} in training` : `${kind} of ${values.length}`}`;
 }
 
-/** Many rows below each other, a button in front of each: {element, show(which)}. */
-export function rowsTable(app, { label }) {
-  const body = make("tbody");
-  const head = make("tr");
-  const element = make("div", { class: "sheet wide", tabindex: 0, role: "region", "aria-label": label },
-    make("table", { class: "rows" }, make("thead", {}, head), body));
-  let turn = 0;
-  const show = async (which, run = app.run) => {
-    const now = ++turn;
-    const rows = await run.rowsOf(which);
-    if (now !== turn) return;
-    const { columns } = run.info;
-    head.replaceChildren(make("th", { scope: "col", text: "Row" }),
-      ...(run.labels ? [make("th", { scope: "col", text: "Label" })] : []),
-      ...columns.map(({ name, ends }) => make("th", { scope: "col", text: name, class: ends ? "number" : "" })));
-    body.replaceChildren(...which.map((i, k) => make("tr", {},
-      make("th", { scope: "row" }, button(run.idOf(i), () => app.select(i, app.runs.indexOf(run)), {
-        title: `Select test row ${run.idOf(i)}`, data: { row: i },
-      })),
-      ...(run.labels ? [make("td", { text: run.className(run.labels[i]) })] : []),
-      ...rows[k].map((cell, j) => make("td", {
-        text: cell.formatted, class: columns[j].ends ? "number" : "",
-      })))));
-  };
-  return { element, show };
-}
+/** Cells of a row in a table of many. */
+export const rowForm = {
+  heads: ({ columns }) => columns.map(({ name, ends }) =>
+    make("th", { scope: "col", text: name, class: ends ? "number" : "" })),
+  cells: ({ columns }, row) => row.map((cell, j) =>
+    make("td", { text: cell.formatted, class: columns[j].ends ? "number" : "" })),
+};

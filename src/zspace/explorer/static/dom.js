@@ -66,3 +66,11 @@ export function told(z, most = 2) {
 export function percent(value) {
   return `${Math.min(99.9, Math.max(0.1, value)).toFixed(value > 99 || value < 1 ? 1 : 0)}%`;
 }
+
+/** A quantity with three digits and a proper minus. */
+export function amount(value) {
+  const size = Math.abs(value);
+  const short = Number(value.toPrecision(3));
+  const text = size && (size >= 1e6 || size < 1e-3) ? short.toExponential() : short.toLocaleString("en", { maximumFractionDigits: 6 });
+  return text.replace("-", "−");
+}

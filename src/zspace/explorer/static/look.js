@@ -1,26 +1,26 @@
 // What is under the pointer, selected or circled, in pictures and numbers.
-import { cellTable, rowsTable } from "./cells.js";
 import { button, download, gauge, make, percent } from "./dom.js";
 import { classColour, css } from "./colours.js";
 import { Latest } from "./latest.js";
 import { copy, row } from "./pictures.js";
+import { capital, listOf, pairOf } from "./shapes.js";
 
 const NEAR = 8;
 const SHOWN = 24;
 const TILES = "This page holds ready-made decodings of one plane. With zspace explore, the model itself "
   + "decodes, and you get sliders, paths and drawing.";
-const ROWS = "This page holds ready-made decodings of one plane: the decoded row is that of the nearest one. With zspace "
-  + "explore, the model itself decodes, and you get sliders and a form for rows of your own.";
+const others = (noun) => `This page holds ready-made decodings of one plane: the decoded ${noun} is that of the nearest one. With zspace `
+  + `explore, the model itself decodes, and you get sliders and a form for ${noun}s of your own.`;
 
 export function lookPanel(app, holder) {
   const [held, all] = circled(app);
-  const ready = app.run.info.decoder === "tiles" ? make("p", { class: "note", text: app.run.table ? ROWS : TILES }) : null;
-  const first = app.run.table && ready; // what is shown beside the map is not of the code itself
+  const ready = app.run.info.decoder === "tiles" ? make("p", { class: "note", text: app.run.pictorial ? TILES : others(app.run.noun) }) : null;
+  const first = !app.run.pictorial && ready; // what is shown beside the map is not of the code itself
   holder.replaceChildren(...[first, held, selection(app), nearest(app), all, first ? null : ready].filter(Boolean));
 }
 
 function nearest(app) {
-  if (app.run.table) return nearestRows(app);
+  if (!app.run.pictorial) return nearestSamples(app);
   let found = [];
   const holder = make("div", { class: "thumbs large" });
   const title = make("h2", { text: "Nearest test images on this map" });
@@ -41,31 +41,33 @@ function nearest(app) {
   return make("section", {}, title, holder);
 }
 
-function nearestRows(app) {
-  const title = "Nearest test rows on this map";
-  const rows = rowsTable(app, { label: title });
-  const latest = new Latest(({ now, run }) => rows.show(now, run));
+function nearestSamples(app) {
+  const title = `Nearest test ${app.run.noun}s on this map`;
+  const list = listOf(app, { label: title });
+  const latest = new Latest(({ now, run }) => list.show(now, run));
   app.hear("nearest", (now, k) => app.tab === "look" && latest.ask({ now, run: app.runs[k] }));
-  return make("section", {}, make("h2", { text: title }), rows.element);
+  return make("section", {}, make("h2", { text: title }), list.element);
 }
 
 function selection(app) {
   const title = make("h2");
   const scale = gauge("like most", "hard to decode");
-  const pair = app.run.table
-    ? cellTable(app.run.info.columns, ["Reconstruction", "Row"], { label: "The row and its reconstruction" }) : null;
+  const { noun } = app.run;
+  const pair = app.run.pictorial ? null : pairOf(app.run.info, ["Reconstruction", capital(noun)], {
+    label: `The ${noun} and its reconstruction`, marked: true,
+  });
   const section = make("section", { id: "selected", hidden: true }, title, pair && pair.element, scale.element,
     button("Clear selection", () => app.select(-1)));
   app.hear("select", async (i) => {
     section.hidden = i < 0;
     if (i < 0) return;
     const { run } = app;
-    const name = run.table ? `Test row ${run.idOf(i)}` : run.info.ids[i] ?? `Test image ${i}`;
+    const name = run.pictorial ? run.info.ids[i] ?? `Test image ${i}` : `Test ${run.noun} ${run.idOf(i)}`;
     title.textContent = `${name}${run.labels ? `: ${run.className(run.labels[i])}` : ""}`;
-    if (run.table) {
-      const [[row], [made]] = await Promise.all([run.rowsOf([i]), run.source.reconstructions(run.id, [i])]);
+    if (pair) {
+      const [[given], [made]] = await Promise.all([run.samplesOf([i]), run.source.reconstructions(run.id, [i])]);
       if (app.selected !== i) return;
-      pair.set(1, row);
+      pair.set(1, given);
       pair.set(0, made);
     }
     const share = await run.percentile(i).catch(() => null);
@@ -80,9 +82,9 @@ function circled(app) {
   const title = make("h2");
   const bars = make("ul", { class: "bars" });
   const holder = make("div", { class: "thumbs" });
-  const rows = app.run.table ? rowsTable(app, { label: "Rows in the lasso" }) : null;
+  const list = app.run.pictorial ? null : listOf(app, { label: `${capital(app.run.noun)}s in the lasso` });
   let held = [];
-  const section = make("section", { id: "circled", hidden: true }, title, bars, rows ? rows.element : holder,
+  const section = make("section", { id: "circled", hidden: true }, title, bars, list ? list.element : holder,
     make("div", { class: "row" },
       button("Download CSV", () => save(app, held), { id: "csv" }),
       button("Clear", () => app.encircle(null))));
@@ -97,8 +99,8 @@ function circled(app) {
     bars.replaceChildren(...counts(app.run, found));
     const step = Math.max(1, Math.floor(found.length / SHOWN));
     const some = found.filter((_, k) => k % step === 0).slice(0, SHOWN);
-    if (rows) {
-      await rows.show(some);
+    if (list) {
+      await list.show(some);
       return;
     }
     const canvases = row(holder, some.length, {

@@ -11,11 +11,13 @@ import { lookPanel } from "./look.js";
 import { slidersPanel } from "./sliders.js";
 import { drawPanel } from "./drawing.js";
 import { pathPanel } from "./path.js";
-import { rowPanel } from "./rowform.js";
+import { ownPanel } from "./own.js";
+import { clipped, textOf } from "./shapes.js";
 import { trainingPanel } from "./training.js";
 import { savePng, stateOf, stateText } from "./share.js";
 
 const find = (name) => document.querySelector(name);
+const OWN = { table: "Row", series: "Curve", tokens: "Text" };
 const MAPS = { dims: "Dimensions", pca: "PCA", tsne: "t-SNE" };
 
 start().catch((error) => toast(error.message));
@@ -36,24 +38,26 @@ async function start() {
   lookPanel(app, find("#tab-look"));
   const panels = {};
   const free = app.runs.every((run) => run.info.decoder !== "tiles");
-  const tables = app.runs.some((run) => run.table);
-  const grey = !tables && app.runs.every((run) => run.info.shape[0] === 1);
+  const pictorial = app.runs.every((run) => run.pictorial);
+  const grey = pictorial && app.runs.every((run) => run.info.shape[0] === 1);
   if (free) slidersPanel(app, find("#tab-sliders"));
   const same = app.runs.every((run) => `${run.info.shape}` === `${app.runs[0].info.shape}`);
+  const { kind } = app.run.info;
   if (free && grey && same) panels.drawing = drawPanel(app, find("#tab-draw"));
-  if (free && tables && alike(app)) panels.row = rowPanel(app, find("#tab-row"));
-  if (free && !tables) panels.path = pathPanel(app, find("#tab-path"));
+  if (free && kind !== "image" && alike(app)) panels.own = ownPanel(app, find("#tab-own"));
+  if (free && (pictorial || (kind !== "table" && alike(app)))) panels.path = pathPanel(app, find("#tab-path"));
   const timed = app.runs.some((run) => run.info.snapshots.length > 1);
   if (timed) panels.training = trainingPanel(app, find("#tab-training"));
-  tabs(app, { look: true, sliders: free, draw: panels.drawing, row: panels.row, path: panels.path, training: timed });
+  tabs(app, { look: true, sliders: free, draw: panels.drawing, own: panels.own, path: panels.path, training: timed });
   await restore(app, panels);
   actions(app, panels);
   document.body.classList.add("ready");
 }
 
-/** Whether all runs read the same columns. */
+/** Whether all runs read the same samples: rows of the same columns, windows of the same series. */
 function alike(app) {
-  const [first, ...others] = app.runs.map(({ info }) => JSON.stringify(info.columns));
+  const [first, ...others] = app.runs.map(({ info }) =>
+    JSON.stringify([info.kind, info.columns, info.channels, info.cut, info.kind === "series" && info.data]));
   return others.every((one) => one === first);
 }
 
@@ -115,7 +119,7 @@ function begin(app) {
 
 /** The tabs of the panel. */
 function tabs(app, shown) {
-  const names = { look: "Look", sliders: "Sliders", draw: "Draw", row: "Row", path: "Path", training: "Training" };
+  const names = { look: "Look", sliders: "Sliders", draw: "Draw", own: OWN[app.run.info.kind], path: "Path", training: "Training" };
   const holder = find("#tabs");
   const made = Object.keys(names).filter((name) => shown[name]).map((name) =>
     button(names[name], () => app.openTab(name), {
@@ -195,7 +199,7 @@ function viewBar(app, shared) {
   const select = find("#projection");
   select.replaceChildren(...shared.map((name) => make("option", { value: name, text: MAPS[name] })));
   select.parentElement.hidden = shared.length < 2;
-  const pictures = app.runs.some((run) => !run.table);
+  const pictures = app.runs.some((run) => run.pictorial);
   find("#tiles-switch").hidden = !pictures;
   if (!pictures) find("#png").title = "Download the map as PNG";
   select.addEventListener("change", async () => {
@@ -256,7 +260,8 @@ function actions(app, panels) {
     const near = run.place && app.projection && app.maps[app.active].near(
       ...app.maps[app.active].toScreen(x, y), 40);
     const like = near >= 0 && run.labels ? `, near ${run.className(run.labels[near])}` : "";
-    find("#told").textContent = `Code ${told(run.code)}${like}`;
+    const text = run.info.kind === "tokens" && run.sample ? `, decoded as ${clipped(textOf(run.sample, run.info.cut), 120)}` : "";
+    find("#told").textContent = `Code ${told(run.code)}${like}${text}`;
   }, 600));
 }
 

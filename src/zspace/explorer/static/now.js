@@ -1,21 +1,21 @@
 // The picture of the code in hand, large; beside it the test image that is pointed at or selected,
 // and, where the decoder is told a class, the same code as every class.
-import { cellTable } from "./cells.js";
 import { make, told } from "./dom.js";
 import { Latest } from "./latest.js";
 import { copy, paint, row } from "./pictures.js";
+import { pairOf } from "./shapes.js";
 
 export function nowPanel(app, holder) {
-  const cards = app.runs.map((run, k) => (run.table ? rowCard : card)(app, run, k));
-  const rows = app.runs.some((run) => run.table);
-  if (rows) holder.setAttribute("aria-label", "Decoded row");
-  holder.classList.toggle("of-rows", rows);
+  const cards = app.runs.map((run, k) => (run.pictorial ? card : sampleCard)(app, run, k));
+  const other = app.runs.find((run) => !run.pictorial);
+  if (other) holder.setAttribute("aria-label", `Decoded ${other.noun}`);
+  holder.classList.toggle("of-rows", Boolean(other));
   holder.replaceChildren(...cards.map(({ element }) => element));
   holder.classList.toggle("two", cards.length > 1);
   app.hear("picture", (run) => {
     const { canvas, caption, show } = cards[app.runs.indexOf(run)];
-    if (run.table) show(run.cells);
-    else copy(run.canvas, canvas);
+    if (run.pictorial) copy(run.canvas, canvas);
+    else show(run.sample);
     const as = run.conditional ? ` as ${run.own?.as ?? run.conditionName(run.pick(app.label))}` : "";
     caption.textContent = `${told(run.shown)}${as}`;
   });
@@ -32,20 +32,20 @@ function card(app, run, k) {
   return { element, canvas, caption };
 }
 
-/** The decoded row as cells, and beside it the test row that is pointed at, else the nearest. */
-function rowCard(app, run, k) {
+/** What is decoded, and beside it the test sample that is pointed at, else the nearest. */
+function sampleCard(app, run, k) {
   const caption = make("p", { class: "code" });
-  const cells = cellTable(run.info.columns, ["Decoded here", "Test row"], { label: "Decoded row" });
+  const pair = pairOf(run.info, ["Decoded here", `Test ${run.noun}`], { label: `Decoded ${run.noun}` });
   const name = app.runs.length > 1 ? make("h2", { text: run.info.name }) : null;
   const latest = new Latest(async (i) => {
-    const [row] = await run.rowsOf([i]);
-    cells.set(1, row);
+    const [sample] = await run.samplesOf([i]);
     const of = run.labels ? `: ${run.className(run.labels[i])}` : "";
-    cells.heads[1].textContent = `Test row ${run.idOf(i)}${of}`;
+    pair.heads[1].textContent = `Test ${run.noun} ${run.idOf(i)}${of}`;
+    pair.set(1, sample);
   });
   attend(app, k, (i) => latest.ask(i));
-  const element = make("div", { class: "card" }, name, cells.element, caption);
-  return { element, caption, show: (row) => cells.set(0, row) };
+  const element = make("div", { class: "card" }, name, pair.element, caption);
+  return { element, caption, show: (sample) => pair.set(0, sample) };
 }
 
 /** The test image at hand, and what the model makes of it. */
@@ -93,10 +93,10 @@ function strip(app) {
   buttons.forEach((one, k) => {
     one.setAttribute("role", "radio");
     one.append(make("span", { text: classes[k] }));
-    if (run().table) one.querySelector("canvas").remove();
+    if (!run().pictorial) one.querySelector("canvas").remove();
   });
-  if (run().table) document.querySelector("#classes-title").textContent = "Decoded as";
-  section.classList.toggle("of-rows", run().table);
+  if (!run().pictorial) document.querySelector("#classes-title").textContent = "Decoded as";
+  section.classList.toggle("of-rows", !run().pictorial);
   const mark = () => buttons.forEach((one, k) => {
     one.setAttribute("aria-checked", k === app.label);
     one.tabIndex = k === app.label ? 0 : -1;
@@ -110,7 +110,7 @@ function strip(app) {
   });
   app.hear("label", mark);
   app.hear("picture", (changed) => {
-    if (changed !== run() || changed.table) return;
+    if (changed !== run() || !changed.pictorial) return;
     canvases.forEach((canvas, k) => paint(canvas, changed.pictures, changed.info.shape, k));
   });
   mark();

@@ -2,6 +2,9 @@
 
 const FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif";
 
+const TOOLS = 54; // pixels on the left that the map's buttons take
+const SHORT = 12; // letters of a name that may hang over an edge
+
 /**
  * marks: place [x, y] and picture of the lens; hover, selected, drawn {at, picture, text, note};
  * near [[x, y]]; path {points, a, b}; lasso [[x, y]]. Places are the map's, pictures canvases.
@@ -93,7 +96,9 @@ function pinned(context, map, { at, picture, text }, to, theme) {
   if (x < -40 || y < -40 || x > map.width + 40 || y > map.height + 40) return;
   ring(context, x, y, 7, theme.accent, theme.card);
   if (!picture) {
-    chip(context, text, x, y - 18, theme);
+    const half = measured(context, text) / 2;
+    const clear = text.length > SHORT ? Math.max(TOOLS + half, Math.min(map.width - 4 - half, x)) : x;
+    chip(context, text, clear, y - 18, theme);
     return;
   }
   const side = map.width < 420 ? 40 : 48;
@@ -126,9 +131,14 @@ function noted(context, map, { at, text, note }, to, theme) {
   context.fillText(words, left + 8, top + 12.5);
 }
 
-function chip(context, text, x, y, theme) {
+/** How wide a chip with a text is. */
+function measured(context, text) {
   context.font = `700 12px ${FONT}`;
-  const width = Math.max(18, context.measureText(text).width + 10);
+  return Math.max(18, context.measureText(text).width + 10);
+}
+
+function chip(context, text, x, y, theme) {
+  const width = measured(context, text);
   context.beginPath();
   context.roundRect(x - width / 2, y - 9, width, 18, 9);
   context.fillStyle = theme.accent;

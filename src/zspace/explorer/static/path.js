@@ -4,6 +4,7 @@ import { button, download, make, segments } from "./dom.js";
 import { between } from "./geometry.js";
 import { Latest, calm } from "./latest.js";
 import { paint, row } from "./pictures.js";
+import { filmOf } from "./shapes.js";
 
 const STEPS = 41;
 const SHOWN = 9;
@@ -18,6 +19,18 @@ export function pathPanel(app, holder) {
   return path;
 }
 
+/** Pictures on a path, as `filmOf` makes it of other samples. */
+function pictureFilm(info, n, { press, name }) {
+  const ends = ["A", "B"].map((end) => make("canvas", { class: "end empty", role: "img", "aria-label": end }));
+  const element = make("div", { class: "film" });
+  const frames = row(element, n, { press, name });
+  const set = (pixels, shape) => {
+    ends.forEach((canvas, k) => paint(canvas, pixels, shape, k * (STEPS - 1)));
+    frames.forEach((canvas, k) => paint(canvas, pixels, shape, Math.round((k * (STEPS - 1)) / (n - 1))));
+  };
+  return { ends, element, set };
+}
+
 class Path {
   constructor(app) {
     Object.assign(this, { app, a: null, b: null, kind: "straight", at: 0, timer: null });
@@ -26,8 +39,15 @@ class Path {
 
   build() {
     const { app } = this;
-    this.ends = ["a", "b"].map((end) => make("canvas", { class: "end empty", role: "img", "aria-label": end.toUpperCase() }));
-    const setters = ["a", "b"].map((end, k) => make("div", { class: "slot" }, this.ends[k],
+    const { noun, pictorial, info } = app.run;
+    const press = (k) => {
+      this.stop();
+      this.go(Math.round((k * (STEPS - 1)) / (SHOWN - 1)));
+    };
+    this.film = (pictorial ? pictureFilm : filmOf)(info, SHOWN, {
+      press, name: (k) => `${pictorial ? "Picture" : "Step"} ${k + 1} of ${SHOWN}`,
+    });
+    const setters = ["a", "b"].map((end, k) => make("div", { class: "slot" }, this.film.ends[k],
       button(`Set ${end.toUpperCase()} here`, () => {
         this[end] = { z: [...app.run.code], label: app.run.conditional ? app.run.pick(app.label) : null };
         this.refresh();
@@ -45,24 +65,16 @@ class Path {
     });
     this.play = button("Play", () => (this.timer ? this.stop() : this.#start()), { id: "play", class: "strong" });
     this.gif = button("GIF", () => this.#save(), {
-      id: "gif", title: "Download the path as GIF", hidden: app.run.info.static,
-    });
-    this.film = make("div", { class: "film" });
-    this.frames = row(this.film, SHOWN, {
-      press: (k) => {
-        this.stop();
-        this.go(Math.round((k * (STEPS - 1)) / (SHOWN - 1)));
-      },
-      name: (k) => `Picture ${k + 1} of ${SHOWN}`,
+      id: "gif", title: "Download the path as GIF", hidden: info.static || !pictorial,
     });
     this.choice.set(this.kind);
     return [
       make("div", { class: "slots" }, setters[0], make("span", { class: "arrow", text: "→", "aria-hidden": "true" }), setters[1]),
       this.choice.element,
       make("div", { class: "row" }, this.play, this.slide),
-      this.film,
-      make("div", { class: "row" }, button("Two other images", () => this.#random(), { id: "other" }), this.gif),
-      make("p", { class: "note", text: "Point at a place on the map, or select a test image, then set it as A or B." }),
+      this.film.element,
+      make("div", { class: "row" }, button(`Two other ${noun}s`, () => this.#random(), { id: "other" }), this.gif),
+      make("p", { class: "note", text: `Point at a place on the map, or select a test ${noun}, then set it as A or B.` }),
     ];
   }
 
@@ -75,7 +87,7 @@ class Path {
     if (first && app.tab === "path" && !calm()) this.#start();
   }
 
-  /** Two test images of different classes. */
+  /** Two test samples of different classes. */
   async #random() {
     const { run } = this.app;
     const n = run.info.n;
@@ -115,11 +127,7 @@ class Path {
     const pixels = await run.decode(Float32Array.from(this.codes().flat()), this.labels);
     if (a !== this.a || b !== this.b || run !== this.app.run) return;
     this.pixels = pixels;
-    const { shape } = run.info;
-    paint(this.ends[0], pixels, shape, 0);
-    paint(this.ends[1], pixels, shape, STEPS - 1);
-    this.frames.forEach((canvas, k) =>
-      paint(canvas, pixels, shape, Math.round((k * (STEPS - 1)) / (SHOWN - 1))));
+    this.film.set(pixels, run.info.shape);
   }
 
   /** The path on the map. */

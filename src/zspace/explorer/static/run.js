@@ -4,6 +4,7 @@ import { drop, lift } from "./geometry.js";
 import { Grid, bounds } from "./spatial.js";
 
 const THUMBS = 600;
+const NOUNS = { table: "row", series: "window", tokens: "sequence" };
 
 export class Run {
   constructor(source, info) {
@@ -12,7 +13,7 @@ export class Run {
     this.id = info.id;
     this.layouts = new Map();
     this.thumbs = new Map();
-    this.rows = new Map();
+    this.samples = new Map();
     this.errors = null;
     this.code = null; // the code under the pointer
     this.place = null; // where it lies on the map that is shown
@@ -29,14 +30,14 @@ export class Run {
     return this.info.conditions.length > 0;
   }
 
-  /** Whether its samples are rows of a table. */
-  get table() {
-    return this.info.kind === "table";
+  /** Whether its samples are pictures. */
+  get pictorial() {
+    return this.info.kind === "image";
   }
 
   /** What one of its samples is called. */
   get noun() {
-    return this.table ? "row" : "image";
+    return NOUNS[this.info.kind] ?? "image";
   }
 
   idOf(i) {
@@ -85,20 +86,20 @@ export class Run {
     return this.conditional ? this.read ?? label : 0;
   }
 
-  /** Test rows as cells, kept for a while. */
-  async rowsOf(which) {
-    const missing = which.filter((i) => !this.rows.has(i));
+  /** Test samples that are no pictures, kept for a while. */
+  async samplesOf(which) {
+    const missing = which.filter((i) => !this.samples.has(i));
     if (missing.length) {
-      const rows = await this.source.images(this.id, missing);
-      if (this.rows.size > THUMBS) this.rows.clear();
-      missing.forEach((i, k) => this.rows.set(i, rows[k]));
+      const samples = await this.source.images(this.id, missing);
+      if (this.samples.size > THUMBS) this.samples.clear();
+      missing.forEach((i, k) => this.samples.set(i, samples[k]));
     }
-    return Promise.all(which.map(async (i) => this.rows.get(i) ?? (await this.source.images(this.id, [i]))[0]));
+    return Promise.all(which.map(async (i) => this.samples.get(i) ?? (await this.source.images(this.id, [i]))[0]));
   }
 
   /** Pictures of test images as canvases, kept for a while; null where they are no pictures. */
   async thumbsOf(which) {
-    if (this.table) return which.map(() => null);
+    if (!this.pictorial) return which.map(() => null);
     const missing = which.filter((i) => !this.thumbs.has(i));
     if (missing.length) {
       const pixels = await this.source.images(this.id, missing);

@@ -27,9 +27,9 @@ export async function get(url, options) {
 }
 
 const bytes = async (answer) => new Uint8Array(await answer.arrayBuffer());
-/** Pictures as bytes, or rows as cells. */
+/** Pictures as bytes, or other samples as JSON. */
 const samples = async (answer) => (answer.headers.get("Content-Type").startsWith("application/json")
-  ? (await answer.json()).rows : bytes(answer));
+  ? (await answer.json()).samples : bytes(answer));
 const floats = async (answer) => new Float32Array(await answer.arrayBuffer());
 
 export class ServerSource {
@@ -80,7 +80,7 @@ export class ServerSource {
     return samples(await get(url, { method: "POST", body: codes }));
   }
 
-  /** A drawing as pixels, or a row as JSON. */
+  /** A drawing as pixels, or another sample as JSON. */
   async encode(id, pixels, label) {
     const url = `api/${id}/encode?label=${label ?? "none"}`;
     return (await get(url, { method: "POST", body: pixels })).json();

@@ -92,16 +92,16 @@ export class StaticSource {
       this.decoder = new Network(await load("net.json"), await load("weights.f16", Uint16Array));
       this.encoder = new Network(await load("encoder.json"), await load("encoder.f16", Uint16Array));
     } else {
-      this.sheet = { ...(await load("tiles.json")), ...(await this.#samples("tiles", "rows")) };
+      this.sheet = { ...(await load("tiles.json")), ...(await this.#samples("tiles", "decodings")) };
       this.sheet.plane = await load(`plane-${this.sheet.projection}.json`);
     }
     [this.every, this.z] = [await this.#samples("images"), await load("codes.f32", Float32Array)];
     return told;
   }
 
-  /** Pictures as {pixels}, or rows as {rows}. */
-  async #samples(name, rows = name) {
-    if (this.facts.kind === "table") return load(`${rows}.json`);
+  /** Pictures as {pixels}, or others as {samples}, from a file that may have another name. */
+  async #samples(name, other = name) {
+    if (this.facts.kind !== "image") return load(`${other}.json`);
     return { pixels: await load(`${name}.u8`, Uint8Array) };
   }
 
@@ -133,8 +133,8 @@ export class StaticSource {
     return this.#pick(this.back, which);
   }
 
-  #pick({ pixels, rows }, which) {
-    if (rows) return which.map((i) => rows[i]);
+  #pick({ pixels, samples }, which) {
+    if (samples) return which.map((i) => samples[i]);
     const size = bytesOf(this.facts.shape);
     const found = new Uint8Array(size * which.length);
     which.forEach((i, k) => found.set(pixels.subarray(i * size, (i + 1) * size), k * size));
@@ -150,9 +150,9 @@ export class StaticSource {
     const { dims, shape, context } = this.facts;
     const labels = label === "all" ? [...Array(context).keys()] : [label ?? null];
     const ends = typeof label === "string" && label.includes(":") ? label.split(":").map(Number) : null;
-    if (this.sheet?.rows) {
+    if (this.sheet?.samples) {
       return Array.from({ length: codes.length / dims }, (_, k) => labels.map((one) =>
-        this.sheet.rows[this.#nearest(codes.subarray(k * dims, (k + 1) * dims), one ?? 0)])).flat();
+        this.sheet.samples[this.#nearest(codes.subarray(k * dims, (k + 1) * dims), one ?? 0)])).flat();
     }
     const last = Math.max(1, codes.length / dims - 1);
     const size = bytesOf(shape);

@@ -37,7 +37,7 @@ class Training {
     this.sheets = this.which.map((k) => this.#sheet(this.app.runs[k]));
     return [
       this.title, make("div", { class: "row" }, this.play, this.slide),
-      make("p", { class: "note", text: this.app.run.table ? "The map shows where test rows lay at this epoch."
+      make("p", { class: "note", text: !this.app.run.pictorial ? `The map shows where test ${this.app.run.noun}s lay at this epoch.`
         : "The map shows where test images lay at this epoch. Below are some of them with their reconstructions." }),
       ...this.sheets.map(({ element }) => element),
     ];
@@ -94,7 +94,7 @@ class Training {
     const { epochs, n, shape, points, pictures } = kept;
     kept.box = bounds(points.subarray(2 * n * (epochs.length - 1)), 0.002);
     sheet.canvases = [];
-    if (!shape[0]) return; // of rows, codes alone are kept
+    if (!shape[0]) return; // of samples that are no pictures, codes alone are kept
     kept.size = [shape[3], shape[1], shape[2]];
     const some = Math.min(MOST, shape[0]);
     const half = (k) => Math.floor(k / ROW) % 2; // a row of images, a row of reconstructions
