@@ -242,8 +242,8 @@ def _lines(x: np.ndarray) -> np.ndarray:
     n, steps, channels = x.shape
     flat = x.transpose(0, 2, 1).reshape(-1, steps).copy()
     t = np.arange(steps)
-    for row in flat[np.isnan(flat).any(1)]:
-        seen = ~np.isnan(row)
+    for i in np.flatnonzero(np.isnan(flat).any(1)):
+        row, seen = flat[i], ~np.isnan(flat[i])
         row[~seen] = np.interp(t[~seen], t[seen], row[seen]) if seen.any() else 0.0
     return flat.reshape(n, channels, steps).transpose(0, 2, 1)
 

@@ -43,6 +43,8 @@ CASES: dict[str, dict[str, Any]] = {
     "game": UNEVEN,
     "following": {**UNEVEN, "ema": 0.9},
     "table": {"recipe": "ae", **UNEVEN},
+    "series": {"recipe": "ae", **UNEVEN},
+    "tokens": {"recipe": "ae", **UNEVEN, "hidden": None, "width": 16, "word_dropout": 0.0},
 }
 HALFWAY = 25  # in the ninth epoch, after its first batch
 
@@ -81,12 +83,35 @@ def rows(beside: str | Path) -> Path:
     return path
 
 
+def windows(beside: str | Path) -> Path:
+    """Windows with gaps, in the folder of a file; 243 of them are for training."""
+    path = Path(beside).with_name("windows.npz")
+    if not path.exists():
+        draw = np.random.RandomState(0)
+        x = 9 * draw.normal(size=(300, 6, 2)).cumsum(1)
+        np.savez(path, x=np.where(draw.rand(*x.shape) < 0.1, np.nan, x))
+    return path
+
+
+def lines(beside: str | Path) -> Path:
+    """Texts of at most 6 letters, in the folder of a file; 243 of them are for training."""
+    path = Path(beside).with_name("lines.txt")
+    if not path.exists():
+        draw = np.random.RandomState(0)
+        made = ["".join(draw.choice(list("abc"), draw.randint(1, 7))) for _ in range(300)]
+        path.write_text("\n".join(made) + "\n")
+    return path
+
+
+SOURCES = {"table": rows, "series": windows, "tokens": lines}
+
+
 class Enough(Exception):
     """The training has done as many steps as it should."""
 
 
 def prepared(name: str, data: str | Path) -> Trainer:
-    source = rows(data) if name == "table" else data
+    source = SOURCES[name](data) if name in SOURCES else data
     options = {**SMALL, "data": str(source), **CASES[name]}
     recipes.RECIPES |= {"game": game, "following": assembled.following}
     try:
