@@ -16,6 +16,7 @@ from zspace.models import sentence_vae, sequences
 from zspace.models.distributions import typical
 from zspace.models.flow import Latent, Pass
 from zspace.models.likelihoods import Channels, likelihood_for
+from zspace.models.networks.recurrent import Recurrent
 from zspace.models.recipes import Recipe, find
 from zspace.models.sequences import Autoregressive, BagOfWords, Tokens, drawn, ended
 from zspace.models.terms import kl
@@ -410,3 +411,11 @@ def test_the_code_of_a_sentence_vae_is_not_ignored():
     measured = after_training(sentence_vae(spec, latent=4, width=32), x)
     assert measured["kl"] > 1 > 2 * plain["kl"]
     assert measured["told"] > 2 * plain["told"]
+
+
+def test_a_gru_on_the_meta_device_has_the_shape_of_its_own():
+    """Where memory is estimated, torch would go through it step by step."""
+    for causal in (False, True):
+        net = Recurrent(8, 2, causal=causal)
+        h = torch.rand(3, 5, 8)
+        assert net.to("meta")(h.to("meta")).shape == (3, 5, 8)
