@@ -13,7 +13,7 @@ from torch.distributions import Categorical, Normal, StudentT
 
 from zspace.data.spec import Spec
 from zspace.models import sentence_vae, sequences
-from zspace.models.distributions import typical
+from zspace.models.draws import typical
 from zspace.models.flow import Latent, Pass
 from zspace.models.likelihoods import Channels, likelihood_for
 from zspace.models.networks.recurrent import Recurrent
