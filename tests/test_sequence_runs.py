@@ -252,8 +252,12 @@ def test_a_plain_vae_that_ignores_its_code_says_so(tmp_path):
 @pytest.mark.parametrize("length", [1, 2, 300])
 def test_samples_of_any_length(length):
     x = np.random.RandomState(0).normal(size=(40, length, 2)) * 9
+    if length == 1:
+        with pytest.raises(UserError, match="a single step of 2 channels"):
+            zspace.data.load(x, kind="series", quiet=True)
+        x = x.transpose(0, 2, 1)  # as it says
     run = zspace.train("vae", data=x, kind="series", out=False, epochs=1, latent=2, quiet=True)
-    assert run.reconstruct(x[:2]).shape == (2, length, 2)
+    assert run.reconstruct(x[:2]).shape == (2, *x.shape[1:])
     texts = ["ab" * (length // 2) + "a" * (length % 2)] * 39 + [""]
     made = zspace.train("vae", data=texts, out=False, epochs=1, latent=2, width=8, quiet=True)
     assert len(made.reconstruct(["", "a"])) == 2
