@@ -84,6 +84,13 @@ def test_a_run_alone_takes_windows_in_and_gives_windows_back(series, tmp_path):
         alone.interpolate(x[0], x[1], steps=1)
 
 
+def test_windows_that_are_shown_are_spread_over_the_split(series):
+    test = series.data().test
+    shown = zspace.analysis.trained.evenly(test, 4)
+    assert shown.tolist() == [0, 5, 9, 14]
+    assert len(test) == 15
+
+
 def test_gaps_in_a_window_are_filled(series):
     x = waves()[:3]
     x[0, 4:8, 0] = np.nan

@@ -530,11 +530,15 @@ def in_turns(y: np.ndarray) -> np.ndarray:
 def evenly(samples: Samples, n: int) -> torch.Tensor:
     """Positions of at most n samples: classes take turns, and those chosen are sorted by class.
 
-    Without labels, or where some are missing, they are the first n samples.
+    Without labels, or where some are missing, they are the first n samples; of windows (T, D) of a
+    series, of which neighbours may be nearly the same, some from the first to the last.
     """
     y = samples.labels()
     if y is None or bool((y < 0).any()):
-        return torch.arange(min(n, len(samples)))
+        n = min(n, len(samples))
+        if len(samples.x.shape) == 3:
+            return torch.linspace(0, max(0, len(samples) - 1), n).round().long()
+        return torch.arange(n)
     first = torch.from_numpy(in_turns(y.numpy())[:n])
     return first[torch.argsort(y[first], stable=True)]
 
