@@ -234,6 +234,7 @@ def test_a_report_speaks_of_what_the_samples_are(run, tmp_path):
         assert main.run(["report", str(run.path), "--out", str(tmp_path / "r.html")]) == 0
     page = (tmp_path / "r.html").read_text()
     said = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
+    assert "Distance of samples" not in said  # of tokens, and of windows with gaps
     assert not re.search(r"\bimages?\b|\bpixels?\b", said, re.IGNORECASE)
     left = {path.name for path in registry.overview(run)}
     assert left >= {"reconstructions.png", "samples.png"}

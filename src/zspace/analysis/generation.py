@@ -372,6 +372,8 @@ def to_training(data: Data, x: np.ndarray, seed: int = 0, quiet: bool = True) ->
     """The Euclidean distance between the pixels of each image x (N, C, H, W) and those of the
     nearest of at most 50,000 training images: (N,).
     """
+    if data.spec.kind == "tokens":
+        raise NotMeasured("tokens have no distances: look at the samples themselves")
     if data.spec.missing:
         raise NotMeasured(
             f"distances between rows need all values, but '{data.name}' has missing ones: fill "

@@ -226,7 +226,7 @@ def class_errors(trained: TrainedModel, term: str, data: Data) -> dict[str, floa
 def variety(data: Data) -> dict[str, float]:
     """Class -> the mean squared distance of its test images to their mean image."""
     labels = data.test.labels()
-    if labels is None or data.spec.missing:
+    if labels is None or not data.spec.has_distances:
         return {}
     x, y = data.test.images().flatten(1).numpy(), labels.numpy()
     for k in np.unique(y):

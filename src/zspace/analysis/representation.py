@@ -201,7 +201,7 @@ def pixels_alike(data: Data) -> float | None:
     """
     few = subset(data.train.labelled(), max(10, min(MOST, VALUES // math.prod(data.spec.shape))))
     y = labels(few)
-    if y is None or len(y) < 3 or data.spec.missing:
+    if y is None or len(y) < 3 or not data.spec.has_distances:
         return None
     return alike(few.images().flatten(1).numpy(), y)
 

@@ -170,6 +170,16 @@ class Spec:
         return len(self.classes) or len(self.attributes)
 
     @property
+    def has_distances(self) -> bool:
+        """Whether the distance of two samples x means anything: not between numbers of tokens, and
+        not where values may be missing.
+
+        >>> Spec((9,), kind="tokens", vocabulary=30).has_distances
+        False
+        """
+        return self.kind != "tokens" and not self.missing
+
+    @property
     def features(self) -> int:
         """The axis of x (B, *X) whose entries are features of one place: 1, but -1 for series.
 

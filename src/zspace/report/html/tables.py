@@ -84,7 +84,7 @@ def findings(study: Study) -> list[tuple[str, str, list[str]]]:
     of = {f.title: latents.posterior_summary(f.run, data) for f in shown if f.compared and enough}
     kl = facts.on_test(study, lambda f: next(iter(f.run.objective.of_role("divergence")), None))
     told = [family for family in shown if family.traits.conditional]
-    whole = [] if data.spec.missing else shown
+    whole = [] if not data.spec.has_distances else shown
     far = facts.each(whole, lambda f: prior_novelty(f.run, data))
     asked = facts.asked(told, data)
     used = {t: f"{one.active} of {len(one.mean)}" for t, one in of.items() if one.kl is not None}
@@ -106,7 +106,7 @@ def findings(study: Study) -> list[tuple[str, str, list[str]]]:
 
 def nearer(study: Study) -> str:
     """The families whose samples lie nearer to training images than test images do."""
-    whole = [] if study.data.spec.missing else families(study)
+    whole = [] if not study.data.spec.has_distances else families(study)
     near = [f.title for f in whole if prior_novelty(f.run, study.data) < 1]
     return facts.joined(near) if near else ""
 
