@@ -284,7 +284,7 @@ def _judged(
     if trained.spec.kind != "image":
         raise NotMeasured(
             "made samples are compared in the features of a judge that reads pictures, but "
-            f"'{data.name}' is a table: compare models of it by their likelihood"
+            f"'{data.name}' holds none: compare models of it by their likelihood"
         )
     if data.train.y is None or len(data.classes) < 2:
         raise NotMeasured(
