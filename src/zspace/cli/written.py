@@ -113,7 +113,7 @@ def _txt(encoding: Encoding, parts: list[Any]) -> bytes:
 
 
 def _npz(encoding: Encoding, parts: list[Any]) -> bytes:
-    """Arrays by name; x alone, or x and what was made of it as `reconstruction`."""
+    """Arrays by name: x, or columns; those of which they were made end with _data."""
     arrays: dict[str, np.ndarray] = {}
     for end, part in zip(["", "_data"], parts, strict=False):
         if encoding.kind == "series":

@@ -10,6 +10,7 @@ from typing_extensions import Doc
 
 from zspace.data.spec import Spec
 from zspace.models.bottlenecks import Gaussian, Point
+from zspace.models.flow import Term
 from zspace.models.recipes import (
     LikelihoodName,
     PriorName,
@@ -100,6 +101,26 @@ ANNEALS: dict[str, Callable[[float], float | Schedule]] = {
 }
 
 
+def divergence(
+    beta: float, anneal: str, free_bits: float
+) -> tuple[Term, dict[str, float | Schedule]]:
+    """A KL that is weighted, annealed and free up to some bits: its term, and weights by name.
+
+    Raises UserError for an unknown `anneal`, and for a weight that is negative or not finite.
+
+    >>> divergence(2.0, "none", free_bits=0.0)[1]
+    {'kl': 2.0}
+    """
+    if anneal not in ANNEALS:
+        raise unknown("anneal", anneal, ANNEALS)
+    if not 0 <= beta < math.inf:
+        raise UserError(f"beta is {beta}: use a finite weight >= 0")
+    weight = ANNEALS[anneal](beta)
+    if free_bits:
+        return FreeBits(free_bits), {"kl": 0.0, "kl_free_bits": weight}
+    return kl, {"kl": weight}
+
+
 @recipe
 def beta_vae(
     data: Spec,
@@ -119,16 +140,9 @@ def beta_vae(
     >>> beta_vae(Spec((1, 8, 8)), hidden=(16,), free_bits=0.1).players[0].objective.weights
     {'mse': 1.0, 'kl': 0.0, 'kl_free_bits': 4.0}
     """
-    if anneal not in ANNEALS:
-        raise unknown("anneal", anneal, ANNEALS)
-    if not 0 <= beta < math.inf:
-        raise UserError(f"beta is {beta}: use a finite weight >= 0")
+    term, weights = divergence(beta, anneal, free_bits)
     model = assemble(data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net)
-    weight = ANNEALS[anneal](beta)
-    if free_bits:
-        free = {"kl": 0.0, "kl_free_bits": weight}
-        return one_player(model, FreeBits(free_bits), weights=free, title="beta-VAE")
-    return one_player(model, kl, weights={"kl": weight}, title="beta-VAE")
+    return one_player(model, term, weights=weights, title="beta-VAE")
 
 
 @recipe

@@ -9,7 +9,6 @@ from typing_extensions import Doc
 
 from zspace.data.spec import Spec
 from zspace.models.bottlenecks import Gaussian
-from zspace.models.flow import Term
 from zspace.models.networks.mlp import MLP
 from zspace.models.recipes import (
     LikelihoodName,
@@ -21,10 +20,8 @@ from zspace.models.recipes import (
     recipe,
 )
 from zspace.models.sequences import BagOfWords
-from zspace.models.terms import FreeBits, kl
-from zspace.models.zoo.classic import ANNEALS, Anneal
-from zspace.system.errors import UserError, unknown
-from zspace.system.schedules import Schedule
+from zspace.models.zoo.classic import Anneal, divergence
+from zspace.system.errors import UserError
 
 BAG = (128,)
 """Widths of the hidden layers from a code to its bag of words."""
@@ -66,17 +63,11 @@ def sentence_vae(
             f"sentence-vae is for tokens, but these data are of kind '{data.kind}': use recipe "
             "'vae'"
         )
-    if anneal not in ANNEALS:
-        raise unknown("anneal", anneal, ANNEALS)
-    for name, value in (("beta", beta), ("bag_of_words", bag_of_words)):
-        if not 0 <= value < math.inf:
-            raise UserError(f"{name} is {value}: use a finite weight >= 0")
+    if not 0 <= bag_of_words < math.inf:
+        raise UserError(f"bag_of_words is {bag_of_words}: use a finite weight >= 0")
+    term, weights = divergence(beta, anneal, free_bits)
+    terms = [term]
     model = assemble(data, Gaussian(latent), prior=prior, likelihood=likelihood, net=net)
-    weights: dict[str, float | Schedule] = {"kl": ANNEALS[anneal](beta)}
-    terms: list[Term] = [kl]
-    if free_bits:
-        weights = {"kl": 0.0, "kl_free_bits": ANNEALS[anneal](beta)}
-        terms = [FreeBits(free_bits)]
     if bag_of_words:
         model.bag = MLP((latent,), (data.vocabulary,), hidden=BAG)
         terms.append(BagOfWords(model.bag))
