@@ -91,6 +91,11 @@ def test_windows_that_are_shown_are_spread_over_the_split(series):
     assert len(test) == 15
 
 
+def test_every_channel_that_is_drawn_is_named(series):
+    fig = registry.draw("windows", Study(series.path, [series]))
+    assert [axes.get_ylabel() for axes in fig.axes[::4]] == ["0", "1", "2"]
+
+
 def test_gaps_in_a_window_are_filled(series):
     x = waves()[:3]
     x[0, 4:8, 0] = np.nan

@@ -86,7 +86,7 @@ def _windows(
             if j == 0:
                 axes.set_ylabel(short(str(channel), 16), fontsize=style.SMALL, color=style.INK)
     for axes in grid[-1]:
-        style.axis_names(axes, "step")
+        axes.set_xlabel("step", fontsize=style.SMALL, color=style.INK)
     if names:
         handles = [Line2D([], [], color=colour) for colour in (DATA, MADE)]
         fig.legend(
