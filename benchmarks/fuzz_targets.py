@@ -27,6 +27,7 @@ import fuzz_tables
 import zspace
 from fuzz_changes import LONGEST, havoc, mended, restructured, sealed
 from fuzz_runs import Folders
+from zspace.data.read_options import ReadOptions
 from zspace.data.readers import arrays, images
 from zspace.data.sets import mnist
 from zspace.runs.checkpoint import Checkpoints
@@ -139,10 +140,10 @@ def _parsers(folder: Path) -> list[Guided]:
     numbers = [_saved(np.save, value) for value in (y, y.astype(">u2"), y[:, None])]
     zips = [_saved(np.savez, x=x, y=y, x_test=x, y_test=y), _saved(np.savez_compressed, x / 255)]
 
-    def reader(load: Callable[[Path, images.ReadOptions], object]) -> Callable[[bytes], object]:
+    def reader(load: Callable[[Path, ReadOptions], object]) -> Callable[[bytes], object]:
         def work(content: bytes) -> object:
             file.write_bytes(content)
-            return load(file, images.ReadOptions(memory=1e8))
+            return load(file, ReadOptions(memory=1e8))
 
         return work
 
@@ -153,7 +154,7 @@ def _parsers(folder: Path) -> list[Guided]:
             with zipfile.ZipFile(file, "w") as archive:
                 for other, array in {**others, name: content}.items():
                     archive.writestr(f"{other}.npy", array)
-            return arrays.load_npz(file, images.ReadOptions(memory=1e8))
+            return arrays.load_npz(file, ReadOptions(memory=1e8))
 
         return work
 
@@ -195,9 +196,9 @@ def _records(folder: Path, run: zspace.Run) -> list[Guided]:
         checkpoints.save(state, step)
     one = {"name": "a", "family": "cvae", "status": "finished", "reason": ""}
     study = {"format": 1, "runs": [one, {**one, "name": "b", "status": "failed"}]}
-    manifest, lines = folder / "state" / "manifest.json", folder / "metrics.jsonl"
-    state, alone = sorted((folder / "state").glob("*.safetensors"))[-1], folder / "alone"
-    states, listed = state.read_bytes(), manifest.read_bytes()
+    listing, lines = folder / "state" / "manifest.json", folder / "metrics.jsonl"
+    weights, alone = sorted((folder / "state").glob("*.safetensors"))[-1], folder / "alone"
+    states, listed = weights.read_bytes(), listing.read_bytes()
 
     def put(path: Path, read: Callable[[], object]) -> Callable[[bytes], object]:
         path.parent.mkdir(exist_ok=True)
@@ -216,8 +217,8 @@ def _records(folder: Path, run: zspace.Run) -> list[Guided]:
     return [
         Guided("run.json", 30, put(opened / "run.json", lambda: zspace.load(opened)),
                [(run.path / "run.json").read_bytes()], restructured),
-        Guided("manifest.json", 60, put(manifest, checkpoints.load), [listed], restructured),
-        Guided("state", 80, put(alone / state.name, Checkpoints(alone).load), [states]),
+        Guided("manifest.json", 60, put(listing, checkpoints.load), [listed], restructured),
+        Guided("state", 80, put(alone / weights.name, Checkpoints(alone).load), [states]),
         Guided("model.safetensors", 30,
                put(weighed / "model.safetensors", lambda: zspace.load(weighed)),
                [(run.path / "model.safetensors").read_bytes(), states]),

@@ -118,7 +118,7 @@ def collapse(args: argparse.Namespace) -> None:
         ):
             run, cpu = train(recipe, data=data, epochs=args.epochs, seed=seed, **options)
             seconds = max(seconds, cpu)
-            found = zspace.evaluate(run, metrics=("likelihood",)) if args.draws else {}
+            found = zspace.evaluate(run, sections=("likelihood",)) if args.draws else {}
             bits = _bits(found) or run.result["bits_per_dimension"]["test"]
             print(
                 f"| {title} | {seed} | {run.result['epochs']} | {cpu:.0f} | {bits:.3f} | "
@@ -135,11 +135,12 @@ def collapse(args: argparse.Namespace) -> None:
         )
 
 
-def _bits(found: Any) -> float | None:
-    section = dict(found).get("likelihood", {}) if found else {}
-    every = [
-        m for name, m in dict(section).items() if name.startswith("iw") and name.endswith("bits")
-    ]
+def _bits(record: Any) -> float | None:
+    """The importance-weighted bound in bits per token, of what `zspace.evaluate` returns."""
+    from zspace.runs.measured import measures_of
+
+    found = measures_of(record).get("likelihood", {}) if record else {}
+    every = [m for name, m in found.items() if name.startswith("iw") and name.endswith("bits")]
     return every[0].value if every else None
 
 

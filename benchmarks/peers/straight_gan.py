@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -21,6 +22,7 @@ from zspace.training.build import Build
 def steps(session: Build, batch: int) -> Iterator[dict[str, float]]:
     """Endless steps on copies of the session's networks; each gives its log."""
     ours, tells = session.trainer.players
+    term: Any  # a `Perceptual`
     model, discriminator, term = copy.deepcopy(
         (session.trainer.model, tells.module, ours.objective.terms[3])
     )
