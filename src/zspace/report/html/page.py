@@ -294,17 +294,9 @@ def _drawn(study: Study, missing: dict[str, str], console: Console) -> list[Show
 def _render(
     study: Study, parts: list[Shown], missing: dict[str, str], numbers: tables.Evaluated | None
 ) -> str:
-    environment = Environment(
-        loader=PackageLoader("zspace.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"curly": facts.curly, "sentence": facts.sentence, "flags": flags}
-    environment.tests["text"] = lambda value: isinstance(value, str)
-    style, script = (_source(environment, f"report.{kind}") for kind in ("css", "js"))
-    return environment.get_template("report.html").render(
+    templates = environment()
+    style, script = (source(templates, f"report.{kind}") for kind in ("css", "js"))
+    return templates.get_template("report.html").render(
         study=study,
         families=families(study),
         parts=parts,
@@ -329,10 +321,24 @@ def flags(text: str) -> Markup:
     return Markup().join(kept.format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
-def _source(environment: Environment, name: str) -> str:
+def environment() -> Environment:
+    """The templates, in which everything is escaped and nothing may be missing."""
+    found = Environment(
+        loader=PackageLoader("zspace.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"curly": facts.curly, "sentence": facts.sentence, "flags": flags}
+    found.tests["text"] = lambda value: isinstance(value, str)
+    return found
+
+
+def source(templates: Environment, name: str) -> str:
     """A file of the templates as it stands."""
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
+    assert templates.loader is not None
+    return templates.loader.get_source(templates, name)[0]
 
 
 def policy(style: str, script: str) -> str:
