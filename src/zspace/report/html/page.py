@@ -32,14 +32,13 @@ from zspace._version import __version__
 from zspace.analysis import latents, projections
 from zspace.analysis.numbers import count
 from zspace.analysis.trained import subset
-from zspace.data.kinds.image import WINDOW
-from zspace.report import facts
+from zspace.report import facts, reasons
 from zspace.report.facts import Family, Numbers, families
 from zspace.report.figures import needs
 from zspace.report.figures.code_maps import CIRCLE
 from zspace.report.figures.registry import PARTS, Drawing, Still, draw, shown_of
 from zspace.report.figures.style import at_night, class_colours, rendered
-from zspace.report.html import tables
+from zspace.report.html import tables, workings
 from zspace.runs.many import Study
 from zspace.system import files
 from zspace.system.errors import UserError
@@ -288,7 +287,12 @@ def _drawn(study: Study, missing: dict[str, str], console: Console) -> list[Show
         for drawing in (one for one in can if one.part == part.name):
             number += 1
             part.pictures.append((number, drawn[drawing.name]))
-    return [one for one in shown if one.pictures or one.name in FIXED]
+    return [one for one in shown if one.pictures or one.name in FIXED or told(study, one.name)]
+
+
+def told(study: Study, part: str) -> bool:
+    """Whether a part has answers beyond the words that introduce it."""
+    return any(one.numbers for one in reasons.given(study, part))
 
 
 def _render(
@@ -302,11 +306,12 @@ def _render(
         parts=parts,
         tables=tables,
         count=count,
-        wanted=tables.maths(study),
+        workings=workings,
+        given=reasons.given,
+        wanted=workings.maths(study),
         scatter=explorer(study),
         evaluated=numbers,
         missing=missing,
-        window=WINDOW,
         version=__version__,
         style=Markup(style),
         script=Markup(script),
@@ -330,7 +335,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"curly": facts.curly, "sentence": facts.sentence, "flags": flags}
+    found.filters |= {"zip": zip, "curly": facts.curly, "sentence": facts.sentence, "flags": flags}
     found.tests["text"] = lambda value: isinstance(value, str)
     return found
 
