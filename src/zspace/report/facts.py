@@ -28,8 +28,8 @@ Numbers = Mapping[str, str | Mapping[str, str]]
 
 
 def joined(parts: Iterable[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    *first, last = parts
+    """'a', 'a and b', 'a, b and c'; '' of none."""
+    *first, last = list(parts) or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 

@@ -562,8 +562,8 @@ def cross_entropy(study: Study) -> Found:
     """Squared error and binary cross-entropy have the same best answer, the mean of the images
     that a code may stand for. They differ in what a mistake costs on the way there: the
     gradient of cross-entropy is that of squared error divided by 2 p (1 − p), so that it
-    insists on pixels that should be black or white. On grey values a perfect copy has a cross-
-    entropy above 0."""
+    insists on pixels that should be black or white. On grey values a perfect copy has a
+    cross-entropy above 0."""
     numbers: Numbers = {
         "Binary cross-entropy of a perfect copy of the test images, nats": number(
             copying.entropy(study.data)
