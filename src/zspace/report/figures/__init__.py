@@ -2,12 +2,14 @@
 
 from zspace.report.figures import (
     charts,
-    clouds,
     code_maps,
     decoded,
+    densities,
     lines_texts,
     pictures,
     row_tables,
 )
 
-__all__ = ["charts", "clouds", "code_maps", "decoded", "lines_texts", "pictures", "row_tables"]
+__all__ = [
+    "charts", "code_maps", "decoded", "densities", "lines_texts", "pictures", "row_tables",
+]  # fmt: skip

@@ -222,7 +222,7 @@ def sprite(tiles: np.ndarray, columns: int) -> bytes:
     return content.getvalue()
 
 
-FIXED = ("models", "results", "evaluated", "made")
+FIXED = ("data", "models", "results", "evaluated", "made")
 """Parts that have more than figures."""
 
 

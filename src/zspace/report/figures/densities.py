@@ -75,11 +75,11 @@ def widths(study: Study) -> Numbers:
 def aggregate(study: Study) -> Figure:
     """For each family three panels: ellipses, a cloud that is their sum, and a round cloud.
 
-    Left: the q(z|x) of some test images, each an ellipse of one standard deviation, coloured by
-    label where there are labels. Middle: the mean of the densities of all of them, which is where
-    a code may lie at all. Right: the prior N(0, I). The KL makes each ellipse a little like the
-    prior; together they come to fill it. Of a code of more dimensions the two with the largest KL
-    are shown.
+    Left: the q(z|x) of some test images, each an ellipse of one standard deviation, coloured
+    by label where there are labels. Middle: the mean of the densities of all of them, which is
+    where a code may lie at all. Right: the prior N(0, I). The KL makes each ellipse a little
+    like the prior. Where the sum and the prior differ, draws of the prior are codes that
+    hardly an image has. Of a code of more dimensions the two with the largest KL are shown.
     """
     shown = clouded(study)
     title = "The q(z|x) of test images, their sum, and the prior"
