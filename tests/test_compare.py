@@ -17,6 +17,7 @@ from zspace.analysis.compare import Cell, best, comparable, difference
 from zspace.analysis.measure import Measure
 from zspace.analysis.numbers import number
 from zspace.cli.main import run as main
+from zspace.report import reasons
 from zspace.report.facts import families
 from zspace.report.html import tables
 from zspace.runs.comparison import RESULTS, compare, format_of
@@ -353,6 +354,7 @@ def test_report_compare_and_evaluate_agree(made, tmp_path):
         assert found.row(name, RESULTS).cells[vae.name].measure.value == pytest.approx(one.mean)
     told = {name: what for name, what, *_ in tables.glossary(study)}
     assert told["mse"] == "squared error, drawn or mean code"
-    contrast = tables.changes(Study(tmp_path, [runs[2], runs[0]]))
+    told = reasons.given(Study(tmp_path, [runs[2], runs[0]]), "kl")
+    contrast = {what for one in told for what in one.numbers}
     assert "AE → VAE: squared error, mean code, on test, code size 3" in contrast
     assert "AE → VAE: squared error, mean code → drawn code, on test, code size 3" in contrast

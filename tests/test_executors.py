@@ -275,7 +275,8 @@ def test_a_study_on_a_storage_is_one_to_load(digits, tmp_path, monkeypatch, caps
     there = tmp_path / "there"
     study = open_study(there)
     assert list(study.families) == ["ae"]
-    assert {p.name for p in there.iterdir()} == {"study.json", "table.csv", "report.html", "runs"}
+    written = {"study.json", "table.csv", "report.html", "runs", "codes"}
+    assert {p.name for p in there.iterdir()} == written
     noted = (there / "runs/ae-2-s0/run.json").stat().st_mtime_ns
     args[1:2] = ["ae", "vae"]
     assert main.run(args) == 0

@@ -31,7 +31,7 @@ AXES = {
     "data": 1,
     "data-tsne": 1,
     "curves": 3 * FAMILIES,
-    "quality": 3,
+    "quality": 3 * FAMILIES,
     "reconstructions": 1,
     "reconstructions-by-size": FAMILIES,
     "error-per-class": FAMILIES,
@@ -47,6 +47,8 @@ AXES = {
     "interpolation": 1,
     "tweak": FAMILIES,
     "few-labels": 1,
+    "aggregate": 3 * 2,
+    "manifold": 2,
 }
 FRAMES = {"plane-labels": 10, "training": 2}
 
@@ -206,16 +208,17 @@ def old(run: zspace.Run) -> zspace.Run:
 
 def test_quality_is_what_the_metrics_say(study):
     fig = registry.draw("quality", study)
-    for axes, name in zip(fig.axes, ("mse", "ssim", "psnr"), strict=True):
-        lines = {tuple(line.get_ydata()) for line in axes.get_lines()}
-        for family in study.families:
-            metrics = study.best(family).metrics
-            for split in ("train", "validation"):
-                assert tuple(line["quality"][split][name] for line in metrics) in lines
-        assert len(lines) == 2 * FAMILIES
+    panels = iter(fig.axes)
+    for family in families(study):
+        for name in ("mse", "ssim", "psnr"):
+            lines = {tuple(line.get_ydata()) for line in next(panels).get_lines()}
+            assert len(lines) == 3 * len(family.runs)  # two splits and a ring of each
+            for run in family.runs:
+                assert (run.result["quality"]["test"][name],) in lines
+                for split in ("train", "validation"):
+                    assert tuple(e["quality"][split][name] for e in run.metrics) in lines
     keys = [text.get_text() for text in fig.legends[0].get_texts()]
-    assert keys[:2] == ["validation", "train"]
-    assert len(keys) == 2 + FAMILIES
+    assert keys == ["validation", "train", "test", "code size 2", "code size 3"]
 
 
 def test_small_images_have_no_panel_of_ssim(bare):
@@ -228,7 +231,7 @@ def test_runs_of_an_old_version_have_no_quality(runs):
         registry.draw("quality", study)
     assert registry.draw("curves", study).axes
     both = Study(Path("both"), [old(runs["ae"]), runs["vae"]])
-    assert len(registry.draw("quality", both).axes[0].get_lines()) == 2
+    assert len(registry.draw("quality", both).axes[0].get_lines()) == 3
 
 
 def test_a_term_that_validation_lacks_is_drawn_of_training_alone(runs):
@@ -247,7 +250,7 @@ def test_all_is_drawn_of_codes_that_are_maps(maps):
     drawn = [name for name, drawing in can.items() if drawing.needs(study) is None]
     assert set(can) - set(drawn) == {
         "error-per-class", "plane", "plane-by-label", "plane-labels", "holes",
-        "few-labels", "reconstructions-by-size", "rate-distortion",
+        "few-labels", "reconstructions-by-size", "rate-distortion", "manifold",
     }  # fmt: skip
     for name in drawn:
         made = registry.draw(name, study)

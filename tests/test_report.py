@@ -34,10 +34,11 @@ from zspace.models.objective import Objective
 from zspace.models.recipes import RECIPES, Player, Recipe, assemble, one_player
 from zspace.models.terms import gives
 from zspace.report import facts as words
+from zspace.report import reasons
 from zspace.report.facts import contrasts, families
 from zspace.report.figures import charts, pictures, registry, style
 from zspace.report.figures.registry import FIGURES, PARTS
-from zspace.report.html import page, tables
+from zspace.report.html import page, tables, workings
 from zspace.report.html.page import write_report
 from zspace.runs.many import Study, open_study, write_table
 from zspace.runs.measured import evaluate
@@ -189,7 +190,7 @@ def test_half_of_the_fall():
 )  # fmt: skip
 def test_an_objective_in_words(runs, weights, text):
     family = families(Study(Path("made-up"), [runs["vaegan"]]))[0]
-    assert tables.weighted(family, weights) == text
+    assert workings.weighed(family, weights) == text
 
 
 def test_what_is_printed_is_typeset():
@@ -244,14 +245,23 @@ def test_no_contrast_between_other_settings(runs, digits, tmp_path):
     assert contrasts(Study(Path("made-up"), [runs["ae"], other])) == []
 
 
+def numbers_of(study: Study, part: str) -> dict[str, Any]:
+    return {what: of for one in reasons.given(study, part) for what, of in one.numbers.items()}
+
+
+def texts_of(study: Study, part: str) -> str:
+    return " ".join(one.text for one in reasons.given(study, part))
+
+
 def test_changes_are_the_numbers_of_both(study):
-    changes, kl = tables.changes(study), contrasts(study)[0]
+    changes, kl = numbers_of(study, "kl"), contrasts(study)[0]
     old, new = (f.mean("test", "mse", kl.size) for f in (kl.before, kl.after))
     key = f"AE → VAE: squared error, mean code → drawn code, on test, code size {kl.size}"
     assert changes[key] == f"{number(old)} → {number(new)}"
     without = changes[f"AE → VAE: squared error, mean code, on test, code size {kl.size}"]
     assert without.startswith(f"{number(old)} → ")
-    assert any(key.startswith("VAE → CVAE: objective, drawn code") for key in changes)
+    label = numbers_of(study, "label")
+    assert any(key.startswith("VAE → CVAE: objective, drawn code") for key in label)
 
 
 def test_findings_have_a_cell_for_each_family(study):
@@ -390,7 +400,7 @@ def test_runs_of_an_old_version_have_no_such_columns(folder):
 
 def test_a_page_says_what_is_minimised(shown, runs):
     assert "KL to N(0, I). Minimised: squared error + KL to the prior." in shown.text
-    ((_, _, sums, _),) = tables.about(of(runs, "vaegan"))
+    ((_, _, sums, _),) = workings.about(of(runs, "vaegan"))
     assert sums[0].startswith("squared error + KL to the prior + ")
     assert "adversarial loss (weight 0.5, adaptive)" in sums[0]
     assert sums[1] == "loss of the discriminator"
@@ -398,13 +408,15 @@ def test_a_page_says_what_is_minimised(shown, runs):
 
 def test_codes_that_are_maps_are_called_so(maps):
     study = Study(Path("made-up"), list(maps.values()))
-    assert dict(tables.steps(study))["encoder"] == "conv 4 → 4"
-    assert dict(tables.steps(study))["decoder"] == "conv 4 → 4"
-    assert dict(tables.steps(study))["code z"] == "2 × 3 × 4; prior N(0, I)"
+    told = workings.widths(study)
+    assert told == {
+        "Encoder, and the decoder in reverse": "conv 4 → 4",
+        "Numbers in a code": "2 × 3 × 4",
+    }
     assert [row.size for rows in tables.results(study).values() for row in rows] == [
         "2 × 3 × 4"
     ] * 2
-    assert any("code 2×3×4" in key for key in tables.changes(study))
+    assert any("code 2×3×4" in key for key in numbers_of(study, "kl"))
     assert FIGURES["tweak"].numbers(study)["Directions"]["AE"].startswith("two principal")
     names = [name for name, _ in tables.settings(study)]
     assert "channels" in names
@@ -413,7 +425,7 @@ def test_codes_that_are_maps_are_called_so(maps):
 
 def test_codes_of_two_kinds_are_told_apart(maps, runs):
     study = Study(Path("made-up"), [runs["ae"], maps["vae"]])
-    assert dict(tables.steps(study))["code z"].startswith("3 and 2 × 3 × 4")
+    assert workings.widths(study)["Numbers in a code"] == "3 and 2 × 3 × 4"
 
 
 @pytest.mark.slow
@@ -581,14 +593,17 @@ def test_no_flag_is_broken_over_two_lines():
 
 
 @pytest.mark.parametrize(
-    ("near", "titles"), [({}, ""), ({"VAE": 0.9}, "VAE"), ({"VAE": 0.9, "AE": 0.8}, "AE and VAE")]
+    ("near", "titles"),
+    [({}, ""), ({"VAE": 0.9}, "of VAE lie"), ({"VAE": 0.9, "AE": 0.8}, "of AE and VAE lie")],
 )
 def test_samples_nearer_than_real_images_are_explained_only_where_they_are(
     study, monkeypatch, near, titles
 ):
     far = {id(family.run): near.get(family.title, 1.1) for family in families(study)}
-    monkeypatch.setattr(tables, "prior_novelty", lambda run, data: far[id(run)])
-    assert tables.nearer(study) == titles
+    monkeypatch.setattr(reasons, "prior_novelty", lambda run, data: far[id(run)])
+    found = reasons.smoother(study)
+    assert (found is not None) == bool(titles)
+    assert titles in texts_of(study, "invent")
 
 
 @pytest.mark.parametrize(("floor", "said"), [(26.2, 1), (20.7, 0)])
@@ -625,7 +640,7 @@ def test_one_heading_and_a_language(shown):
 
 
 def test_the_maths_is_mathml(shown):
-    assert len(shown.all("math")) == 6
+    assert len(shown.all("math")) == 9
     assert all(len(math["alttext"]) > 20 for math in shown.all("math"))
 
 
@@ -687,11 +702,11 @@ def test_what_cannot_be_drawn_is_left_out_and_named(alone, runs):
     ],
 )
 def test_the_maths_is_that_of_the_families(runs, recipe, wanted):
-    assert tables.maths(open_study(runs[recipe].path)) == wanted
+    assert workings.maths(open_study(runs[recipe].path)) == wanted
 
 
 def test_other_weights_of_the_kl_are_named(runs):
-    told = tables.kl_weights(open_study(runs["beta_vae"].path))
+    told = workings.kl_weights(open_study(runs["beta_vae"].path))
     assert told == {"Weight of the KL": {"beta-VAE": "4.00"}}
 
 

@@ -272,6 +272,14 @@ def as_asked(trained: TrainedModel, data: Data) -> dict[str, Measure]:
     return _right(trained, judge, votes, asked)
 
 
+def read_as(trained: TrainedModel, data: Data, x: np.ndarray) -> np.ndarray | None:
+    """The classes (N,) that a judge of the data sees in images x; None where there is no judge."""
+    small = trained.spec.kind != "image" or min(trained.spec.shape[1:]) < SMALLEST
+    if small or data.train.y is None or len(data.classes) < 2:
+        return None
+    return _seen(train_judge(data, trained.device, quiet=True), x, trained.device)[1]
+
+
 def _judged(
     trained: TrainedModel, data: Data, sampler: Sampler, seed: int = 0, quiet: bool = True
 ) -> tuple[Judge, np.ndarray, np.ndarray, np.ndarray]:

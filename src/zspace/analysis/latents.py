@@ -201,6 +201,47 @@ def posterior_summary(trained: TrainedModel, data: Data, most: int = MOST) -> Su
     )
 
 
+@once
+def posteriors(
+    trained: TrainedModel, data: Data, most: int = FEW
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Mean and standard deviation (N, Z) of q(z|x) of test images; None where q is no Normal.
+
+    >>> mean, deviation = posteriors(run, data)
+    >>> mean.shape == deviation.shape == (len(data.test), 3), bool((deviation > 0).all())
+    (True, True)
+    """
+    if not isinstance(_base(trained.probe.latents[0].q), Normal):
+        return None
+
+    def moments(batch: Batch) -> dict[str, Tensor]:
+        base = _base(trained.model(batch.x, batch.c).latents[0].q)
+        assert isinstance(base, Normal)
+        return {"mean": base.loc.flatten(1), "deviation": base.scale.flatten(1)}
+
+    found = each(trained, subset(data.test, most), moments)
+    return found["mean"], found["deviation"]
+
+
+@once
+def prior_mixing(trained: TrainedModel, data: Data, most: int = FEW) -> float:
+    """The share of draws of N(0, I) whose nearest neighbour is a code, not another such draw.
+
+    There are as many draws as codes, one of q(z|x) for each test image. It is 1/2 where codes are
+    distributed like N(0, I), and near 0 where draws fall among each other, away from the codes.
+
+    Reference: Schilling. Multivariate two-sample tests based on nearest neighbors. Journal of the
+    American Statistical Association 81, 1986.
+
+    >>> 0 <= prior_mixing(run, data) <= 1
+    True
+    """
+    z = torch.from_numpy(draws(trained, data, most).z)
+    fresh = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
+    apart = torch.cdist(fresh, fresh).fill_diagonal_(math.inf).amin(1)
+    return float((torch.cdist(fresh, z).amin(1) < apart).float().mean())
+
+
 def distances(z: np.ndarray) -> np.ndarray:
     """The Kolmogorov-Smirnov distance of each column of z (N, Z) to N(0, 1): (Z,).
 

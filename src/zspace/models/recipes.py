@@ -160,7 +160,7 @@ def traits(recipe: Recipe, p: Pass) -> Traits:
     """The traits of a recipe's model, of which p is one pass, over any sample."""
     model, objective, level = recipe.model, recipe.players[0].objective, p.latents[-1]
     prior, error = getattr(model, "prior", None), objective.of_role("reconstruction")
-    standard = _is_standard(level.p)
+    standard = is_standard(level.p)
     return Traits(
         variational=p.latents[0].q is not None,
         conditional=bool(model.context),
@@ -171,7 +171,8 @@ def traits(recipe: Recipe, p: Pass) -> Traits:
     )
 
 
-def _is_standard(p: object) -> bool:
+def is_standard(p: object) -> bool:
+    """Whether a distribution is N(0, I)."""
     base = p.base_dist if isinstance(p, Independent) else p
     return isinstance(base, Normal) and bool((base.loc == 0).all() and (base.scale == 1).all())
 

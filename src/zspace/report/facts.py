@@ -28,8 +28,8 @@ Numbers = Mapping[str, str | Mapping[str, str]]
 
 
 def joined(parts: Iterable[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    *first, last = parts
+    """'a', 'a and b', 'a, b and c'; '' of none."""
+    *first, last = list(parts) or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 
@@ -234,6 +234,36 @@ def contrasts(study: Study) -> list[Contrast]:
             size = after.chosen if after.chosen in common else max(common, default=None)
             found += [] if size is None else [Contrast(before, after, size)]
     return found
+
+
+def only(study: Study, when: Callable[[Family], bool]) -> list[Family]:
+    """The families of which something holds."""
+    return [family for family in families(study) if when(family)]
+
+
+def titles(shown: list[Family]) -> str:
+    """'the AE and the VAE'."""
+    return joined(f"the {family.title}" for family in shown)
+
+
+def change(old: float, new: float) -> str:
+    """'7.31 → 9.02'."""
+    return f"{number(old)} → {number(new)}"
+
+
+def contrast(study: Study, adds: str) -> Contrast | None:
+    """The pair of families that differ in a KL term alone, or in a label alone."""
+    for one in contrasts(study):
+        label = one.after.traits.conditional and not one.before.traits.conditional
+        if (adds == "label") == label:
+            return one
+    return None
+
+
+def changed(pair: Contrast, what: str) -> str:
+    """'AE → VAE: squared error, mean code, on test, code size 20'."""
+    code = code_of(pair.after.sizes[pair.size][0].model.latent)
+    return f"{pair.before.title} → {pair.after.title}: {what}, on test, {code}"
 
 
 def _adds_kl(a: Family, b: Family) -> bool:

@@ -17,7 +17,8 @@ from rich.progress import Progress
 from zspace.data.options import DataOptions
 from zspace.data.readers.objects import PREFIX, noted
 from zspace.report.html.page import write_report
-from zspace.runs.many import open_study, write_table
+from zspace.runs.many import Study, open_study, write_table
+from zspace.runs.measured import embed, evaluate, read
 from zspace.runs.record import METRICS, RECORD, read_record
 from zspace.runs.run import Run, load
 from zspace.studies import ray
@@ -156,9 +157,24 @@ def _written(folder: Path, console: Console, held: Any = None) -> Path:
     if held is not None:
         _hand(study.runs, held)
     write_table(study, folder / "table.csv")
+    _read_codes(study, folder, console)
     console.print("writing the report ...")
     with lines("the report", quiet=console.quiet):
         return write_report(study, folder / "report.html", console)
+
+
+def _read_codes(study: Study, folder: Path, console: Console) -> None:
+    """The codes of each family's chosen run as a file, and what few labels can read from them.
+
+    What has been measured is not measured again.
+    """
+    for name in study.families:
+        run = study.best(name)
+        if not study.data.classes or "representation" in (read(run) or {}).get("sections", {}):
+            continue
+        console.print(f"what labels can read from codes: {run.config.name}", markup=False)
+        evaluate(run, sections=["representation"])
+        embed(run, out=folder / "codes" / f"{run.path.name}.npz")
 
 
 def _hand(runs: Sequence[Run], held: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
@@ -210,8 +211,22 @@ def data(
         )
 
 
-def recipes() -> None:
-    """List the recipes, each with a sentence and its reference."""
+def recipes(
+    *,
+    html: Annotated[tuple[Path, ...] | None, arg(metavar="[FILE]")] = None,
+) -> None:
+    """List the recipes, each with a sentence and its reference.
+
+    Args:
+        html: Write them as a page with a diagram of each; FILE.html, by default recipes.html.
+    """
     from zspace.cli import output
 
-    output.list_recipes()
+    if html is None:
+        output.list_recipes()
+        return
+    if len(html) > 1:
+        raise UserError(f"--html got {len(html)} names: give one FILE.html, or none")
+    from zspace.report.html.gallery import write_gallery
+
+    print(write_gallery(html[0] if html else Path("recipes.html")))

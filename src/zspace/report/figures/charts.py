@@ -27,8 +27,8 @@ from zspace.runs.many import Moments, Study
 from zspace.runs.run import Run
 
 MANY, ACROSS = 12, 4
-MOMENTS = 14
-"""Frames of an animation, at most."""
+MOMENTS, FEWER = 14, 8
+"""Frames of an animation at most, and of one with more than three panels."""
 LINES: Any = {"validation": ("-", 1.8), "train": ("--", 1.0)}
 """How the lines of a split look."""
 
@@ -88,13 +88,31 @@ def draw_lines(
     return later
 
 
-def lines_legend(at: Figure | Axes, names: Mapping[Any, str], colours: Mapping[Any, Any]) -> None:
-    """A legend of the two kinds of lines, and of colours by name."""
+def test_dot(axes: Axes, run: Run, value: float | None, colour: Any) -> list[float]:
+    """A ring at the epoch whose weights are kept: the value on test, where it was measured."""
+    if value is None:
+        return []
+    look: Any = {"marker": "o", "markersize": 6, "markerfacecolor": "none", "linestyle": ""}
+    axes.plot([run.result["best_epoch"]], [value], color=colour, **look)
+    return [value]
+
+
+def lines_legend(
+    at: Figure | Axes,
+    names: Mapping[Any, str],
+    colours: Mapping[Any, Any],
+    *,
+    rings: bool = False,
+) -> None:
+    """A legend of the two kinds of lines, of rings, if any, and of colours by name."""
     handles = [
         Line2D([], [], color=style.INK, linewidth=w, linestyle=s) for s, w in LINES.values()
     ]
+    ring: Any = {"marker": "o", "markerfacecolor": "none", "linestyle": ""}
+    handles += [Line2D([], [], color=style.INK, **ring)] if rings else []
     handles += [Line2D([], [], color=colours[key], linewidth=3) for key in names]
-    style.side_legend(at, handles, [*LINES, *names.values()])
+    said = [*LINES, *(["test"] if rings else []), *names.values()]
+    style.side_legend(at, handles, said)
 
 
 def points(axes: Axes, at: np.ndarray, y: np.ndarray | None, classes: int) -> None:
@@ -169,9 +187,10 @@ def curves(study: Study) -> Figure:
     """Line charts against the epoch, one for each term of each family.
 
     Each term against the epoch, one colour per code size. Solid lines are validation, thin
-    dashed lines training. A training value is a mean over an epoch in which weights still move; a
-    validation value is measured after it. An error is that of a drawn code where the model has a
-    q(z|x), else that of its one code. The numbers below are of the finished models at the
+    dashed lines training, and a ring is the value on test images, measured once, of the weights
+    that are kept, at their epoch. A training value is a mean over an epoch in which weights still
+    move; a validation value is measured after it. An error is that of a drawn code where the model
+    has a q(z|x), else that of its one code. The numbers below are of the finished models at the
     chosen code size.
     """
     rows, all_of = terms(study), families(study)
@@ -192,6 +211,7 @@ def curves(study: Study) -> Figure:
             for size, runs in family.sizes.items():
                 for run in runs:
                     later += draw_lines(axes, run.metrics, name, colours[size])
+                    later += test_dot(axes, run, run.result["test"].get(name), colours[size])
             style.style_axes(axes, f"{family.title}: {term_title(name, family.fact(name))}")
             epochs_axis(axes)
         for axes in beside[1:]:
@@ -236,7 +256,7 @@ def size_legend(fig: Figure, grid: np.ndarray, sizes: list[int], colours: dict[i
         places = np.linspace(0, len(sizes) - 1, 6, dtype=int)
     few = {sizes[i]: f"code size {sizes[i]}" for i in places}
     free = [axes for axes in grid.ravel() if not axes.axison]
-    lines_legend(free[0] if free else fig, few, colours)
+    lines_legend(free[0] if free else fig, few, colours, rings=True)
 
 
 def quality_numbers(study: Study) -> Numbers:
@@ -253,36 +273,42 @@ def quality_numbers(study: Study) -> Numbers:
 @figure(
     "quality",
     "Quality over training",
-    "quality",
+    "learning",
     needs.quality,
     quality_numbers,
     kinds=("image",),
 )
 def quality(study: Study) -> Figure:
-    """Line charts of the measures of quality against the epoch, one line for each family.
+    """Line charts of the measures of quality against the epoch, a row for each family.
 
-    Solid lines are validation images, thin dashed lines training images: at most 1,000 of
-    each, the same after every epoch. Each is encoded to its mean code and decoded.
+    One colour per code size. Solid lines are validation images, thin dashed lines training images:
+    at most 1,000 of each, the same after every epoch. A ring is the value on all test images,
+    measured once, of the weights that are kept. Each image is encoded to its mean code and
+    decoded.
     """
-    shown = [family for family in families(study) if family.run.quality_epochs]
-    lines = [line for family in shown for line in family.run.quality_epochs]
+    shown = [family for family in families(study) if any(r.quality_epochs for r in family.runs)]
+    lines = [line for family in shown for run in family.runs for line in run.quality_epochs]
     names = list(dict.fromkeys(name for line in lines for name in line["quality"]["validation"]))
-    few = len(shown) <= len(style.COLOURS)
-    colours = dict(enumerate(style.COLOURS if few else style.shades(len(shown))))
+    sizes = sorted({size for family in shown for size in family.sizes})
+    colours = dict(zip(sizes, style.shades(len(sizes)), strict=True))
     note = "means over at most 1,000 images per split, encoded and decoded without a draw"
-    fig, grid = style.panels(len(names), "Quality of reconstructions", note, ratio=0.85)
-    for axes, name in zip(grid, names, strict=True):
-        for i, family in enumerate(shown):
-            for run in family.sizes[family.chosen]:
-                draw_lines(axes, run.quality_epochs, name, colours[i], "quality")
-        style.style_axes(axes, quality_title(name))
-        epochs_axis(axes)
-    titles = {i: family.panel for i, family in enumerate(shown)}
-    lines_legend(fig, titles if len(shown) > 1 else {}, colours)
+    fig = style.blank(3.2 * len(names), 2.5 * len(shown) + 0.8, "Quality of reconstructions", note)
+    grid = fig.subplots(len(shown), len(names), squeeze=False, sharey="col")
+    for row, family in zip(grid, shown, strict=True):
+        for axes, name in zip(row, names, strict=True):
+            for size, runs in family.sizes.items():
+                for run in runs:
+                    draw_lines(axes, run.quality_epochs, name, colours[size], "quality")
+                    tested = run.result.get("quality", {}).get("test", {}).get(name)
+                    test_dot(axes, run, tested, colours[size])
+            style.style_axes(axes, f"{family.title}: {quality_title(name)}")
+            axes.tick_params(labelleft=True)
+            epochs_axis(axes)
+    size_legend(fig, grid, sizes, colours)
     return fig
 
 
-@figure("rate-distortion", "Rate and distortion", "quality", needs.several_weights)
+@figure("rate-distortion", "Rate and distortion", "kl", needs.several_weights)
 def rate_distortion(study: Study) -> Figure:
     """Points, one for each family and code size: the KL to the prior across, the error upwards.
 
@@ -361,7 +387,7 @@ def training_numbers(study: Study) -> Numbers:
 @figure(
     "training",
     "While training",
-    "training",
+    "learning",
     needs.snapshots,
     training_numbers,
     milliseconds=350,
@@ -370,35 +396,47 @@ def training_numbers(study: Study) -> Numbers:
 def training(study: Study) -> list[Image.Image]:
     """An animation: a scatter of codes, and reconstructions, from epoch to epoch.
 
-    Codes of the same test images, and reconstructions of some of them, as training goes on.
-    Moments lie closer together at the start, where most happens.
+    Codes of the same test images, and reconstructions of some of them, as training goes on, for
+    every code size whose training was watched. Moments lie closer together at the start, where
+    most happens.
     """
     films = _films(study)
-    columns, bands = min(3, len(films)), -(-len(films) // 3)
+    columns = _columns(study, len(films))
+    bands = -(-len(films) // columns)
     note = "above: codes of test images; below: test images and their reconstructions"
-    fig = style.blank(max(3.3 * columns, 4.6), 4.6 * bands + 0.6, "While training", note)
+    wide = 3.3 if columns <= 3 else 10 / columns
+    high = 1.4 * wide * bands + 0.6
+    fig = style.blank(max(wide * columns, 4.6), high, "While training", note)
     grid = fig.subplots(2 * bands, columns, squeeze=False, height_ratios=[2.4, 1] * bands)
     for axes in grid.ravel():
         axes.set_axis_off()
     style.class_legend(fig, study.data.classes)
     frames, longest = [], max(len(film.epoch) for film in films.values())
-    for step in np.unique(np.linspace(0, longest - 1, min(MOMENTS, longest)).round().astype(int)):
+    moments = MOMENTS if len(films) <= 3 else FEWER
+    for step in np.unique(np.linspace(0, longest - 1, min(moments, longest)).round().astype(int)):
         for i, (title, film) in enumerate(films.items()):
-            now, band, column = min(step, len(film.epoch) - 1), 2 * (i // 3), i % 3
+            now, band, column = min(step, len(film.epoch) - 1), 2 * (i // columns), i % columns
             _moment(grid[band, column], film, now, title, len(study.data.classes))
             _pictures(grid[band + 1, column], film, now)
         frames.append(style.frame(fig))
     return frames
 
 
+def _columns(study: Study, films: int) -> int:
+    """Panels beside each other: the code sizes of a family, or families where each has one."""
+    sizes = max(len(family.sizes) for family in families(study))
+    return min(films, sizes if sizes > 1 else 3)
+
+
 def _films(study: Study) -> dict[str, Moments]:
-    """The snapshots of each family that has some, by the title of its panel."""
-    films, recorded = {}, needs.recorded(study)
+    """The snapshots of each family at each code size that has some, by the title of its panel."""
+    films = {}
     for family in families(study):
-        film = many.read_moments(recorded[family.name]) if family.name in recorded else None
-        if film is not None:
-            title = panel(family, recorded[family.name])
-            films[title] = replace(film, points=strips(film.points, film.y))
+        for runs in family.sizes.values():
+            film = many.read_moments(runs[0])
+            if film is not None:
+                name = panel(family, runs[0])
+                films[name] = replace(film, points=strips(film.points, film.y))
     return films
 
 

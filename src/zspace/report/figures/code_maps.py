@@ -82,7 +82,7 @@ def deviations(study: Study) -> Numbers:
     return {"Standard deviation of the codes along it": each(shown, deviation), **priors(shown)}
 
 
-@figure("codes-kde", "Density of the codes", "codes", needs.continuous, deviations)
+@figure("codes-kde", "Density of the codes", "why", needs.continuous, deviations)
 def codes_kde(study: Study) -> Figure:
     """Density curves of the codes along one direction, one chart for each family.
 
@@ -158,7 +158,9 @@ def codes_tsne(study: Study) -> Figure:
     """Scatter charts of codes mapped by t-SNE, one for each family.
 
     All dimensions of the code as t-SNE maps them: neighbours stay together; the size of a cluster
-    and the distance between two clusters mean nothing.
+    and the distance between two clusters mean nothing. Nor do the gaps: t-SNE pulls neighbours
+    together and pushes all else apart, so that it opens gaps where codes merely become thinner. A
+    gap here is no empty place of the code space; the figures above show that space undistorted.
     """
     n = min(MAPPED, len(study.data.test))
     fig, grid = style.panels(len(families(study)), f"t-SNE of codes of {n:,} test images")
@@ -198,9 +200,7 @@ def prior_distances(study: Study) -> Numbers:
     }
 
 
-@figure(
-    "posterior", "The distance to the prior", "regularised", needs.standard_prior, prior_distances
-)
+@figure("posterior", "The distance to the prior", "why", needs.standard_prior, prior_distances)
 def posterior(study: Study) -> Figure:
     """Bar charts of how the codes differ from the standard normal distribution, by dimension.
 
@@ -310,9 +310,7 @@ def hundred_labels(study: Study) -> Numbers:
     }
 
 
-@figure(
-    "few-labels", "What few labels can read", "evaluated", needs.representation, hundred_labels
-)
+@figure("few-labels", "What few labels can read", "codes", needs.representation, hundred_labels)
 def few_labels(study: Study) -> Figure:
     """Line charts of accuracy against the number of labels, one for each family.
 

@@ -49,7 +49,7 @@ def codes_in_plane(study: Study) -> Numbers:
     return {"Codes of test images within the right square": percent(planes.in_plane(z, 3.0))}
 
 
-@figure("plane", "A decoded plane", "plane", needs.plain_plane, codes_in_plane, kinds=("image",))
+@figure("plane", "A decoded plane", "codes", needs.plain_plane, codes_in_plane, kinds=("image",))
 def plane(study: Study) -> Figure:
     """Two square sheets of decoded images that change gradually across each sheet.
 
@@ -81,7 +81,7 @@ def told_neighbours(study: Study) -> Numbers:
 @figure(
     "plane-by-label",
     "One plane per label",
-    "plane",
+    "label",
     needs.labelled_plane,
     told_neighbours,
     kinds=("image",),
@@ -112,7 +112,7 @@ def plane_by_label(study: Study) -> Figure:
 @figure(
     "plane-labels",
     "Label after label",
-    "plane",
+    "label",
     needs.labelled_plane,
     milliseconds=700,
     kinds=("image",),
@@ -154,7 +154,7 @@ def returns(study: Study) -> Numbers:
 @figure(
     "holes",
     "Dense and empty parts of a plane",
-    "plane",
+    "why",
     needs.free_plane,
     returns,
     kinds=("image",),
@@ -205,7 +205,7 @@ def half_way_distances(study: Study) -> Numbers:
 @figure(
     "interpolation",
     "Between two images",
-    "paths",
+    "codes",
     needs.two_test_images,
     half_way_distances,
     kinds=("image",),
@@ -242,7 +242,7 @@ def varied(study: Study) -> Numbers:
     return {"Directions": {family.title: why(family) for family in families(study)}}
 
 
-@figure("tweak", "One code, varied", "paths", needs.test_images, varied, kinds=("image",))
+@figure("tweak", "One code, varied", "codes", needs.test_images, varied, kinds=("image",))
 def tweak(study: Study) -> Figure:
     """Square sheets of variants of one image, which is framed in the middle.
 

@@ -126,7 +126,7 @@ def windows(study: Study) -> Figure:
 @figure(
     "window-reconstructions",
     "Unseen windows, reconstructed",
-    "reconstructions",
+    "copy",
     numbers=facts.errors,
     kinds=("series",),
 )
@@ -142,7 +142,7 @@ def window_reconstructions(study: Study) -> Figure:
     return drawn_windows(family.run.encoding, title, pairs.decoded, pairs.x)
 
 
-@figure("sampled-windows", "Windows from the prior alone", "samples", kinds=("series",))
+@figure("sampled-windows", "Windows from the prior alone", "invent", kinds=("series",))
 def sampled_windows(study: Study) -> Figure:
     """Line charts of windows that the model has made up.
 
@@ -157,7 +157,7 @@ def sampled_windows(study: Study) -> Figure:
 @figure(
     "window-interpolation",
     "Between two windows",
-    "paths",
+    "codes",
     needs.two_test_images,
     kinds=("series",),
 )
@@ -239,7 +239,7 @@ def texts(study: Study) -> Figure:
 @figure(
     "text-reconstructions",
     "Unseen sequences, reconstructed",
-    "reconstructions",
+    "copy",
     numbers=facts.errors,
     kinds=("tokens",),
 )
@@ -255,7 +255,7 @@ def text_reconstructions(study: Study) -> Figure:
     return drawn_texts(family.run.encoding, title, pairs.decoded, pairs.x)
 
 
-@figure("sampled-texts", "Sequences from the prior alone", "samples", kinds=("tokens",))
+@figure("sampled-texts", "Sequences from the prior alone", "invent", kinds=("tokens",))
 def sampled_texts(study: Study) -> Figure:
     """Lines of text that the model has made up.
 
@@ -269,7 +269,7 @@ def sampled_texts(study: Study) -> Figure:
 @figure(
     "text-interpolation",
     "Between two sequences",
-    "paths",
+    "codes",
     needs.two_test_images,
     kinds=("tokens",),
 )

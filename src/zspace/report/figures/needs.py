@@ -140,23 +140,13 @@ def quality(study: Study) -> str | None:
     return "no run measured its reconstructions: train again, this version does"
 
 
-def recorded(study: Study) -> dict[str, Run]:
-    """Families that kept snapshots of a training: the run shown, at the chosen size if it did."""
-    found = {}
-    for family in families(study):
-        kept = [run for run in (family.run, *family.runs) if many.read_moments(run) is not None]
-        if kept:
-            found[family.name] = kept[0]
-    return found
-
-
 def snapshots(study: Study) -> str | None:
     """A run that kept them."""
-    return (
-        None
-        if recorded(study)
-        else "no run kept snapshots of its training: train with --snapshots 20"
-    )
+    if any(
+        many.read_moments(run) is not None for family in families(study) for run in family.runs
+    ):
+        return None
+    return "no run kept snapshots of its training: train with --snapshots 20"
 
 
 def representation(study: Study) -> str | None:

@@ -104,7 +104,7 @@ def test_error(family: facts.Family, run: Run) -> str:
 @figure(
     "reconstructions",
     "Unseen images, reconstructed",
-    "reconstructions",
+    "copy",
     numbers=facts.errors,
     kinds=("image",),
 )
@@ -127,7 +127,7 @@ def reconstructions(study: Study) -> Figure:
 @figure(
     "reconstructions-by-size",
     "The same by code size",
-    "reconstructions",
+    "size",
     needs.several_sizes,
     kinds=("image",),
 )
@@ -165,7 +165,7 @@ def multiples(study: Study) -> Numbers:
 @figure(
     "surprises",
     "Images expected least, and where",
-    "reconstructions",
+    "hard",
     numbers=multiples,
     kinds=("image",),
 )
@@ -276,7 +276,7 @@ def class_numbers(study: Study) -> Numbers:
     }
 
 
-@figure("error-per-class", "The error of each class", "classes", needs.class_errors, class_numbers)
+@figure("error-per-class", "The error of each class", "hard", needs.class_errors, class_numbers)
 def error_per_class(study: Study) -> Figure:
     """Bar charts of the error of each class, one for each family.
 
@@ -350,7 +350,7 @@ def sample_numbers(study: Study) -> Numbers:
 
 
 @figure(
-    "samples", "Images from the prior alone", "samples", numbers=sample_numbers, kinds=("image",)
+    "samples", "Images from the prior alone", "invent", numbers=sample_numbers, kinds=("image",)
 )
 def samples(study: Study) -> Figure:
     """Rows of images decoded from random codes.

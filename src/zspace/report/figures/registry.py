@@ -74,24 +74,23 @@ HOLD = 6
 """How many times as long as the others the last frame of an animation stays."""
 
 PARTS = {
-    "data": ("What it was trained on", "Data"),
-    "models": ("The parts and the maths", "Models"),
-    "results": ("Results", "Results"),
-    "learning": ("Learning", "Learning"),
-    "quality": ("Quality of the reconstructions", "Quality"),
-    "classes": ("Which classes are hard", "Classes"),
-    "reconstructions": ("Reconstructions", "Reconstructions"),
-    "samples": ("Samples", "Samples"),
-    "codes": ("Where the codes lie", "Codes"),
-    "plane": ("A code space, decoded", "Code space"),
-    "paths": ("From code to code", "Paths"),
-    "training": ("Watching it learn", "Training"),
-    "regularised": ("The codes against the prior", "Prior"),
-    "evaluated": ("Measured on test images", "Measured"),
+    "data": ("What was it trained on?", "Data"),
+    "models": ("How do these models work?", "Models"),
+    "copy": ("Can it copy?", "Copy"),
+    "invent": ("Can it invent?", "Invent"),
+    "why": ("Why, or why not?", "The hole"),
+    "kl": ("What does the KL term buy, and what does it cost?", "KL term"),
+    "label": ("What does the label take over?", "Label"),
+    "size": ("How large a code?", "Code size"),
+    "hard": ("What is hard, and why?", "Hard cases"),
+    "codes": ("What does the code know?", "Codes"),
+    "learning": ("How did it learn?", "Learning"),
+    "results": ("All results", "Results"),
+    "evaluated": ("What else was measured?", "Measured"),
     "more": ("More figures", "More"),
-    "made": ("How this was made", "How made"),
+    "made": ("How was this made?", "How made"),
 }
-"""The parts of the page: a heading, and a shorter one for the contents."""
+"""The parts of the page, most of them questions: a heading, and a short one for the contents."""
 
 
 Ahead = Callable[[Study], Callable[[], object]]

@@ -69,9 +69,7 @@ def drawn_rows(
     return _table(title, names, heads, columns)
 
 
-@figure(
-    "rows", "Unseen rows, reconstructed", "reconstructions", numbers=facts.errors, kinds=("table",)
-)
+@figure("rows", "Unseen rows, reconstructed", "copy", numbers=facts.errors, kinds=("table",))
 def rows(study: Study) -> Figure:
     """A table of rows: each test row beside what the model makes of it, one line per column.
 
@@ -84,7 +82,7 @@ def rows(study: Study) -> Figure:
     return drawn_rows(family.run.encoding, title, pairs.decoded, pairs.x)
 
 
-@figure("sampled-rows", "Rows from the prior alone", "samples", kinds=("table",))
+@figure("sampled-rows", "Rows from the prior alone", "invent", kinds=("table",))
 def sampled_rows(study: Study) -> Figure:
     """A table of rows that the model has made up, one line per column.
 
@@ -154,7 +152,7 @@ def _worst_columns(family: Family) -> list[str]:
 @figure(
     "columns",
     "Every column over training",
-    "quality",
+    "learning",
     needs.quality,
     column_numbers,
     kinds=("table",),
@@ -175,7 +173,7 @@ def columns_over_training(study: Study) -> Figure:
 @figure(
     "channels",
     "Every channel over training",
-    "quality",
+    "learning",
     needs.quality,
     column_numbers,
     kinds=("series",),
@@ -194,7 +192,7 @@ def channels_over_training(study: Study) -> Figure:
 @figure(
     "accuracy",
     "Tokens that come back over training",
-    "quality",
+    "learning",
     needs.quality,
     column_numbers,
     kinds=("tokens",),

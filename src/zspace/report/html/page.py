@@ -32,14 +32,13 @@ from zspace._version import __version__
 from zspace.analysis import latents, projections
 from zspace.analysis.numbers import count
 from zspace.analysis.trained import subset
-from zspace.data.kinds.image import WINDOW
-from zspace.report import facts
+from zspace.report import facts, reasons
 from zspace.report.facts import Family, Numbers, families
 from zspace.report.figures import needs
 from zspace.report.figures.code_maps import CIRCLE
 from zspace.report.figures.registry import PARTS, Drawing, Still, draw, shown_of
 from zspace.report.figures.style import at_night, class_colours, rendered
-from zspace.report.html import tables
+from zspace.report.html import tables, workings
 from zspace.runs.many import Study
 from zspace.system import files
 from zspace.system.errors import UserError
@@ -223,7 +222,7 @@ def sprite(tiles: np.ndarray, columns: int) -> bytes:
     return content.getvalue()
 
 
-FIXED = ("models", "results", "evaluated", "made")
+FIXED = ("data", "models", "results", "evaluated", "made")
 """Parts that have more than figures."""
 
 
@@ -288,33 +287,31 @@ def _drawn(study: Study, missing: dict[str, str], console: Console) -> list[Show
         for drawing in (one for one in can if one.part == part.name):
             number += 1
             part.pictures.append((number, drawn[drawing.name]))
-    return [one for one in shown if one.pictures or one.name in FIXED]
+    return [one for one in shown if one.pictures or one.name in FIXED or told(study, one.name)]
+
+
+def told(study: Study, part: str) -> bool:
+    """Whether a part has answers beyond the words that introduce it."""
+    return any(one.numbers for one in reasons.given(study, part))
 
 
 def _render(
     study: Study, parts: list[Shown], missing: dict[str, str], numbers: tables.Evaluated | None
 ) -> str:
-    environment = Environment(
-        loader=PackageLoader("zspace.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"curly": facts.curly, "sentence": facts.sentence, "flags": flags}
-    environment.tests["text"] = lambda value: isinstance(value, str)
-    style, script = (_source(environment, f"report.{kind}") for kind in ("css", "js"))
-    return environment.get_template("report.html").render(
+    templates = environment()
+    style, script = (source(templates, f"report.{kind}") for kind in ("css", "js"))
+    return templates.get_template("report.html").render(
         study=study,
         families=families(study),
         parts=parts,
         tables=tables,
         count=count,
-        wanted=tables.maths(study),
+        workings=workings,
+        given=reasons.given,
+        wanted=workings.maths(study),
         scatter=explorer(study),
         evaluated=numbers,
         missing=missing,
-        window=WINDOW,
         version=__version__,
         style=Markup(style),
         script=Markup(script),
@@ -329,10 +326,24 @@ def flags(text: str) -> Markup:
     return Markup().join(kept.format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
-def _source(environment: Environment, name: str) -> str:
+def environment() -> Environment:
+    """The templates, in which everything is escaped and nothing may be missing."""
+    found = Environment(
+        loader=PackageLoader("zspace.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"zip": zip, "curly": facts.curly, "sentence": facts.sentence, "flags": flags}
+    found.tests["text"] = lambda value: isinstance(value, str)
+    return found
+
+
+def source(templates: Environment, name: str) -> str:
     """A file of the templates as it stands."""
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
+    assert templates.loader is not None
+    return templates.loader.get_source(templates, name)[0]
 
 
 def policy(style: str, script: str) -> str:

@@ -6,7 +6,6 @@ A table is rows of text under heads; sentences stand in the templates.
 from __future__ import annotations
 
 import json
-import math
 import shlex
 import statistics
 from collections.abc import Mapping
@@ -18,10 +17,6 @@ from zspace.analysis.generation import prior_novelty
 from zspace.analysis.numbers import count, duration, number, rows
 from zspace.data.dataset import SPLITS
 from zspace.models import recipes
-from zspace.models.bottlenecks import Gaussian
-from zspace.models.likelihoods import USUAL, Bernoulli, Likelihood, SquaredError
-from zspace.models.networks.choices import HIDDEN
-from zspace.models.terms import iwae
 from zspace.report import facts
 from zspace.report.facts import DASH, Family, Numbers, families, shape
 from zspace.report.figures import needs
@@ -37,7 +32,6 @@ from zspace.runs.many import (
     test_quality,
 )
 from zspace.runs.measured import measures_of, missing_of, read, warnings_of
-from zspace.runs.run import Run
 
 
 def title(study: Study) -> str:
@@ -92,147 +86,16 @@ def findings(study: Study) -> list[tuple[str, str, list[str]]]:
     rows: list[tuple[str, str, dict[str, str]]] = [
         ("Code size", "results", {family.title: shape(family.run) for family in shown}),
         *((title, "results", values) for title, values in {**facts.errors(study), **kl}.items()),
-        ("Distance of samples to training images (test images: 1)", "samples", far),
-        ("Samples read by a classifier as the class asked for", "samples", asked),
-        ("Code dimensions in use", "regularised", used),
-        ("Distance of a code dimension to N(0, 1), from 0 to 1", "regularised", away),
+        ("Distance of samples to training images (test images: 1)", "invent", far),
+        ("Samples read by a classifier as the class asked for", "invent", asked),
+        ("Code dimensions in use", "why", used),
+        ("Distance of a code dimension to N(0, 1), from 0 to 1", "why", away),
     ]
     return [
         (what, part, [values.get(family.title, DASH) for family in shown])
         for what, part, values in rows
         if values
     ]
-
-
-def nearer(study: Study) -> str:
-    """The families whose samples lie nearer to training images than test images do."""
-    whole = [] if not study.data.spec.has_distances else families(study)
-    near = [f.title for f in whole if prior_novelty(f.run, study.data) < 1]
-    return facts.joined(near) if near else ""
-
-
-def changes(study: Study) -> Numbers:
-    """What a KL term changes, and what a label does: families that differ in nothing else."""
-    found = {}
-    for one in facts.contrasts(study):
-        same = one.before.minimised == one.after.minimised
-        of = one.before, one.after
-        for name in (one.before.run.error, *(["objective"] if same else [])):
-            old, new = (f.mean("test", name, one.size) for f in of)
-            if old is not None and new is not None:
-                title = one.before.fact(name).title
-                codes = dict.fromkeys(f.named(name).removeprefix(title).strip(", ") for f in of)
-                what = ", ".join(filter(None, (title, " → ".join(codes))))
-                found[_change(one, what)] = f"{number(old)} → {number(new)}"
-        old, new = (facts.mean_code_error(f, one.size) for f in of)
-        if old is not None and new is not None:
-            what = QUALITY["mse_mean_code"].named(True)
-            found[_change(one, what)] = f"{number(old)} → {number(new)}"
-    return found
-
-
-def _change(one: facts.Contrast, what: str) -> str:
-    """'AE → VAE, squared error, mean code, on test, code size 20'."""
-    code = facts.code_of(one.after.sizes[one.size][0].model.latent)
-    return f"{one.before.title} → {one.after.title}: {what}, on test, {code}"
-
-
-def about(study: Study) -> list[tuple[str, str, list[str], str]]:
-    """Each family: its title, its recipe's sentence, what each player minimises, its reference."""
-    made = []
-    for family in families(study):
-        text, _, reference = recipes.about(family.run.config.recipe).partition("\n\n")
-        sums = [weighted(family, weights) for weights in family.minimised]
-        made.append((family.title, " ".join(text.split()), sums, " ".join(reference.split())))
-    return made
-
-
-def weighted(family: Family, weights: Mapping[str, float | str]) -> str:
-    """'squared error + 0.5 × KL to the prior': the terms of a sum and their weights."""
-    parts = []
-    for name, weight in weights.items():
-        what = family.fact(name).title
-        if isinstance(weight, str):  # training sets it
-            parts.append(f"{what} (weight {weight})")
-        else:
-            parts.append(what if weight == 1 else f"{with_minus(f'{weight:.3g}')} × {what}")
-    return " + ".join(parts)
-
-
-def steps(study: Study) -> list[tuple[str, str]]:
-    """What an image goes through, with sizes where all families agree."""
-    shown = families(study)
-    arguments = [decided(family.run) for family in shown]
-    widths = {layers(one) for one in arguments}
-    likelihoods = {str(one.get("likelihood", "")).replace("-", " ") for one in arguments}
-    names = list(next(iter(widths))) if len(widths) == 1 else []
-    kinds = {one.get("net", "mlp") for one in arguments} - {"mlp"}
-    kind = f"{next(iter(kinds))} " if names and kinds else ""
-    priors = [family.traits.prior for family in shown]
-    by_shape = " × ".join(map(str, study.data.spec.shape))
-    codes = dict.fromkeys(shape(runs[0]) for f in shown for runs in f.sizes.values())
-    return [
-        (facts.of_samples("image x", study.data.spec.kind), by_shape),
-        ("encoder", kind + " → ".join(names) or "network"),
-        ("code z", f"{facts.joined(codes)}; prior {facts.joined(dict.fromkeys(priors))}"),
-        ("decoder", kind + " → ".join(reversed(names)) or "network"),
-        ("p(x|z)", " or ".join(sorted(likelihoods - {""})) or "likelihood"),
-    ]
-
-
-def decided(run: Run) -> dict[str, Any]:
-    """The choices of a run, with what was taken for its kind of data where none was made."""
-    usual = {"likelihood": USUAL.get(run.spec.kind, "auto"), "hidden": HIDDEN.get(run.spec.kind)}
-    chosen = run.config.arguments
-    return {k: usual.get(k, v) if v in ("auto", None) else v for k, v in chosen.items()}
-
-
-def layers(arguments: Mapping[str, Any]) -> tuple[str, ...]:
-    """The widths of an encoder's layers, or its channels; of networks of steps their one width."""
-    if arguments.get("width"):
-        return (f"{arguments['width']} wide",)
-    maps = arguments.get("net", "mlp") != "mlp"
-    return tuple(map(str, arguments.get("channels" if maps else "hidden", ())))
-
-
-def maths(study: Study) -> set[str]:
-    """Which formulas belong on the page: those of the models that are there."""
-    return {name for family in families(study) for name in _maths_of(family)}
-
-
-def _maths_of(family: Family) -> set[str]:
-    model, objective, traits = family.run.model, family.run.objective, family.traits
-    likelihood: Likelihood | None = getattr(model, "likelihood", None)
-    scored = likelihood is not None and likelihood.term in objective.terms
-    squared = scored and isinstance(likelihood, SquaredError)
-    importance = iwae in objective.terms
-    kl = bool(objective.of_role("divergence"))
-    elbo = traits.variational and kl and not importance
-    gaussian = isinstance(getattr(model, "bottleneck", None), Gaussian)
-    told = {
-        "autoencoder": squared and not (traits.variational or traits.placed or traits.discrete),
-        "elbo": elbo,
-        "conditional": elbo and traits.conditional,
-        "weight": elbo and family.kl_weight not in (0, 1),
-        "importance": importance,
-        "closed": gaussian and traits.standard and kl,
-        "gaussian": gaussian,
-        "squared": squared,
-        "bernoulli": scored and isinstance(likelihood, Bernoulli),
-    }
-    return {name for name, there in told.items() if there}
-
-
-def kl_weights(study: Study) -> Numbers:
-    """Weights of the KL where they are not 1."""
-    other = [family for family in families(study) if "weight" in _maths_of(family)]
-    return {"Weight of the KL": facts.each(other, lambda family: family.kl_weight)}
-
-
-def constant(study: Study) -> tuple[str, str]:
-    """Values of an image, D, and D / 2 log pi."""
-    dims = math.prod(study.data.spec.shape)
-    return f"{dims:,}", number(dims / 2 * math.log(math.pi))
 
 
 def terms_of(study: Study) -> list[str]:
