@@ -109,7 +109,7 @@ def test_gaps_in_a_window_are_filled(series):
     line, moved = (
         (1 - t) * a + t * b for a, b in (x[0, ends, 0], x[0, ends, 0] - made[0, ends, 0])
     )  # of the values, and of how far the curve is from them, on both sides of the gap
-    wanted = (line + 4 * (made[0, 4:8, 0] + moved)) / 5
+    wanted = (2 * line + 4 * (made[0, 4:8, 0] + moved)) / 6
     assert np.allclose(filled[0, 4:8, 0], wanted, rtol=1e-4)
     assert np.allclose(series.impute(nothing), series.reconstruct(nothing), rtol=1e-4)
 

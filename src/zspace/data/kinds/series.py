@@ -183,7 +183,7 @@ class SeriesEncoding(Encoding):
     def filled(self, x: Tensor, y: Tensor) -> Tensor:
         """x (N, T, D) with its gaps filled, from a reconstruction y and from what is beside them.
 
-            line(x) + w (y + line(x - y) - line(x))        w = g / (g + 1)
+            line(x) + w (y + line(x - y) - line(x))        w = g / (g + 2)
 
         line is `between`, so y is first moved to meet what is there on both sides. In a gap of g
         steps of a channel that curve counts w and the straight line the rest: over one step a line
@@ -191,12 +191,12 @@ class SeriesEncoding(Encoding):
 
         >>> x = torch.tensor([1.0, torch.nan, 4.0]).view(1, 3, 1)
         >>> y = torch.tensor([0.0, 5.0, 2.0]).view(1, 3, 1)
-        >>> fit(np.zeros((2, 3, 1))).filled(x, y).flatten()  # (2.5 + 6.5) / 2
-        tensor([1.0000, 4.5000, 4.0000])
+        >>> fit(np.zeros((2, 3, 1))).filled(x, y).flatten()  # (2 * 2.5 + 6.5) / 3
+        tensor([1.0000, 3.8333, 4.0000])
         """
         line, left, right = between(x)
         gap = right - left - 1
-        weight = torch.where(gap == self.length, 1.0, gap / (gap + 1))
+        weight = torch.where(gap == self.length, 1.0, gap / (gap + 2))
         return torch.where(x.isnan(), line + weight * (y + between(x - y)[0] - line), x)
 
     def frame(self, raw: np.ndarray) -> pd.DataFrame:
