@@ -194,7 +194,7 @@ def _filled(name: str, parts: Any, scaled: Any, scale: Any, args: Any, seed: int
     for sort, hide in SORTS.items():
         hidden = hide(test.shape, np.random.default_rng(100 + seed))
         given = np.where(hidden, np.nan, test)
-        ours = (run.reconstruct(given) - mean) / sd
+        ours = (run.impute(given) - mean) / sd
         lines = _lines((given - mean) / sd)
         at = hidden & ~np.isnan(test)
         per = [

@@ -100,7 +100,23 @@ def test_gaps_in_a_window_are_filled(series):
     x = waves()[:3]
     x[0, 4:8, 0] = np.nan
     assert np.isfinite(series.reconstruct(x)).all()
-    assert np.isfinite(series.encode(np.full((1, 12, 3), np.nan))).all()
+    nothing = np.full((1, 12, 3), np.nan)
+    assert np.isfinite(series.encode(nothing)).all()
+    made, filled = series.reconstruct(x), series.impute(x)
+    seen = ~np.isnan(x)
+    assert np.allclose(filled[seen], x[seen], rtol=1e-5)
+    t, ends = np.arange(1, 5) / 5, [3, 8]
+    line, moved = (
+        (1 - t) * a + t * b for a, b in (x[0, ends, 0], x[0, ends, 0] - made[0, ends, 0])
+    )  # of the values, and of how far the curve is from them, on both sides of the gap
+    wanted = (2 * line + 4 * (made[0, 4:8, 0] + moved)) / 6
+    assert np.allclose(filled[0, 4:8, 0], wanted, rtol=1e-4)
+    assert np.allclose(series.impute(nothing), series.reconstruct(nothing), rtol=1e-4)
+
+
+def test_samples_without_gaps_teach_no_filling(tokens):
+    with pytest.raises(UserError, match="without missing values, so it does not know"):
+        tokens.impute(sentences()[:2])
 
 
 def test_a_run_alone_takes_texts_in_and_gives_texts_back(tokens, tmp_path):

@@ -8,14 +8,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Categorical, Normal, StudentT
+from torch.nn import functional as F
 
 from zspace.data.spec import Spec
 from zspace.models import sentence_vae, sequences
 from zspace.models.draws import typical
 from zspace.models.flow import Latent, Pass
 from zspace.models.likelihoods import Channels, likelihood_for
+from zspace.models.networks.recurrence import Recurrence
 from zspace.models.networks.recurrent import Recurrent
 from zspace.models.recipes import Recipe, find
 from zspace.models.sequences import Autoregressive, BagOfWords, Tokens, drawn, ended
@@ -184,10 +186,43 @@ def test_padding_is_not_read(net):
     x = texts(3)
     seen = x >= 0
     trunk = model.encoder.trunk
-    h = torch.randn(3, 9, 8)
+    h = torch.randn(3, 9, 4 if net == "gru" else 8)  # a GRU reads tokens half as wide
     other = torch.where(seen[..., None], h, 100.0)
     a, b = trunk(h, seen), trunk(other, seen)
     torch.testing.assert_close(a[seen], b[seen])
+
+
+def test_the_recurrence_is_torchs():
+    torch.manual_seed(0)
+    gru, lengths = nn.GRU(3, 4).double(), [5, 3, 3, 1]
+    x = torch.randn(5, 4, 3, dtype=torch.float64)
+    gates = F.linear(x, gru.weight_ih_l0, gru.bias_ih_l0).detach().requires_grad_()
+    recurrent = gru.weight_hh_l0, gru.bias_hh_l0
+    running = [4, 3, 3, 1, 1]
+    made = Recurrence.apply(gates, *recurrent, running)
+    for row, length in enumerate(lengths):
+        alone = gru(x[:length, row : row + 1])[0][:, 0]
+        assert torch.allclose(made[:length, row], alone)
+        assert not made[length:, row].any()
+    assert torch.autograd.gradcheck(
+        lambda *given: Recurrence.apply(*given, running), (gates, *recurrent)
+    )
+
+
+def test_looked_up_gates_change_nothing(monkeypatch):
+    x, model = texts(7), small("gru", TEXT)
+    found = {}
+    for ours in (True, False):
+        if not ours:
+            monkeypatch.setattr(Recurrent, "_looks_up", lambda *given: False)
+        model.zero_grad()
+        torch.manual_seed(0)
+        p = model(x)
+        log_p = p.px.log_prob(x)
+        (log_p.sum() + kl(p)["kl"].sum()).backward()
+        found[ours] = [log_p.detach(), *(w.grad for w in model.parameters())]
+    assert len(found[True]) > 10
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*found.values(), strict=True))
 
 
 def test_ended_sequences_are_cut_after_their_first_end():
@@ -295,6 +330,15 @@ def test_channels_are_distributions_of_torch(likelihood):
     torch.testing.assert_close(start(mean, 2).base_dist.scale[0, 0], torch.full((3,), 0.5))
 
 
+def test_the_squared_error_of_a_series_has_no_bounds():
+    x, mean = torch.randn(4, 5, 3), 9 * torch.randn(4, 5, 3)
+    px = likelihood_for(WINDOWS, "squared-error")(mean, 2)
+    assert torch.equal(px.mean, mean)
+    torch.testing.assert_close(-px.log_prob(x), (x - mean).square().sum((1, 2)))
+    made = find("ae")(WINDOWS, latent=3, hidden=(16,), likelihood="squared-error")
+    assert made.players[0].objective.minimised() == {"mse": 1.0}
+
+
 def test_missing_elements_of_a_series_are_left_out():
     spec = Spec((5, 3), kind="series", missing=True)
     model, x = small("gru", spec), torch.randn(4, 5, 3)
@@ -320,7 +364,7 @@ def test_missing_elements_of_a_series_are_left_out():
         (TEXT, {"decoder": "parallel", "word_dropout": 0.5}, "a parallel decoder sees no tokens"),
         (TEXT, {"word_dropout": 1.5}, "word_dropout is 1.5: use a share"),
         (TEXT, {"width": 0}, "width is 0: use at least 1"),
-        (TEXT, {"width": 9}, "width is 9: use an even one"),
+        (WINDOWS, {"net": "gru", "width": 9}, "width is 9: use an even one"),
         (TEXT, {"net": "transformer", "width": 9}, "4 attention heads do not divide a width of 9"),
         (TEXT, {"likelihood": "channels"}, "likelihood 'channels' is for series, but these data "
          "are tokens: use --likelihood tokens"),

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
+from torch.utils.data import IterableDataset
 
 from zspace.data import Batches, account, load
 from zspace.data.dataset import joined
@@ -612,3 +613,26 @@ def test_a_huge_vocabulary_of_a_file_is_refused():
 
 def test_samples_of_all_lists_may_be_of_numpy():
     assert as_samples([np.array([1, 2], np.uint8), [np.int64(3)]], "x")[0] == [[1, 2], [3]]
+
+
+class Lines(IterableDataset):
+    """A stream of texts with their labels, one of which may have another form."""
+
+    def __init__(self, wrong: object = None) -> None:
+        self.wrong = wrong
+
+    def __iter__(self):
+        yield from ((text, i % 2) for i, text in enumerate(WORDS))
+        if self.wrong is not None:
+            yield self.wrong
+
+
+def test_torchs_data_sets_of_texts_are_read_in_order():
+    data = load(Lines())
+    assert data.spec.kind == "tokens"
+    assert data.classes == ("0", "1")
+    listed = load((WORDS, [i % 2 for i in range(len(WORDS))]))
+    assert raw(data) == raw(listed)
+    for wrong in (np.zeros(3), "alone"):
+        with pytest.raises(UserError, match=r"sample 30 of the data set is .* unlike sample 0"):
+            load(Lines(wrong))

@@ -48,7 +48,7 @@ def sample(
     """Write n samples: images as one sheet (.png), arrays (.npz) or a folder of PNG files; others
     as `written.samples` does. None: into the folder of the run.
     """
-    out = out or run.path / f"samples{written.USUAL[run.spec.kind]}"
+    out = out or run.path / f"samples{_suffix(run)}"
     y = _label(run, label)
     x = run.drawn(n, label=y, seed=seed, sampler=sampler, temperature=temperature, top_p=top_p)
     if run.sampler == "mixture" and sampler != "mixture":
@@ -80,6 +80,11 @@ def sample(
     return out
 
 
+def _suffix(run: Run) -> str:
+    """Of a file of samples, where none is given."""
+    return run.encoding.suffix if run.encoding else ".png"
+
+
 def _label(run: Run, label: str | None) -> int | str | None:
     """A label from the command line: the name of a class, or else its number."""
     number = label is not None and re.fullmatch(r"-?\d{1,9}", label, re.ASCII)
@@ -90,7 +95,7 @@ def reconstruct(
     run: Run, *, data: str | None, data_dir: Path | None, n: int, out: Path | None
 ) -> Path:
     """Write n test images above their decodings as one sheet; others beside theirs."""
-    out = out or run.path / f"reconstructions{written.USUAL[run.spec.kind]}"
+    out = out or run.path / f"reconstructions{_suffix(run)}"
     if n < 1:
         raise UserError(of_samples(f"n is {n}: ask for at least 1 image", run.spec.kind))
     if run.encoding is not None:

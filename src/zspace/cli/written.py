@@ -1,9 +1,9 @@
 """Files of samples of any kind but images: the suffix says what is written.
 
 .png .svg .pdf   a picture of the first ones
-.csv .parquet    a table: rows as they are; a line for each step of each window; a text a line
-.txt             sequences, one per line
-.npz             arrays by name: columns, x (N, T, D), or texts
+.csv .parquet    a table, as `Encoding.frame` makes it
+.txt             one line per sample, where `Encoding.lines` gives some
+.npz             arrays by name, as `Encoding.arrays` gives them
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from zspace.system import files
 from zspace.system.errors import UserError
 
 PICTURES = (".png", ".svg", ".pdf")
-USUAL = {"image": ".png", "table": ".csv", "series": ".csv", "tokens": ".txt"}
-"""The suffix of a file of samples where none is given."""
-NAMES = ["data", "reconstruction"]
+NAMES, LINE = ["data", "reconstruction"], "line"
 
 
 def samples(
@@ -34,8 +32,9 @@ def samples(
     Raises UserError for another suffix, and where a format needs what is not installed.
     """
     suffix = out.suffix.lower()
+    parts = [encoding.decode(x), *([] if before is None else [encoding.decode(before)])]
     ways: dict[str, Callable[..., bytes]] = {".csv": _csv, ".parquet": _parquet, ".npz": _npz}
-    if encoding.kind == "tokens":
+    if encoding.lines(parts[0]) is not None:
         ways[".txt"] = _txt
     if suffix not in (*ways, *PICTURES):
         *first, last = (f"FILE{one}" for one in (*ways, ".png"))
@@ -46,7 +45,6 @@ def samples(
         from zspace.report.figures.lines_texts import save_drawn
 
         return save_drawn(out, encoding, x, before, title)
-    parts = [encoding.decode(x), *([] if before is None else [encoding.decode(before)])]
     content = ways[suffix](encoding, parts)
     with files.explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -54,36 +52,17 @@ def samples(
     return out
 
 
-def _frame(encoding: Encoding, raw: Any) -> Any:
-    """Samples as a DataFrame."""
-    import pandas as pd
-
-    from zspace.report.figures.lines_texts import line
-
-    if encoding.kind == "series":
-        n, steps, _ = raw.shape
-        names = [column.name for column in encoding.spec().columns]
-        frame = pd.DataFrame(raw.reshape(n * steps, -1), columns=names)
-        frame.insert(0, "step", np.tile(np.arange(steps), n), allow_duplicates=True)
-        frame.insert(0, "window", np.repeat(np.arange(n), steps), allow_duplicates=True)
-        return frame
-    if encoding.kind == "tokens":
-        return pd.DataFrame({"text": [line(one) for one in raw]})
-    raw = pd.DataFrame(raw) if isinstance(raw, np.ndarray) else raw
-    return raw.to_pandas() if hasattr(raw, "to_pandas") else raw
-
-
 def _both(encoding: Encoding, parts: list[Any]) -> Any:
+    """One table; of two, each line of the data stands above that of its reconstruction."""
     import pandas as pd
 
-    frames = [_frame(encoding, part) for part in parts]
+    frames = [encoding.frame(part) for part in parts]
     made = frames[0]
     if len(frames) == 2:
-        keys = ["which", "row"] if encoding.kind == "table" else ["which", "line"]
-        made = pd.concat(frames[::-1], keys=NAMES, names=keys)
+        made = pd.concat(frames[::-1], keys=NAMES, names=["which", encoding.row or LINE])
         made = made.swaplevel().sort_index(kind="stable").reset_index()
-        if encoding.kind != "table":
-            made = made.drop(columns="line")
+        if not encoding.row:
+            made = made.drop(columns=LINE)
     made.columns = [str(name) for name in made.columns]
     return made
 
@@ -106,24 +85,15 @@ def _parquet(encoding: Encoding, parts: list[Any]) -> bytes:
 
 
 def _txt(encoding: Encoding, parts: list[Any]) -> bytes:
-    from zspace.report.figures.lines_texts import line
-
-    lines = [[line(one) for one in part] for part in parts[::-1]]
+    lines = [encoding.lines(part) or [] for part in parts[::-1]]
     return ("\n".join(one for pair in zip(*lines, strict=True) for one in pair) + "\n").encode()
 
 
 def _npz(encoding: Encoding, parts: list[Any]) -> bytes:
-    """Arrays by name: x, or columns; those of which they were made end with _data."""
+    """Arrays by name; those of what the samples were made of end with _data."""
     arrays: dict[str, np.ndarray] = {}
     for end, part in zip(["", "_data"], parts, strict=False):
-        if encoding.kind == "series":
-            arrays[f"x{end}"] = part
-        else:
-            frame = _frame(encoding, part)
-            for name in frame.columns:
-                values = frame[name].to_numpy()
-                plain = values.astype(str) if values.dtype == object else values
-                arrays[f"{name}{end}"] = plain
+        arrays |= {f"{name}{end}": values for name, values in encoding.arrays(part).items()}
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
     return content.getvalue()

@@ -104,19 +104,35 @@ class Likelihood(nn.Module, ABC):
 
 
 class SquaredError(Likelihood):
-    """Sum of squared differences to a sigmoid mean: what the field calls "MSE".
+    """Sum of squared differences to a mean: what the field calls "MSE".
 
     The Gaussian of variance 1/2 without its constant, hence no normalised likelihood: its values
-    must not be compared with the nats of a real one.
+    must not be compared with the nats of a real one. The mean of images is a sigmoid; that of
+    series is of no bounded range, and the differences are those of standardised values.
 
     >>> SquaredError()(torch.zeros(1, 4), 1).log_prob(torch.ones(1, 4))  # 4 (1 - 1/2)^2
     tensor([-1.])
+    >>> SquaredError().of(Spec((2, 2), kind="series"))(torch.zeros(1, 2, 2), 2).mean.sum()
+    tensor(0.)
     """
 
+    kinds = ("image", "series")
     term = staticmethod(mse)
+    bounded: bool = True
+
+    def of(self, spec: Spec) -> SquaredError:
+        """For series, one whose mean has no bounds."""
+        made = SquaredError()
+        made.bounded = spec.kind == "image"
+        return made
+
+    def outputs(self, spec: Spec) -> tuple[int, ...]:
+        """The shape of x."""
+        return spec.shape
 
     def forward(self, h: Tensor, event: int) -> Independent:
-        return _event(distributions.QuadraticEnergy(torch.sigmoid(h)), event)
+        mean = torch.sigmoid(h) if self.bounded else h
+        return _event(distributions.QuadraticEnergy(mean), event)
 
 
 class Bernoulli(Likelihood):

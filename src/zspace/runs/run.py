@@ -370,6 +370,35 @@ class Run(TrainedModel):
         """Images x encoded and decoded, without a draw; x as in `encode`."""
         return super().reconstruct(*self._seen(x, label))
 
+    def impute(self, x: Any, label: Label | None = None) -> Any:
+        """Rows or windows x with their missing values filled in; what is there stays as it is.
+
+        A missing value of a table, or a missing pixel, is that of the reconstruction. A gap in a
+        series is filled from the reconstructed curve and from what is on both sides of it: see
+        `zspace.data.kinds.series.SeriesEncoding.filled`.
+
+        x: as in `encode`, NaN where missing. Raises UserError where the training samples had no
+        missing values, and as `encode` does.
+
+        >>> rows = np.random.default_rng(0).normal(size=(80, 3)).cumsum(1)
+        >>> rows[::4, 1] = np.nan
+        >>> small = {"hidden": (16,), "latent": 2, "epochs": 1, "out": False, "quiet": True}
+        >>> filled = zspace.train("vae", data=rows, **small).impute(rows[:9])
+        >>> bool(np.isnan(filled).any()), np.allclose(filled[1], rows[1])
+        (False, True)
+        """
+        if not self.spec.missing:
+            raise UserError(
+                "this model was trained on samples without missing values, so it does not know "
+                "how to read one: train it on some that have them"
+            )
+        x, label = self._seen(x, label)
+        given = torch.as_tensor(self._read(x))
+        made = torch.as_tensor(self.reconstructed(given, label))
+        if self.encoding is None:
+            return torch.where(given.isnan(), made, given).numpy()
+        return self.encoding.decode(self.encoding.filled(given, made))
+
     def interpolate(
         self,
         a: Any,

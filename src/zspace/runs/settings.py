@@ -10,8 +10,9 @@ from zspace.system.device import DTYPES, Precision
 from zspace.system.errors import UserError, unknown
 from zspace.system.schedules import RATES
 
-SMALLEST, LARGEST = 16, 128
-"""Default batches."""
+SMALLEST, LARGEST, SEQUENCES = 16, 128, 32
+"""Default batches; the last one is the largest of tokens. A sequence is many samples of the next
+token: after equal seconds batches of 32 were better than of 64, see benchmarks/README.md."""
 SAMPLES, FEW, MANY = 650_000, 12, 60
 """Samples that a training reads by default, in so few to so many epochs."""
 STEPS, WAIT = 1500, 50
@@ -35,7 +36,7 @@ class Settings:
     and kept in run.json; 0 takes `epochs`. Loading and what comes before the steps is not counted.
     """
     batch: int | None = None
-    """Samples per step, over all processes together; by default 128, and for fewer than 256
+    """Samples per step, over all processes together; by default 128, or 32 for tokens, and for few
     training samples the power of two that gives two to four steps per epoch, at least 16. Where
     the epochs that were asked for would be fewer than 1,000 steps, it is 64 or 32."""
     lr: float = 3e-3
@@ -98,19 +99,20 @@ class Settings:
                 raise UserError(f"{name} is {value}: use a number in [0, 1)")
         return self
 
-    def decided(self, samples: int) -> Settings:
-        """These settings with what follows from the number of training samples.
+    def decided(self, samples: int, kind: str = "image") -> Settings:
+        """These settings with what follows from the number of training samples and their kind.
 
         >>> small, large = Settings().decided(100), Settings().decided(54_000)
         >>> small.batch, small.epochs, small.patience
         (32, 375, 50)
         >>> large.batch, large.epochs, large.patience
         (128, 12, 0)
-        >>> Settings(epochs=1).decided(54_000).batch
-        32
+        >>> Settings(epochs=1).decided(54_000).batch, Settings().decided(54_000, "tokens").batch
+        (32, 32)
         """
         half = max(2, samples) // 2
-        batch = self.batch or min(max(1 << half.bit_length() - 1, SMALLEST), LARGEST)
+        largest = SEQUENCES if kind == "tokens" else LARGEST
+        batch = self.batch or min(max(1 << half.bit_length() - 1, SMALLEST), largest)
         while not self.batch and self.epochs and batch > LARGEST // 4:
             if self.epochs * math.ceil(samples / batch) >= HURRIED:
                 break

@@ -114,7 +114,7 @@ class Build:
     def built(cls, config: Config, data: Data) -> Build:
         """The recipe, its batches and the trainer on the device, without feature networks."""
         chosen = config.training.patience is None
-        settings = config.training.decided(len(data.train))
+        settings = config.training.decided(len(data.train), data.spec.kind)
         batch = settings.batch or 0
         if batch < distributed.size():
             raise UserError(

@@ -289,3 +289,16 @@ def _integers(one: Sequence[Any], i: int, what: str) -> Any:
     if one and not (min(one) >= -(1 << 63) and max(one) < 1 << 63):
         raise UserError(f"sample {i:,} of {what} holds an integer of more than 64 bits: {_REMEDY}")
     return one
+
+
+def as_line(one: Any) -> str:
+    """A sequence as one line of text: numbers with blanks between, those of a chord with commas.
+
+    >>> as_line("a text"), as_line([3, 1]), as_line([[60, 64], [62]])
+    ('a text', '3 1', '60,64 62')
+    """
+    if isinstance(one, str):
+        return " ".join(one.splitlines())
+    return " ".join(
+        ",".join(map(str, part)) if isinstance(part, list | tuple) else str(part) for part in one
+    )

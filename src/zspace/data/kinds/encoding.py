@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from zspace.data.spec import Fact, Spec
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from zspace.data.dataset import Storage
 
 
@@ -31,11 +34,16 @@ class Encoding(ABC):
         kind: "table", "series" or "tokens", as `Spec` has it.
         plural: What samples are called: "rows".
         missing: Whether elements of x may be missing.
+        suffix: Of a file of samples, where none is given.
+        row: What a line of `frame` is called in a file that holds two tables of them; "" where
+            lines have names of their own.
     """
 
     kind: ClassVar[str]
     plural: ClassVar[str]
     missing: bool
+    suffix: ClassVar[str] = ".csv"
+    row: ClassVar[str] = ""
 
     @property
     @abstractmethod
@@ -72,6 +80,23 @@ class Encoding(ABC):
     @abstractmethod
     def decode(self, x: Any) -> Any:
         """The samples of x (N, *X), as those that were read."""
+
+    def filled(self, x: Tensor, y: Tensor) -> Tensor:
+        """x (N, *X) with what is missing in it taken from its reconstruction y."""
+        return torch.where(x.isnan(), y, x) if x.is_floating_point() else x
+
+    @abstractmethod
+    def frame(self, raw: Any) -> pd.DataFrame:
+        """Samples that `decode` gave as a table, for a CSV or Parquet file."""
+
+    def arrays(self, raw: Any) -> dict[str, np.ndarray]:
+        """The same as arrays by name, for an .npz: the columns of `frame`, objects as texts."""
+        columns = {str(name): column.to_numpy() for name, column in self.frame(raw).items()}
+        return {n: a.astype(str) if a.dtype == object else a for n, a in columns.items()}
+
+    def lines(self, raw: Any) -> list[str] | None:
+        """The same as one line of text each, for a .txt; None for what cannot be read back so."""
+        return None
 
     @abstractmethod
     def show(self, x: Tensor) -> dict[str, Any]:

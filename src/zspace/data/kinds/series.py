@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from torch import Tensor
 from zspace.data.kinds.encoding import Encoding
 from zspace.data.spec import Column, Fact, Spec
 from zspace.system.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_SAID = 12
 """Channels that are said by name."""
@@ -177,6 +180,43 @@ class SeriesEncoding(Encoding):
         x = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x, np.float64)
         return (x * self.sd + self.mean).astype(self.dtype)
 
+    def filled(self, x: Tensor, y: Tensor) -> Tensor:
+        """x (N, T, D) with its gaps filled, from a reconstruction y and from what is beside them.
+
+            line(x) + w (y + line(x - y) - line(x))        w = g / (g + 2)
+
+        line is `between`, so y is first moved to meet what is there on both sides. In a gap of g
+        steps of a channel that curve counts w and the straight line the rest: over one step a line
+        is hard to beat, over many it knows nothing. A channel without any step is y.
+
+        >>> x = torch.tensor([1.0, torch.nan, 4.0]).view(1, 3, 1)
+        >>> y = torch.tensor([0.0, 5.0, 2.0]).view(1, 3, 1)
+        >>> fit(np.zeros((2, 3, 1))).filled(x, y).flatten()  # (2 * 2.5 + 6.5) / 3
+        tensor([1.0000, 3.8333, 4.0000])
+        """
+        line, left, right = between(x)
+        gap = right - left - 1
+        weight = torch.where(gap == self.length, 1.0, gap / (gap + 2))
+        return torch.where(x.isnan(), line + weight * (y + between(x - y)[0] - line), x)
+
+    def frame(self, raw: np.ndarray) -> pd.DataFrame:
+        """A line for each step of each window (N, T, D), with the numbers of both.
+
+        >>> fit(np.zeros((2, 3, 1))).frame(np.zeros((1, 3, 1))).columns.tolist()
+        ['window', 'step', '0']
+        """
+        import pandas as pd
+
+        n, steps, channels = raw.shape
+        frame = pd.DataFrame(raw.reshape(n * steps, channels), columns=list(self.names))
+        frame.insert(0, "step", np.tile(np.arange(steps), n), allow_duplicates=True)
+        frame.insert(0, "window", np.repeat(np.arange(n), steps), allow_duplicates=True)
+        return frame
+
+    def arrays(self, raw: np.ndarray) -> dict[str, np.ndarray]:
+        """All windows as one array, x (N, T, D)."""
+        return {"x": raw}
+
     def show(self, x: Tensor) -> dict[str, Any]:
         """One window x (T, D) as lines: the values of each channel, and which of them were seen.
 
@@ -249,6 +289,28 @@ class SeriesEncoding(Encoding):
             raise UserError(
                 f"the encoding of the run cannot be read ({why}): train again"
             ) from None
+
+
+def between(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Windows x (N, T, D) with NaN replaced along straight lines between the steps that are there.
+
+    At both ends it is the nearest of them, and 0 in a channel without any. Also returns the last
+    step up to each one that is there, or -1, and the first from it on, or T: (N, T, D) each.
+
+    >>> x = torch.tensor([torch.nan, 1.0, torch.nan, 2.0]).view(1, 4, 1)
+    >>> [part.flatten().tolist() for part in between(x)]
+    [[1.0, 1.0, 1.5, 2.0], [-1, 1, 1, 3], [1, 1, 3, 3]]
+    """
+    steps = x.shape[1]
+    t = torch.arange(steps, device=x.device).view(1, steps, 1)
+    there = ~x.isnan()
+    left = torch.where(there, t, -1).cummax(1).values
+    right = torch.where(there, t, steps).flip(1).cummin(1).values.flip(1)
+    known = torch.where(there, x, 0.0)
+    a, b = (known.gather(1, place.clamp(0, steps - 1)) for place in (left, right))
+    share = (t - left) / (right - left).clamp(min=1)
+    a, b = torch.where(left < 0, b, a), torch.where(right == steps, a, b)
+    return a + share * (b - a), left, right
 
 
 class Moments:

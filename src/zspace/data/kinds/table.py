@@ -26,7 +26,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -46,6 +46,9 @@ from zspace.data.kinds.encoding import Encoding
 from zspace.data.readers.frames import Raw, Table, columns_of, table_of
 from zspace.data.spec import ColumnKind, Fact, Spec
 from zspace.system.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Sort = Literal[ColumnKind, "id"]
 SORTS: tuple[str, ...] = (*get_args(ColumnKind), "id")
@@ -86,6 +89,7 @@ class TableEncoding(Encoding):
     missing: bool = False
     kind: ClassVar[str] = "table"
     plural: ClassVar[str] = "rows"
+    row: ClassVar[str] = "row"
 
     @property
     def size(self) -> str:
@@ -155,6 +159,13 @@ class TableEncoding(Encoding):
         for entry in self.entries:
             yield entry, x[:, start : start + entry.width]
             start += entry.width
+
+    def frame(self, raw: Any) -> pd.DataFrame:
+        """The rows themselves; those of an array have the numbers of their columns as names."""
+        import pandas as pd
+
+        raw = pd.DataFrame(raw) if isinstance(raw, np.ndarray) else raw
+        return raw.to_pandas() if hasattr(raw, "to_pandas") else raw
 
     def show(self, x: Tensor) -> dict[str, Any]:
         """One row x (W,) as cells: a column, its value as JSON, and as people read it; of numbers

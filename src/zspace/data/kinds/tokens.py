@@ -13,16 +13,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zspace.data.kinds.cutting import FORM, Cuts, as_samples, cut, is_text, rejoined, shown
+from zspace.data.kinds.cutting import (
+    FORM,
+    Cuts,
+    as_line,
+    as_samples,
+    cut,
+    is_text,
+    rejoined,
+    shown,
+)
 from zspace.data.kinds.encoding import Encoding
 from zspace.data.spec import Fact, Spec
 from zspace.system.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 END, OTHER, FIRST, AFTER = 0, 1, 2, -1
 """The end, any other token, the first of the vocabulary, and what follows the end."""
@@ -68,6 +80,7 @@ class TokenEncoding(Encoding):
     missing: bool = False
     kind: ClassVar[str] = "tokens"
     plural: ClassVar[str] = "sequences"
+    suffix: ClassVar[str] = ".txt"
 
     @property
     def size(self) -> str:
@@ -181,6 +194,16 @@ class TokenEncoding(Encoding):
         integers and [] among chords.
         """
         return [rejoined(row, self.cut) for row in self._rows(x)]
+
+    def frame(self, raw: Any) -> pd.DataFrame:
+        """A line for each sequence."""
+        import pandas as pd
+
+        return pd.DataFrame({"text": self.lines(raw)})
+
+    def lines(self, raw: Any) -> list[str]:
+        """Each sequence as `zspace.data.kinds.cutting.as_line` writes it."""
+        return [as_line(one) for one in raw]
 
     def show(self, x: Tensor, confidence: Any = None) -> dict[str, Any]:
         """One sample x (T,) as the texts of its tokens.

@@ -14,6 +14,7 @@ set goes to a file in the cache as it comes, so that a stream of any length fits
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -212,7 +213,11 @@ def _of_dataset(source: Dataset[Any], options: ReadOptions) -> dict[str, Any]:
     streamed = not hasattr(source, "__getitem__") or not hasattr(source, "__len__")
     some: Any = source
     total = 0 if streamed else len(some)
-    samples: Iterable[Any] = some if streamed else (some[i] for i in range(total))
+    samples: Iterable[Any] = iter(some if streamed else (some[i] for i in range(total)))
+    first = list(itertools.islice(samples, 1))
+    samples = itertools.chain(first, samples)
+    if first and isinstance(_parts(first[0])["x"], str):
+        return _texts(samples)
     others: dict[str, list[Any]] = {}
     _folder().mkdir(parents=True, exist_ok=True)
     handle, path = tempfile.mkstemp(dir=_folder(), suffix=".npy")
@@ -225,6 +230,23 @@ def _of_dataset(source: Dataset[Any], options: ReadOptions) -> dict[str, Any]:
         raise
     atexit.register(Path(path).unlink, missing_ok=True)
     return {"x": x, **others}
+
+
+def _texts(samples: Iterable[Any]) -> dict[str, Any]:
+    """The samples of a data set of texts as lists. Raises UserError where one has another form."""
+    found: dict[str, list[Any]] = {}
+    for n, sample in enumerate(samples):
+        parts = _parts(sample)
+        found = found or {key: [] for key in parts}
+        if parts.keys() != found.keys() or not isinstance(parts["x"], str):
+            raise UserError(
+                f"sample {n} of the data set is {type(parts['x']).__name__} with "
+                f"{', '.join(parts)}, unlike sample 0, which is a text with {', '.join(found)}: "
+                "give all samples one form"
+            )
+        for key, value in parts.items():
+            found[key].append(value.item() if isinstance(value, Tensor) else value)
+    return found
 
 
 def _forget(arrays: Mapping[str, Any]) -> None:

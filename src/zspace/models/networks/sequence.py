@@ -21,7 +21,7 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from zspace.models.networks.mlp import glorot
-from zspace.models.sequences import OTHER, Autoregressive, Steps
+from zspace.models.sequences import END, OTHER, Autoregressive, Steps
 from zspace.system.errors import UserError
 
 
@@ -37,6 +37,16 @@ class Trunk(nn.Module, ABC):
     @abstractmethod
     def forward(self, h: Tensor, seen: Tensor | None = None) -> Tensor:
         """h (B, T, W), seen (B, T) or None for all -> (B, T, W)."""
+
+    def of_tokens(
+        self, tokens: Tensor, table: nn.Embedding, told: Tensor | None, seen: Tensor | None
+    ) -> Tensor:
+        """`forward` of the vectors of tokens (B, T) and of what is added to them, (B, T or 1, W).
+
+        What it gives for steps after the last one that is seen does not count.
+        """
+        h = table(tokens)
+        return self(h if told is None else h + told, seen)
 
     def begin(self, n: int, like: Tensor) -> Any:
         """The state of n sequences before their first step, on the device of a tensor."""
@@ -107,16 +117,16 @@ class SequenceEncoder(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """x (B, T, D) or tokens (B, T), c (B, context) or None -> (B, features)."""
-        seen = None
-        if self.vocabulary:
-            x = x.long()
-            seen, x = x >= 0, x + 1  # 0 is then what follows the end
-        h = self.read(x)
-        if self.told is not None and c is not None:
-            h = h + self.told(c)[:, None]
+        told = None if self.told is None or c is None else self.told(c)[:, None]
         if self.positions is not None:
-            h = h + self.positions()
-        return self.out(pooled(self.trunk(h, seen), seen))
+            told = self.positions() if told is None else told + self.positions()
+        if not isinstance(self.read, nn.Embedding):
+            h = self.read(x)
+            return self.out(pooled(self.trunk(h if told is None else h + told)))
+        x = x.long()
+        seen = x >= 0
+        h = self.trunk.of_tokens(x + 1, self.read, told, seen)  # 0 is then what follows the end
+        return self.out(pooled(h, seen))
 
 
 def pooled(h: Tensor, seen: Tensor | None = None) -> Tensor:
@@ -230,14 +240,15 @@ class TrunkSteps(Steps):
 
     def forward(self, before: Tensor, memory: Tensor) -> Tensor:
         """before (N, T), memory (N, M) -> logits (N, T, V)."""
-        before = before.clamp(min=0)
+        seen, before = before > END, before.clamp(min=0)
         if self.training and self.word_dropout:
             gone = torch.rand(before.shape, device=before.device) < self.word_dropout
             before = torch.where(gone & (before < self.vocabulary), OTHER, before)
-        h = self.embed(before) + self.read(memory)[:, None]
+        told = self.read(memory)[:, None]
         if self.positions is not None:
-            h = h + self.positions()
-        return self.out(self.trunk(h) + self.skip(memory)[:, None])
+            told = told + self.positions()
+        h = self.trunk.of_tokens(before, self.embed, told, seen)
+        return self.out(h + self.skip(memory)[:, None])
 
     def begin(self, memory: Tensor) -> Any:
         told = self.read(memory)

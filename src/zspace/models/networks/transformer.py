@@ -46,7 +46,7 @@ class SelfAttention(nn.Module):
     def forward(self, h: Tensor, seen: Tensor | None = None) -> Tensor:
         """h (B, T, W), seen (B, T) -> (B, T, W)."""
         q, k, v = self._split(h)
-        mask = None if seen is None else seen[:, None, None]
+        mask = None if seen is None or self.causal else seen[:, None, None]
         found = F.scaled_dot_product_attention(q, k, v, mask, is_causal=self.causal)
         return h + self.last(found.transpose(1, 2).flatten(2))
 

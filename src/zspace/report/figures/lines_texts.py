@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from zspace.analysis import planes
 from zspace.analysis.reconstruction import reconstructions
 from zspace.analysis.trained import evenly, subset
+from zspace.data.kinds.cutting import as_line
 from zspace.data.kinds.encoding import Encoding
 from zspace.report import facts
 from zspace.report.facts import Family, families, short
@@ -176,22 +177,9 @@ def window_interpolation(study: Study) -> Figure:
     return _windows("Between two unseen windows", "from light to dark", groups, heads)
 
 
-def line(one: Any) -> str:
-    """A sequence as one line of text: numbers with blanks between, those of a chord with commas.
-
-    >>> line("a text"), line([3, 1]), line([[60, 64], [62]])
-    ('a text', '3 1', '60,64 62')
-    """
-    if isinstance(one, str):
-        return " ".join(one.splitlines())
-    return " ".join(
-        ",".join(map(str, part)) if isinstance(part, list | tuple) else str(part) for part in one
-    )
-
-
 def _read(encoding: Encoding | None, x: np.ndarray) -> list[str]:
     assert encoding is not None
-    return [line(one) for one in encoding.decode(torch.from_numpy(np.asarray(x)))]
+    return [as_line(one) for one in encoding.decode(torch.from_numpy(np.asarray(x)))]
 
 
 def _texts(title: str, note: str, lines: Sequence[tuple[str, str, Any]]) -> Figure:
