@@ -237,7 +237,7 @@ def used(folder: Path, out: Path) -> None:
           for name in FIGURES),
         lambda: write_report(open_study(folder), out / "report.html"),
         lambda: asyncio.run(explored(views([folder]))),
-        lambda: write_page(zspace.load(folder), out / "page"),
+        lambda: write_page(zspace.load(folder), out / "page.html"),
     ]  # fmt: skip
     refusal = None
     for step in steps:

@@ -11,6 +11,9 @@ from pathlib import Path
 from zspace.system.errors import UserError
 
 STATIC = Path(__file__).parent / "static"
+LESSON = Path(__file__).parent / "lesson"
+EXAMPLES = Path(__file__).parent / "examples"
+"""Small trained runs; scripts/train_examples.py makes them."""
 NEEDED = ("starlette", "uvicorn")
 
 

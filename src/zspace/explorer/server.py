@@ -155,7 +155,7 @@ def views(
     """Runs by opaque ids, a and b. Two that were trained on the same data share them."""
     opened = [load(path, device, trust_data=trust_data) for path in paths]
     for run in opened:
-        data = run.data(data_dir=data_dir)
+        data = run.shown(data_dir=data_dir)
         for other in opened:
             other.share_data(data)
         n = min(MOST, len(data.test))

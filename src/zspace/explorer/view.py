@@ -85,8 +85,9 @@ class RunView:
                 f"shows {' and '.join(self.kinds)}: use view_of(run)"
             )
         self.run, self.shape = run, run.spec.shape
-        self.test = trained.subset(run.data().test, MOST)
-        found = latents.codes(run, run.data(), MOST)
+        self.data = run.shown()
+        self.test = trained.subset(self.data.test, MOST)
+        found = latents.codes(run, self.data, MOST)
         self.z = found.z.astype(np.float32)
         kind = "u1" if len(run.spec.classes) <= 256 else "<u2"
         y = found.y if found.y is not None and (found.y >= 0).all() else None  # all, or none
@@ -116,7 +117,7 @@ class RunView:
     @cached_property
     def kl(self) -> np.ndarray | None:
         """The mean KL of each dimension in nats (Z,), or None."""
-        return latents.posterior_summary(self.run, self.run.data()).kl
+        return latents.posterior_summary(self.run, self.data).kl
 
     @cached_property
     def order(self) -> np.ndarray:
@@ -161,7 +162,7 @@ class RunView:
 
     def tsne(self) -> np.ndarray:
         """The t-SNE map (N, 2) of the codes; 10,000 take half a minute."""
-        return latents.codes_map(self.run, self.run.data(), MOST).points.astype(np.float32)
+        return latents.codes_map(self.run, self.data, MOST).points.astype(np.float32)
 
     def plane(self, projection: str) -> dict[str, Any]:
         """The codes that a map stands for: origin + x u + y v at its point (x, y)."""

@@ -52,21 +52,47 @@ def explore(
 
 def export(
     run: RunPath,
+    second: Annotated[Positional[Path | None], arg(metavar="[RUN2]")] = None,
     *,
-    to: Literal["page"] = "page",
+    to: Literal["html"] = "html",
     data_dir: DataDir = None,
     workers: Workers = 0,
     device: Device = "auto",
     trust_data: TrustData = False,
     out: Out,
 ) -> None:
-    """Write the explorer of a run as a folder that any web host can serve.
+    """Write the explorer of a run as one HTML file, which opens from disk and needs no network.
 
     Args:
-        to: What to write: page, a static page that decodes in the browser.
-        out: A new folder.
+        second: The folder of a second run, shown beside the first.
+        to: What to write: html, a page that decodes in the browser.
+        out: FILE.html.
     """
     from zspace.explorer.export import write_page
     from zspace.runs.run import load
 
-    print(write_page(load(run, device, trust_data=trust_data), out, data_dir))
+    paths = [run] if second is None else [run, second]
+    runs = [load(path, device, trust_data=trust_data) for path in paths]
+    print(write_page(runs, out, data_dir))
+
+
+def learn(
+    *,
+    to: Path | None = None,
+    open: Annotated[bool, arg(help_behavior_hint="(by default it is opened)")] = True,
+) -> None:
+    """Learn what autoencoders do, on one page with models to play with. It needs no network.
+
+    Args:
+        to: FILE.html, in which the page is written and not opened; by default it is written into
+            the user's cache folder.
+        open: Print where the page is, but do not open it in a browser.
+    """
+    import webbrowser
+
+    from zspace.explorer.learn import kept_lesson, write_lesson
+
+    page = kept_lesson() if to is None else write_lesson(to)
+    print(page)
+    if to is None and open:
+        webbrowser.open(page.resolve().as_uri())
