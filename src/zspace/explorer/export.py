@@ -113,6 +113,8 @@ def arrays(view: RunView) -> Iterator[tuple[str, Any]]:
     yield _samples("reconstructions", view.shown(view.reconstructions(i)))
     yield "codes.f32", z.astype("<f4")
     yield "errors.f32", view.errors[i].astype("<f4")
+    if view.gaussian:
+        yield "posterior.f32", view.posterior(i).astype("<f4")
     moments = view.moments()
     if moments is not None:
         yield "moments.json", moments["facts"]

@@ -226,6 +226,12 @@ export class StaticSource {
     return { z, points, error, percentile, label: taken, readings, neighbours };
   }
 
+  async posterior(id, which) {
+    const size = 2 * this.facts.dims + 1;
+    this.posteriors ??= await load("posterior.f32", Float32Array);
+    return Float32Array.from(which.flatMap((i) => [...this.posteriors.subarray(i * size, (i + 1) * size)]));
+  }
+
   async moments() {
     const [told, points, pictures] = await Promise.all([load("moments.json"),
       load("moments-points.f32", Float32Array), load("moments-pictures.u8", Uint8Array)]);
