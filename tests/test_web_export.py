@@ -89,6 +89,8 @@ def test_files_are_of_the_same_images(written, planar):
     folder, run = written["cvae"], planar["cvae"]
     test = run.data().test
     n = len(test)
+    posterior = numbers(folder, "posterior.f32", "<f4", n, 5)
+    np.testing.assert_allclose(posterior, RunView(run).posterior(np.arange(n)), atol=1e-5)
     z = numbers(folder, "codes.f32", "<f4", n, 2)
     np.testing.assert_array_equal(z, latents.codes(run, run.data()).z)
     np.testing.assert_array_equal(numbers(folder, "map-dims.f32", "<f4", n, 2), z)

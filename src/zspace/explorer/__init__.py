@@ -14,6 +14,9 @@ STATIC = Path(__file__).parent / "static"
 LESSON = Path(__file__).parent / "lesson"
 EXAMPLES = Path(__file__).parent / "examples"
 """Small trained runs; scripts/train_examples.py makes them."""
+IDS = "abcdefghijkl"
+BESIDE = 2
+"""Runs at most that are shown beside each other; more are a sweep of one weight."""
 NEEDED = ("starlette", "uvicorn")
 
 

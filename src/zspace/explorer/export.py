@@ -18,7 +18,7 @@ from torch import nn
 
 from zspace._version import __version__
 from zspace.analysis import planes
-from zspace.explorer import page_files
+from zspace.explorer import BESIDE, IDS, page_files
 from zspace.explorer.bundle import single
 from zspace.explorer.rows import view_of
 from zspace.explorer.view import RunView
@@ -28,11 +28,11 @@ from zspace.models.likelihoods import Bernoulli, SquaredError
 from zspace.models.likelihoods import Gaussian as GaussianPixels
 from zspace.models.networks.mlp import MLP
 from zspace.runs.run import Run
+from zspace.runs.sweeps import Sweep, sweep
 from zspace.system import files
 from zspace.system.errors import UserError
 from zspace.system.pixels import COLOURS
 
-IDS = "ab"
 MOST = 2000
 BYTES = 16 << 20
 SIDE = 21
@@ -41,20 +41,24 @@ LAYERS = (nn.Linear, nn.GELU, nn.ReLU, nn.SiLU)
 
 
 def write_page(runs: Run | Sequence[Run], out: Path, data_dir: Path | None = None) -> Path:
-    """Write the page of one run, or of two beside each other, into a new file; returns its path.
+    """Write the page of runs into a new file; returns its path. Two are shown beside each other,
+    three and more are those of a sweep.
 
-    Raises UserError where the file exists or cannot be written, and where a run's data cannot be
-    read.
+    Raises UserError where the file exists or cannot be written, where a run's data cannot be read,
+    and for three runs or more that are no sweep (`zspace.runs.sweeps.sweep`).
     """
     if out.exists():
         what = "is a folder: give the name of a file" if out.is_dir() else "exists already"
         raise UserError(f"'{out}' {what}, for example -o page.html")
-    several = [runs] if isinstance(runs, Run) else list(runs)
-    for run in several:
+    shown: Sequence[Run] = [runs] if isinstance(runs, Run) else list(runs)
+    swept = sweep(shown) if len(shown) > BESIDE else None
+    shown = swept.runs if swept else shown
+    for run in shown:
         data = run.shown(data_dir=data_dir)
-        for other in several:
+        for other in shown:
             other.share_data(data)
-    page = single(sources()["index.html"], sources(), contents(map(view_of, several)))
+    told = contents([view_of(run) for run in shown], swept)
+    page = single(sources()["index.html"], sources(), told)
     with files.explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         files.write(out, page.encode())
@@ -66,7 +70,7 @@ def sources() -> dict[str, str]:
     return {name: path.read_text("utf-8") for name, path in page_files().items()}
 
 
-def contents(views: Iterable[RunView]) -> Iterator[tuple[str, Any]]:
+def contents(views: Iterable[RunView], swept: Sweep | None = None) -> Iterator[tuple[str, Any]]:
     """The names of all data files of a page, and what is in them; see `arrays`."""
     runs = []
     for key, view in zip(IDS, views, strict=False):
@@ -75,7 +79,8 @@ def contents(views: Iterable[RunView]) -> Iterator[tuple[str, Any]]:
                 runs.append(content)
             else:
                 yield f"{key}/{name}", content
-    yield "info.json", {"version": __version__, "colours": COLOURS, "runs": runs}
+    told = {"version": __version__, "colours": COLOURS, "runs": runs}
+    yield "info.json", told | {"film": None if swept is None else swept.told()}
 
 
 def arrays(view: RunView, key: str = "a") -> Iterator[tuple[str, Any]]:
@@ -101,6 +106,8 @@ def arrays(view: RunView, key: str = "a") -> Iterator[tuple[str, Any]]:
         yield _samples("reconstructions", view.shown(view.reconstructions(i)))
     yield "codes.f32", z.astype("<f4")
     yield "errors.f32", view.errors[i].astype("<f4")
+    if view.gaussian:
+        yield "posterior.f32", view.posterior(i).astype("<f4")
     moments = view.moments()
     if moments is not None:
         yield "moments.json", moments["facts"]

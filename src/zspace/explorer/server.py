@@ -22,15 +22,16 @@ import uvicorn
 from starlette.datastructures import Headers
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from zspace.explorer import BESIDE, IDS
 from zspace.explorer.access import AccessPolicy
 from zspace.explorer.app import create_app
 from zspace.explorer.rows import view_of
 from zspace.explorer.view import MOST, RunView
-from zspace.runs.run import load
+from zspace.runs.run import Run, load
+from zspace.runs.sweeps import sweep
 from zspace.system.bars import lines
 from zspace.system.errors import UserError
 
-IDS = "ab"
 HEADER_SECONDS = 10.0
 """In which the headers of a request come, all of them."""
 STRANGERS = 64
@@ -47,12 +48,13 @@ def serve(
     device: str = "auto",
     trust_data: bool = False,
 ) -> None:
-    """Serve one run or two until Ctrl-C; print the URL, and open it in a browser.
+    """Serve one run, two, or a sweep until Ctrl-C; print the URL, and open it in a browser.
 
     host: the address to listen on, and the name under which people call it. port: 0 takes a free
     one. token: a key that may be used repeatedly; needed where others can reach the host.
     device: as for `zspace.load`.
-    Raises UserError where a run, its data, the address or the token do not serve.
+    Raises UserError where a run, its data, the address or the token do not serve, and for three
+    runs or more that are no sweep (`zspace.runs.sweeps.sweep`).
     """
     check_host(host, token)
     with listen(host, port) as listener:
@@ -66,7 +68,10 @@ def serve(
             announce=lambda key: print(f"for another browser: {url(host, port, key)}", flush=True),
         )
         with lines("opening the runs"):
-            app = create_app(views(paths, data_dir, device, trust_data=trust_data), policy)
+            runs: Sequence[Run] = [load(path, device, trust_data=trust_data) for path in paths]
+            swept = sweep(runs) if len(runs) > BESIDE else None
+            shown = views_of(swept.runs if swept else runs, data_dir)
+            app = create_app(shown, policy, swept)
         entrance = url(host, port, policy.key)
         print(f"{entrance}\nstop with Ctrl-C", flush=True)
         if show:
@@ -152,16 +157,20 @@ def views(
     *,
     trust_data: bool = False,
 ) -> dict[str, RunView]:
-    """Runs by opaque ids, a and b. Two that were trained on the same data share them."""
-    opened = [load(path, device, trust_data=trust_data) for path in paths]
-    for run in opened:
+    """`views_of` runs that are loaded from folders."""
+    return views_of([load(path, device, trust_data=trust_data) for path in paths], data_dir)
+
+
+def views_of(runs: Sequence[Run], data_dir: Path | None = None) -> dict[str, RunView]:
+    """Runs by opaque ids, a, b and so on. Those that were trained on the same data share them."""
+    for run in runs:
         data = run.shown(data_dir=data_dir)
-        for other in opened:
+        for other in runs:
             other.share_data(data)
         n = min(MOST, len(data.test))
         things = "images" if run.encoding is None else run.encoding.plural
         print(f"{run.config.name}: encoding {n:,} test {things}", file=sys.stderr, flush=True)
-    return {key: view_of(run) for key, run in zip(IDS, opened, strict=False)}
+    return {key: view_of(run) for key, run in zip(IDS, runs, strict=False)}
 
 
 def check_host(host: str, token: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The explorer, served or written as a folder."""
+"""The explorer, served or written as a file, and the course."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zspace.cli import DataDir, Device, Out, RunPath, TrustData, Workers
 
 def explore(
     run: RunPath,
-    second: Annotated[Positional[Path | None], arg(metavar="[RUN2]")] = None,
+    others: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN2 ...]")] = (),
     *,
     host: str = "127.0.0.1",
     port: int = 8123,
@@ -26,7 +26,8 @@ def explore(
     """Explore the latent space of a run on a page in the browser.
 
     Args:
-        second: The folder of a second run, shown beside the first.
+        others: The folder of a second run, shown beside the first; or those of two and more, which
+            differ from it in beta alone: a slider goes from one to the next.
         host: The address to listen on; one that other machines can reach needs --token.
         port: The port of the page; 0 takes a free one.
         open: Print the address of the page, but do not open it in a browser.
@@ -37,9 +38,8 @@ def explore(
     explorer.check_installed()
     from zspace.explorer import server
 
-    paths = [run] if second is None else [run, second]
     server.serve(
-        paths,
+        [run, *others],
         host=host,
         port=port,
         show=open,
@@ -52,7 +52,7 @@ def explore(
 
 def export(
     run: RunPath,
-    second: Annotated[Positional[Path | None], arg(metavar="[RUN2]")] = None,
+    others: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN2 ...]")] = (),
     *,
     to: Literal["html"] = "html",
     data_dir: DataDir = None,
@@ -64,15 +64,14 @@ def export(
     """Write the explorer of a run as one HTML file, which opens from disk and needs no network.
 
     Args:
-        second: The folder of a second run, shown beside the first.
+        others: As for explore: a second run beside the first, or those that differ in beta alone.
         to: What to write: html, a page that decodes in the browser.
         out: FILE.html.
     """
     from zspace.explorer.export import write_page
     from zspace.runs.run import load
 
-    paths = [run] if second is None else [run, second]
-    runs = [load(path, device, trust_data=trust_data) for path in paths]
+    runs = [load(path, device, trust_data=trust_data) for path in (run, *others)]
     print(write_page(runs, out, data_dir))
 
 

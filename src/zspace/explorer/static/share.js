@@ -37,6 +37,10 @@ export function stateText(app, { path, drawing, training }) {
   if (app.selected >= 0) put("test", app.selected);
   if (!app.tiles) put("tiles", 0);
   if (!app.points) put("points", 0);
+  if (!app.guides) put("guides", 0);
+  if (app.density) put("density", 1);
+  if (app.runs.length > 1 && !app.same) put("scale", 0);
+  if (app.film) put("beta", app.film.at);
   put("off", [...app.hidden].join());
   if (app.circle) {
     put("lasso", short(app.circle.polygon.flat()));
@@ -57,6 +61,12 @@ export function stateText(app, { path, drawing, training }) {
   }
   if (app.tab === "training" && training?.kept) put("epoch", training.at.toFixed(2));
   return state.toString().replaceAll("%2C", ",");
+}
+
+/** Which run of a film a fragment asks for: its place among n, by default the middle. */
+export function beginning(text, n, middle) {
+  const at = Number(new URLSearchParams(text.replace(/^#/, "")).get("beta") ?? NaN);
+  return Number.isInteger(at) && at >= 0 && at < n ? at : middle;
 }
 
 /** What a fragment asks for; anything that does not make sense is left out. */
@@ -91,6 +101,7 @@ export function stateOf(text, app) {
     label: whole("class", 0, info.conditions.length - 1),
     selected: whole("test", 0, info.n - 1) ?? -1,
     tiles: state.get("tiles") !== "0", points: state.get("points") !== "0",
+    guides: state.get("guides") !== "0", density: state.get("density") === "1", same: state.get("scale") !== "0",
     hidden: (numbers(state.get("off")) ?? []).filter((k) => k >= 0 && k < info.classes.length),
     z: code("z"), a: end("a", 0), b: end("b", 1),
     way: state.get("way") === "spherical" ? "spherical" : "straight",

@@ -181,6 +181,12 @@ export class StaticRun {
     return { z, points, error, percentile, label: taken, readings, neighbours };
   }
 
+  async posterior(which) {
+    const size = 2 * this.facts.dims + 1;
+    this.posteriors ??= await this.load("posterior.f32", Float32Array);
+    return Float32Array.from(which.flatMap((i) => [...this.posteriors.subarray(i * size, (i + 1) * size)]));
+  }
+
   async moments() {
     const [told, points, pictures] = await Promise.all([this.load("moments.json"),
       this.load("moments-points.f32", Float32Array), this.load("moments-pictures.u8", Uint8Array)]);
@@ -188,7 +194,7 @@ export class StaticRun {
   }
 }
 
-const ASKED = ["map", "plane", "labels", "errors", "images", "reconstructions", "codes", "decode", "encode", "moments"];
+const ASKED = ["map", "plane", "labels", "errors", "images", "reconstructions", "codes", "decode", "encode", "posterior", "moments"];
 
 /** The runs of the page, asked by their ids as a server is. */
 export class StaticSource {
