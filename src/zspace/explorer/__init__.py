@@ -30,5 +30,5 @@ def check_installed() -> None:
 
 def page_files() -> dict[str, Path]:
     """Every file of the page by the name under which it is asked for: 'index.html', 'app.js'."""
-    files = sorted(path for path in STATIC.rglob("*") if path.is_file())
+    files = sorted(p for p in STATIC.rglob("*") if p.is_file() and not p.name.startswith("shelf."))
     return {path.relative_to(STATIC).as_posix(): path for path in files}

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from zspace._version import __version__
 from zspace.explorer import access, page_files
-from zspace.explorer.access import MOST_CODES, AccessPolicy, Guard, Refused
+from zspace.explorer.access import MOST_CODES, Refused
 from zspace.explorer.view import RunView
 from zspace.runs.sweeps import Sweep
 from zspace.system.errors import UserError
@@ -138,11 +138,15 @@ class RunState:
 Answer = Callable[[Request, RunState], Awaitable[Any]]
 
 
-def create_app(
-    views: Mapping[str, RunView], policy: AccessPolicy, swept: Sweep | None = None
-) -> Guard:
-    """The app, behind its guard. views: runs by the opaque ids under which they are served.
-    swept: what these runs are together, if they are shown one at a time, in this order.
+def explorer(
+    views: Mapping[str, RunView], swept: Sweep | None = None, *, listed: bool = False
+) -> Starlette:
+    """The explorer of runs.
+
+    Arguments:
+        views: Runs by the opaque ids under which they are served.
+        swept: What these runs are together, if they are shown one at a time, in this order.
+        listed: Whether a list of runs lies one folder up.
     """
     states = {key: RunState(key, view) for key, view in views.items()}
     app = Starlette(
@@ -162,7 +166,8 @@ def create_app(
     app.router.redirect_slashes = False
     app.state.states, app.state.files = states, page_files()
     app.state.film = None if swept is None else swept.told()
-    return Guard(app, policy)
+    app.state.listed = listed
+    return app
 
 
 @contextlib.asynccontextmanager
@@ -258,7 +263,8 @@ async def info(request: Request) -> Response:
     """What there is: the runs, the facts of each, the colours of classes, and the film."""
     runs = [state.facts for state in request.app.state.states.values()]
     told = {"version": __version__, "colours": COLOURS, "runs": runs}
-    return JSONResponse(told | {"film": request.app.state.film})
+    state = request.app.state
+    return JSONResponse(told | {"film": state.film, "listed": state.listed})
 
 
 async def points(request: Request, state: RunState) -> Response:

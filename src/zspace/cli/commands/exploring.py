@@ -11,7 +11,7 @@ from zspace.cli import DataDir, Device, Out, RunPath, TrustData, Workers
 
 
 def explore(
-    run: RunPath,
+    run: Annotated[Positional[Path | None], arg(metavar="[RUN | STUDY]")] = None,
     others: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN2 ...]")] = (),
     *,
     host: str = "127.0.0.1",
@@ -26,6 +26,8 @@ def explore(
     """Explore the latent space of a run on a page in the browser.
 
     Args:
+        run: The folder of a run; or that of a study, whose runs are then listed. By default the
+            runs that come with zspace.
         others: The folder of a second run, shown beside the first; or those of two and more, which
             differ from it in beta alone: a slider goes from one to the next.
         host: The address to listen on; one that other machines can reach needs --token.
@@ -39,7 +41,7 @@ def explore(
     from zspace.explorer import server
 
     server.serve(
-        [run, *others],
+        [] if run is None else [run, *others],
         host=host,
         port=port,
         show=open,

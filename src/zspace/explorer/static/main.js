@@ -29,6 +29,7 @@ async function start() {
   const data = source();
   const info = await data.info();
   usePalette(info.colours);
+  find("#listed").hidden = !info.listed;
   const { film = null } = info;
   const one = film ? film.weights.indexOf(1) : 0; // the VAE of the series, where there is one
   const first = film && info.runs[beginning(location.hash, info.runs.length, Math.max(0, one))];
