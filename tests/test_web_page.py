@@ -524,8 +524,7 @@ def test_a_drawing_has_its_own_ellipse_and_draws(visit: Open) -> None:
     drag(page, STROKES["0"], "#pad")
     section = page.locator("#drawn .q")
     soon(lambda: "of your drawing" in section.inner_text())
-    before = pixels(page, ".hero") if page.locator(".hero").is_visible() else None
-    assert before is None  # the hero is not shown while one draws
+    page.wait_for_load_state("networkidle")  # a drawing that is read anew has no draws yet
     page.keyboard.press("d")
     soon(lambda: section.locator(".trail canvas:not(.empty)").count() == 1)
     soon(lambda: "squared error at z" in section.inner_text())
@@ -557,10 +556,19 @@ def test_an_exported_page_decodes_by_itself(
     before = pixels(page, ".hero")
     page.mouse.move(*at(page, 0.3, 0.6), steps=4)
     changed(page, ".hero", before)
+    page.click("#posterior .draw")
+    soon(lambda: page.locator("#posterior .trail canvas:not(.empty)").count() == 1)
+    assert page.locator("#posterior dt").all_inner_texts() == ["KL to the prior"]
+    page.click("#rain")
+    soon(lambda: page.locator(".drops canvas:not(.empty)").count() == 50)
+    page.click("#dare-me")
+    assert page.locator("#dares li").count() == 1  # others need the model
+    page.keyboard.press("Escape")
     page.click("[data-tab='draw']")
     drag(page, STROKES["0"], "#pad")
     soon(lambda: "test images" in page.locator("#drawn .sentence").inner_text())
     assert page.locator("#readings li:first-child button").get_attribute("data-label") == "0"
+    assert page.locator("#drawn .q").is_hidden()
     page.screenshot(path=SHOTS / "export.png")
     test = trained["cvae"].data().test
     image = test.images()[17].mul(255).round().to(torch.uint8)
