@@ -59,7 +59,7 @@ export function filmPanel(app, holder, film, infos) {
 /** What a point of the curve means, from its numbers alone. */
 function said(k, points) {
   const { rate, distortion } = points[k];
-  if (rate < 0.1) return "the code says nothing of x: every x is decoded alike.";
+  if (rate < 0.1) return "the code says next to nothing of x, and every x is decoded nearly alike.";
   const best = Math.min(...points.map((one) => one.distortion));
   if (distortion === best) return "the best reconstructions of these runs, and the highest rate is what they cost."
     .replace("the highest rate", rate === Math.max(...points.map((one) => one.rate)) ? "the highest rate" : "its rate");

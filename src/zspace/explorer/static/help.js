@@ -16,6 +16,7 @@ export function helpCard(app, { dialog, opener, film }) {
     any((one) => one.info.gaussian) && ["The two ellipses", `are one and two σ of q(z|x) of the ${noun} at hand, as they fall on this plane: all its codes lie about there. Draw ε to throw one.`],
     any((one) => !one.info.variational) && ["No ellipse", "on the map of an autoencoder without q(z|x): its code is one point."],
     any((one) => one.info.standard) && ["The dashed circles", "hold 50% and 95% of the prior N(0, I) in this plane; + marks the code 0."],
+    any((one) => one.info.standard && one.pictorial && one.info.decoder !== "tiles") && ["Rain", "is 50 draws of that prior, decoded."],
     ["Density", "draws lines around the densest 50%, 80% and 95% of the test codes."],
     film && ["β", "is the weight of the KL. Each stop is a model of its own; dots keep their test samples."],
   ].filter(Boolean);
@@ -50,6 +51,10 @@ export function hint(app) {
     clearTimeout(timer);
     fade();
   };
+  document.addEventListener("pointerdown", () => {
+    clearTimeout(timer);
+    fade();
+  }, { once: true });
   app.hear("hand", moved);
   app.hear("select", (i) => {
     if (i < 0 || !note.isConnected) return;

@@ -159,6 +159,7 @@ export class MapView {
     if (this.whole && this.place) {
       this.whole = false;
       const context = this.#clear(0);
+      this.figure.dataset.scale = this.scale.toPrecision(4);
       if (this.look.tiles) this.tiles.draw(context, view, rgb(this.theme.ink), this.opacity());
       if (this.guided) drawBelow(context, this, this.guides, this.theme);
       const size = this.dot();

@@ -4,7 +4,7 @@ import { onPlane } from "./gauss.js";
 import { settled } from "./latest.js";
 import { epsilonThrower } from "./throw.js";
 
-const REST = 60; // ms for which a sample must be at hand: decoding goes first
+const REST = 100; // ms for which a sample must be at hand: decoding goes first
 const NO_Q = "This autoencoder has no q(z|x): its encoder gives one code for each sample, not a distribution. There is no ellipse, and nothing to draw.";
 const OTHER_Q = "q(z|x) of this model is not one Gaussian with independent dimensions: there is no ellipse to show.";
 
@@ -58,10 +58,11 @@ export function posteriorPanel(app, holder) {
 
   async function show() {
     const [i, k] = [at, from];
-    throwers.forEach(({ element }, other) => { element.hidden = other !== k && !app.paired; });
-    if (app.tab === "draw" || app.tab === "own" || app.tab === "training") return;
+    throwers.forEach(({ element }, other) => { element.hidden = i < 0 || (other !== k && !app.paired); });
+    if (app.tab === "training") ellipses();
+    if (i < 0 || app.tab === "draw" || app.tab === "own" || app.tab === "training") return;
     await Promise.all(app.runs.map(async (run, other) => {
-      const takes = i >= 0 && (other === k || app.paired);
+      const takes = other === k || app.paired;
       await throwers[other].set(sampleOf(app, other, { i: takes ? i : -1, label: takes ? run.ownLabel(i) : null }), titled(run, i));
     }));
     ellipses();
@@ -75,7 +76,7 @@ export function posteriorPanel(app, holder) {
 
   function titled(run, i) {
     const name = app.runs.length > 1 ? `${run.info.name}: ` : "";
-    const of = run.labels && i >= 0 ? ` (${run.className(run.labels[i])})` : "";
+    const of = run.labels ? ` (${run.className(run.labels[i])})` : "";
     return `${name}q(z|x) of test ${run.noun} ${run.pictorial ? i : run.idOf(i)}${of}`;
   }
 
@@ -91,10 +92,15 @@ export function posteriorPanel(app, holder) {
   app.hear("select", (i, k) => {
     if (i >= 0) take(i, k);
   });
-  app.hear("projection", () => {
-    ellipses();
-    app.maps.forEach((map) => { map.marks.thrown = null; });
+  const forget = () => app.maps.forEach((map) => {
+    map.marks.thrown = null;
+    map.redraw();
   });
+  app.hear("projection", () => {
+    forget();
+    ellipses();
+  });
+  app.hear("tab", forget);
   app.hear("tab", () => show().catch((error) => app.fail(error)));
   app.hear("film", () => show().catch((error) => app.fail(error)));
   app.hear("throw", () => {

@@ -7,9 +7,9 @@ import { paint, row } from "./pictures.js";
 const DROPS = 50;
 const APART = 40; // ms from one drop to the next
 
-/** The section for what has fallen: {fall()}. Only runs whose prior is N(0, I) take part. */
+/** The section for what has fallen: {fall()}. Runs of images whose prior is N(0, I) take part. */
 export function rainPanel(app, holder) {
-  const which = [...app.runs.keys()].filter((k) => app.runs[k].info.standard);
+  const which = [...app.runs.keys()].filter((k) => app.runs[k].info.standard && app.runs[k].pictorial);
   const title = make("h2", { text: `${DROPS} draws of the prior N(0, I), decoded` });
   const sheets = which.map((k) => {
     const grid = make("div", { class: "drops" });
@@ -43,11 +43,10 @@ export function rainPanel(app, holder) {
     const decoded = await Promise.all(sheets.map(async ({ k }) => {
       const run = app.runs[k];
       const z = codes.flatMap((code) => code.slice(0, run.info.dims));
-      return run.pictorial ? run.decode(Float32Array.from(z), run.pick(app.label)) : null;
+      return run.decode(Float32Array.from(z), run.pick(app.label));
     }));
     if (own !== turn) return;
-    const canvases = sheets.map(({ k, grid }) => (app.runs[k].pictorial
-      ? row(grid, DROPS, { name: (d) => `Draw ${d + 1}` }) : []));
+    const canvases = sheets.map(({ grid }) => row(grid, DROPS, { name: (d) => `Draw ${d + 1}` }));
     const marks = sheets.map(() => []);
     let n = 0;
     const drop = () => {
@@ -55,7 +54,7 @@ export function rainPanel(app, holder) {
         const run = app.runs[k];
         const at = run.placeOf(codes[n].slice(0, run.info.dims), app.projection);
         if (at) marks[s].push(at);
-        if (canvases[s][n]) paint(canvases[s][n], decoded[s], run.info.shape, n);
+        paint(canvases[s][n], decoded[s], run.info.shape, n);
         app.maps[k].marks.rain = marks[s];
         app.maps[k].redraw();
       });
