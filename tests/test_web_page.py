@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import zspace
 from browsing import (
@@ -310,7 +311,12 @@ def test_pictures_to_keep(visit: Open) -> None:
     for button, magic in (("#png", b"\x89PNG"), ("#gif", b"GIF89a")):
         with page.expect_download() as caught:
             page.click(button)
-        assert Path(caught.value.path()).read_bytes().startswith(magic)
+        kept = Path(caught.value.path())
+        assert kept.read_bytes().startswith(magic)
+        if button == "#png":
+            with Image.open(kept) as slide:
+                assert slide.size == (1920, 1080)
+                assert len(slide.crop((0, 920, 1920, 990)).getcolors(1 << 20)) > 100  # its legend
     page.screenshot(path=SHOTS / "path.png")
 
 

@@ -17,7 +17,8 @@ import { trainingPanel } from "./training.js";
 import { daresOf, daresPanel } from "./dares.js";
 import { filmPanel } from "./film.js";
 import { helpCard, hint } from "./help.js";
-import { beginning, savePng, stateOf, stateText } from "./share.js";
+import { beginning, stateOf, stateText } from "./share.js";
+import { savePng } from "./slide.js";
 
 const find = (name) => document.querySelector(name);
 const OWN = { table: "Row", series: "Curve", tokens: "Text" };
@@ -232,7 +233,6 @@ function viewBar(app, shared) {
   select.parentElement.hidden = shared.length < 2;
   const pictures = app.runs.some((run) => run.pictorial);
   find("#tiles-switch").hidden = !pictures;
-  if (!pictures) find("#png").title = "Download the map as PNG";
   select.addEventListener("change", async () => {
     if (app.tab === "training") app.openTab("look");
     await showMap(app, select.value).catch((error) => toast(error.message));

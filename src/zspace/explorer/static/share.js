@@ -1,5 +1,4 @@
-// What is seen as a link, and as a picture.
-import { download } from "./dom.js";
+// What is seen as a link.
 
 const MOST = 256;
 const short = (values) => Array.from(values, (value) => Number(value.toPrecision(4))).join();
@@ -110,37 +109,4 @@ export function stateOf(text, app) {
     forced: whole("as", 0, info.conditions.length - 1),
     epoch: state.has("epoch") && state.get("epoch") >= 0 ? Number(state.get("epoch")) : null,
   };
-}
-
-/** Maps and pictures as they lie on the page, as one PNG. */
-export async function savePng(app) {
-  const shown = [...document.querySelectorAll("main canvas")].filter((one) =>
-    one.offsetParent !== null && !one.classList.contains("empty") && !one.classList.contains("off"));
-  app.maps.forEach((map) => {
-    map.whole = true;
-    map.now(); // what WebGL drew is gone after its frame
-  });
-  const boxes = shown.map((one) => one.getBoundingClientRect());
-  const [left, top] = [Math.min(...boxes.map((b) => b.left)), Math.min(...boxes.map((b) => b.top))];
-  const right = Math.max(...boxes.map((b) => b.right));
-  const bottom = Math.max(...boxes.map((b) => b.bottom));
-  const [edge, head, ratio] = [16, 40, 2];
-  const sheet = document.createElement("canvas");
-  sheet.width = (right - left + 2 * edge) * ratio;
-  sheet.height = (bottom - top + edge + head) * ratio;
-  const context = sheet.getContext("2d");
-  const { theme } = app.maps[0];
-  context.scale(ratio, ratio);
-  context.fillStyle = theme.paper;
-  context.fillRect(0, 0, sheet.width, sheet.height);
-  context.fillStyle = theme.ink;
-  context.font = "600 16px system-ui, sans-serif";
-  context.fillText(document.title, edge, 26);
-  shown.forEach((one, k) => {
-    context.imageSmoothingEnabled = one.width > boxes[k].width;
-    const [x, y] = [boxes[k].left - left + edge, boxes[k].top - top + head];
-    context.drawImage(one, x, y, boxes[k].width, boxes[k].height);
-  });
-  const blob = await new Promise((go) => sheet.toBlob(go, "image/png"));
-  download(blob, `${app.run.info.name}-${app.tab}.png`);
 }
