@@ -29,7 +29,7 @@ import torch
 import zspace
 from fuzz_changes import restructured, sealed
 from zspace.explorer.access import AccessPolicy, Guard
-from zspace.explorer.app import create_app
+from zspace.explorer.app import explorer
 from zspace.explorer.export import write_page
 from zspace.explorer.server import views
 from zspace.explorer.view import RunView
@@ -237,7 +237,7 @@ def used(folder: Path, out: Path) -> None:
           for name in FIGURES),
         lambda: write_report(open_study(folder), out / "report.html"),
         lambda: asyncio.run(explored(views([folder]))),
-        lambda: write_page(zspace.load(folder), out / "page"),
+        lambda: write_page(zspace.load(folder), out / "page.html"),
     ]  # fmt: skip
     refusal = None
     for step in steps:
@@ -262,7 +262,7 @@ async def explored(shown: Mapping[str, RunView]) -> None:
     Raises UserError where an answer is a refusal.
     """
     policy = AccessPolicy(hosts=(HOST,), token="a" * 16, cookie="a", announce=print)
-    guard, view = create_app(shown, policy), shown["a"]
+    guard, view = Guard(explorer(shown), policy), shown["a"]
     label = "?label=0" if view.conditions else ""
     z, x = np.zeros((2, view.dims), "<f4"), np.zeros(view.shape, "u1")
     asked = [("GET", path, b"") for path in READ]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import http.server
+import base64
+import gzip
 import math
+import re
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+
+from zspace.explorer.bundle import bundled
+from zspace.explorer.export import sources
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -122,6 +124,8 @@ def total(page: Any) -> int:
 def foreign(url: str, own: str) -> bool:
     """Whether a request leaves the page's own host."""
     parts = urlsplit(url)
+    if parts.scheme == "file":
+        return url != own
     return parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(own).netloc
 
 
@@ -139,17 +143,15 @@ def opened(browser: Any, url: str, wrong: list[str], **options: Any) -> Any:
     return page
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None: ...
+def probe(module: str, *names: str, more: dict[str, str] | None = None) -> str:
+    """A script for `page.evaluate`: names that a module exports, as members of `probe`."""
+    listed = ", ".join(names)
+    main = f'import {{ {listed} }} from "./{module}";\nglobalThis.probe = {{ {listed} }};\n'
+    return bundled("probe.js", {**sources(), **(more or {}), "probe.js": main})
 
 
-@contextlib.contextmanager
-def hosted(folder: Path) -> Iterator[str]:
-    """The URL at which a plain web host serves a folder."""
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
-        thread = threading.Thread(target=host.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{host.server_port}"
-        host.shutdown()
-        thread.join()
+def inside(page: Path) -> dict[str, bytes]:
+    """The data files that lie in an exported page, by name."""
+    blocks = re.findall(r'data-files="([^"]+)">([^<]*)</script>', page.read_text())
+    found = {names: gzip.decompress(base64.b64decode(packed)) for names, packed in blocks}
+    return {name: content for names, content in found.items() for name in names.split()}

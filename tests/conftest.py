@@ -132,6 +132,17 @@ def planar(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> dict[str, 
 
 
 @pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> dict[float, zspace.Run]:
+    """Runs with codes of size 2 that differ in beta alone, by it."""
+    folder = tmp_path_factory.mktemp("swept")
+    options = {**SMALL, "data": str(digits), "latent": 2, "quiet": True}
+    return {
+        beta: zspace.train("beta_vae", out=folder / f"{beta}", beta=beta, **options)
+        for beta in (0.0, 1.0, 20.0)
+    }
+
+
+@pytest.fixture(scope="session")
 def maps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, zspace.Run]:
     """Runs on colour images without labels whose codes are maps (2, 3, 4)."""
     folder = tmp_path_factory.mktemp("maps")

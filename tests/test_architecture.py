@@ -178,7 +178,7 @@ import importlib, pkgutil, sys
 for extra in ("starlette", "uvicorn", "ray", "fsspec", "datasets", "pyarrow", "polars"):
     sys.modules[extra] = None
 import zspace
-served = {"zspace.explorer." + name for name in ("access", "app", "server")}
+served = {"zspace.explorer." + name for name in ("access", "app", "server", "shelf")}
 for module in pkgutil.walk_packages(zspace.__path__, "zspace."):
     if module.name not in {"zspace.__main__", *served}:
         importlib.import_module(module.name)

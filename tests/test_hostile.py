@@ -195,7 +195,7 @@ def test_data_that_a_stranger_chose_are_not_opened(source, finished, tmp_path, m
     assert figures.write("curves", open_study(folder), tmp_path / "curves.png").is_file()
     for use in (
         run.data,
-        lambda: write_page(run, tmp_path / "page"),
+        lambda: write_page(run, tmp_path / "page.html"),
         lambda: write_report(open_study(folder), tmp_path / "report.html"),
         lambda: figures.write("reconstructions", open_study(folder), tmp_path / "a.png"),
         lambda: views([folder]),

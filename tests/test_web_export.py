@@ -1,4 +1,4 @@
-"""The exported page: its files hold what the model makes, and it is there whole or not at all."""
+"""The exported page: it holds what the model makes, in one file that needs nothing else."""
 
 from __future__ import annotations
 
@@ -12,22 +12,34 @@ import pytest
 from scipy.special import erf
 
 import zspace
+from browsing import inside
 from test_data_sets import faces
-from zspace import UserError, explorer
+from zspace import UserError
 from zspace.analysis import latents
 from zspace.cli.main import run as main
-from zspace.explorer import export
+from zspace.explorer import bundle, export
 from zspace.explorer.view import RunView
 
 
 @pytest.fixture(scope="module")
-def written(planar, maps, tmp_path_factory) -> dict[str, Path]:
+def pages(planar, maps, tmp_path_factory) -> dict[str, Path]:
     """The exports of a VAE, a conditional one and one with a convolutional decoder."""
     folder = tmp_path_factory.mktemp("pages")
     runs = {"vae": planar["vae"], "cvae": planar["cvae"], "conv": maps["vae"]}
-    for name, run in runs.items():
-        assert export.write_page(run, folder / name) == folder / name / "index.html"
-    return {name: folder / name / "export" for name in runs}
+    return {name: export.write_page(run, folder / f"{name}.html") for name, run in runs.items()}
+
+
+@pytest.fixture(scope="module")
+def written(pages, tmp_path_factory) -> dict[str, Path]:
+    """Folders with the data files of the pages."""
+    return {name: unfolded(page, tmp_path_factory.mktemp(name)) for name, page in pages.items()}
+
+
+def unfolded(page: Path, folder: Path) -> Path:
+    """The data files of a page as files of a folder: of its first run without its id."""
+    for name, content in inside(page).items():
+        (folder / name.removeprefix("a/")).write_bytes(content)
+    return folder
 
 
 def facts(folder: Path, name: str = "info.json"):
@@ -69,7 +81,7 @@ def test_info_says_that_it_is_static(written, planar):
     served = RunView(planar["vae"]).facts("a")
     (run,) = facts(written["vae"])["runs"]
     assert {k: v for k, v in run.items() if served.get(k) != v} == {
-        "static": True, "projections": ["dims", "pca"], "decoder": "net",
+        "static": True, "projections": ["dims", "pca"], "decoder": "net", "remakes": True,
     }  # fmt: skip
 
 
@@ -77,6 +89,8 @@ def test_files_are_of_the_same_images(written, planar):
     folder, run = written["cvae"], planar["cvae"]
     test = run.data().test
     n = len(test)
+    posterior = numbers(folder, "posterior.f32", "<f4", n, 5)
+    np.testing.assert_allclose(posterior, RunView(run).posterior(np.arange(n)), atol=1e-5)
     z = numbers(folder, "codes.f32", "<f4", n, 2)
     np.testing.assert_array_equal(z, latents.codes(run, run.data()).z)
     np.testing.assert_array_equal(numbers(folder, "map-dims.f32", "<f4", n, 2), z)
@@ -91,8 +105,8 @@ def test_files_are_of_the_same_images(written, planar):
         plane["origin"] + points @ np.array([plane["u"], plane["v"]]), z, atol=1e-5
     )
     made = run.reconstruct(test.images().numpy(), test.labels())
-    shown = numbers(folder, "reconstructions.u8", "u1", n, 14, 14, 1).transpose(0, 3, 1, 2)
-    assert np.abs(shown / 255 - made).max() <= 1.5 / 255
+    assert facts(folder)["runs"][0]["remakes"]  # by its networks, so that none are written
+    assert not (folder / "reconstructions.u8").exists()
     error = ((made - test.images().numpy()) ** 2).sum((1, 2, 3))
     np.testing.assert_allclose(numbers(folder, "errors.f32", "<f4", n), error, rtol=1e-4)
 
@@ -158,10 +172,9 @@ def test_another_mean_than_a_sigmoid_is_not_decoded_in_the_page(digits, tmp_path
         epochs=1, precision="fp32", quiet=True, out=tmp_path / "run",
     )  # fmt: skip
     assert export.networks(run) == []
-    export.write_page(run, tmp_path / "page")
-    told = facts(tmp_path / "page" / "export", "tiles.json")
-    assert told["projection"] == "dims"  # a code of one number has one map
-    assert facts(tmp_path / "page" / "export")["runs"][0]["projections"] == ["dims"]
+    made = {k: v for k, v in export.contents([RunView(run)]) if k.endswith(".json")}
+    assert made["a/tiles.json"]["projection"] == "dims"  # a code of one number has one map
+    assert made["info.json"]["runs"][0]["projections"] == ["dims"]
 
 
 def test_attributes_are_conditions_one_at_a_time(tmp_path):
@@ -172,7 +185,7 @@ def test_attributes_are_conditions_one_at_a_time(tmp_path):
     )  # fmt: skip
     exhibit, z = RunView(run), np.ones((2, 2), np.float32)
     made = dict(export.arrays(exhibit))
-    (told,) = made["info.json"]["runs"]
+    told = made["facts.json"]
     assert told["conditions"] == ["Male", "Smiling", "Young"]
     assert (told["classes"], told["context"], exhibit.labels) == ([], 3, None)
     shown = exhibit.decode(z, exhibit.contexts(1, 2)).transpose(0, 3, 1, 2) / 255
@@ -189,51 +202,77 @@ def test_few_and_large_images_are_fewer_yet(planar, monkeypatch):
     rows = export.chosen(exhibit)
     assert len(rows) == len(set(rows.tolist())) == 7
     made = dict(export.arrays(exhibit))
-    assert made["info.json"]["runs"][0]["n"] == 7
+    assert made["facts.json"]["n"] == 7
     np.testing.assert_array_equal(made["codes.f32"], exhibit.z[rows])
     np.testing.assert_array_equal(made["labels.u8"], exhibit.labels[rows])
     np.testing.assert_array_equal(made["errors.f32"], exhibit.errors[rows])
 
 
-def test_the_page_is_told_and_needs_no_server(written):
-    folder = written["vae"].parent
-    html = (folder / "index.html").read_text()
-    assert html.count("zspace-mode") == 1
+def test_a_page_asks_for_nothing(pages):
+    html = pages["vae"].read_text()
+    assert html.count('<meta name="zspace-mode"') == 1
     assert '<meta name="zspace-mode" content="static">' in html
     assert "default-src 'none'" in html
-    assert not re.findall(r"""(?:src|href)=["']/""", html)  # any sub-folder of a host will do
-    served = {name: path.read_bytes() for name, path in explorer.page_files().items()}
-    del served["index.html"]
-    assert served == {name: (folder / "static" / name).read_bytes() for name in served}
+    assert "connect-src" not in html  # so that it is none
+    assert not re.findall(r"""<(?:script|link|img)[^>]* (?:src|href)=["'](?!data:)""", html)
+    assert len(html) < 6_000_000
 
 
-def test_the_mode_of_any_page_is_set():
-    html = '<!doctype html><html><head>\n<meta name="zspace-mode" content="server">\n<title>'
-    told = export.told_static(html)
-    assert told.count("zspace-mode") == 1
-    assert told.endswith("\n<title>")
-    assert export.told_static(told).count('content="static"') == 1
+def test_two_runs_share_what_they_have_in_common(planar, tmp_path):
+    page = export.write_page([planar["vae"], planar["cvae"]], tmp_path / "two.html")
+    (names,) = re.findall(r'data-files="([^"]*a/images.u8[^"]*)"', page.read_text())
+    assert names.split() == ["a/images.u8", "b/images.u8"]
+    told = json.loads(inside(page)["info.json"])["runs"]
+    assert [run["id"] for run in told] == ["a", "b"]
+
+
+def test_modules_become_one_script():
+    sources = {
+        "a.js": 'import { b, c as d } from "./b.js";\nimport { e } from "./c.js";\nb(d, e);\n',
+        "b.js": 'import { e } from "./c.js";\nexport function b() {}\nexport const c = e;\n',
+        "c.js": "export class e {}\n",
+    }
+    made = bundle.bundled("a.js", sources)
+    assert made.index('modules["c.js"] =') < made.index('modules["b.js"] =')
+    assert 'const { b, c: d } = modules["b.js"];' in made
+    assert "return { b, c };" in made
+    assert not re.search("^(import|export)", made, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('import { a } from "./a.js";\n', "circle"),
+        ("export default 3;\n", "cannot be inlined"),
+        ('import * as all from "./b.js";\n', "cannot be inlined"),
+    ],
+)
+def test_what_cannot_be_inlined_is_refused(line, message):
+    sources = {"a.js": 'import { b } from "./b.js";\n', "b.js": line}
+    with pytest.raises(ValueError, match=message):
+        bundle.bundled("a.js", sources)
 
 
 def test_the_command_prints_the_page(planar, tmp_path, capsys):
-    out = tmp_path / "deep" / "page"
-    assert main(["export", str(planar["vae"].path), "--to", "page", "-o", str(out)]) == 0
-    assert capsys.readouterr().out.strip() == str(out / "index.html")
-    assert out.stat().st_mode & 0o777 == 0o755
+    out = tmp_path / "deep" / "page.html"
+    assert main(["export", str(planar["vae"].path), "--to", "html", "-o", str(out)]) == 0
+    assert capsys.readouterr().out.strip() == str(out)
 
 
-def test_a_folder_in_use_is_left_alone(planar, tmp_path):
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="exists already"):
+def test_a_file_in_use_is_left_alone(planar, tmp_path):
+    (tmp_path / "mine.html").write_text("mine")
+    with pytest.raises(UserError, match="exists already, for example"):
+        export.write_page(planar["vae"], tmp_path / "mine.html")
+    with pytest.raises(UserError, match="is a folder: give the name of a file"):
         export.write_page(planar["vae"], tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert (tmp_path / "mine.html").read_text() == "mine"
 
 
 def test_nothing_half_written_stays(planar, tmp_path, monkeypatch):
-    def full(path: Path, content: bytes) -> None:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(UserError, match="no space is left"):
-        export.write_page(planar["vae"], tmp_path / "page")
+        export.write_page(planar["vae"], tmp_path / "page.html")
     assert list(tmp_path.iterdir()) == []

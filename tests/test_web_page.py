@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import zspace
 from browsing import (
@@ -22,14 +23,15 @@ from browsing import (
     changed,
     drag,
     foreign,
-    hosted,
     link,
     numbers,
     pixels,
+    probe,
     soon,
     total,
 )  # fmt: skip
 from visiting import TOKEN, serving
+from zspace.analysis import planes
 from zspace.explorer.export import write_page
 from zspace.explorer.view import RunView
 
@@ -309,7 +311,12 @@ def test_pictures_to_keep(visit: Open) -> None:
     for button, magic in (("#png", b"\x89PNG"), ("#gif", b"GIF89a")):
         with page.expect_download() as caught:
             page.click(button)
-        assert Path(caught.value.path()).read_bytes().startswith(magic)
+        kept = Path(caught.value.path())
+        assert kept.read_bytes().startswith(magic)
+        if button == "#png":
+            with Image.open(kept) as slide:
+                assert slide.size == (1920, 1080)
+                assert len(slide.crop((0, 920, 1920, 990)).getcolors(1 << 20)) > 100  # its legend
     page.screenshot(path=SHOTS / "path.png")
 
 
@@ -418,6 +425,119 @@ def test_sliders_say_whose_they_are(visit: Open, trained: dict[str, zspace.Run])
     soon(lambda: title.inner_text() == f"Sliders of {trained['cvae'].config.name}")
 
 
+def test_sliders_say_what_goes_with_them(visit: Open, trained: dict[str, zspace.Run]) -> None:
+    found = RunView(trained["vae"]).directions
+    assert any(name == "slant" for name, _, _ in found.values())
+    page = visit("vae")
+    page.click("[data-tab='sliders']")
+    for j, (name, correlation, more) in found.items():
+        slider = page.locator(f".slider:has(.name:text-is('z[{j}]'))")
+        text = f"{name} {correlation:.2f}".replace("-", "−")
+        assert slider.locator(".direction").inner_text() == text
+        assert slider.locator("input").get_attribute("aria-label") == f"z[{j}], {text}"
+        assert more in slider.get_attribute("title")
+    assert page.locator(".direction").count() == len(found)
+
+
+def short_path(view: RunView) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of a 4 and a 9 that are near each other, and only 4s and 9s between them."""
+    y = view.labels
+    fours, nines = view.z[y == 4], view.z[y == 9]
+    far = np.linalg.norm(fours[:, None] - nines, axis=2)
+    for k in np.argsort(far, axis=None)[:4000]:
+        a, b = fours[k // len(nines)], nines[k % len(nines)]
+        line = planes.straight(a, b, np.linspace(0, 1, 9)).astype(np.float32)
+        labels = np.array(view.near(line)["labels"])
+        read = [np.bincount(row, minlength=10) for row in labels]
+        sure = all(np.sort(row)[-1] > np.sort(row)[-2] for row in read)
+        read = [row.argmax() for row in read]
+        if sure and read[0] == 4 and read[-1] == 9 and set(read) == {4, 9}:
+            return a, b
+    raise AssertionError("no such path")
+
+
+def text_of(z: np.ndarray) -> str:
+    return ",".join(f"{value:.4g}" for value in z)
+
+
+def test_a_dare_notices_a_short_path(visit: Open, trained: dict[str, zspace.Run]) -> None:
+    view = RunView(trained["vae"])
+    a, b = short_path(view)
+    one, two = view.z[view.labels == 1][0], view.z[view.labels == 0][0]
+    for ends, done in (((one, two), False), ((a, b), True)):
+        where = f"#tab=path&map=pca&a={text_of(ends[0])}&b={text_of(ends[1])}"
+        page = visit("vae", fragment=where)
+        page.click("#dare-me")
+        page.click("#dares [data-dare='path'] button")
+        line = page.locator("#dare")
+        soon(lambda line=line: "long" in line.inner_text())
+        assert ("done" in (line.get_attribute("class") or "")) == done, line.inner_text()
+        assert ("1/3" in page.locator("#dare-me").inner_text()) == done
+        assert ("it passes" in line.inner_text()) != done
+        if done:
+            page.click("text=Spherical")
+            soon(lambda line=line: "choose the straight path" in line.inner_text())
+            page.click("#leave-dare")
+            assert line.is_hidden()
+    page.screenshot(path=SHOTS / "dare.png")
+
+
+def test_a_dare_notices_a_place_that_is_no_digit(
+    visit: Open, trained: dict[str, zspace.Run]
+) -> None:
+    view = RunView(trained["vae"])
+    spread = np.linalg.norm(view.z.std(0))
+    z = np.concatenate([view.z[:40], 8 * np.random.RandomState(0).randn(40, 6)]).astype("f4")
+    back = trained["vae"].encode(trained["vae"].decode(z))
+    missed = np.linalg.norm(back - z, axis=1) / spread
+    counts = [np.bincount(row, minlength=10).max() for row in view.near(back)["labels"]]
+    known = next(k for k in range(40) if missed[k] < 0.3 and counts[k] >= 5)
+    lost = next(k for k in range(40, 80) if missed[k] > 1)
+    page = visit("vae", fragment=f"#z={text_of(z[known])}")
+    page.click("#dare-me")
+    page.click("#dares [data-dare='place'] button")
+    line = page.locator("#dare")
+    soon(lambda: "misses by" in line.inner_text())
+    assert f"({counts[known]} of 8 nearest codes)" in line.inner_text()
+    assert f"by {missed[known]:.2f}" in line.inner_text()
+    assert "done" not in (line.get_attribute("class") or "")
+    page = visit("vae", fragment=f"#z={text_of(z[lost])}")
+    page.click("#dare-me")
+    page.click("#dares [data-dare='place'] button")
+    soon(lambda: "done" in (page.locator("#dare").get_attribute("class") or ""))
+
+
+def test_a_dare_notices_what_nobody_wrote(visit: Open) -> None:
+    page = visit("vae")
+    page.click("#dare-me")
+    page.click("#dares [data-dare='own'] button")
+    assert page.locator("#tab-draw").is_visible()
+    drag(page, STROKES["1"], "#pad")
+    line = page.locator("#dare")
+    soon(lambda: "Worse than" in line.inner_text())
+    assert "done" not in (line.get_attribute("class") or "")
+    page.click("#clear")
+    zigzag = [(0.1 + 0.8 * (k % 2), 0.1 + 0.1 * k) for k in range(9)]
+    drag(page, zigzag, "#pad", n=12)
+    drag(page, [(y, x) for x, y in zigzag], "#pad", n=12)
+    soon(lambda: "done" in (line.get_attribute("class") or ""))
+    assert "Done" in line.inner_text()
+
+
+def test_a_drawing_has_its_own_ellipse_and_draws(visit: Open) -> None:
+    page = visit("vae")
+    page.click("[data-tab='draw']")
+    drag(page, STROKES["0"], "#pad")
+    section = page.locator("#drawn .q")
+    soon(lambda: "of your drawing" in section.inner_text())
+    page.wait_for_load_state("networkidle")  # a drawing that is read anew has no draws yet
+    page.keyboard.press("d")
+    soon(lambda: section.locator(".trail canvas:not(.empty)").count() == 1)
+    soon(lambda: "squared error at z" in section.inner_text())
+    page.click("#clear")
+    soon(section.is_hidden)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read(visit: Open, scheme: str) -> None:
     page = visit("cvae", color_scheme=scheme)
@@ -427,12 +547,9 @@ def test_text_can_be_read(visit: Open, scheme: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def exported(trained: dict[str, zspace.Run], tmp_path_factory: Any) -> Iterator[str]:
-    """The URL of a page without a server of ours, in a sub-folder."""
-    root = tmp_path_factory.mktemp("web")
-    write_page(trained["cvae"], root / "some" / "where")
-    with hosted(root) as url:
-        yield f"{url}/some/where/"
+def exported(trained: dict[str, zspace.Run], tmp_path_factory: Any) -> str:
+    """The URL of a page that lies on disk."""
+    return write_page(trained["cvae"], tmp_path_factory.mktemp("web") / "page.html").as_uri()
 
 
 def test_an_exported_page_decodes_by_itself(
@@ -442,17 +559,26 @@ def test_an_exported_page_decodes_by_itself(
     before = pixels(page, ".hero")
     page.mouse.move(*at(page, 0.3, 0.6), steps=4)
     changed(page, ".hero", before)
+    page.click("#posterior .draw")
+    soon(lambda: page.locator("#posterior .trail canvas:not(.empty)").count() == 1)
+    assert page.locator("#posterior dt").all_inner_texts() == ["KL to the prior"]
+    page.click("#rain")
+    soon(lambda: page.locator(".drops canvas:not(.empty)").count() == 50)
+    page.click("#dare-me")
+    assert page.locator("#dares li").count() == 1  # others need the model
+    page.keyboard.press("Escape")
     page.click("[data-tab='draw']")
     drag(page, STROKES["0"], "#pad")
     soon(lambda: "test images" in page.locator("#drawn .sentence").inner_text())
     assert page.locator("#readings li:first-child button").get_attribute("data-label") == "0"
+    assert page.locator("#drawn .q").is_hidden()
     page.screenshot(path=SHOTS / "export.png")
     test = trained["cvae"].data().test
     image = test.images()[17].mul(255).round().to(torch.uint8)
+    page.evaluate(probe("static.js", "StaticSource"))
     told = page.evaluate(
         """async (bytes) => {
-          const { StaticSource } = await import(new URL("static/static.js", location.href));
-          const source = new StaticSource();
+          const source = new probe.StaticSource();
           await source.info();
           return source.encode("a", Uint8Array.from(bytes), "all");
         }""",
@@ -469,11 +595,10 @@ def test_an_exported_page_decodes_by_itself(
     z = np.random.RandomState(0).randn(5, 2).astype(np.float32)
     floats = page.evaluate(
         """async (codes) => {
-          const { Network } = await import(new URL("static/static.js", location.href));
-          const layers = await (await fetch("export/net.json")).json();
-          const weights = await (await fetch("export/weights.f16")).arrayBuffer();
-          const network = new Network(layers, new Uint16Array(weights));
-          return codes.map((z) => Array.from(network.run(z, 4)));
+          const source = new probe.StaticSource();
+          await source.info();
+          const { decoder } = source.runs.get("a");
+          return codes.map((z) => Array.from(decoder.run(z, 4)));
         }""",
         z.tolist(),
     )

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import zspace
-from browsing import CHROMIUM, CONTRAST, at, hosted, opened, soon
+from browsing import CHROMIUM, CONTRAST, at, inside, opened, soon
 from test_table_runs import SMALL, people
 from visiting import TOKEN, Visitor, serving
 from zspace.analysis import latents
@@ -206,7 +206,7 @@ def test_a_view_is_of_its_kind(run, runs):
 
 def test_an_exported_page_holds_rows_and_a_sheet_of_them(run, tmp_path):
     made = dict(export.arrays(view_of(run)))
-    (facts,) = made["info.json"]["runs"]
+    facts = made["facts.json"]
     assert (facts["decoder"], facts["ids"], facts["kind"]) == ("tiles", [], "table")
     n = len(run.data().test)
     rows = made["images.json"]["samples"]
@@ -219,8 +219,8 @@ def test_an_exported_page_holds_rows_and_a_sheet_of_them(run, tmp_path):
     z = (z + told["ys"][1] * np.array(plane["v"])).astype(np.float32)
     wanted = run.encoding.cells(torch.from_numpy(run.decoded(z[None])))[0]
     assert values([sheet[len(told["xs"]) + 3]]) == values([wanted])
-    path = export.write_page(run, tmp_path / "page")
-    assert json.loads((path.parent / "export" / "images.json").read_text())["samples"] == rows
+    page = export.write_page(run, tmp_path / "page.html")
+    assert json.loads(inside(page)["a/images.json"])["samples"] == rows
 
 
 @pytest.fixture(scope="module")
@@ -321,14 +321,12 @@ def test_the_page_of_a_table_can_be_read(browser, run, told, width, scheme):
 @chromium
 def test_an_exported_table_shows_the_nearest_decoded_row(browser, run, tmp_path):
     wrong: list[str] = []
-    page_at = export.write_page(run, tmp_path / "page").parent
-    with hosted(page_at) as url:
-        page = opened(browser, url, wrong)
-        assert tab_names(page) == ["Look", "Training"]
-        assert "ready-made decodings of one plane" in page.locator("#tab-look .note").inner_text()
-        page.mouse.move(*at(page, 0.2, 0.2))
-        soon(lambda: all(page.locator("#now .value").all_inner_texts()))
-        before = page.locator("#now .value").all_inner_texts()
-        page.mouse.move(*at(page, 0.8, 0.8))
-        soon(lambda: page.locator("#now .value").all_inner_texts() != before)
+    page = opened(browser, export.write_page(run, tmp_path / "page.html").as_uri(), wrong)
+    assert tab_names(page) == ["Look", "Training"]
+    assert "ready-made decodings of one plane" in page.locator("#tab-look .note").inner_text()
+    page.mouse.move(*at(page, 0.2, 0.2))
+    soon(lambda: all(page.locator("#now .value").all_inner_texts()))
+    before = page.locator("#now .value").all_inner_texts()
+    page.mouse.move(*at(page, 0.8, 0.8))
+    soon(lambda: page.locator("#now .value").all_inner_texts() != before)
     assert wrong == []

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import zspace
-from browsing import CHROMIUM, CONTRAST, at, drag, hosted, opened, soon
+from browsing import CHROMIUM, CONTRAST, at, drag, opened, soon
 from visiting import TOKEN, Visitor, serving
 from zspace.analysis import latents
 from zspace.explorer import export
@@ -271,7 +271,7 @@ def test_an_exported_page_holds_curves_or_texts(series, tokens, tmp_path):
     for run, view in ((series, SeriesView(series)), (tokens, TokensView(tokens))):
         assert type(view_of(run)) is type(view)
         made = dict(export.arrays(view))
-        (facts,) = made["info.json"]["runs"]
+        facts = made["facts.json"]
         assert (facts["decoder"], facts["ids"], facts["kind"]) == ("tiles", [], run.spec.kind)
         x = run.data().test.images().numpy()
         assert made["images.json"] == view.shown(x)
@@ -445,13 +445,12 @@ def test_pages_of_series_and_tokens_can_be_read(browser, request, kind, scheme):
 @pytest.mark.parametrize("kind", ["series", "tokens"])
 def test_an_exported_page_shows_the_nearest_decoding(browser, request, kind, tmp_path):
     wrong: list[str] = []
-    page_at = export.write_page(request.getfixturevalue(kind), tmp_path / "page").parent
-    with hosted(page_at) as url:
-        page = opened(browser, url, wrong)
-        assert tab_names(page) == ["Look", "Training"]
-        assert "the decoded" in page.locator("#tab-look .note").first.inner_text()
-        if kind == "series":
-            follows(page, "#now path.made")
-        else:
-            soon(lambda: all(page.locator("#now .text .unseen").all_text_contents()))
+    written = export.write_page(request.getfixturevalue(kind), tmp_path / "page.html")
+    page = opened(browser, written.as_uri(), wrong)
+    assert tab_names(page) == ["Look", "Training"]
+    assert "the decoded" in page.locator("#tab-look .note").first.inner_text()
+    if kind == "series":
+        follows(page, "#now path.made")
+    else:
+        soon(lambda: all(page.locator("#now .text .unseen").all_text_contents()))
     assert wrong == []

@@ -97,6 +97,9 @@ def test_info_is_of_the_runs(visitor, vae, cvae):
     assert a["n"] == len(z) == len(vae.data().test)
     assert a["snapshots"] == many.read_moments(vae).epoch.tolist()
     assert a["data"] == b["data"]
+    assert found["film"] is None
+    assert (a["gaussian"], a["standard"], a["placed"]) == (True, True, True)
+    assert a["reconstruction"] == ["squared error", ""]
     assert a["variational"]
     assert a["projections"] == ["dims", "pca", "tsne"]
 
@@ -200,6 +203,84 @@ def test_spatial_codes_colours_and_no_labels(maps):
         drawn = visitor.post("a/encode", visitor.get("a/images?i=2").numbers("u1", 12, 16, 3))
         assert len(drawn.json["z"]) == 24
         assert {one["label"] for one in drawn.json["neighbours"]} == {None}
+
+
+# q(z|x)
+
+
+def test_posteriors_are_those_of_the_model(visitor, vae):
+    i = [3, 0, 29]
+    x = vae.data().test.images(torch.tensor(i))
+    q = vae.model.posterior(x)
+    found = visitor.get("a/posterior?i=3,0,29").numbers("<f4", 3, 5)
+    np.testing.assert_allclose(found[:, :2], q.mean.detach(), atol=1e-5)
+    np.testing.assert_allclose(found[:, 2:4], q.stddev.detach(), rtol=1e-4)
+    mu, sigma = found[:, :2], found[:, 2:4]
+    kl = 0.5 * (mu**2 + sigma**2 - 1 - 2 * np.log(sigma)).sum(1)
+    np.testing.assert_allclose(found[:, 4], kl, rtol=1e-4)
+    drawn = visitor.post("a/encode", visitor.get("a/images?i=3").numbers("u1", 14, 14, 1)).json
+    np.testing.assert_allclose(drawn["posterior"], found[0], rtol=1e-3, atol=1e-3)
+
+
+def test_the_error_of_a_draw_is_of_that_code(visitor, vae, cvae):
+    z, x = draw(1), vae.data().test.images(torch.tensor([4]))
+    squared = ((vae.decode(z) - x.numpy()) ** 2).sum()
+    told = visitor.post("a/error?i=4", z).json["error"]
+    assert told == pytest.approx(squared, rel=1e-4)
+    picture = visitor.get("a/images?i=4").body
+    sent = visitor.ask("POST", "/api/a/error?label=none", z.tobytes() + picture).json["error"]
+    assert sent == pytest.approx(told, rel=1e-3)
+    label = int(cvae.data().test.labels(torch.tensor([4]))[0])
+    own = visitor.post("b/error?i=4", z).json["error"]
+    assert own == pytest.approx(((cvae.decode(z, label) - x.numpy()) ** 2).sum(), rel=1e-4)
+    other = visitor.ask("POST", f"/api/b/error?label={(label + 1) % 10}", z.tobytes() + picture)
+    assert abs(other.json["error"] - own) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("where", "size", "status"),
+    [
+        ("a/error?i=4,5", 8, 400), ("a/error?i=4", 4, 400), ("a/error?i=4", 16, 413),
+        ("a/error?label=none", 8, 400), ("b/error?label=all", 204, 400), ("a/near", 12, 400),
+    ],
+)  # fmt: skip
+def test_other_questions_are_refused(visitor, where, size, status):
+    assert visitor.ask("POST", f"/api/{where}", bytes(size)).status == status
+
+
+def test_a_run_without_a_gaussian_posterior_says_so(planar):
+    with serving(planar["ae"]) as visitor:
+        visitor.enter()
+        facts = visitor.get("info").json["runs"][0]
+        assert (facts["gaussian"], facts["standard"], facts["placed"]) == (False, True, False)
+        answer = visitor.get("a/posterior?i=0")
+        assert answer.status == 404
+        assert "no Gaussian q(z|x)" in answer.json["error"]
+        drawn = visitor.post("a/encode", np.zeros((14, 14), np.uint8)).json
+        assert drawn["posterior"] is None
+
+
+def test_the_nearest_codes_of_codes(visitor, vae):
+    z, every = draw(3), latents.codes(vae, vae.data()).z
+    found = visitor.post("a/near", z).json
+    far = np.linalg.norm(every - z[:, None], axis=2)
+    np.testing.assert_array_equal(found["i"], np.argsort(far, axis=1)[:, :8])
+    np.testing.assert_allclose(found["distances"], far.min(1), rtol=1e-5)
+    y = vae.data().test.labels().numpy()
+    np.testing.assert_array_equal(found["labels"], y[np.array(found["i"])])
+
+
+def test_a_sweep_is_told_in_its_order(swept):
+    with serving(swept[20], swept[0], swept[1]) as visitor:
+        visitor.enter()
+        found = visitor.get("info").json
+        film = found["film"]
+        assert (film["option"], film["weights"]) == ("beta", [0, 1, 20])
+        assert film["rates"] == [swept[beta].result["test"]["kl"] for beta in (0, 1, 20)]
+        assert film["distortion"] == ["squared error", ""]
+        assert [run["id"] for run in found["runs"]] == ["a", "b", "c"]
+        z = latents.codes(swept[20], swept[20].data()).z
+        np.testing.assert_allclose(visitor.get("c/map").numbers("<f4", len(z), 2), z)
 
 
 # decoding

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import uvicorn
+from starlette.applications import Starlette
 
 import zspace
-from zspace.explorer import server
+from zspace.explorer import BESIDE, IDS, server
 from zspace.explorer.access import AccessPolicy, Guard
-from zspace.explorer.app import create_app
+from zspace.explorer.app import explorer
 from zspace.explorer.rows import view_of
+from zspace.runs.sweeps import sweep
 
 TOKEN = "a-token-for-tests"
 
@@ -77,12 +79,22 @@ class Visitor:
 
 @contextlib.contextmanager
 def serving(*runs: zspace.Run, token: str | None = TOKEN) -> Iterator[Visitor]:
-    """A server of these runs on a free port; the visitor has not come in yet."""
+    """A server of these runs on a free port; the visitor has not come in yet. More than two runs
+    are a sweep.
+    """
+    swept = sweep(runs) if len(runs) > BESIDE else None
+    shown = swept.runs if swept else runs
+    exhibits = {key: view_of(run) for key, run in zip(IDS, shown, strict=False)}
+    with serving_app(explorer(exhibits, swept), token=token) as visitor:
+        yield visitor
+
+
+@contextlib.contextmanager
+def serving_app(app: Starlette, *, token: str | None = TOKEN) -> Iterator[Visitor]:
+    """The same of any app, behind a guard."""
     with server.listen("127.0.0.1", 0) as listener:
         host = f"127.0.0.1:{listener.getsockname()[1]}"
-        door = AccessPolicy((host,), token=token)
-        exhibits = {key: view_of(run) for key, run in zip("ab", runs, strict=False)}
-        guard = create_app(exhibits, door)
+        guard = Guard(app, AccessPolicy((host,), token=token))
         running = uvicorn.Server(server.configuration(guard))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -16,13 +16,14 @@ from zspace.analysis.measure import METRICS, Measure, Metric, mean, metric
 from zspace.analysis.planes import decoded_plane, spherical, straight, tweak, walk
 from zspace.analysis.reconstruction import per_sample_terms, reconstructions
 from zspace.analysis.representation import label_probes
+from zspace.analysis.strokes import directions, stroke_measures
 from zspace.analysis.trained import TrainedModel
 from zspace.system.errors import NotMeasured
 
 __all__ = [
     "METRICS", "Measure", "Metric", "NotMeasured", "Scorer", "TrainedModel", "code_statistics",
-    "codes", "decoded_plane", "detection_scores", "draws", "factor_scores",
+    "codes", "decoded_plane", "detection_scores", "directions", "draws", "factor_scores",
     "importance_weighted", "inception_distance", "label_probes", "likelihood_bounds", "mean",
     "metric", "novelty", "per_sample_terms", "plane", "posterior_summary", "reconstructions",
-    "sample_quality", "spherical", "straight", "tweak", "walk",
+    "sample_quality", "spherical", "straight", "stroke_measures", "tweak", "walk",
 ]  # fmt: skip

@@ -11,6 +11,12 @@ from pathlib import Path
 from zspace.system.errors import UserError
 
 STATIC = Path(__file__).parent / "static"
+LESSON = Path(__file__).parent / "lesson"
+EXAMPLES = Path(__file__).parent / "examples"
+"""Small trained runs; scripts/train_examples.py makes them."""
+IDS = "abcdefghijkl"
+BESIDE = 2
+"""Runs at most that are shown beside each other; more are a sweep of one weight."""
 NEEDED = ("starlette", "uvicorn")
 
 
@@ -24,5 +30,5 @@ def check_installed() -> None:
 
 def page_files() -> dict[str, Path]:
     """Every file of the page by the name under which it is asked for: 'index.html', 'app.js'."""
-    files = sorted(path for path in STATIC.rglob("*") if path.is_file())
+    files = sorted(p for p in STATIC.rglob("*") if p.is_file() and not p.name.startswith("shelf."))
     return {path.relative_to(STATIC).as_posix(): path for path in files}

@@ -25,8 +25,9 @@ from torch import Tensor
 
 from zspace._version import __version__
 from zspace.explorer import access, page_files
-from zspace.explorer.access import MOST_CODES, AccessPolicy, Guard, Refused
+from zspace.explorer.access import MOST_CODES, Refused
 from zspace.explorer.view import RunView
+from zspace.runs.sweeps import Sweep
 from zspace.system.errors import UserError
 from zspace.system.pixels import COLOURS
 
@@ -137,8 +138,16 @@ class RunState:
 Answer = Callable[[Request, RunState], Awaitable[Any]]
 
 
-def create_app(views: Mapping[str, RunView], policy: AccessPolicy) -> Guard:
-    """The app, behind its guard. views: runs by the opaque ids under which they are served."""
+def explorer(
+    views: Mapping[str, RunView], swept: Sweep | None = None, *, listed: bool = False
+) -> Starlette:
+    """The explorer of runs.
+
+    Arguments:
+        views: Runs by the opaque ids under which they are served.
+        swept: What these runs are together, if they are shown one at a time, in this order.
+        listed: Whether a list of runs lies one folder up.
+    """
     states = {key: RunState(key, view) for key, view in views.items()}
     app = Starlette(
         routes=[
@@ -156,7 +165,9 @@ def create_app(views: Mapping[str, RunView], policy: AccessPolicy) -> Guard:
     )
     app.router.redirect_slashes = False
     app.state.states, app.state.files = states, page_files()
-    return Guard(app, policy)
+    app.state.film = None if swept is None else swept.told()
+    app.state.listed = listed
+    return app
 
 
 @contextlib.asynccontextmanager
@@ -249,9 +260,11 @@ async def page(request: Request) -> Response:
 
 
 async def info(request: Request) -> Response:
-    """What there is: the runs, the facts of each, and the colours of classes."""
+    """What there is: the runs, the facts of each, the colours of classes, and the film."""
     runs = [state.facts for state in request.app.state.states.values()]
-    return JSONResponse({"version": __version__, "colours": COLOURS, "runs": runs})
+    told = {"version": __version__, "colours": COLOURS, "runs": runs}
+    state = request.app.state
+    return JSONResponse(told | {"film": state.film, "listed": state.listed})
 
 
 async def points(request: Request, state: RunState) -> Response:
@@ -314,6 +327,14 @@ async def codes(request: Request, state: RunState) -> np.ndarray:
     return state.view.z[_indices(request, state.view)].astype("<f4")
 
 
+async def posterior(request: Request, state: RunState) -> np.ndarray:
+    """q(z|x) of test samples, float32 (n, 2 Z + 1): mu, sigma, and the KL to the prior in nats."""
+    if not state.view.gaussian:
+        raise Refused(404, "this run has no Gaussian q(z|x): use one with a Gaussian bottleneck")
+    i = _indices(request, state.view)
+    return (await _soon(state.thread.do(state.view.posterior, i))).astype("<f4")
+
+
 async def errors(_: Request, state: RunState) -> np.ndarray:
     """The error of every test sample's reconstruction, float32 (N,)."""
     await _ready(state)
@@ -373,6 +394,36 @@ async def encode(request: Request, state: RunState) -> dict[str, Any]:
     return await _soon(asyncio.to_thread(view.drawing, read))
 
 
+async def error(request: Request, state: RunState) -> dict[str, Any]:
+    """``-log p(x|z)`` in nats of a code, float32 (1, Z): of test sample i, or, without an i, of
+    the sample that follows the code in the body, read under a label.
+    """
+    view, head = state.view, 4 * state.view.dims
+    tested = "i" in request.query_params
+    room = 0 if tested else view.bytes_each + (0 if view.run.spec.kind == "image" else MOST_JSON)
+    body = await _body(request, head + room)
+    z = access.codes(body[:head], view.dims)[0]
+    if tested:
+        i = _indices(request, view)
+        if len(i) != 1:
+            raise Refused(400, f"{len(i)} positions were given: give one, i=17")
+        return {"error": await _soon(state.thread.do(view.test_error_of, z, int(i[0])))}
+    label = _label(request, view)
+    if label == "all" or isinstance(label, tuple):
+        raise Refused(400, "the error is asked for under one label: give one number")
+    x = RECEIVED[view.run.spec.kind](body[head:], view.shape)
+    return {"error": await _soon(state.thread.do(view.error_of, z, x, label))}
+
+
+async def near(request: Request, state: RunState) -> dict[str, Any]:
+    """Which test samples have the codes nearest to codes, float32 (n, Z)."""
+    z = access.codes(
+        await _body(request, 4 * state.view.dims * access.MOST_CODES), state.view.dims
+    )
+    await _ready(state)
+    return await _soon(asyncio.to_thread(state.view.near, z))
+
+
 RECEIVED: dict[str, Callable[[bytes, tuple[int, ...]], Any]] = {
     "image": access.picture,
     "table": access.row,
@@ -400,8 +451,15 @@ READ: dict[str, Answer] = {
     "reconstructions": reconstructions,
     "codes": codes,
     "errors": errors,
+    "posterior": posterior,
     "moments": _moments("facts"),
     "moments/points": _moments("points"),
     "moments/pictures": _moments("pictures"),
 }
-ASKED: dict[str, Answer] = {"decode": decode, "encode": encode, "gif": gif}
+ASKED: dict[str, Answer] = {
+    "decode": decode,
+    "encode": encode,
+    "error": error,
+    "near": near,
+    "gif": gif,
+}

@@ -1,20 +1,14 @@
-"""`zspace export --to page`: the explorer as a folder of files that any web host serves.
+"""`zspace export --to html`: the explorer of one or two runs as one file that opens from disk.
 
-    index.html  static/     the page, told to read files instead of asking a server
-    export/                 arrays of at most 2,000 test images, little endian, C order
-
-Fully connected decoders of images are written as float16 weights, with which the page decodes by
-itself; of others, a sheet of decoded tiles, or other samples, of the plane of two principal
+Of each run it holds arrays of at most 2,000 test images, little endian, C order. Fully connected
+networks of images are float16 weights, with which the page encodes and decodes by itself; of
+others, there is a sheet of decoded tiles, or of other samples, of the plane of two principal
 components.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +18,8 @@ from torch import nn
 
 from zspace._version import __version__
 from zspace.analysis import planes
-from zspace.explorer import page_files
+from zspace.explorer import BESIDE, IDS, page_files
+from zspace.explorer.bundle import single
 from zspace.explorer.rows import view_of
 from zspace.explorer.view import RunView
 from zspace.models.autoencoder import Autoencoder
@@ -33,6 +28,7 @@ from zspace.models.likelihoods import Bernoulli, SquaredError
 from zspace.models.likelihoods import Gaussian as GaussianPixels
 from zspace.models.networks.mlp import MLP
 from zspace.runs.run import Run
+from zspace.runs.sweeps import Sweep, sweep
 from zspace.system import files
 from zspace.system.errors import UserError
 from zspace.system.pixels import COLOURS
@@ -40,69 +36,65 @@ from zspace.system.pixels import COLOURS
 MOST = 2000
 BYTES = 16 << 20
 SIDE = 21
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'"
-)
 LAYERS = (nn.Linear, nn.GELU, nn.ReLU, nn.SiLU)
 """What the page can compute."""
 
 
-def write_page(run: Run, out: Path, data_dir: Path | None = None) -> Path:
-    """Write the page of a run into a new folder and return the path of its index.html.
+def write_page(runs: Run | Sequence[Run], out: Path, data_dir: Path | None = None) -> Path:
+    """Write the page of runs into a new file; returns its path. Two are shown beside each other,
+    three and more are those of a sweep.
 
-    The folder is there as a whole or not at all. Raises UserError where it is not empty or cannot
-    be made, and where the run's data cannot be read.
+    Raises UserError where the file exists or cannot be written, where a run's data cannot be read,
+    and for three runs or more that are no sweep (`zspace.runs.sweeps.sweep`).
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"'{out}' exists already: choose a new folder")
-    run.data(data_dir=data_dir)
-    whole = dict(contents(view_of(run)))
+    if out.exists():
+        what = "is a folder: give the name of a file" if out.is_dir() else "exists already"
+        raise UserError(f"'{out}' {what}, for example -o page.html")
+    shown: Sequence[Run] = [runs] if isinstance(runs, Run) else list(runs)
+    swept = sweep(shown) if len(shown) > BESIDE else None
+    shown = swept.runs if swept else shown
+    for run in shown:
+        data = run.shown(data_dir=data_dir)
+        for other in shown:
+            other.share_data(data)
+    told = contents([view_of(run) for run in shown], swept)
+    page = single(sources()["index.html"], sources(), told)
     with files.explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        made = tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=files.PART)
-        building = Path(made)
-        try:
-            for name, content in whole.items():
-                (building / name).parent.mkdir(parents=True, exist_ok=True)
-                (building / name).write_bytes(content)
-            building.chmod(0o755)
-            building.replace(out)
-        except BaseException:
-            shutil.rmtree(building)
-            raise
-    return out / "index.html"
+        files.write(out, page.encode())
+    return out
 
 
-def contents(view: RunView) -> Iterator[tuple[str, bytes]]:
-    """The names of all files of the folder, and what is in them."""
-    for name, path in page_files().items():
-        if name == "index.html":
-            yield name, told_static(path.read_text("utf-8")).encode()
-        else:
-            yield f"static/{name}", path.read_bytes()
-    for name, content in arrays(view):
-        is_array = isinstance(content, np.ndarray)
-        text = "" if is_array else json.dumps(content, separators=(",", ":"))
-        yield f"export/{name}", content.tobytes() if is_array else text.encode()
+def sources() -> dict[str, str]:
+    """The text of every file of the page by its name."""
+    return {name: path.read_text("utf-8") for name, path in page_files().items()}
 
 
-def told_static(html: str) -> str:
-    """The page's HTML with the mode set to static, and the policy that the server would send."""
-    html = re.sub(r'\s*<meta name="zspace-mode"[^>]*>', "", html)
-    policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    mode = '<meta name="zspace-mode" content="static">'
-    return re.sub(r"(<head[^>]*>)", rf"\1\n{policy}\n{mode}", html, count=1)
+def contents(views: Iterable[RunView], swept: Sweep | None = None) -> Iterator[tuple[str, Any]]:
+    """The names of all data files of a page, and what is in them; see `arrays`."""
+    runs = []
+    for key, view in zip(IDS, views, strict=False):
+        for name, content in arrays(view, key):
+            if name == "facts.json":
+                runs.append(content)
+            else:
+                yield f"{key}/{name}", content
+    told = {"version": __version__, "colours": COLOURS, "runs": runs}
+    yield "info.json", told | {"film": None if swept is None else swept.told()}
 
 
-def arrays(view: RunView) -> Iterator[tuple[str, Any]]:
+def arrays(view: RunView, key: str = "a") -> Iterator[tuple[str, Any]]:
     """Arrays, and facts for JSON, by file name; position i is the same image in all of them."""
     i = chosen(view)
     flat, net = view.flat_maps, networks(view.run)
-    facts = view.facts("a") | {"static": True, "n": len(i), "projections": flat}
+    facts = view.facts(key) | {"static": True, "n": len(i), "projections": flat}
     facts["ids"] = []  # file names stay at home
     facts["decoder"] = "net" if net else "tiles"
-    yield "info.json", {"version": __version__, "colours": COLOURS, "runs": [facts]}
+    facts["remakes"] = remakes = bool(net) and (
+        not view.conditions
+        or (view.labels is not None and list(view.conditions) == facts["classes"])
+    )
+    yield "facts.json", facts
     z = view.z[i]
     for name in flat:
         yield f"map-{name}.f32", view.flat(z, name).astype("<f4")
@@ -110,9 +102,12 @@ def arrays(view: RunView) -> Iterator[tuple[str, Any]]:
     if view.labels is not None:
         yield f"labels.u{8 * view.labels.itemsize}", view.labels[i]
     yield _samples("images", view.shown(view.images(i)))
-    yield _samples("reconstructions", view.shown(view.reconstructions(i)))
+    if not remakes:
+        yield _samples("reconstructions", view.shown(view.reconstructions(i)))
     yield "codes.f32", z.astype("<f4")
     yield "errors.f32", view.errors[i].astype("<f4")
+    if view.gaussian:
+        yield "posterior.f32", view.posterior(i).astype("<f4")
     moments = view.moments()
     if moments is not None:
         yield "moments.json", moments["facts"]

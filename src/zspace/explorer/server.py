@@ -14,26 +14,32 @@ import sys
 import webbrowser
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h11
 import uvicorn
+from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from zspace.explorer.access import AccessPolicy
-from zspace.explorer.app import create_app
+from zspace.explorer import BESIDE, EXAMPLES, IDS
+from zspace.explorer.access import AccessPolicy, Guard
+from zspace.explorer.app import explorer
 from zspace.explorer.rows import view_of
+from zspace.explorer.shelf import Offer, list_app, offers
 from zspace.explorer.view import MOST, RunView
-from zspace.runs.run import load
+from zspace.runs.record import RECORD
+from zspace.runs.run import Run, load
+from zspace.runs.sweeps import sweep
 from zspace.system.bars import lines
 from zspace.system.errors import UserError
 
-IDS = "ab"
 HEADER_SECONDS = 10.0
 """In which the headers of a request come, all of them."""
 STRANGERS = 64
+PACKAGED = [EXAMPLES / name for name in ("digits", "signals", "wine", "molecules")]
 
 
 def serve(
@@ -47,12 +53,15 @@ def serve(
     device: str = "auto",
     trust_data: bool = False,
 ) -> None:
-    """Serve one run or two until Ctrl-C; print the URL, and open it in a browser.
+    """Serve one run, two, a sweep or a list until Ctrl-C; print the URL, and open it in a browser.
 
+    paths: for a folder that is no run, the runs in it are listed; without a path, those that come
+    with the package.
     host: the address to listen on, and the name under which people call it. port: 0 takes a free
     one. token: a key that may be used repeatedly; needed where others can reach the host.
     device: as for `zspace.load`.
-    Raises UserError where a run, its data, the address or the token do not serve.
+    Raises UserError where a run, its data, the address or the token do not serve, and for three
+    runs or more that are no sweep (`zspace.runs.sweeps.sweep`).
     """
     check_host(host, token)
     with listen(host, port) as listener:
@@ -66,13 +75,44 @@ def serve(
             announce=lambda key: print(f"for another browser: {url(host, port, key)}", flush=True),
         )
         with lines("opening the runs"):
-            app = create_app(views(paths, data_dir, device, trust_data=trust_data), policy)
+            door = Door(data_dir, device, trust_data)
+            offered = door.list(paths)
+            app = Guard(door.shelf(offered, paths) if offered else door.explorer(paths), policy)
         entrance = url(host, port, policy.key)
         print(f"{entrance}\nstop with Ctrl-C", flush=True)
         if show:
             webbrowser.open(entrance)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(configuration(app)).run(sockets=[listener])
+
+
+@dataclass(frozen=True)
+class Door:
+    """How runs are opened: with which data, and where."""
+
+    data_dir: Path | None
+    device: str
+    trust_data: bool
+
+    def list(self, paths: Sequence[Path]) -> list[Offer]:
+        """What is offered instead of being opened: nothing where the paths are runs."""
+        if not paths:
+            return offers(PACKAGED)
+        if len(paths) > 1 or (paths[0] / RECORD).is_file():
+            return []
+        return offers(paths)
+
+    def shelf(self, offered: Sequence[Offer], paths: Sequence[Path]) -> Starlette:
+        """The list of offers."""
+        title = paths[0].resolve().name if paths else "Runs that come with zspace"
+        return list_app(offered, title, lambda several: self.explorer(several, listed=True))
+
+    def explorer(self, paths: Sequence[Path], *, listed: bool = False) -> Starlette:
+        """The explorer of one run, of two, or of a sweep."""
+        runs = [load(path, self.device, trust_data=self.trust_data) for path in paths]
+        swept = sweep(runs) if len(runs) > BESIDE else None
+        shown = views_of(swept.runs if swept else runs, self.data_dir)
+        return explorer(shown, swept, listed=listed)
 
 
 def configuration(app: object) -> uvicorn.Config:
@@ -152,16 +192,20 @@ def views(
     *,
     trust_data: bool = False,
 ) -> dict[str, RunView]:
-    """Runs by opaque ids, a and b. Two that were trained on the same data share them."""
-    opened = [load(path, device, trust_data=trust_data) for path in paths]
-    for run in opened:
-        data = run.data(data_dir=data_dir)
-        for other in opened:
+    """`views_of` runs that are loaded from folders."""
+    return views_of([load(path, device, trust_data=trust_data) for path in paths], data_dir)
+
+
+def views_of(runs: Sequence[Run], data_dir: Path | None = None) -> dict[str, RunView]:
+    """Runs by opaque ids, a, b and so on. Those that were trained on the same data share them."""
+    for run in runs:
+        data = run.shown(data_dir=data_dir)
+        for other in runs:
             other.share_data(data)
         n = min(MOST, len(data.test))
         things = "images" if run.encoding is None else run.encoding.plural
         print(f"{run.config.name}: encoding {n:,} test {things}", file=sys.stderr, flush=True)
-    return {key: view_of(run) for key, run in zip(IDS, opened, strict=False)}
+    return {key: view_of(run) for key, run in zip(IDS, runs, strict=False)}
 
 
 def check_host(host: str, token: str | None) -> None:

@@ -5,21 +5,23 @@ Everything is a plain array; the server sends them and `export` writes them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Independent, Normal
 
-from zspace.analysis import latents, planes, projections, trained
+from zspace.analysis import latents, planes, projections, strokes, trained
 from zspace.analysis.latents import ACTIVE
 from zspace.analysis.projections import FEWEST_MAPPED
 from zspace.analysis.trained import over, split
 from zspace.data.conditions import columns, columns_of, named
-from zspace.data.dataset import to_float
-from zspace.data.spec import Batch
+from zspace.data.dataset import Samples, to_float
+from zspace.data.spec import Batch, Fact
+from zspace.models import terms
 from zspace.runs import many
 from zspace.runs.run import Run
 from zspace.system.errors import UserError, enough_memory
@@ -29,6 +31,8 @@ MOST = 70_000
 NEIGHBOURS = 8
 READINGS = 10
 CHUNK = 256
+MEASURED = 1000
+"""Test images whose strokes are measured, in less than a second."""
 SPREAD = 0.1
 """A dimension is active with a KL above 0.01 nats or, without KL, a deviation above this."""
 
@@ -52,13 +56,15 @@ class Path:
 @dataclass(frozen=True)
 class Reading:
     """A sample as the model reads it: its code z (Z,), the label under which it was read or None,
-    the errors (K,) under every label, or (1,) without labels, and x (1, *X).
+    the errors (K,) under every label, or (1,) without labels, and x (1, *X). posterior: what
+    `RunView.posterior` says of it, (2 Z + 1,), where q(z|x) is a Gaussian.
     """
 
     z: np.ndarray
     errors: np.ndarray
     label: int | None
     x: Tensor
+    posterior: np.ndarray | None = None
 
     @property
     def shown(self) -> list[int]:
@@ -85,8 +91,9 @@ class RunView:
                 f"shows {' and '.join(self.kinds)}: use view_of(run)"
             )
         self.run, self.shape = run, run.spec.shape
-        self.test = trained.subset(run.data().test, MOST)
-        found = latents.codes(run, run.data(), MOST)
+        self.data = run.shown()
+        self.test = trained.subset(self.data.test, MOST)
+        found = latents.codes(run, self.data, MOST)
         self.z = found.z.astype(np.float32)
         kind = "u1" if len(run.spec.classes) <= 256 else "<u2"
         y = found.y if found.y is not None and (found.y >= 0).all() else None  # all, or none
@@ -116,7 +123,7 @@ class RunView:
     @cached_property
     def kl(self) -> np.ndarray | None:
         """The mean KL of each dimension in nats (Z,), or None."""
-        return latents.posterior_summary(self.run, self.run.data()).kl
+        return latents.posterior_summary(self.run, self.data).kl
 
     @cached_property
     def order(self) -> np.ndarray:
@@ -140,6 +147,18 @@ class RunView:
         """The two principal components of the codes."""
         return projections.principal(self.z, 2)
 
+    @cached_property
+    def directions(self) -> dict[str, list[Any]]:
+        """Dimensions that go with what grey images look like: the name of the measure, the rank
+        correlation, and what more of it means, by the number of the dimension.
+        """
+        if self.run.spec.kind != "image" or self.shape[0] != 1:
+            return {}
+        i = np.sort(np.random.RandomState(0).permutation(len(self))[:MEASURED])
+        x = self.test.images(torch.from_numpy(i))[:, 0].numpy()
+        found = strokes.directions(self.z[i], x)
+        return {str(j): [d.name, d.correlation, strokes.MORE[d.name]] for j, d in found.items()}
+
     @property
     def projections(self) -> list[str]:
         """The maps that there are; a code of one dimension is on a line."""
@@ -161,7 +180,7 @@ class RunView:
 
     def tsne(self) -> np.ndarray:
         """The t-SNE map (N, 2) of the codes; 10,000 take half a minute."""
-        return latents.codes_map(self.run, self.run.data(), MOST).points.astype(np.float32)
+        return latents.codes_map(self.run, self.data, MOST).points.astype(np.float32)
 
     def plane(self, projection: str) -> dict[str, Any]:
         """The codes that a map stands for: origin + x u + y v at its point (x, y)."""
@@ -177,6 +196,53 @@ class RunView:
         return {"origin": origin.tolist(), "u": u, "v": v, "axes": names}
 
     # what the model makes; these run on the thread that owns it
+
+    @cached_property
+    def gaussian(self) -> bool:
+        """Whether q(z|x) is one Gaussian with independent dimensions."""
+        levels = self.run.probe.latents
+        q = levels[0].q
+        alone = len(levels) == 1 and not self.run.traits.discrete
+        return alone and isinstance(q, Independent) and isinstance(q.base_dist, Normal)
+
+    @property
+    def reconstruction(self) -> Fact:
+        """What ``-log p(x|z)`` is called where it has this model's likelihood."""
+        likelihood = getattr(self.run.model, "likelihood", None)
+        term: Any = getattr(likelihood, "term", terms.nll)
+        return next(iter(term.gives.values()))
+
+    @enough_memory()
+    def posterior(self, i: np.ndarray) -> np.ndarray:
+        """q(z|x) of test samples i: mu, sigma, and KL(q(z|x) || p(z)) in nats, (n, 2 Z + 1)."""
+        return np.concatenate(over(self.run, self._some(i), self._posterior))
+
+    def _posterior(self, batch: Batch) -> np.ndarray:
+        found = self.run.model(batch.x, batch.c)
+        q = found.latents[0].q
+        parts = [q.mean.flatten(1), q.stddev.flatten(1), terms.kl(found)["kl"][:, None]]
+        return torch.cat(parts, 1).float().cpu().numpy()
+
+    def _some(self, i: np.ndarray) -> Samples:
+        return replace(self.test, index=self.test.index[torch.from_numpy(i)])
+
+    @enough_memory()
+    @torch.inference_mode()
+    def error_of(self, z: np.ndarray, sample: Any, label: str | int) -> float:
+        """``-log p(x|z)`` of a sample (see `given`) at a code z (Z,), in nats."""
+        c, device = self.contexts(label, 1), self.run.device
+        batch = Batch(self.given(sample).to(device), c if c is None else c.to(device))
+        return self._error_at(batch, z)
+
+    @enough_memory()
+    def test_error_of(self, z: np.ndarray, i: int) -> float:
+        """The same of test sample i."""
+        (error,) = over(self.run, self._some(np.array([i])), lambda b: self._error_at(b, z))
+        return error
+
+    def _error_at(self, batch: Batch, z: np.ndarray) -> float:
+        code = torch.from_numpy(z).to(self.run.device).reshape(1, *self.run.model.latent)
+        return -float(self.run.model.decode(code, batch.c).log_prob(batch.x))
 
     def contexts(self, label: str | int | tuple[int, int], n: int) -> Tensor | None:
         """What the model is told of n codes: one condition; of 'all', each code under each; of
@@ -224,7 +290,9 @@ class RunView:
         parts = [self._read(Batch(*some)) for some in split(x, c, CHUNK)]
         z, errors = (np.concatenate(part) for part in zip(*parts, strict=True))
         taken = label if isinstance(label, int) else int(errors.argmin())
-        return Reading(z[taken], errors, None if c is None else taken, x[:1])
+        told_one = None if c is None else c[taken : taken + 1]
+        q = self._posterior(Batch(x[:1], told_one))[0] if self.gaussian else None
+        return Reading(z[taken], errors, None if c is None else taken, x[:1], q)
 
     def given(self, picture: Any) -> Tensor:
         """x (1, C, H, W) of a picture (H, W, C) uint8."""
@@ -280,6 +348,7 @@ class RunView:
         error = float(read.errors[read.label or 0])
         return {
             "z": read.z.tolist(),
+            "posterior": None if read.posterior is None else read.posterior.tolist(),
             "points": {n: self.flat(read.z[None], n)[0].tolist() for n in self.flat_maps},
             "error": error,
             "percentile": 100 * float((self.errors < error).mean()),
@@ -290,6 +359,14 @@ class RunView:
                 for k, i in enumerate(near)
             ],
         }
+
+    def near(self, z: np.ndarray) -> dict[str, Any]:
+        """The test samples with the codes nearest to codes z (n, Z): positions (n, 8), labels of
+        them or None, and how far the nearest is (n,).
+        """
+        distances, i = self._near.kneighbors(z)
+        y = None if self.labels is None else self.labels[i].tolist()
+        return {"i": i.tolist(), "labels": y, "distances": distances[:, 0].tolist()}
 
     def gif(self, path: Path) -> bytes:
         """A path there and back as an endless GIF, at least 224 pixels wide."""
@@ -316,6 +393,10 @@ class RunView:
             "conditions": list(self.conditions),
             "context": run.model.context,
             "variational": run.variational,
+            "gaussian": self.gaussian,
+            "standard": run.traits.standard and not run.traits.discrete,
+            "placed": run.traits.placed,
+            "reconstruction": [self.reconstruction.title, self.reconstruction.unit],
             "n": len(self),
             "ids": [] if self.test.ids is None else self.test.names(),
             "kl": None if kl is None else kl.tolist(),
@@ -323,6 +404,7 @@ class RunView:
             "active": self.active.tolist(),
             "mean": self.z.mean(0).tolist(),
             "sd": self.z.std(0).tolist(),
+            "directions": self.directions,
             "snapshots": [] if moments is None else moments.epoch.tolist(),
             "binarized": self.binarized,
             "static": False,

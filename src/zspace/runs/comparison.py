@@ -213,7 +213,7 @@ def grouped(runs: Sequence[str | Path | Run]) -> tuple[list[Group], tuple[Run, .
         raise UserError(f"{both} were measured on different data: give runs of the same data")
     families: dict[str, list[int]] = {}
     for i, run in enumerate(opened):
-        families.setdefault(json.dumps(_choices(run), sort_keys=True), []).append(i)
+        families.setdefault(json.dumps(choices(run), sort_keys=True), []).append(i)
     for members in families.values():
         _one_per_seed([opened[i] for i in members])
     names = _labels([opened[members[0]] for members in families.values()])
@@ -297,7 +297,7 @@ def _result(run: Run, value: float, fact: Fact) -> Measure:
     return Measure(value, "; ".join(about), fact.unit, better=better, headline=fact.headline)
 
 
-def _choices(run: Run) -> dict[str, Any]:
+def choices(run: Run) -> dict[str, Any]:
     """All that decides a training but its seed and where it was made, by name."""
     record = run.config.to_json()
     flat = {"recipe": hyphenated(record["recipe"])}
@@ -310,12 +310,12 @@ def _choices(run: Run) -> dict[str, Any]:
 
 def _labels(runs: Sequence[Run]) -> list[str]:
     """A name for each: its recipe, and the choices in which these runs differ."""
-    choices = [_choices(run) for run in runs]
-    keys = dict.fromkeys(key for one in choices for key in one if key != "recipe")
-    differ = [key for key in keys if len({repr(one[key]) for one in choices if key in one}) > 1]
+    every = [choices(run) for run in runs]
+    keys = dict.fromkeys(key for one in every for key in one if key != "recipe")
+    differ = [key for key in keys if len({repr(one[key]) for one in every if key in one}) > 1]
     return [
         " ".join([one["recipe"], *(f"{key}={_text(one[key])}" for key in differ if key in one)])
-        for one in choices
+        for one in every
     ]
 
 

@@ -198,6 +198,7 @@ class StudyRecord(TypedDict):
     format: Annotated[int, Range(1)]
     grid: NotRequired[Grid]
     runs: list[Entry]
+    files: NotRequired[dict[FileName, Hash]]
 
 
 def refuse_unfit(value: Any, kind: type[T], path: Path, what: str, way: str) -> T:

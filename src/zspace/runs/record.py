@@ -9,6 +9,7 @@ metrics.jsonl       one line per epoch; its SHA-256 is in the run.json of a fini
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import hashlib
 import io
 import json
@@ -16,7 +17,6 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from zspace.data.kinds import encoding_from
 from zspace.data.kinds.encoding import Encoding
 from zspace.data.options import is_harmless
 from zspace.data.spec import Scale, Spec
-from zspace.runs.formats import Line, Record, refuse_unfit
+from zspace.runs.formats import Line, Record, StudyRecord, refuse_unfit
 from zspace.system import files, owner
 from zspace.system.errors import UserError
 from zspace.system.schema import Unfit, check
@@ -37,6 +37,7 @@ RECORD, COPY, WEIGHTS, METRICS = "run.json", "state/run.json", "model.safetensor
 ENCODING = ("encoding.json", "encoding.safetensors")
 FITTED = "fitted"
 SNAPSHOTS, EVALUATION = "snapshots.npz", "evaluation.json"
+SAMPLES, STUDY = "samples.*", "study.json"
 PARTS = (RECORD, METRICS, WEIGHTS, SNAPSHOTS, EVALUATION, "encoding.*", "README.md", "fitted/*")
 """Patterns of the files that make up a run. Its states and what is drawn of it are none."""
 MOST_NAMED = 8
@@ -103,7 +104,7 @@ def is_part(name: str) -> bool:
     """Whether a file of that name, relative to the folder of a run, is a part of the run."""
     folder, _, leaf = name.rpartition("/")
     plain = re.fullmatch(r"\w[\w.-]*", leaf, re.ASCII) and folder in ("", "fitted")
-    return bool(plain) and any(fnmatchcase(name, pattern) for pattern in PARTS)
+    return bool(plain) and any(fnmatch.fnmatchcase(name, pattern) for pattern in PARTS)
 
 
 def archived(parts: Mapping[str, bytes]) -> bytes:
@@ -239,6 +240,29 @@ def read_encoding(place: Place, record: dict[str, Any]) -> Encoding | None:
             told, content[ENCODING[0]], files.parsed(told, content[ENCODING[0]])
         )
         return encoding_from(facts, files.unpacked(values, content[ENCODING[1]]))
+
+
+def samples_of(place: Place, record: dict[str, Any]) -> Path | None:
+    """The file of test samples that goes with a run, or with the study that it is in; None where
+    there is none. Such a file is named `samples.*`, and run.json or study.json holds its SHA-256.
+
+    Raises UserError where it is not the one that is named.
+    """
+    if place.folder is None:
+        return None
+    told, folder = record["files"], place.folder
+    if not fnmatch.filter(told, SAMPLES) and (place.folder.parents[1] / STUDY).is_file():
+        folder = place.folder.parents[1]
+        told = _study(folder / STUDY).get("files", {})
+    for name in fnmatch.filter(told, SAMPLES):
+        files.verify(folder / name, files.read(folder / name, within=folder), told[name])
+        return folder / name
+    return None
+
+
+def _study(path: Path) -> StudyRecord:
+    way = "give the command of the study again"
+    return refuse_unfit(files.read_json(path), StudyRecord, path, "that of a study", way)
 
 
 def is_own(record: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -106,7 +106,7 @@ class Run(TrainedModel):
             batch=self.config.training.batch or LARGEST,
             binarize=self.config.data.binarize,
         )
-        self._data = data
+        self._data, self._shown = data, cast("Data | None", None)
         scale = self.record["data"].get("read", {}).get("scale")
         if self.config.data.values and scale:
             self.values = (scale[0], scale[1])
@@ -353,6 +353,23 @@ class Run(TrainedModel):
             unfit = f"data '{data.name}' has colour images, but the model was trained on grey"
             raise UserError(f"{unfit}: make the images grey, or train on colour images")
         return self._fitting(data, unlabelled)
+
+    def shown(self, *, data_dir: Path | None = None, quiet: bool = True) -> Data:
+        """The data whose test samples the explorer shows: those kept with the run, else its own.
+
+        A run, or the study that it is in, may hold a file `samples.*` of a few test samples, whose
+        SHA-256 run.json or study.json names: such a run is explored where its data are not. They
+        are read as new data are.
+
+        >>> run.shown().fingerprint == data.fingerprint  # it holds none
+        True
+        """
+        kept = record.samples_of(self.place, self.record)
+        if kept is None:
+            return self.data(data_dir=data_dir, quiet=quiet)
+        if self._shown is None:
+            self._shown = self.data(kept, quiet=quiet)
+        return self._shown
 
     def encode(self, x: Any, label: Label | None = None) -> Any:
         """Codes (N, *Z) of images, as `TrainedModel.encode` gives them.

@@ -1,4 +1,4 @@
-"""The explorer, served or written as a folder."""
+"""The explorer, served or written as a file, and the course."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zspace.cli import DataDir, Device, Out, RunPath, TrustData, Workers
 
 
 def explore(
-    run: RunPath,
-    second: Annotated[Positional[Path | None], arg(metavar="[RUN2]")] = None,
+    run: Annotated[Positional[Path | None], arg(metavar="[RUN | STUDY]")] = None,
+    others: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN2 ...]")] = (),
     *,
     host: str = "127.0.0.1",
     port: int = 8123,
@@ -26,7 +26,10 @@ def explore(
     """Explore the latent space of a run on a page in the browser.
 
     Args:
-        second: The folder of a second run, shown beside the first.
+        run: The folder of a run; or that of a study, whose runs are then listed. By default the
+            runs that come with zspace.
+        others: The folder of a second run, shown beside the first; or those of two and more, which
+            differ from it in beta alone: a slider goes from one to the next.
         host: The address to listen on; one that other machines can reach needs --token.
         port: The port of the page; 0 takes a free one.
         open: Print the address of the page, but do not open it in a browser.
@@ -37,9 +40,8 @@ def explore(
     explorer.check_installed()
     from zspace.explorer import server
 
-    paths = [run] if second is None else [run, second]
     server.serve(
-        paths,
+        [] if run is None else [run, *others],
         host=host,
         port=port,
         show=open,
@@ -52,21 +54,46 @@ def explore(
 
 def export(
     run: RunPath,
+    others: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN2 ...]")] = (),
     *,
-    to: Literal["page"] = "page",
+    to: Literal["html"] = "html",
     data_dir: DataDir = None,
     workers: Workers = 0,
     device: Device = "auto",
     trust_data: TrustData = False,
     out: Out,
 ) -> None:
-    """Write the explorer of a run as a folder that any web host can serve.
+    """Write the explorer of a run as one HTML file, which opens from disk and needs no network.
 
     Args:
-        to: What to write: page, a static page that decodes in the browser.
-        out: A new folder.
+        others: As for explore: a second run beside the first, or those that differ in beta alone.
+        to: What to write: html, a page that decodes in the browser.
+        out: FILE.html.
     """
     from zspace.explorer.export import write_page
     from zspace.runs.run import load
 
-    print(write_page(load(run, device, trust_data=trust_data), out, data_dir))
+    runs = [load(path, device, trust_data=trust_data) for path in (run, *others)]
+    print(write_page(runs, out, data_dir))
+
+
+def learn(
+    *,
+    to: Path | None = None,
+    open: Annotated[bool, arg(help_behavior_hint="(by default it is opened)")] = True,
+) -> None:
+    """Learn what autoencoders do, on one page with models to play with. It needs no network.
+
+    Args:
+        to: FILE.html, in which the page is written and not opened; by default it is written into
+            the user's cache folder.
+        open: Print where the page is, but do not open it in a browser.
+    """
+    import webbrowser
+
+    from zspace.explorer.learn import kept_lesson, write_lesson
+
+    page = kept_lesson() if to is None else write_lesson(to)
+    print(page)
+    if to is None and open:
+        webbrowser.open(page.resolve().as_uri())

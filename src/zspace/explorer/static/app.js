@@ -1,10 +1,11 @@
 // The explorer's state, and what changes it. Panels and maps hear of changes by name:
-// code, picture, hover, select, lasso, label, projection, hidden, changed.
+// code, picture, hover, select, lasso, label, projection, hidden, film, throw, changed.
 import { Bus } from "./bus.js";
-import { Latest, settled } from "./latest.js";
+import { Latest, calm, settled } from "./latest.js";
 import { MapView } from "./map.js";
 import { Tiles } from "./tiles.js";
-import { closest, inside } from "./spatial.js";
+import { guidesOf } from "./guides.js";
+import { closest, inside, around } from "./spatial.js";
 import { paint } from "./pictures.js";
 import { theme } from "./colours.js";
 import { clipped, textOf } from "./shapes.js";
@@ -15,6 +16,7 @@ const KEPT = 2000;
 const NEAREST = 8;
 const CALM = 150; // ms between two looks at what is near
 const CORNERS = 80; // of a lasso
+const MORPH = 420; // ms in which the points of one run of a film become those of the next
 
 /** A polygon as a link can hold it: few corners, of four digits. */
 function rounded(polygon) {
@@ -38,6 +40,7 @@ export class App extends Bus {
     this.maps = [];
     this.active = 0;
     this.selected = -1;
+    this.at = -1; // the sample whose q(z|x) is shown
     this.chosen = null;
     this.circle = null; // the lasso: {polygon, projection, k}, in the map's units
     this.hidden = new Set();
@@ -47,6 +50,9 @@ export class App extends Bus {
     this.projection = null;
     const { data } = runs[0].info; // runs of the same data have the same test images
     this.paired = runs.length > 1 && runs.every(({ info }) => info.data === data);
+    this.same = runs.length > 1; // all maps have one scale
+    this.guides = true;
+    this.density = false;
     this.hovers = new Latest((i) => this.#showHover(i), (error) => this.fail(error));
     this.near = new Latest((k) => this.#nearest(k));
     this.changed = settled(() => this.tell("changed"), 250);
@@ -88,8 +94,11 @@ export class App extends Bus {
       leave: () => this.hover(k, -1),
       select: (map, i) => this.select(i, k),
       lasso: (map, polygon) => this.tab !== "training" && this.encircle(polygon, k),
-      view: () => this.changed(),
-      fit: (map) => map.fit(),
+      view: () => {
+        this.follow(k);
+        this.changed();
+      },
+      fit: () => this.fit(k),
       escape: () => {
         this.select(-1, k);
         this.encircle(null, k);
@@ -173,13 +182,99 @@ export class App extends Bus {
     this.changed();
   }
 
+  /** Whether one view serves all maps: t-SNE has no scale that means anything. */
+  get scaled() {
+    return this.same && this.maps.length > 1 && this.projection !== "tsne";
+  }
+
+  /** The box of a layout of map k, or the one that holds those of all maps. */
+  boxOf(box, boxes) {
+    return this.scaled ? around(boxes) : box;
+  }
+
+  /** Show everything on map k, or on all that share its scale. */
+  fit(k) {
+    this.maps.forEach((map, other) => (other === k || this.scaled) && map.fit());
+    this.changed();
+  }
+
+  /** Give other maps the view of map k, where they share a scale. */
+  follow(k) {
+    if (!this.scaled) return;
+    const { cx, cy, scale } = this.maps[k];
+    this.maps.forEach((map, other) => {
+      if (other === k) return;
+      Object.assign(map, { cx, cy, scale, fitted: false });
+      map.draw();
+    });
+  }
+
   /** Put the test images back on map k. */
   lay(k, layout = this.runs[k].layouts.get(this.projection)) {
     const map = this.maps[k];
+    const boxes = this.runs.map((run) => run.layouts.get(this.projection)?.box).filter(Boolean);
+    map.guides = this.guidesOf(k, layout);
     map.labels = this.runs[k].labels;
     map.chosen = this.chosen;
     map.look.tiles = this.tiles && layout.plane !== null && this.runs[k].pictorial;
-    map.show(layout.points, layout.grid, layout.box, this.projection);
+    map.show(layout.points, layout.grid, this.boxOf(layout.box, boxes), this.projection);
+  }
+
+  guidesOf(k, layout) {
+    const { info, labels, conditional } = this.runs[k];
+    layout.guides ??= guidesOf({
+      ...layout, labels, classes: info.classes, standard: info.standard,
+      named: !conditional, // what the decoder is told, codes need not hold
+    });
+    layout.guides.projection = this.projection;
+    return layout.guides;
+  }
+
+  /** Show another run of a film: points, decodings and pictures are its own, samples are not. */
+  async become(info) {
+    const { run, projection } = this;
+    const [map] = this.maps;
+    const before = run.layouts.get(projection);
+    run.become(info);
+    const layout = await run.layout(projection);
+    map.tiles.clear();
+    run.place = run.code && run.placeOf(run.code, projection);
+    await this.#morph(map, before, layout);
+    this.lay(0, layout);
+    map.marks.place = run.place;
+    this.tell("film", info);
+    if (this.selected >= 0) await this.select(this.selected, 0);
+    else if (this.at >= 0 && this.tab === "look") run.jumps.ask(this.at);
+    else if (run.code) this.moveTo(0, run.code);
+    this.changed();
+  }
+
+  /** The same points on their way from one layout to another. */
+  async #morph(map, before, after) {
+    if (calm() || !before || document.hidden || this.tab === "training") return;
+    const began = performance.now();
+    const place = new Float32Array(after.points.length);
+    const frame = () => new Promise((go) => requestAnimationFrame(go));
+    map.guides = null;
+    map.look.tiles = false;
+    for (let t = 0; t < 1;) {
+      t = Math.min(1, (await frame() - began) / MORPH);
+      const ease = t * t * (3 - 2 * t);
+      const mix = (a, b) => a + ease * (b - a);
+      for (let i = 0; i < place.length; i++) place[i] = mix(before.points[i], after.points[i]);
+      map.place = place;
+      map.box = before.box.map((value, side) => mix(value, after.box[side]));
+      map.paintPoints();
+      if (map.fitted) map.fit();
+    }
+  }
+
+  /** Let all maps have one scale, or each its own. */
+  share(same) {
+    this.same = same;
+    this.maps.forEach((_, k) => this.tab !== "training" && this.lay(k));
+    this.tell("scale");
+    this.changed();
   }
 
   /** Point at test image i, on every map that has it. */
@@ -297,12 +392,12 @@ export class App extends Bus {
     this.changed();
   }
 
-  /** Switch tiles and points. */
-  dress({ tiles = this.tiles, points = this.points }) {
-    Object.assign(this, { tiles, points });
+  /** Switch tiles, points, guides and lines of density. */
+  dress({ tiles = this.tiles, points = this.points, guides = this.guides, density = this.density }) {
+    Object.assign(this, { tiles, points, guides, density });
     this.maps.forEach((map, k) => {
       const plane = this.runs[k].layouts.get(this.projection)?.plane;
-      map.look.points = points;
+      Object.assign(map.look, { points, guides, density });
       map.look.tiles = tiles && Boolean(plane) && this.tab !== "training" && this.runs[k].pictorial;
       map.paintPoints();
     });

@@ -31,7 +31,7 @@ export function theme() {
   const style = getComputedStyle(document.documentElement);
   const of = (name) => style.getPropertyValue(name).trim();
   return {
-    ink: of("--ink"), muted: of("--muted"), line: of("--line"), card: of("--card"),
+    ink: of("--ink"), muted: of("--muted"), line: of("--line"), edge: of("--edge"), card: of("--card"),
     paper: of("--paper"), accent: of("--accent"),
     dark: matchMedia("(prefers-color-scheme: dark)").matches,
   };

@@ -5,6 +5,7 @@ import { button, gauge, make, percent } from "./dom.js";
 import { Latest } from "./latest.js";
 import { copy, paint, picture, row } from "./pictures.js";
 import { prepared, trace } from "./mnist.js";
+import { mark, sampleOf, throwerOf } from "./posteriors.js";
 
 const PEN = 0.085;
 const SIDE = 560;
@@ -16,6 +17,8 @@ export function drawPanel(app, holder) {
   app.hear("projection", () => drawing.mark());
   app.hear("hand", () => drawing.leave());
   app.hear("tab", (tab) => (tab === "draw" ? drawing.refresh() : drawing.leave()));
+  app.hear("film", () => app.tab === "draw" && drawing.refresh());
+  app.hear("throw", () => app.tab === "draw" && drawing.throwers.forEach((one) => one.draw()));
   return drawing;
 }
 
@@ -49,9 +52,10 @@ class Drawing {
     this.read = make("section", { hidden: true }, make("h2", { text: "Read as every class" }), this.bars,
       make("p", { class: "note", text: "Squared error of its reconstruction: the class with the smallest is taken. Press another to read the drawing as that one." }),
       this.free);
+    this.throwers = this.app.runs.map((_, k) => throwerOf(this.app, k, make("section", { class: "q" })));
     this.results = make("div", { class: "results", id: "drawn", hidden: true },
       make("h2", { text: `How unlike ${this.thing === "digit" ? "a digit" : "the test images"} is this?` }), this.scale.element,
-      this.read, make("h2", { text: "Test images with the nearest codes" }), near);
+      this.read, ...this.throwers.map(({ element }) => element), make("h2", { text: "Test images with the nearest codes" }), near);
     const names = this.app.runs.length > 1 ? this.app.runs.map((run) => run.info.name) : ["decoded"];
     const labelled = (canvas, text) => make("figure", { class: "mini" }, canvas, make("figcaption", { text }));
     return [
@@ -141,7 +145,9 @@ class Drawing {
       paint(this.backs[k], backs[k], run.info.shape);
     });
     this.#show(answers[app.active]);
+    await this.#follow(bytes);
     this.mark();
+    app.tell("drawn", answers[app.active].percentile);
     const found = answers[app.active].neighbours;
     const thumbs = await app.run.thumbsOf(found.map(({ i }) => i));
     this.found = found;
@@ -149,6 +155,18 @@ class Drawing {
     this.found.forEach(({ label }, k) => {
       this.names[k].textContent = label === null ? "" : app.run.className(label);
     });
+  }
+
+  /** Throwers take up the drawing. */
+  async #follow(bytes) {
+    const { app } = this;
+    await Promise.all(this.throwers.map(({ element, set }, k) => {
+      const { posterior = null, label } = this.answers[k];
+      const { info } = app.runs[k];
+      element.hidden = info.gaussian && !posterior; // an exported page has no sigma of drawings
+      const whose = app.runs.length > 1 ? `${info.name}: ` : "";
+      return set(sampleOf(app, k, { posterior, sent: bytes, label }), `${whose}q(z|x) of your drawing`);
+    }));
   }
 
   #show({ percentile, label, readings }) {
@@ -182,6 +200,7 @@ class Drawing {
       const at = answer?.points[app.projection];
       const { points } = app.runs[k].layouts.get(app.projection) ?? {};
       map.marks.drawn = at ? { at, picture: this.picture, text: "you", note: "drew this" } : null;
+      if (app.tab === "draw") mark(app, k, answer && this.throwers[k].state.sample);
       map.marks.near = answer && points
         ? answer.neighbours.map(({ i }) => [points[2 * i], points[2 * i + 1]]) : null;
       map.redraw();

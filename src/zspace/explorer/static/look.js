@@ -3,6 +3,8 @@ import { button, download, gauge, make, percent } from "./dom.js";
 import { classColour, css } from "./colours.js";
 import { Latest } from "./latest.js";
 import { copy, row } from "./pictures.js";
+import { posteriorPanel } from "./posteriors.js";
+import { rainPanel } from "./rain.js";
 import { capital, listOf, pairOf } from "./shapes.js";
 
 const NEAR = 8;
@@ -16,7 +18,12 @@ export function lookPanel(app, holder) {
   const [held, all] = circled(app);
   const ready = app.run.info.decoder === "tiles" ? make("p", { class: "note", text: app.run.pictorial ? TILES : others(app.run.noun) }) : null;
   const first = !app.run.pictorial && ready; // what is shown beside the map is not of the code itself
-  holder.replaceChildren(...[first, held, selection(app), nearest(app), all, first ? null : ready].filter(Boolean));
+  const q = make("div", {});
+  const drops = make("div", {});
+  const tiled = app.run.info.decoder === "tiles"; // what it decodes to is that of the nearest tile
+  holder.replaceChildren(...[first, drops, held, selection(app), tiled ? null : q, nearest(app), all, first ? null : ready].filter(Boolean));
+  posteriorPanel(app, q);
+  return { rain: rainPanel(app, drops) };
 }
 
 function nearest(app) {

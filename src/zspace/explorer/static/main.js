@@ -14,7 +14,11 @@ import { pathPanel } from "./path.js";
 import { ownPanel } from "./own.js";
 import { clipped, textOf } from "./shapes.js";
 import { trainingPanel } from "./training.js";
-import { savePng, stateOf, stateText } from "./share.js";
+import { daresOf, daresPanel } from "./dares.js";
+import { filmPanel } from "./film.js";
+import { helpCard, hint } from "./help.js";
+import { beginning, stateOf, stateText } from "./share.js";
+import { savePng } from "./slide.js";
 
 const find = (name) => document.querySelector(name);
 const OWN = { table: "Row", series: "Curve", tokens: "Text" };
@@ -26,7 +30,11 @@ async function start() {
   const data = source();
   const info = await data.info();
   usePalette(info.colours);
-  const app = new App(data, info.runs.map((run) => new Run(data, run)));
+  find("#listed").hidden = !info.listed;
+  const { film = null } = info;
+  const one = film ? film.weights.indexOf(1) : 0; // the VAE of the series, where there is one
+  const first = film && info.runs[beginning(location.hash, info.runs.length, Math.max(0, one))];
+  const app = new App(data, (film ? [first] : info.runs).map((run) => new Run(data, run)));
   app.hear("fail", toast);
   title(app);
   const figures = app.runs.map(() => find("#map").content.firstElementChild.cloneNode(true));
@@ -35,7 +43,7 @@ async function start() {
   await Promise.all(figures.map((figure, k) => app.open(figure, k)));
   figures.forEach((figure, k) => tools(app, figure, k));
   nowPanel(app, find("#now"));
-  lookPanel(app, find("#tab-look"));
+  const { rain } = lookPanel(app, find("#tab-look"));
   const panels = {};
   const free = app.runs.every((run) => run.info.decoder !== "tiles");
   const pictorial = app.runs.every((run) => run.pictorial);
@@ -46,12 +54,33 @@ async function start() {
   if (free && grey && same) panels.drawing = drawPanel(app, find("#tab-draw"));
   if (free && kind !== "image" && alike(app)) panels.own = ownPanel(app, find("#tab-own"));
   if (free && (pictorial || (kind !== "table" && alike(app)))) panels.path = pathPanel(app, find("#tab-path"));
-  const timed = app.runs.some((run) => run.info.snapshots.length > 1);
+  const timed = !film && app.runs.some((run) => run.info.snapshots.length > 1);
   if (timed) panels.training = trainingPanel(app, find("#tab-training"));
   tabs(app, { look: true, sliders: free, draw: panels.drawing, own: panels.own, path: panels.path, training: timed });
+  if (film) app.film = filmPanel(app, find("#film"), film, info.runs);
   await restore(app, panels);
   actions(app, panels);
+  const ready = app.runs.some((run) => run.info.decoder === "tiles");
+  find("#rain").hidden = !rain.possible || ready;
+  find("#rain").addEventListener("click", () => rain.fall().catch((error) => toast(error.message)));
+  helpCard(app, { dialog: find("#help"), opener: find("#what"), film });
+  daresPanel(app, daresOf(app, panels), { dialog: find("#dares"), line: find("#dare"), opener: find("#dare-me") });
+  app.hear("dare", () => toast("Done. Well found."));
+  keys(app);
+  if (!location.hash) hint(app);
   document.body.classList.add("ready");
+}
+
+/** Keys that work wherever nothing is typed. */
+function keys(app) {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.target.closest("input:not([type=checkbox]):not([type=range]), textarea, select")) return;
+    if (event.key === "d" || event.key === "D") app.tell("throw");
+    else if (event.key === "?") find("#help").showModal();
+    else return;
+    event.preventDefault();
+  });
 }
 
 /** Whether all runs read the same samples: rows of the same columns, windows of the same series. */
@@ -78,7 +107,9 @@ async function restore(app, panels) {
   viewBar(app, shared);
   legend(app);
   state.hidden.forEach((k) => app.hidden.add(k));
-  app.dress({ tiles: state.tiles, points: state.points });
+  app.dress({ tiles: state.tiles, points: state.points, guides: state.guides, density: state.density });
+  app.same = app.same && state.same;
+  for (const [name, on] of [["guides", app.guides], ["density", app.density], ["same", app.same]]) find(`#${name}`).checked = on;
   if (state.label !== null) app.pick(state.label);
   else app.tell("label");
   await showMap(app, shared.includes(state.projection) ? state.projection
@@ -90,6 +121,7 @@ async function restore(app, panels) {
     Object.assign(map, { cx: state.view[0], cy: state.view[1], scale: state.view[2] * map.width });
     map.fitted = false;
     map.draw();
+    app.follow(app.active);
   }
   if (state.z) app.moveTo(app.active, state.z);
   if (state.selected >= 0) await app.select(state.selected, app.active, { move: !state.z });
@@ -174,7 +206,7 @@ function tools(app, figure, k) {
   for (const one of figure.querySelectorAll("[data-zoom]")) {
     one.addEventListener("click", () => {
       const map = app.maps[k];
-      if (one.dataset.zoom === "fit") map.fit();
+      if (one.dataset.zoom === "fit") app.fit(k);
       else map.zoom(Number(one.dataset.zoom));
       app.changed();
     });
@@ -201,12 +233,13 @@ function viewBar(app, shared) {
   select.parentElement.hidden = shared.length < 2;
   const pictures = app.runs.some((run) => run.pictorial);
   find("#tiles-switch").hidden = !pictures;
-  if (!pictures) find("#png").title = "Download the map as PNG";
   select.addEventListener("change", async () => {
     if (app.tab === "training") app.openTab("look");
     await showMap(app, select.value).catch((error) => toast(error.message));
   });
-  for (const name of ["tiles", "points"]) {
+  find("#same-switch").hidden = app.runs.length < 2;
+  find("#same").addEventListener("change", (event) => app.share(event.target.checked));
+  for (const name of ["tiles", "points", "guides", "density"]) {
     find(`#${name}`).addEventListener("change", (event) => app.dress({ [name]: event.target.checked }));
   }
   const drawn = () => { // decodings are drawn where the map is a plane of codes

@@ -1,5 +1,6 @@
 // A map of codes on three layers: decoded tiles, points, and what the hand does.
 import { classColour, rgb } from "./colours.js";
+import { drawBelow, drawDensity, drawNames } from "./guides.js";
 import { drawMarks } from "./overlay.js";
 import { listen } from "./hand.js";
 import { settled } from "./latest.js";
@@ -18,7 +19,8 @@ export class MapView {
     this.points = pointLayer(this.layers[1], plain);
     this.tool = "decode";
     this.marks = {};
-    this.look = { tiles: true, points: true, label: null, size: 1 };
+    this.look = { tiles: true, points: true, guides: true, density: false, label: null, size: 1 };
+    this.guides = null;
     Object.assign(this, { cx: 0, cy: 0, scale: 50, width: 1, height: 1, ratio: 1 });
     this.pace = 0;
     this.rest = settled(() => {
@@ -157,14 +159,25 @@ export class MapView {
     if (this.whole && this.place) {
       this.whole = false;
       const context = this.#clear(0);
+      this.figure.dataset.scale = this.scale.toPrecision(4);
       if (this.look.tiles) this.tiles.draw(context, view, rgb(this.theme.ink), this.opacity());
+      if (this.guided) drawBelow(context, this, this.guides, this.theme);
       const size = this.dot();
       const n = this.place.length / 2;
       const most = this.moving && this.pace > SLOW ? Math.min(n, FEW) : n; // a slow machine
       this.points.draw({ ...view, most, size: this.look.points ? size : 0 });
       this.layers[1].classList.toggle("off", !this.look.points);
     }
-    drawMarks(this.#clear(2), this, this.marks, this.theme);
+    const context = this.#clear(2);
+    const shown = this.guides && this.projection === (this.guides.projection ?? this.projection);
+    if (shown && this.look.density) drawDensity(context, this, this.guides, this.theme);
+    if (this.guided) drawNames(context, this, this.guides, this.theme, this.hidden);
+    drawMarks(context, this, this.marks, this.theme);
+  }
+
+  /** Whether axes, circles and names are shown: not over layouts other than their own. */
+  get guided() {
+    return Boolean(this.guides && this.look.guides && this.projection === (this.guides.projection ?? this.projection));
   }
 
   opacity() {

@@ -76,6 +76,7 @@ function attend(app, k, act) {
     act(i);
   };
   app.hear("hover", show);
+  app.hear("film", () => { last = -1; });
   app.hear("nearest", (found, on) => !(app.hovered >= 0) && show(found[0], on));
 }
 

@@ -1,17 +1,26 @@
-// What lies over the points: the lens under the pointer, marks of images, the path, the lasso.
+// What lies over the points and their names: the lens under the pointer, marks of images, the path, the lasso.
+
+import { ellipseOf } from "./gauss.js";
+import { drawEllipses } from "./guides.js";
+import { calm } from "./latest.js";
 
 const FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif";
 
+const FLIGHT = 260; // ms that a draw takes from mu to where it lands
 const TOOLS = 54; // pixels on the left that the map's buttons take
 const SHORT = 12; // letters of a name that may hang over an edge
 
 /**
  * marks: place [x, y] and picture of the lens; hover, selected, drawn {at, picture, text, note};
- * near [[x, y]]; path {points, a, b}; lasso [[x, y]]. Places are the map's, pictures canvases.
+ * near [[x, y]]; path {points, a, b}; lasso [[x, y]]; ellipses as `onPlane` makes them; thrown
+ * [{at, from, since}], the newest first; rain [[x, y]]. Places are the map's, pictures canvases.
  */
 export function drawMarks(context, map, marks, theme) {
   const to = (at) => map.toScreen(...at);
   context.lineJoin = "round";
+  if (marks.ellipses?.length) drawEllipses(context, map, marks.ellipses, theme);
+  for (const at of marks.rain ?? []) drop(context, ...to(at), theme);
+  if (marks.thrown?.length) drawThrown(context, map, marks.thrown, to, theme);
   if (marks.path) drawPath(context, marks.path, to, theme);
   if (marks.lasso) drawLasso(context, marks.lasso.map(to), theme);
   for (const at of marks.near ?? []) ring(context, ...to(at), 6, theme.ink, theme.card);
@@ -21,6 +30,7 @@ export function drawMarks(context, map, marks, theme) {
   let pins = [marks.drawn, marks.selected].filter(Boolean);
   if (pins.length > 1 && !pins[0].picture && same(...pins)) pins = [marks.drawn];
   const own = marks.picture && pins.find(here); // the lens tells of it
+  if (marks.thrown?.length) pins = pins.map((pin) => ({ ...pin, picture: null, text: "" })); // draws lie about it
   for (const pin of pins) if (pin !== own) pinned(context, map, pin, to, theme);
   if (marks.hover) ring(context, ...to(marks.hover.at), 7, theme.ink, theme.card);
   if (marks.hover && !marks.picture && !pins.some((pin) => same(pin, marks.hover))) noted(context, map, marks.hover, to, theme);
@@ -37,6 +47,37 @@ function ring(context, x, y, radius, colour, halo) {
     context.strokeStyle = style;
     context.stroke();
   }
+}
+
+/** A draw of the prior. */
+function drop(context, x, y, theme) {
+  context.beginPath();
+  context.arc(x, y, 4, 0, 2 * Math.PI);
+  context.fillStyle = theme.ink;
+  context.fill();
+  context.lineWidth = 1.5;
+  context.strokeStyle = theme.card;
+  context.stroke();
+}
+
+/** Draws of q(z|x): the newest flies in, the older ones are smaller. */
+function drawThrown(context, map, thrown, to, theme) {
+  thrown.toReversed().forEach(({ at, from, since = 0 }, k) => {
+    const newest = k === thrown.length - 1;
+    const t = newest && from && !calm() ? Math.min(1, (performance.now() - since) / FLIGHT) : 1;
+    const ease = t * (2 - t);
+    const [x, y] = from ? to(at.map((value, axis) => from[axis] + ease * (value - from[axis]))) : to(at);
+    context.beginPath();
+    context.arc(x, y, newest ? 6 : 4, 0, 2 * Math.PI);
+    context.globalAlpha = newest ? 1 : 0.45 + (0.5 * (k + 1)) / thrown.length;
+    context.fillStyle = theme.accent;
+    context.fill();
+    context.globalAlpha = 1;
+    context.lineWidth = 1.8;
+    context.strokeStyle = theme.card;
+    context.stroke();
+    if (t < 1) map.redraw();
+  });
 }
 
 function plate(context, x, y, width, height, theme, radius = 8) {
@@ -69,7 +110,8 @@ function lens(context, map, marks, [x, y], theme) {
   const note = hover ? 38 : 0;
   const pad = 5;
   const [width, height] = [side + 2 * pad, tall + 2 * pad + note];
-  const left = x + 18 + width > map.width - 4 ? x - 18 - width : x + 18;
+  const away = 18 + besideOf(marks, [x, y], map);
+  const left = x + away + width > map.width - 4 ? x - away - width : x + away;
   const top = Math.min(map.height - height - 4, Math.max(4, y - 18 - height));
   const clear = Math.max(4, Math.min(map.width - width - 4, left));
   ring(context, x, y, 4, theme.accent, theme.card);
@@ -90,11 +132,20 @@ function lens(context, map, marks, [x, y], theme) {
   context.fillText(hover.note, clear + pad + 40, line + 25, side - 40);
 }
 
+/** How far the lens keeps away, so that draws and their ellipses can be seen. */
+function besideOf({ thrown, ellipses }, [x], map) {
+  if (!thrown?.length || !ellipses?.length) return 0;
+  const [{ centre, cov }] = ellipses;
+  const edge = map.toScreen(...centre)[0] + 2 * ellipseOf(cov).long * map.scale - x;
+  return Math.max(0, Math.min(0.25 * map.width, edge));
+}
+
 /** A mark with its picture above it. */
 function pinned(context, map, { at, picture, text }, to, theme) {
   const [x, y] = to(at);
   if (x < -40 || y < -40 || x > map.width + 40 || y > map.height + 40) return;
   ring(context, x, y, 7, theme.accent, theme.card);
+  if (!picture && !text) return;
   if (!picture) {
     const half = measured(context, text) / 2;
     const clear = text.length > SHORT ? Math.max(TOOLS + half, Math.min(map.width - 4 - half, x)) : x;

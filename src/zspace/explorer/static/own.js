@@ -3,6 +3,7 @@
 import { INPUTS } from "./inputs.js";
 import { button, gauge, make, percent } from "./dom.js";
 import { Latest, settled } from "./latest.js";
+import { mark, sampleOf, throwerOf } from "./posteriors.js";
 import { capital, listOf } from "./shapes.js";
 
 export function ownPanel(app, holder) {
@@ -12,6 +13,8 @@ export function ownPanel(app, holder) {
   app.hear("hand", () => form.leave());
   app.hear("nearest", (found) => { form.nearest = found[0]; });
   app.hear("tab", (tab) => (tab === "own" ? form.enter() : form.leave()));
+  app.hear("film", () => app.tab === "own" && form.refresh());
+  app.hear("throw", () => app.tab === "own" && form.throwers.forEach((one) => one.draw()));
   return form;
 }
 
@@ -32,9 +35,10 @@ class OwnForm {
     this.wrong = make("p", { class: "wrong", role: "alert", hidden: true });
     const title = `Test ${noun}s with the nearest codes`;
     this.near = listOf(app, { label: title });
+    this.throwers = app.runs.map((_, k) => throwerOf(app, k, make("section", { class: "q" })));
     this.results = make("section", { id: "typed", hidden: true },
       make("h2", { text: `How unlike the test ${noun}s is this?` }), this.scale.element,
-      make("h2", { text: title }), this.near.element);
+      ...this.throwers.map(({ element }) => element), make("h2", { text: title }), this.near.element);
     return [
       make("div", { class: "row" }, button(`Take the ${noun} at hand`, () => this.fill(), {
         id: "take", title: `Fill in the selected test ${noun}, or the nearest one`,
@@ -96,7 +100,13 @@ class OwnForm {
     const as = label === null ? "" : `Read as ${app.run.conditionName(label)}, `;
     this.scale.set(percentile, capital(
       `${as}${who} reconstructs it worse than ${percent(percentile)} of the test ${app.run.noun}s.`));
+    await Promise.all(this.throwers.map(({ set }, k) => {
+      const { posterior = null, label: as_ } = answers[k];
+      const whose = app.runs.length > 1 ? `${app.runs[k].info.name}: ` : "";
+      return set(sampleOf(app, k, { posterior, sent: told, label: as_ }), `${whose}q(z|x) of your ${app.run.noun}`);
+    }));
     this.mark();
+    app.tell("drawn", percentile);
     await this.near.show(neighbours.map(({ i }) => i));
   }
 
@@ -114,6 +124,7 @@ class OwnForm {
       const at = answer?.points[app.projection];
       const { points } = app.runs[k].layouts.get(app.projection) ?? {};
       map.marks.drawn = at ? { at, text: "you", note: "made this" } : null;
+      if (app.tab === "own") mark(app, k, answer && this.throwers[k].state.sample);
       map.marks.near = answer && points
         ? answer.neighbours.map(({ i }) => [points[2 * i], points[2 * i + 1]]) : null;
       map.redraw();

@@ -16,6 +16,7 @@ export function pathPanel(app, holder) {
   app.hear("fail", () => path.stop());
   app.hear("hand", () => path.timer && path.stop());
   app.hear("projection", () => path.draw());
+  app.hear("film", () => path.leave());
   return path;
 }
 
@@ -87,6 +88,14 @@ class Path {
     if (first && app.tab === "path" && !calm()) this.#start();
   }
 
+  /** Codes of another run mean nothing to this one. */
+  leave() {
+    this.stop();
+    Object.assign(this, { a: null, b: null, pixels: null });
+    if (this.app.tab === "path") this.enter(true);
+    else this.draw();
+  }
+
   /** Two test samples of different classes. */
   async #random() {
     const { run } = this.app;
@@ -128,6 +137,7 @@ class Path {
     if (a !== this.a || b !== this.b || run !== this.app.run) return;
     this.pixels = pixels;
     this.film.set(pixels, run.info.shape);
+    this.app.tell("path");
   }
 
   /** The path on the map. */

@@ -1,9 +1,11 @@
 // One model: its maps, its labels, its pictures, and the code that the visitor holds.
 import { bytesOf, picture } from "./pictures.js";
 import { drop, lift } from "./geometry.js";
-import { Grid, bounds } from "./spatial.js";
+import { CIRCLES, radiusOf } from "./gauss.js";
+import { Grid, around, bounds } from "./spatial.js";
 
 const THUMBS = 600;
+const POSTERIORS = 2000;
 const NOUNS = { table: "row", series: "window", tokens: "sequence" };
 
 export class Run {
@@ -14,6 +16,8 @@ export class Run {
     this.layouts = new Map();
     this.thumbs = new Map();
     this.samples = new Map();
+    this.posteriors = new Map();
+    this.others = new Map(); // what was fetched of the other runs of a film
     this.errors = null;
     this.code = null; // the code under the pointer
     this.place = null; // where it lies on the map that is shown
@@ -23,6 +27,13 @@ export class Run {
     this.shown = null; // the code that the pictures show
     this.turns = 0; // how often the code was moved
     this.painted = 0; // the turn whose pictures are shown: older answers are not
+  }
+
+  /** Be another run of a film: test samples and labels are the same, all else is its own. */
+  become(info) {
+    this.others.set(this.id, { layouts: this.layouts, posteriors: this.posteriors, errors: this.errors });
+    const known = this.others.get(info.id) ?? { layouts: new Map(), posteriors: new Map(), errors: null };
+    Object.assign(this, { info, id: info.id, ...known });
   }
 
   /** Whether the decoder is told a class. */
@@ -57,9 +68,18 @@ export class Run {
         flat ? this.source.plane(this.id, projection) : null,
       ]);
       const grid = new Grid(points);
-      this.layouts.set(projection, { points, plane, grid, box: bounds(points) });
+      this.layouts.set(projection, { points, plane, grid, box: this.#boxOf(points, plane) });
     }
     return this.layouts.get(projection);
+  }
+
+  /** What a map shows at first: nearly all points and, where codes should lie there, the prior. */
+  #boxOf(points, plane) {
+    const box = bounds(points);
+    if (!plane || !this.info.standard || !this.info.placed || this.info.dims < 2) return box;
+    const [x, y] = drop(plane, plane.origin.map(() => 0));
+    const r = radiusOf(CIRCLES.at(-1));
+    return around([box, [x - r, y - r, x + r, y + r]]);
   }
 
   codeAt(x, y, projection) {
@@ -108,6 +128,25 @@ export class Run {
       missing.forEach((i, k) => this.thumbs.set(i, picture(pixels, this.info.shape, k)));
     }
     return which.map((i) => this.thumbs.get(i));
+  }
+
+  /** q(z|x) of test sample i: {mu, sigma, kl}, kept for a while; null where it is no Gaussian. */
+  async posteriorOf(i) {
+    if (!this.info.gaussian || !this.source.posterior) return null;
+    const { posteriors } = this;
+    if (!posteriors.has(i)) {
+      const values = await this.source.posterior(this.id, [i]);
+      if (posteriors.size > POSTERIORS) posteriors.clear();
+      posteriors.set(i, this.split(values));
+    }
+    return posteriors.get(i);
+  }
+
+  /** The numbers (2 Z + 1) of a q(z|x) by name. */
+  split(values) {
+    const { dims } = this.info;
+    const numbers = Array.from(values);
+    return { mu: numbers.slice(0, dims), sigma: numbers.slice(dims, 2 * dims), kl: numbers[2 * dims] };
   }
 
   /** The share of test images whose error is below that of image i, in percent. */

@@ -1,5 +1,4 @@
-// What is seen as a link, and as a picture.
-import { download } from "./dom.js";
+// What is seen as a link.
 
 const MOST = 256;
 const short = (values) => Array.from(values, (value) => Number(value.toPrecision(4))).join();
@@ -37,6 +36,10 @@ export function stateText(app, { path, drawing, training }) {
   if (app.selected >= 0) put("test", app.selected);
   if (!app.tiles) put("tiles", 0);
   if (!app.points) put("points", 0);
+  if (!app.guides) put("guides", 0);
+  if (app.density) put("density", 1);
+  if (app.runs.length > 1 && !app.same) put("scale", 0);
+  if (app.film) put("beta", app.film.at);
   put("off", [...app.hidden].join());
   if (app.circle) {
     put("lasso", short(app.circle.polygon.flat()));
@@ -57,6 +60,12 @@ export function stateText(app, { path, drawing, training }) {
   }
   if (app.tab === "training" && training?.kept) put("epoch", training.at.toFixed(2));
   return state.toString().replaceAll("%2C", ",");
+}
+
+/** Which run of a film a fragment asks for: its place among n, by default the middle. */
+export function beginning(text, n, middle) {
+  const at = Number(new URLSearchParams(text.replace(/^#/, "")).get("beta") ?? NaN);
+  return Number.isInteger(at) && at >= 0 && at < n ? at : middle;
 }
 
 /** What a fragment asks for; anything that does not make sense is left out. */
@@ -91,6 +100,7 @@ export function stateOf(text, app) {
     label: whole("class", 0, info.conditions.length - 1),
     selected: whole("test", 0, info.n - 1) ?? -1,
     tiles: state.get("tiles") !== "0", points: state.get("points") !== "0",
+    guides: state.get("guides") !== "0", density: state.get("density") === "1", same: state.get("scale") !== "0",
     hidden: (numbers(state.get("off")) ?? []).filter((k) => k >= 0 && k < info.classes.length),
     z: code("z"), a: end("a", 0), b: end("b", 1),
     way: state.get("way") === "spherical" ? "spherical" : "straight",
@@ -99,37 +109,4 @@ export function stateOf(text, app) {
     forced: whole("as", 0, info.conditions.length - 1),
     epoch: state.has("epoch") && state.get("epoch") >= 0 ? Number(state.get("epoch")) : null,
   };
-}
-
-/** Maps and pictures as they lie on the page, as one PNG. */
-export async function savePng(app) {
-  const shown = [...document.querySelectorAll("main canvas")].filter((one) =>
-    one.offsetParent !== null && !one.classList.contains("empty") && !one.classList.contains("off"));
-  app.maps.forEach((map) => {
-    map.whole = true;
-    map.now(); // what WebGL drew is gone after its frame
-  });
-  const boxes = shown.map((one) => one.getBoundingClientRect());
-  const [left, top] = [Math.min(...boxes.map((b) => b.left)), Math.min(...boxes.map((b) => b.top))];
-  const right = Math.max(...boxes.map((b) => b.right));
-  const bottom = Math.max(...boxes.map((b) => b.bottom));
-  const [edge, head, ratio] = [16, 40, 2];
-  const sheet = document.createElement("canvas");
-  sheet.width = (right - left + 2 * edge) * ratio;
-  sheet.height = (bottom - top + edge + head) * ratio;
-  const context = sheet.getContext("2d");
-  const { theme } = app.maps[0];
-  context.scale(ratio, ratio);
-  context.fillStyle = theme.paper;
-  context.fillRect(0, 0, sheet.width, sheet.height);
-  context.fillStyle = theme.ink;
-  context.font = "600 16px system-ui, sans-serif";
-  context.fillText(document.title, edge, 26);
-  shown.forEach((one, k) => {
-    context.imageSmoothingEnabled = one.width > boxes[k].width;
-    const [x, y] = [boxes[k].left - left + edge, boxes[k].top - top + head];
-    context.drawImage(one, x, y, boxes[k].width, boxes[k].height);
-  });
-  const blob = await new Promise((go) => sheet.toBlob(go, "image/png"));
-  download(blob, `${app.run.info.name}-${app.tab}.png`);
 }

@@ -54,22 +54,25 @@ export function slidersPanel(app, holder) {
     rows.forEach((row) => row.set(run.code));
   });
   app.hear("tab", (tab) => tab === "sliders" && build());
+  app.hear("film", () => app.tab === "sliders" && build());
 }
 
 function slider(j, info, most, act) {
   const name = `z[${j}]`;
   const reach = Math.max(3, 3 * info.sd[j] + Math.abs(info.mean[j]));
+  const direction = named(info, j);
   const input = make("input", {
-    type: "range", min: -reach, max: reach, step: reach / 150, "aria-label": name,
+    type: "range", min: -reach, max: reach, step: reach / 150, "aria-label": direction ? `${name}, ${direction.text}` : name,
     on: { input: () => act(Number(input.value)) },
   });
   const value = make("output", { class: "number" });
   const bar = make("span", { class: "kl", "aria-hidden": "true" });
   const kl = info.kl?.[j];
   bar.style.width = `${kl === undefined ? 0 : Math.max(2, (100 * kl) / most)}%`;
-  const tip = kl === undefined ? name : `KL ${kl.toFixed(2)} nats`;
+  const tip = [kl === undefined ? name : `KL ${kl.toFixed(2)} nats`, direction?.tip].filter(Boolean).join(". ");
+  const what = direction && make("span", { class: "direction", text: direction.text });
   const element = make("div", { class: "slider", title: tip },
-    make("span", { class: "name", text: name }), make("span", { class: "hold" }, input, bar), value);
+    make("span", { class: "name", text: name }), make("span", { class: "hold" }, input, bar), value, what);
   const set = (code) => {
     if (document.activeElement !== input || Math.abs(input.value - code[j]) > reach / 100) {
       input.value = code[j];
@@ -77,6 +80,16 @@ function slider(j, info, most, act) {
     value.textContent = signed(code[j]);
   };
   return { element, set };
+}
+
+/** What goes with a dimension over the test images: {text, tip}, or null. */
+export function named({ directions = {} }, j) {
+  if (!directions[j]) return null;
+  const [name, correlation, more] = directions[j];
+  return {
+    text: `${name} ${signed(correlation)}`,
+    tip: `Rank correlation of z[${j}] with the ${name} of test images: one with a ${correlation > 0 ? "larger" : "smaller"} z[${j}] ${more}, as a rule`,
+  };
 }
 
 /** The code to start from: that of the mean image, 0 where a prior says so. */

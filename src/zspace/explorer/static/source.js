@@ -86,6 +86,23 @@ export class ServerSource {
     return (await get(url, { method: "POST", body: pixels })).json();
   }
 
+  /** q(z|x) of test samples: mu, sigma and the KL of each, (n, 2 Z + 1). */
+  async posterior(id, which) {
+    return floats(await get(`api/${id}/posterior?i=${which.join()}`));
+  }
+
+  /** The error of a code: of test sample i, or of a sample as `encode` sends it. */
+  async errorOf(id, z, { i = null, sent = null, label = null }) {
+    const url = `api/${id}/error?${i === null ? `label=${label ?? "none"}` : `i=${i}`}`;
+    const body = new Blob([Float32Array.from(z), ...(i === null ? [sent] : [])]);
+    return (await (await get(url, { method: "POST", body })).json()).error;
+  }
+
+  /** Test samples with the codes nearest to codes: {i, labels, distances}. */
+  async near(id, codes) {
+    return (await get(`api/${id}/near`, { method: "POST", body: codes })).json();
+  }
+
   async moments(id) {
     const [told, points, pictures] = await Promise.all([
       get(`api/${id}/moments`).then((answer) => answer.json()),

@@ -101,3 +101,9 @@ export function bounds(points, outside = 0.004) {
   }
   return [box[0], box[2], box[1], box[3]];
 }
+
+/** The box that holds boxes. */
+export function around(boxes) {
+  const side = (k) => boxes.map((box) => box[k]);
+  return [Math.min(...side(0)), Math.min(...side(1)), Math.max(...side(2)), Math.max(...side(3))];
+}

@@ -1,78 +1,12 @@
-// The files of `zspace export --to page`: maps and pictures as arrays, and the networks themselves
-// where they are fully connected. The page then encodes and decodes on its own.
+// The data inside an exported page: maps and pictures as arrays, and the networks themselves where
+// they are fully connected. The page then encodes and decodes on its own.
 import { bytesOf } from "./pictures.js";
 import { drop } from "./geometry.js";
+import { Network } from "./network.js";
+import { load } from "./embedded.js";
 
 const SLICE = 12; // ms of work between two frames
 const READINGS = 10;
-
-async function load(name, Kind = null) {
-  const answer = await fetch(`export/${name}`);
-  if (!answer.ok) throw new Error(`The file export/${name} is missing next to this page.`);
-  return Kind ? new Kind(await answer.arrayBuffer()) : answer.json();
-}
-
-/** float16 numbers, as their bits, as float32. */
-export function widened(halves) {
-  return Float32Array.from(halves, (half) => {
-    const sign = half & 0x8000 ? -1 : 1;
-    const exponent = (half >> 10) & 31;
-    const fraction = half & 1023;
-    if (exponent === 0) return sign * fraction * 2 ** -24;
-    return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-  });
-}
-
-/** The error function to 1.5e-7 (Abramowitz, Stegun. Handbook of mathematical functions. 7.1.26). */
-function erf(x) {
-  const t = 1 / (1 + 0.3275911 * Math.abs(x));
-  const powers = [0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429];
-  const sum = powers.reduceRight((rest, factor) => (rest + factor) * t, 0);
-  return Math.sign(x) * (1 - sum * Math.exp(-x * x));
-}
-
-const ACTIVATIONS = {
-  linear: (x) => x,
-  relu: (x) => Math.max(0, x),
-  gelu: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
-  silu: (x) => x / (1 + Math.exp(-x)),
-  sigmoid: (x) => 1 / (1 + Math.exp(-x)),
-};
-
-/**
- * A fully connected network: run(x) of a float vector; the context follows the input. A label is
- * a number, null, or {mix: [[number, share], ...]}.
- */
-export class Network {
-  constructor({ layers, context }, halves) {
-    const numbers = widened(halves);
-    let at = 0;
-    this.context = context;
-    this.layers = layers.map(({ inputs, outputs, activation }) => {
-      const weight = numbers.subarray(at, (at += inputs * outputs));
-      const bias = numbers.subarray(at, (at += outputs));
-      return { inputs, outputs, activation, weight, bias };
-    });
-  }
-
-  run(input, label = null) {
-    let x = new Float32Array(this.layers[0].inputs);
-    x.set(input);
-    for (const [k, share] of label?.mix ?? [[label, 1]]) {
-      if (this.context && k !== null) x[input.length + k] += share;
-    }
-    for (const { inputs, outputs, activation, weight, bias } of this.layers) {
-      const y = new Float32Array(outputs);
-      for (let o = 0, at = 0; o < outputs; o++) {
-        let sum = bias[o];
-        for (let i = 0; i < inputs; i++, at++) sum += weight[at] * x[i];
-        y[o] = ACTIVATIONS[activation](sum);
-      }
-      x = y;
-    }
-    return x;
-  }
-}
 
 /** Floats in [0, 1], (C, H, W), as bytes (H, W, C) at `start` of `into`. */
 function bytesFrom(floats, [channels, height, width], into, start) {
@@ -84,53 +18,74 @@ function bytesFrom(floats, [channels, height, width], into, start) {
   }
 }
 
-export class StaticSource {
-  async info() {
-    const told = await load("info.json");
-    [this.facts] = told.runs;
+/** One run, from the files whose names begin with its id. */
+export class StaticRun {
+  constructor(facts) {
+    this.facts = facts;
+  }
+
+  load(name, Kind = null) {
+    return load(`${this.facts.id}/${name}`, Kind);
+  }
+
+  async start() {
     if (this.facts.decoder === "net") {
-      this.decoder = new Network(await load("net.json"), await load("weights.f16", Uint16Array));
-      this.encoder = new Network(await load("encoder.json"), await load("encoder.f16", Uint16Array));
+      this.decoder = new Network(await this.load("net.json"), await this.load("weights.f16", Uint16Array));
+      this.encoder = new Network(await this.load("encoder.json"), await this.load("encoder.f16", Uint16Array));
     } else {
-      this.sheet = { ...(await load("tiles.json")), ...(await this.#samples("tiles", "decodings")) };
-      this.sheet.plane = await load(`plane-${this.sheet.projection}.json`);
+      this.sheet = { ...(await this.load("tiles.json")), ...(await this.#samples("tiles", "decodings")) };
+      this.sheet.plane = await this.load(`plane-${this.sheet.projection}.json`);
     }
-    [this.every, this.z] = [await this.#samples("images"), await load("codes.f32", Float32Array)];
-    return told;
+    [this.every, this.z] = [await this.#samples("images"), await this.load("codes.f32", Float32Array)];
+    return this;
   }
 
   /** Pictures as {pixels}, or others as {samples}, from a file that may have another name. */
   async #samples(name, other = name) {
-    if (this.facts.kind !== "image") return load(`${other}.json`);
-    return { pixels: await load(`${name}.u8`, Uint8Array) };
+    if (this.facts.kind !== "image") return this.load(`${other}.json`);
+    return { pixels: await this.load(`${name}.u8`, Uint8Array) };
   }
 
-  map(id, projection) {
-    return load(`map-${projection}.f32`, Float32Array);
+  map(projection) {
+    return this.load(`map-${projection}.f32`, Float32Array);
   }
 
-  plane(id, projection) {
-    return load(`plane-${projection}.json`);
+  plane(projection) {
+    return this.load(`plane-${projection}.json`);
   }
 
   async labels() {
     const wide = this.facts.classes.length > 256;
     if (!this.facts.classes.length) return null;
-    this.classes = await load(`labels.u${wide ? 16 : 8}`, wide ? Uint16Array : Uint8Array);
+    this.classes = await this.load(`labels.u${wide ? 16 : 8}`, wide ? Uint16Array : Uint8Array);
     return this.classes;
   }
 
   errors() {
-    return load("errors.f32", Float32Array);
+    return this.load("errors.f32", Float32Array);
   }
 
-  async images(id, which) {
+  async images(which) {
     return this.#pick(this.every, which);
   }
 
-  async reconstructions(id, which) {
+  async reconstructions(which) {
+    if (this.facts.remakes) return this.#own(which);
     this.back ??= await this.#samples("reconstructions");
     return this.#pick(this.back, which);
+  }
+
+  /** What the networks make of test images. */
+  async #own(which) {
+    const { context, shape } = this.facts;
+    const labels = context ? this.classes ?? await this.labels() : null;
+    const size = bytesOf(shape);
+    const found = new Uint8Array(size * which.length);
+    for (const [k, i] of which.entries()) {
+      const z = await this.codes([i]);
+      bytesFrom(this.decoder.run(z, labels ? labels[i] : null), shape, found, k * size);
+    }
+    return found;
   }
 
   #pick({ pixels, samples }, which) {
@@ -141,12 +96,12 @@ export class StaticSource {
     return found;
   }
 
-  async codes(id, which) {
+  async codes(which) {
     const { dims } = this.facts;
     return Float32Array.from(which.flatMap((i) => [...this.z.subarray(i * dims, (i + 1) * dims)]));
   }
 
-  async decode(id, codes, label) {
+  async decode(codes, label) {
     const { dims, shape, context } = this.facts;
     const labels = label === "all" ? [...Array(context).keys()] : [label ?? null];
     const ends = typeof label === "string" && label.includes(":") ? label.split(":").map(Number) : null;
@@ -190,7 +145,7 @@ export class StaticSource {
     return this.sheet.pixels.subarray(k * size, (k + 1) * size);
   }
 
-  async encode(id, pixels, label) {
+  async encode(pixels, label) {
     const { shape: [channels, height, width], dims, n, context, binarized } = this.facts;
     const area = height * width;
     const x = new Float32Array(pixels.length);
@@ -217,7 +172,7 @@ export class StaticSource {
     const errors = await this.errors();
     const percentile = (100 * errors.reduce((sum, one) => sum + (one < error), 0)) / n;
     const points = {};
-    for (const name of this.facts.projections) points[name] = drop(await this.plane(id, name), z);
+    for (const name of this.facts.projections) points[name] = drop(await this.plane(name), z);
     const far = Array.from({ length: n }, (_, i) => ({
       i, label: this.classes?.[i] ?? null,
       distance: Math.hypot(...z.map((value, j) => value - this.z[i * dims + j])),
@@ -226,9 +181,33 @@ export class StaticSource {
     return { z, points, error, percentile, label: taken, readings, neighbours };
   }
 
+  async posterior(which) {
+    const size = 2 * this.facts.dims + 1;
+    this.posteriors ??= await this.load("posterior.f32", Float32Array);
+    return Float32Array.from(which.flatMap((i) => [...this.posteriors.subarray(i * size, (i + 1) * size)]));
+  }
+
   async moments() {
-    const [told, points, pictures] = await Promise.all([load("moments.json"),
-      load("moments-points.f32", Float32Array), load("moments-pictures.u8", Uint8Array)]);
+    const [told, points, pictures] = await Promise.all([this.load("moments.json"),
+      this.load("moments-points.f32", Float32Array), this.load("moments-pictures.u8", Uint8Array)]);
     return { ...told, points, pictures };
   }
+}
+
+const ASKED = ["map", "plane", "labels", "errors", "images", "reconstructions", "codes", "decode", "encode", "posterior", "moments"];
+
+/** The runs of the page, asked by their ids as a server is. */
+export class StaticSource {
+  async info() {
+    const told = await load("info.json");
+    const runs = await Promise.all(told.runs.map((facts) => new StaticRun(facts).start()));
+    this.runs = new Map(runs.map((run) => [run.facts.id, run]));
+    return told;
+  }
+}
+
+for (const name of ASKED) {
+  StaticSource.prototype[name] = function ask(id, ...rest) {
+    return this.runs.get(id)[name](...rest);
+  };
 }

@@ -71,7 +71,7 @@ class Training {
       map.labels = kept.labels;
       map.chosen = null;
       map.look.tiles = false;
-      map.show(placed(kept, this.at), null, kept.box, "moments");
+      map.show(placed(kept, this.at), null, app.boxOf(kept.box, this.kept.map(({ box }) => box)), "moments");
     });
     this.go(this.wanted ?? 0);
     if (this.first && !calm()) this.#start();

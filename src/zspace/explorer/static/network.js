@@ -1,0 +1,63 @@
+// Fully connected networks, computed in the page.
+
+/** float16 numbers, as their bits, as float32. */
+export function widened(halves) {
+  return Float32Array.from(halves, (half) => {
+    const sign = half & 0x8000 ? -1 : 1;
+    const exponent = (half >> 10) & 31;
+    const fraction = half & 1023;
+    if (exponent === 0) return sign * fraction * 2 ** -24;
+    return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  });
+}
+
+/** The error function to 1.5e-7 (Abramowitz, Stegun. Handbook of mathematical functions. 7.1.26). */
+function erf(x) {
+  const t = 1 / (1 + 0.3275911 * Math.abs(x));
+  const powers = [0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429];
+  const sum = powers.reduceRight((rest, factor) => (rest + factor) * t, 0);
+  return Math.sign(x) * (1 - sum * Math.exp(-x * x));
+}
+
+const ACTIVATIONS = {
+  linear: (x) => x,
+  relu: (x) => Math.max(0, x),
+  gelu: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
+  silu: (x) => x / (1 + Math.exp(-x)),
+  sigmoid: (x) => 1 / (1 + Math.exp(-x)),
+};
+
+/**
+ * A fully connected network: run(x) of a float vector; the context follows the input. A label is
+ * a number, null, or {mix: [[number, share], ...]}.
+ */
+export class Network {
+  constructor({ layers, context }, halves) {
+    const numbers = widened(halves);
+    let at = 0;
+    this.context = context;
+    this.layers = layers.map(({ inputs, outputs, activation }) => {
+      const weight = numbers.subarray(at, (at += inputs * outputs));
+      const bias = numbers.subarray(at, (at += outputs));
+      return { inputs, outputs, activation, weight, bias };
+    });
+  }
+
+  run(input, label = null) {
+    let x = new Float32Array(this.layers[0].inputs);
+    x.set(input);
+    for (const [k, share] of label?.mix ?? [[label, 1]]) {
+      if (this.context && k !== null) x[input.length + k] += share;
+    }
+    for (const { inputs, outputs, activation, weight, bias } of this.layers) {
+      const y = new Float32Array(outputs);
+      for (let o = 0, at = 0; o < outputs; o++) {
+        let sum = bias[o];
+        for (let i = 0; i < inputs; i++, at++) sum += weight[at] * x[i];
+        y[o] = ACTIVATIONS[activation](sum);
+      }
+      x = y;
+    }
+    return x;
+  }
+}
