@@ -350,9 +350,13 @@ def test_a_slider_goes_through_the_weights(visit, swept):
     page.keyboard.press("ArrowLeft")
     soon(lambda: page.locator("#beta-title").inner_text() == "β = 1")
     page.screenshot(path=SHOTS / "beta.png")
+    page.click(".map [data-zoom='1.5']")
+    soon(lambda: "view=" in link(page))
+    zoomed = scales(page)
     page.locator(".rate .hit").first.click()
     soon(lambda: page.locator("#beta-title").inner_text() == "β = 0")
     soon(lambda: np.array_equal(pixels(page, ".hero"), first))
+    assert scales(page) == zoomed
 
 
 def test_the_points_move_between_runs_where_motion_is_wanted(visit):

@@ -239,8 +239,10 @@ export class App extends Bus {
     const layout = await run.layout(projection);
     map.tiles.clear();
     run.place = run.code && run.placeOf(run.code, projection);
+    const { cx, cy, scale, fitted } = map;
     await this.#morph(map, before, layout);
     this.lay(0, layout);
+    if (!fitted) Object.assign(map, { cx, cy, scale, fitted }); // where the visitor has zoomed to
     map.marks.place = run.place;
     this.tell("film", info);
     if (this.selected >= 0) await this.select(this.selected, 0);
