@@ -126,9 +126,11 @@ def test_each_offer_opens_when_it_is_asked_for(monkeypatch):
         assert page.count("<a href=") == len(found) == 13
         assert "digits · zspace" in page
         assert made == []
+        assert b"<!doctype html>" in visitor.ask("GET", "/0/").body
+        assert visitor.ask("GET", "/0/static/main.js").status == 200
+        assert made == []  # the page is there before its runs are
         told = visitor.ask("GET", "/0/api/info").json
         assert (told["listed"], told["film"]["weights"]) == (True, [0, 0.1, 0.5, 1, 4, 20])
-        assert b"<!doctype html>" in visitor.ask("GET", "/0/").body
         assert len(visitor.ask("GET", "/0/api/c/codes?i=3").numbers("<f4", 1, 2)) == 1
         assert visitor.ask("GET", "/0/api/info").status == 200
         assert made == [found[0].paths]

@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zspace.analysis.numbers import number_text
 from zspace.explorer import STATIC
+from zspace.explorer.app import explorer
 from zspace.runs import record
 from zspace.runs.sweeps import FEWEST, MOST, WEIGHT
 from zspace.system.errors import UserError
@@ -95,14 +96,19 @@ async def _wrong(_: Request, error: Exception) -> Response:
 
 
 class Opened:
-    """The explorer of an offer, made when it is first asked for."""
+    """The explorer of an offer: its page is there at once, its runs when the page asks."""
 
     def __init__(self, make: Callable[[], Starlette]) -> None:
         self.make, self.lock = make, asyncio.Lock()
+        self.page = explorer({})
         self.app: ASGIApp | None = None
         self.stack = contextlib.AsyncExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        below = scope["path"].removeprefix(scope.get("root_path", ""))
+        if not below.startswith("/api/"):
+            await self.page(scope, receive, send)
+            return
         async with self.lock:
             if self.app is None:
                 app = await asyncio.to_thread(self.make)
