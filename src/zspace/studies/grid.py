@@ -195,20 +195,10 @@ def _take_stock(entry: Entry, folder: Path) -> None:
     record = found(folder)
     if record is None:
         return
-    if not _same(entry.config.to_json(), record["config"]):
+    if not entry.config.agrees(record["config"]):
         raise UserError(f"'{folder}' was trained with other options: choose another --out")
     if record["status"] == "finished":
         entry.status = "finished"
-
-
-def _same(asked: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Whether a run is what was asked for; what was left to be decided may be anything."""
-    plain = json.loads(json.dumps(asked))
-    return plain["recipe"] == found["recipe"] and all(
-        value in (None, "auto") or found[part].get(name) == value
-        for part in ("recipe_options", "network", "data", "training")
-        for name, value in plain[part].items()
-    )
 
 
 def _earlier(out: Path) -> list[dict[str, Any]]:

@@ -68,5 +68,9 @@ def export(
     """
     from zspace.explorer.export import write_page
     from zspace.runs.run import load
+    from zspace.sharing import card
 
-    print(write_page(load(run, device, trust_data=trust_data), out, data_dir))
+    model = load(run, device, trust_data=trust_data)
+    page = write_page(model, out, data_dir)
+    card.write(model)
+    print(page)
