@@ -169,6 +169,11 @@ def test_other_schedules_begin_anew(digits, tmp_path, capsys):
     assert weights(zspace.resume(tmp_path / "cut", reporter=Quiet())) == weights(straight)
 
 
+def test_other_options_are_for_a_new_run(first):
+    with pytest.raises(UserError, match=r"lr is no option of resume.*from_run=.*, lr=\.\.\."):
+        zspace.resume(first.path, lr=1e-4)
+
+
 def test_without_a_state_the_way_on_is_named(first):
     for epochs in (None, 9):
         with pytest.raises(UserError, match=f"'zspace train vae --from {first.path}'"):

@@ -207,12 +207,9 @@ class Config:
         choices = recipes.choices_of(recipes.find(self.recipe))
         usual = {n: p.default for n, p in {**choices.own, **choices.network}.items()}
         usual |= {**GROUPS["data"], **GROUPS["training"]}
-        told = {
-            **self.recipe_options,
-            **self.network,
-            **asdict(self.data),
-            **asdict(self.training),
-        }
+        told = {**asdict(self.data), **asdict(self.training)}
+        if self.from_run is None:  # what is taken over was decided, whatever was asked for
+            told = {**self.arguments, **told}
         parts = [
             f"{name.replace('_', '-')}{_part(value)}"
             for name, value in told.items()

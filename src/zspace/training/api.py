@@ -204,6 +204,7 @@ def resume(
     device: str = "",
     trust_data: bool = False,
     data: Any = None,
+    **others: Any,
 ) -> Run:
     """Continue a training that was interrupted, bit for bit as if it had not been.
 
@@ -219,6 +220,7 @@ def resume(
             adds numbers in another order, and draws others.
         trust_data: Open the data that the run names, though somebody else chose them.
         data: The same data again, as in `repeat`.
+        others: None; an option of training is refused with the way to change it.
 
     Raises UserError where the run has ended and no more epochs are asked for, or its state was
     not kept, and where the data is no longer the same.
@@ -228,6 +230,12 @@ def resume(
     ...
     zspace.system.errors.UserError: run 'finished' has finished, there is nothing to resume: ...
     """
+    if others:
+        name = next(iter(others))
+        raise UserError(
+            f"{name} is no option of resume, which goes on as the training began: to change "
+            f"options, use zspace.train(from_run={str(path)!r}, {name}=...)"
+        )
     if save_every is not None:
         _check_seconds(save_every)
     distributed.join()
