@@ -20,6 +20,15 @@ torch.set_num_threads(1)
 import zspace  # noqa: E402
 
 SMALL = {"hidden": (32,), "latent": 3, "epochs": 2, "batch": 64, "precision": "fp32"}
+WRITTEN = (
+    "run.json",
+    "config.toml",
+    "metrics.jsonl",
+    "model.safetensors",
+    "README.md",
+    "card.png",
+)
+"""The files of a run of images."""
 OWN = {"vaegan": {"perceptual": "judge"}}
 OF_TOKENS = ("sentence_vae",)
 """Recipes that refuse all but tokens."""

@@ -23,6 +23,7 @@ import pytest
 from PIL import Image
 
 import zspace
+from conftest import WRITTEN
 from zspace.cli import commands, main
 from zspace.data.sets.mnist import NAMES
 from zspace.system import files
@@ -105,7 +106,7 @@ def test_train_leaves_a_run_and_pictures(zs, digits, tmp_path):
     for path in pictures:
         assert min(picture(path).size) > 100
     files = {path.name for path in (tmp_path / "run").iterdir()}
-    assert files == {"run.json", "metrics.jsonl", "model.safetensors", "figures"}
+    assert files == {*WRITTEN, "figures"}
     assert zspace.load(tmp_path / "run").sample(2, label=3).shape == (2, 1, 14, 14)
 
 
@@ -319,7 +320,7 @@ def test_version_and_help(zs):
         assert "tyro" not in result.out
     flags = zs("train", "vae", "--help").out
     assert ">>>" not in flags
-    wanted = "latent hidden likelihood binarize epochs batch lr seed out data-dir json quiet"
+    wanted = "latent hidden likelihood epochs batch lr seed out data-dir json quiet from config"
     for flag in [f"--{name}" for name in wanted.split()]:
         assert flag in flags
 
@@ -726,7 +727,7 @@ def test_no_space_amid_a_training_loses_nothing(zs, undrawn, digits, tmp_path, w
     assert zs("resume", run, "--quiet").code == 0
     assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     left = {path.name for path in run.iterdir()}
-    assert left == {"run.json", "metrics.jsonl", "model.safetensors"}
+    assert left == set(WRITTEN)
 
 
 def test_no_space_amid_a_training_tells_how_to_go_on(zs, digits, tmp_path, monkeypatch):

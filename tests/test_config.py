@@ -78,7 +78,7 @@ def test_an_option_with_a_reserved_name_is_the_recipes_own(registry):
 def test_a_default_under_a_reserved_name_stays_its_own(registry):
     zspace.recipe(annealed)
     config = Config.of("annealed", {})
-    assert (config.recipe_options["warmup"], config.training.warmup) == (0.3, 0.02)
+    assert (config.recipe_options["warmup"], config.training.warmup) == (0.3, None)
 
 
 def test_clashing_options_survive_the_folder_and_are_told(digits, tmp_path, registry, capsys):

@@ -395,7 +395,8 @@ def test_batch_epochs_and_patience_follow_from_the_number_of_samples(
     found = Settings().decided(samples)
     assert (found.batch, found.epochs, found.patience) == (batch, epochs, patience)
     assert found.decided(7) == found
-    assert Settings(epochs=1500).decided(samples) == Settings(1500, batch=batch, patience=0)
+    asked = Settings(1500, batch=batch, patience=0, warmup=0.02)
+    assert Settings(epochs=1500).decided(samples) == asked
     assert Settings(patience=3).decided(samples) == replace(found, patience=3)
     assert Settings(batch=8).decided(samples).batch == 8
     assert Settings(minutes=1.0).decided(samples).patience == 0

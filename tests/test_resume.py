@@ -20,6 +20,7 @@ import torch
 
 import assembled
 import zspace
+from conftest import WRITTEN
 from zspace.models import recipes
 from zspace.models.objective import Objective
 from zspace.models.recipes import Player
@@ -680,7 +681,7 @@ def test_killed_process_is_resumed_to_the_same_weights(digits, tmp_path, saved):
     assert weights(run) == weights(straight)
     assert history(run) == history(straight)
     left = {path.name for path in folder.iterdir()}
-    assert left == {"run.json", "metrics.jsonl", "model.safetensors"}
+    assert left == set(WRITTEN)
 
 
 def test_resume_and_repeat_write_as_the_training_did(digits, tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ import pytest
 import torch
 
 import zspace
+from conftest import WRITTEN
 from zspace.data import spec
 from zspace.data.loading import load as load_data
 from zspace.models import recipes
@@ -683,7 +684,7 @@ def test_a_run_is_pickled_as_its_files(twins, which, x, y):
     assert again.result == run.result
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert set(archive.namelist()) == {
-            "run.json", "metrics.jsonl", "model.safetensors", "snapshots.npz"
+            *WRITTEN, "snapshots.npz"
         }  # fmt: skip
 
 

@@ -7,10 +7,9 @@ agree. What is expensive is computed once: several figures and the report read t
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import repeat
@@ -215,6 +214,7 @@ class TrainedModel:
         *,
         temperature: float = 1.0,
         top_p: float = 1.0,
+        draw: bool | None = None,
     ) -> Any:
         """n images (n, C, H, W) in [0, 1]: the means of p(x|z) at new codes z.
 
@@ -234,13 +234,17 @@ class TrainedModel:
             sampler: Where codes are drawn: prior, or mixture, Gaussians fitted to the codes of
                 training images; auto is the prior, but the mixture for a model that, like an AE,
                 was told nothing of where codes should lie: to it, draws of N(0, I) are noise.
-            temperature: Of sequences and series; see `zspace.models.draws.heated`.
+            temperature: Of images: draws of the prior N(0, I) are multiplied by it, so that below
+                1 images are likelier and less varied. Of sequences and series: of p(x|z), see
+                `zspace.models.draws.heated`.
             top_p: Of sequences, likewise.
+            draw: Whether x is a draw of p(x|z), or its mean; by default a mean of images, and a
+                draw of all else.
 
         >>> bool((run.sample(2, seed=0) == run.sample(2, seed=0)).all())
         True
         """
-        made = self.drawn(n, label, seed, sampler, temperature=temperature, top_p=top_p)
+        made = self.drawn(n, label, seed, sampler, temperature=temperature, top_p=top_p, draw=draw)
         return self._given_back(made)
 
     def drawn(
@@ -252,6 +256,7 @@ class TrainedModel:
         *,
         temperature: float = 1.0,
         top_p: float = 1.0,
+        draw: bool | None = None,
     ) -> np.ndarray:
         """The same as x (n, *X)."""
         if not isinstance(n, int | np.integer) or n < 1:
@@ -269,12 +274,28 @@ class TrainedModel:
             if seed is None:
                 torch.seed()
             z = self.model.draw(n, c) if fitted is None else fitted.sample(n, c)
+            if self.encoding is None and temperature != 1:
+                z, temperature = self._cooled(z, chosen, temperature), 1.0
 
-            def draw(z: Tensor, c: Tensor | None) -> Tensor:
+            def drawn(z: Tensor, c: Tensor | None) -> Tensor:
                 return heated(self.model.decode(z, c), temperature, top_p)
 
-            plain = self.encoding is None and (temperature, top_p) == (1.0, 1.0)
-            return self.in_pieces(self._mean if plain else draw, z, c).numpy()
+            if self.encoding is None:
+                made = self.in_pieces(drawn if draw or top_p != 1 else self._mean, z, c)
+                return made.clamp(0, 1).numpy()
+            return self.in_pieces(self._mean if draw is False else drawn, z, c).numpy()
+
+    def _cooled(self, z: Tensor, sampler: str, temperature: float) -> Tensor:
+        """Draws of the prior N(0, I) at another temperature. Raises UserError for other draws."""
+        if not 0 <= temperature < math.inf:
+            raise UserError(f"temperature is {temperature}: use a number of 0 or more")
+        if sampler != "prior" or not self.traits.standard:
+            source = "a fitted mixture" if sampler == "mixture" else self.traits.prior
+            raise UserError(
+                f"temperature is {temperature}, but codes are drawn from {source}, and only those "
+                "of N(0, I) can be hotter or colder: leave it out"
+            )
+        return z * temperature
 
     def _drawn(self, batch: Batch) -> dict[str, Tensor]:
         """One draw (B, *Z) of q(z|x) for each sample; the code where it is deterministic."""
@@ -294,7 +315,7 @@ class TrainedModel:
 
     @enough_memory()
     def decode(self, z: Array, label: Label | None = None) -> Array:
-        """Images (N, C, H, W) in [0, 1] of codes z (N, *Z): the means of p(x|z).
+        """Images (N, C, H, W) in [0, 1] of codes z (N, *Z), or of one (*Z): the means of p(x|z).
 
         Raises UserError for codes of another shape than the model's.
         """
@@ -304,6 +325,7 @@ class TrainedModel:
         """x (N, *X) of codes z (N, *Z)."""
         codes = as_tensor(z, "codes").float()
         want: tuple[int, ...] = self.model.latent
+        codes = codes[None] if tuple(codes.shape) == want else codes
         if tuple(codes.shape[1:]) != want:
             raise UserError(
                 f"codes have shape {tuple(codes.shape)}, but this model reads "
@@ -424,60 +446,6 @@ def _finite(x: Tensor) -> Tensor:
     if not x.isfinite().all():
         raise UserError("the results are not finite numbers, since the weights are too large")
     return x
-
-
-def widest(model: Model, spec: Spec) -> int:
-    """The most numbers that a layer of a model gives for one sample, of which none is computed.
-
-    0 where that takes values, as in a network of one's own that looks at them.
-
-    >>> widest(run.model, run.spec) > 0
-    True
-    """
-    most = [0]
-
-    def look(_: torch.nn.Module, __: object, out: object) -> None:
-        for value in out if isinstance(out, tuple) else (out,):
-            most[0] = max(most[0], value.numel() if isinstance(value, Tensor) else 0)
-
-    hollow = copy.deepcopy(model).to("meta")
-    for layer in hollow.modules():
-        layer.register_forward_hook(look)
-    with contextlib.suppress(RuntimeError), torch.no_grad(), torch.device("meta"):
-        c = torch.zeros(1, model.context) if model.context else None
-        hollow.decode(hollow.encode(torch.zeros(1, *spec.shape), c), c)
-    return most[0]
-
-
-def overflowing(trained: TrainedModel) -> str:
-    """The kind of layer that gives other than finite numbers for an image of noise; "" if none.
-
-    >>> overflowing(run)
-    ''
-    """
-    found: list[str] = []
-
-    def look(layer: torch.nn.Module, _: object, out: object) -> None:
-        for value in out if isinstance(out, tuple) else (out,):
-            is_float = isinstance(value, Tensor) and value.is_floating_point()
-            if is_float and not value.isfinite().all():
-                found.append(type(layer).__name__)
-
-    model, spec = trained.model, trained.spec
-    hooks = [layer.register_forward_hook(look) for layer in model.modules()]
-    x = torch.rand(1, *spec.shape, generator=torch.Generator().manual_seed(0))
-    c = torch.zeros(1, model.context, device=trained.device) if model.context else None
-    try:
-        with torch.no_grad(), random_kept(trained.device):
-            z = model.encode(x.to(trained.device), c)
-            finite = z.isfinite().all() and typical(model.decode(z, c)).isfinite().all()
-            finite = finite and typical(model.sample(1, c)).isfinite().all()
-    except ValueError:  # a distribution that does not take such parameters
-        finite = torch.tensor(False)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found[0] if found else "" if finite else "the model"
 
 
 def split(x: Tensor, c: Tensor | None, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:

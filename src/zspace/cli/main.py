@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import NoneType, UnionType
 from typing import Any, TextIO, Union, cast, get_args, get_origin
 
+import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 from tyro.extras import subcommand_cli_from_dict
@@ -40,6 +41,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     SIGTERM and SIGHUP. If the reader of the output goes away, as `head` does, that is no error.
     """
     args, imports = _imports(list(sys.argv[1:] if argv is None else argv))
+    _fit_code_page()
     # By default OpenMP's threads wait for each other at full speed for milliseconds, which costs
     # nothing on an idle machine and slows a busy one many times over. Torch's import reads this.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
@@ -68,6 +70,25 @@ def run(argv: Sequence[str] | None = None) -> int:
         deafen(sys.stdout)
         return 0
     return code
+
+
+def _fit_code_page() -> None:
+    """Let what is printed fit the code page of the terminal, whatever that is.
+
+    Boxes are drawn in ASCII where it has none; other letters that it lacks become a question mark.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        encoding = getattr(stream, "encoding", None)
+        if not encoding or not hasattr(stream, "reconfigure"):
+            continue
+        try:
+            BOXES.encode(encoding)
+        except UnicodeEncodeError:
+            stream.reconfigure(errors="replace")
+            tyro._experimental_options["utf8_boxes"] = False
+
+
+BOXES = "╭─│╰╮╯"
 
 
 def _imports(args: list[str]) -> tuple[list[str], list[str]]:
@@ -147,11 +168,16 @@ def _main(args: list[str]) -> int:
             "torchrun"
         )
     if args[:1] == ["train"]:
-        commands["train"] = train_command(args[1:])  # imports torch: only when it is wanted
+        commands["train"], rest = train_command(args[1:])  # imports torch: only when wanted
+        args = [args[0], *rest]
+    from zspace.cli.refusals import in_sentences
+
+    if args[:1] and args[0].startswith("--tyro-"):  # completion of a shell, recipes included
+        commands["train"], _ = train_command([])
     registry = ConstructorRegistry()
     registry.primitive_rule(_optional)
     silent = not args or args[0] in SPEAKING or bool({"-h", "--help", "--quiet"} & set(args))
-    with lines(" ".join(["zspace", *args[:1]]), quiet=silent):
+    with in_sentences(args), lines(" ".join(["zspace", *args[:1]]), quiet=silent):
         subcommand_cli_from_dict(
             commands,
             prog="zspace",

@@ -383,15 +383,22 @@ class Unsplit:
         read = replace(read, left_out=(*read.left_out, *gone))
         return replace(self, parts={**self.parts, split: part}, read=read)
 
+    def known_as(self, known: tuple[str, ...]) -> Unsplit:
+        """The same with labels that are positions in these classes, and in others after them."""
+        named = tuple(self.facts.get("classes", ()))
+        parts, classes = _matched(
+            self.name, dict(self.parts), [known, named] if named else [known]
+        )
+        return replace(self, parts=parts, facts={**self.facts, "classes": classes})
+
     def as_one(self, known: tuple[str, ...] = ()) -> Data:
         """Everything as new data for a finished run, which nobody splits.
 
         Arguments:
             known: The classes of the run; labels are matched with them by name.
         """
-        named = tuple(self.facts.get("classes", ()))
-        tables = [known, named] if named else [known]
-        parts, classes = _matched(self.name, dict(self.parts), tables)
+        matched = self.known_as(known)
+        parts, classes = matched.parts, matched.facts["classes"]
         samples = {name: part.rows(torch.arange(part.x.shape[0])) for name, part in parts.items()}
         first = next(iter(samples.values()))
         own = samples if len(samples) > 1 else {"all": first}

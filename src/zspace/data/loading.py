@@ -76,6 +76,8 @@ def load(
     tokens: Cut = "auto",
     vocabulary: int = 10_000,
     length: int = 0,
+    classes: tuple[str, ...] = (),
+    encoding: Encoding | None = None,
     memory: float | None = None,
     workers: int = 0,
     quiet: bool = False,
@@ -123,6 +125,9 @@ def load(
         tokens: How texts are cut into tokens; see `zspace.data.kinds.tokens`.
         vocabulary: The most tokens that are told apart.
         length: The most tokens of a sample, its end included; 0: no limit.
+        classes: Those that a finished run knows, where its training goes on: labels are matched
+            with them by name.
+        encoding: What that run has learned of its samples; None learns anew, or is for images.
         memory: Bytes that images may take before they stay on disk, where files are decoded once
             into the cache folder. None: half of the free memory, which leaves room for a model.
         workers: Threads that read files; 0: see `zspace.system.cores.readers`.
@@ -143,6 +148,8 @@ def load(
     options = replace(options, columns=columns, missing=tuple(map(str, missing)), group=group)
     options = replace(options, split_by=split_by, weight=weight, kind=kind, window=window)
     options = replace(options, stride=stride, tokens=tokens, vocabulary=vocabulary, length=length)
+    if encoding is not None:
+        options = replace(options, **encoding.reading)
     if isinstance(source, Data):
         if (
             options != replace(ReadOptions(), memory=budget, quiet=quiet)
@@ -171,9 +178,10 @@ def load(
             f"table, and '{found.name}' holds none: leave it out"
         )
     fixed = isinstance(source, str) and is_known(source)
+    found = found.known_as(classes) if classes else found
     data = found.data(fixed=fixed)
     data = without(data.labelled() if labelled_only else data, hold_out_class)
-    return encode_raw(as_drawn(data, balance), options)
+    return encode_raw(as_drawn(data, balance), options, encoding)
 
 
 OF_KINDS: dict[str, tuple[str, ...]] = {

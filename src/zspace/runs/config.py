@@ -9,6 +9,8 @@ a name is given as ``recipe_options={"size": 3}``, at the command line and in gr
 from __future__ import annotations
 
 import inspect
+import json
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -29,7 +31,10 @@ GROUPS: dict[str, dict[str, Any]] = {
     "data": {field.name: field.default for field in fields(DataOptions)},
     "training": {field.name: field.default for field in fields(Settings)},
 }
-OUTPUT = ("out", "save_every", "json", "quiet", "reporter", "workers", "recipe_options")
+OUTPUT = (
+    "out", "from_run", "save_every", "json", "quiet", "reporter", "workers", "recipe_options",
+    "config", "print_config",
+)  # fmt: skip
 RESERVED = (*GROUPS["data"], *GROUPS["training"], *OUTPUT)
 """Names that mean the same for every recipe; a recipe may have options of its own under them."""
 OWN = "recipe."
@@ -42,6 +47,7 @@ OPTIONAL = {
     "size": 1,
     "data_dir": Path(),
     "hidden": (256, 256),
+    "warmup": 0.02,
 }
 """What may be None, but is a number or a path where it is given."""
 DEFAULTS: dict[str, Any] = {**GROUPS["data"], **GROUPS["training"], **OPTIONAL}
@@ -101,6 +107,8 @@ class Config:
         data: Which data, and how they are prepared.
         training: How to train.
         source: The module and the SHA-256 of a recipe that is not zspace's own.
+        from_run: The finished run whose weights it begins with, where it goes on from one: its
+            "path", and the SHA-256 of its "weights".
     """
 
     recipe: str
@@ -109,10 +117,16 @@ class Config:
     data: DataOptions
     training: Settings
     source: dict[str, str] | None = None
+    from_run: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         self.training.check()
         self.data.check()
+        if self.training.freeze and self.from_run is None:
+            raise UserError(
+                f"freeze is {', '.join(self.training.freeze)}, which would stay as it is drawn: "
+                "name the finished run to go on from (--from RUN, from_run=), or leave freeze out"
+            )
 
     @classmethod
     def of(
@@ -120,6 +134,7 @@ class Config:
         recipe: str,
         options: Mapping[str, Any],
         recipe_options: Mapping[str, Any] | None = None,
+        from_run: dict[str, str] | None = None,
     ) -> Config:
         """Sort keywords into groups; those named recipe.NAME are the recipe's own.
 
@@ -156,6 +171,7 @@ class Config:
             DataOptions(**chosen["data"]),
             training,
             recipes.source_of(function),
+            from_run,
         )
 
     def on(self, spec: Spec) -> Config:
@@ -185,6 +201,37 @@ class Config:
         parts = [recipes.hyphenated(self.recipe), data, self.latent]
         return "-".join(str(part) for part in parts if part not in (None, ""))
 
+    @property
+    def folder_name(self) -> str:
+        """The name of a new folder: that of the run, and what differs from the defaults."""
+        choices = recipes.choices_of(recipes.find(self.recipe))
+        usual = {n: p.default for n, p in {**choices.own, **choices.network}.items()}
+        usual |= {**GROUPS["data"], **GROUPS["training"]}
+        told = {**asdict(self.data), **asdict(self.training)}
+        if self.from_run is None:  # what is taken over was decided, whatever was asked for
+            told = {**self.arguments, **told}
+        parts = [
+            f"{name.replace('_', '-')}{_part(value)}"
+            for name, value in told.items()
+            if name not in UNNAMED and value != usual.get(name)
+        ]
+        whole = "-".join([self.name, *(["from"] if self.from_run else []), *parts])
+        return whole if len(whole) <= LONGEST_NAME else whole[:LONGEST_NAME].rpartition("-")[0]
+
+    def agrees(self, found: Mapping[str, Any]) -> bool:
+        """Whether a run of that recorded configuration is what this one asks for.
+
+        What was left to be decided may be anything.
+        """
+        plain, usual = json.loads(json.dumps([self.to_json(), GROUPS], default=str))
+        same = (plain[n] == found.get(n) for n in ("recipe", "from_run"))
+        return all(same) and all(
+            value in (None, "auto")
+            or found[part].get(name, usual.get(part, {}).get(name)) == value  # older: the default
+            for part in ("recipe_options", "network", "data", "training")
+            for name, value in plain[part].items()
+        )
+
     def to_json(self) -> dict[str, Any]:
         """As JSON can hold it. A path becomes absolute: it means the same from anywhere."""
         data = asdict(self.data)
@@ -210,7 +257,7 @@ class Config:
             training = dict(record["training"])
             minutes = fitting("minutes", training.pop("minutes", 0.0), 0.0)  # chose the epochs
             options = {**record["network"], **data, **training}
-            config = cls.of(name, options, record["recipe_options"])
+            config = cls.of(name, options, record["recipe_options"], record.get("from_run"))
             config = replace(config, training=replace(config.training, minutes=minutes))
             if source and config.source != source:
                 warnings.warn(
@@ -224,6 +271,23 @@ class Config:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             why = f"not complete ({type(error).__name__} {error})"
             raise UserError(f"the config in run.json is {why}: train again") from None
+
+
+UNNAMED = ("latent", "data", "data_dir", "device", "graph", "compile", "keep_state", "snapshots")
+"""Options that a folder's name tells otherwise, or that leave the weights alone."""
+LONGEST_NAME = 100
+
+
+def _part(value: Any) -> str:
+    """A value as a part of a folder's name; a path is told by its last part."""
+    if isinstance(value, bool):
+        return "" if value else "-off"
+    if isinstance(value, tuple | list):
+        return "x".join(map(_part, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = Path(value).stem if isinstance(value, str | Path) else str(value)
+    return re.sub(r"[^\w.-]+", "_", f"-{text}" if isinstance(value, str) else text)
 
 
 def _complete(

@@ -107,6 +107,7 @@ class Configuration(TypedDict):
     data: dict[Name, Any]
     training: dict[Name, Any]
     source: dict[Literal["module", "sha256"], Name] | None
+    from_run: NotRequired[dict[Literal["path", "weights"], str] | None]
 
 
 class Record(TypedDict):

@@ -34,7 +34,7 @@ from zspace.data.kinds import image
 from zspace.data.readers.shelves import Header, member_header, npz_members, read_member
 from zspace.data.spec import Fact
 from zspace.runs.formats import StudyRecord, refuse_unfit
-from zspace.runs.record import SNAPSHOTS
+from zspace.runs.record import RECORD, SNAPSHOTS, read_record
 from zspace.runs.run import Run, load
 from zspace.system import files, notebook
 from zspace.system.errors import UserError
@@ -144,7 +144,7 @@ def open_study(path: str | Path, device: str = "auto", *, trust_data: bool = Fal
             f"'{path}' is neither a study nor a run: no study.json or run.json is there"
         )
     files.refuse_links(folder)
-    record = read_study(folder)
+    record = joined(folder, read_study(folder))
     done = [entry for entry in record["runs"] if entry["status"] == "finished"]
     failed = [Failed(e["name"], e["reason"]) for e in record["runs"] if e["status"] == "failed"]
     try:
@@ -154,6 +154,35 @@ def open_study(path: str | Path, device: str = "auto", *, trust_data: bool = Fal
         way = "delete the folder of that run and give the command of the study again"
         raise UserError(f"{error}; {way}") from None
     return Study(folder, runs, failed, [entry["family"] for entry in done])
+
+
+def joined(folder: Path, record: StudyRecord) -> StudyRecord:
+    """A study with what became of the runs that other processes trained since it was noted.
+
+    Where several train a share each, none of them knows how the others ended: the folders do.
+    """
+    runs = []
+    for entry in record["runs"]:
+        place = folder / "runs" / entry["name"]
+        if entry["status"] != "finished" and (place / RECORD).is_file():
+            told = read_record(place)
+            if told["status"] in ("finished", "failed"):
+                reason = str(told.get("reason", ""))
+                entry = {**entry, "status": told["status"], "reason": reason}
+        runs.append(entry)
+    return {**record, "runs": runs}
+
+
+def untrained(folder: Path) -> list[str]:
+    """The names of the runs of a study that have not ended.
+
+    >>> untrained(run.path)
+    []
+    """
+    if not (folder / "study.json").is_file():
+        return []
+    record = joined(folder, read_study(folder))
+    return [entry["name"] for entry in record["runs"] if entry["status"] == "waiting"]
 
 
 def read_study(folder: Path) -> StudyRecord:

@@ -38,8 +38,17 @@ ENCODING = ("encoding.json", "encoding.safetensors")
 FITTED = "fitted"
 SNAPSHOTS, EVALUATION = "snapshots.npz", "evaluation.json"
 SAMPLES, STUDY = "samples.*", "study.json"
-PARTS = (RECORD, METRICS, WEIGHTS, SNAPSHOTS, EVALUATION, "encoding.*", "README.md", "fitted/*")
+CONFIG, CARD, PICTURE = "config.toml", "README.md", "card.png"
+PARTS = (
+    RECORD, METRICS, WEIGHTS, SNAPSHOTS, EVALUATION, CONFIG, CARD, PICTURE, "encoding.*",
+    "fitted/*",
+)  # fmt: skip
 """Patterns of the files that make up a run. Its states and what is drawn of it are none."""
+HOLDING = (RECORD, METRICS, SNAPSHOTS, CONFIG, *ENCODING)
+"""Those of them that hold for other weights, too."""
+CHANGED = (
+    "the weights were changed after the training that these results are of: run zspace evaluate"
+)
 MOST_NAMED = 8
 """Runs of a study that an error names."""
 
@@ -105,6 +114,32 @@ def is_part(name: str) -> bool:
     folder, _, leaf = name.rpartition("/")
     plain = re.fullmatch(r"\w[\w.-]*", leaf, re.ASCII) and folder in ("", "fitted")
     return bool(plain) and any(fnmatch.fnmatchcase(name, pattern) for pattern in PARTS)
+
+
+def with_weights(
+    parts: Mapping[str, bytes], record: Mapping[str, Any], weights: Mapping[str, Tensor]
+) -> dict[str, bytes]:
+    """The files of a run with other weights; what was measured or fitted before is left out.
+
+    Raises UserError where a weight is no finite number.
+    """
+    for name, values in weights.items():
+        if not values.isfinite().all():
+            raise UserError(
+                f"'{name:.60}' of the model holds weights that are not finite numbers: put back "
+                "those that it had (zspace.load)"
+            )
+    kept = {n: content for n, content in parts.items() if n in HOLDING and n != RECORD}
+    kept[WEIGHTS] = b"".join(map(bytes, files.sealed_tensors(weights, {})))
+    digest = hashlib.sha256(kept[WEIGHTS]).hexdigest()
+    result = record["result"]
+    told = [one for one in result.get("warnings", []) if one != CHANGED]
+    note = {
+        **record,
+        "files": {**record["files"], WEIGHTS: digest},
+        "result": {**result, "warnings": [*told, CHANGED]},
+    }
+    return {**kept, RECORD: b"".join(map(bytes, files.sealed_json(note)))}
 
 
 def archived(parts: Mapping[str, bytes]) -> bytes:

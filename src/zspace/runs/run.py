@@ -23,10 +23,12 @@ import torch
 from torch import Tensor
 
 from zspace.analysis import planes
+from zspace.analysis.layers import overflowing, widest
+from zspace.analysis.likelihood import importance_weighted, target
 from zspace.analysis.numbers import number_text
-from zspace.analysis.trained import TrainedModel, overflowing, widest
-from zspace.data.conditions import Label
-from zspace.data.dataset import Data, joined
+from zspace.analysis.trained import TrainedModel
+from zspace.data.conditions import Label, as_conditions
+from zspace.data.dataset import Data, Samples, joined
 from zspace.data.kinds.image import by
 from zspace.data.labels import MISSING
 from zspace.data.loading import is_resized, lasting, load_new
@@ -124,19 +126,39 @@ class Run(TrainedModel):
         """Its files as one archive, from which `from_bytes` makes the same run anywhere.
 
         A zip file that is not compressed: run.json, weights, metrics, and what was measured or
-        fitted since. Pictures and the states of an unfinished training are left out.
+        fitted since. Figures and the states of an unfinished training are left out. Weights are
+        those that the model has now, as in `save`.
         """
-        return record.archived(self.place.parts())
+        return record.archived(self._parts())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickle holds what `to_bytes` returns, and no code."""
         return Run.from_bytes, (self.to_bytes(),)
 
+    def _parts(self) -> dict[str, bytes]:
+        """Its files, with the weights that its model has now.
+
+        Where they were changed since the training, the record says so, and what was measured or
+        fitted before is left out. Raises UserError where one is no finite number.
+        """
+        parts, now = self.place.parts(), self.model.state_dict()
+        kept = record.read_weights(self.place, self.record)
+        if all(torch.equal(now[name].cpu(), value) for name, value in kept.items()):
+            return parts
+        weights = {k: v.detach().cpu().to(kept[k].dtype).contiguous() for k, v in now.items()}
+        return record.with_weights(parts, self.record, weights)
+
     def save(self, path: str | Path) -> Path:
         """Write its files into a new folder, and read them back; returns the folder.
 
-        A run that was in memory only has this folder from then on. Raises UserError where the path
-        exists or cannot be written to.
+        Weights are those that its model has now: where they were tuned in a loop of one's own, the
+        new run says so, and its results are those of before. A run that was in memory only has
+        this folder from then on. Raises UserError where the path exists or cannot be written to.
+
+        >>> tuned = zspace.load(run.path)
+        >>> _ = tuned.model.decoder.requires_grad_(False)  # and then a loop of your own
+        >>> tuned.save("tuned").name
+        'tuned'
         """
         folder = Path(path)
         with files.explained(folder):
@@ -144,7 +166,7 @@ class Run(TrainedModel):
                 raise UserError(f"'{folder}' exists already: choose another folder")
             folder.mkdir(parents=True)
         try:
-            for name, content in self.place.parts().items():
+            for name, content in self._parts().items():
                 with files.explained(folder):
                     (folder / name).parent.mkdir(exist_ok=True)
                 files.write(folder / name, content)
@@ -156,6 +178,18 @@ class Run(TrainedModel):
         if self.place.folder is None:
             self.place = Place(folder)
         return folder
+
+    def to(self, device: str | torch.device) -> Run:
+        """The same run, its model on another device: cpu, cuda, cuda:1, mps, or auto.
+
+        >>> run.to("cpu").device
+        device(type='cpu')
+        """
+        self.recipe.to(pick_device(str(device)))
+        if self._mixture is not None:
+            self._mixture = self._mixture.to(self.device)
+        self._needs.clear()
+        return self
 
     @property
     def path(self) -> Path:
@@ -454,6 +488,43 @@ class Run(TrainedModel):
         z = ways[path](first, last, t).astype(np.float32)
         return self.decode(z.reshape(steps, *self.model.latent), label)
 
+    @enough_memory()
+    def log_likelihood(
+        self, x: Any, label: Label | None = None, *, draws: int = 100, seed: int = 0
+    ) -> Any:
+        """Lower bounds (N,) on log p(x) in nats, importance-weighted; x as in `encode`.
+
+        Arguments:
+            x: Samples, as `encode` takes them.
+            label: For a conditional model, as in `encode`.
+            draws: K of q(z|x) for each sample: the bound rises with K to log p(x). 100 are quick;
+                published figures mostly take 5,000.
+            seed: Of the draws.
+
+        Raises NotMeasured, a UserError, for a likelihood that is not a normalised one, such as the
+        squared error, and for a model without q(z|x). Reference: see
+        `zspace.analysis.likelihood.importance_weighted`.
+
+        >>> run.log_likelihood(data.test.images())  # `run` was trained with the squared error
+        Traceback (most recent call last):
+        ...
+        zspace.system.errors.NotMeasured: squared error is not a normalised likelihood, ...
+        """
+        if draws < 1:
+            raise UserError(f"draws is {draws}: use at least 1")
+        given, told = self._seen(x, label)
+        read = self._read(given)
+        y = attributes = None
+        if self._context(told, len(read)) is not None and told is not None:
+            conditions = as_conditions(told, self.spec)
+            conditions = conditions.expand(len(read), *conditions.shape[1:])
+            y, attributes = (None, conditions) if self.spec.attributes else (conditions, None)
+        index = torch.arange(len(read))
+        samples = Samples(read, y, index, attributes, scales=self.spec.scales)
+        target(self, samples)
+        found = importance_weighted(self, samples, draws, seed=seed)
+        return torch.from_numpy(found) if isinstance(x, Tensor) else found
+
     def _seen(self, x: Any, label: Label | None) -> tuple[Any, Label | None]:
         """Images and labels of what is held in Python; arrays pass as they are."""
         if isinstance(x, np.ndarray | Tensor | list | str) or self.encoding is not None:
@@ -463,6 +534,11 @@ class Run(TrainedModel):
         if label is None and self.model.context and (told := samples.conditions()) is not None:
             label = told
         return samples.images().numpy(), label
+
+    @property
+    def held(self) -> Data | None:
+        """The data that it was trained on, where they were read already."""
+        return self._data
 
     def share_data(self, data: Data) -> None:
         """Use data that were read already, if they are those that it was trained on."""

@@ -43,8 +43,9 @@ class Settings:
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
     """Learning rate over training: cosine to zero, one cycle (30% up, cosine down), constant."""
-    warmup: float = 0.02
-    """Fraction of training with a linearly growing learning rate (one-cycle has its own)."""
+    warmup: float | None = None
+    """Fraction of training with a linearly growing learning rate; by default 0.02 for cosine and
+    none for constant (one-cycle has its own)."""
     betas: tuple[float, float] = (0.8, 0.95)
     """Decay rates of AdamW's moments; faster ones than 0.9 and 0.999 suit short trainings."""
     weight_decay: float = 0.01
@@ -60,6 +61,12 @@ class Settings:
     precision: Precision = "auto"
     """Number format of matrix products; auto takes bf16 where it is faster on this machine. tf32
     keeps float32 and multiplies in TF32, which NVIDIA GPUs do faster; elsewhere it is off."""
+    freeze: tuple[str, ...] = ()
+    """Parts of the model that stay as they are, such as encoder, where a training goes on from a
+    finished run."""
+    keep_state: bool = False
+    """Keep what an exact continuation needs once training has ended, some four times the weights:
+    `zspace resume RUN --epochs N` then trains on."""
     snapshots: int = 0
     """How many times to keep codes and reconstructions during training, for an animation."""
     compile: Compile = "off"
@@ -94,7 +101,7 @@ class Settings:
             raise UserError(f"lr is {self.lr}: use a finite number above 0, for example 0.002")
         if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
             raise UserError(f"betas are {self.betas}: give two numbers in [0, 1)")
-        for name, value in (("ema", self.ema), ("warmup", self.warmup)):
+        for name, value in (("ema", self.ema), ("warmup", self.warmup or 0.0)):
             if not 0 <= value < 1:
                 raise UserError(f"{name} is {value}: use a number in [0, 1)")
         return self
@@ -124,11 +131,17 @@ class Settings:
         if patience is None:
             small = epochs > MANY and not (self.epochs or self.minutes)
             patience = max(WAIT, epochs // 8) if small else 0
-        return replace(self, batch=batch, epochs=epochs, patience=patience)
+        warmup = self._warmup
+        return replace(self, batch=batch, epochs=epochs, patience=patience, warmup=warmup)
+
+    @property
+    def _warmup(self) -> float:
+        usual = 0.0 if self.schedule == "constant" else 0.02
+        return usual if self.warmup is None else self.warmup
 
     def rate(self, progress: float, peak: float | None = None) -> float:
         """The learning rate at this progress in [0, 1]; peak: of it, by default `lr`."""
-        return (peak or self.lr) * RATES[self.schedule](progress, self.warmup)
+        return (peak or self.lr) * RATES[self.schedule](progress, self._warmup)
 
 
 def _check_number(name: str, value: float, least: float) -> None:

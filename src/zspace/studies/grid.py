@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -102,6 +103,19 @@ def offered(recipe: str) -> set[str]:
     return own | set(choices.network)
 
 
+def parse_part(text: str) -> tuple[int, int]:
+    """Which share, from 1, of how many: "3/20". Raises UserError for what is no share.
+
+    >>> parse_part("3/20"), parse_part("")
+    ((3, 20), (1, 1))
+    """
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
+    which, many = map(int, found.groups()) if found else (0, 0)
+    if text and not 1 <= which <= many:
+        raise UserError(f"--part is '{text:.60}': give K/N, from 1/20 to 20/20 for twenty shares")
+    return (which, many) if text else (1, 1)
+
+
 def parse_choices(texts: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """``beta=0.5,1,4`` and ``epochs=5`` -> options with one value, and options to vary."""
     fixed: dict[str, Any] = {}
@@ -153,15 +167,18 @@ def conduct(
     mirror: Mirror | None = None,
     save_every: float = SAVE_SECONDS,
     held: Any = None,
+    part: tuple[int, int] = (1, 1),
 ) -> list[Entry]:
     """Train every run of the grid that is not done; a failed run is noted, and the rest continue.
 
     executor: where runs are trained. reporter: (number, of how many, name) -> who is told of the
     steps of a run. told: called with the entry of each run. mirror: of the storage that the
     study is on, with `out` as its local folder. save_every: seconds between checkpoints. held: the
-    data, where they are held in Python.
+    data, where they are held in Python. part: which share of how many is trained here; others
+    train the rest, at the same time or later.
 
-    Raises UserError where the folder holds runs of the same name with other settings.
+    Returns the runs of that share. Raises UserError where the folder holds runs of the same name
+    with other settings.
     """
     entries = grid.entries()
     with files.explained(out):
@@ -174,10 +191,11 @@ def conduct(
     tasks = [
         Task(i, one.name, one.config, f"{place}/runs/{one.name}", save_every, imports, held)
         for i, one in enumerate(entries)
-        if one.status != "finished"
+        if one.status != "finished" and i % part[1] == part[0] - 1
     ]
+    own = entries[part[0] - 1 :: part[1]]
     if not tasks:
-        return entries
+        return own
 
     def reports(i: int, name: str) -> Reporter:
         return reporter(i + 1, len(entries), name)
@@ -187,7 +205,7 @@ def conduct(
             entries[i].status, entries[i].reason = ended
             _note(out, grid, entries, mirror)
             told(i, entries[i])
-    return entries
+    return own
 
 
 def _take_stock(entry: Entry, folder: Path) -> None:
@@ -195,20 +213,10 @@ def _take_stock(entry: Entry, folder: Path) -> None:
     record = found(folder)
     if record is None:
         return
-    if not _same(entry.config.to_json(), record["config"]):
+    if not entry.config.agrees(record["config"]):
         raise UserError(f"'{folder}' was trained with other options: choose another --out")
     if record["status"] == "finished":
         entry.status = "finished"
-
-
-def _same(asked: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Whether a run is what was asked for; what was left to be decided may be anything."""
-    plain = json.loads(json.dumps(asked))
-    return plain["recipe"] == found["recipe"] and all(
-        value in (None, "auto") or found[part].get(name) == value
-        for part in ("recipe_options", "network", "data", "training")
-        for name, value in plain[part].items()
-    )
 
 
 def _earlier(out: Path) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from zspace.studies.executors import (
     one_by_one,
     side_by_side,
 )
-from zspace.studies.grid import PRESETS, Entry, Grid, conduct, parse_choices
+from zspace.studies.grid import PRESETS, Entry, Grid, conduct, parse_choices, parse_part
 from zspace.system import files
 from zspace.system.bars import lines
 from zspace.system.cores import reading, usable_cores
@@ -57,6 +57,7 @@ def study(
     jobs: int = 1,
     threads: int = 0,
     executor: Literal["local", "stacked", "ray"] = "local",
+    part: str = "",
     out: str | Path | None = None,
     quiet: bool = False,
 ) -> Path | str:
@@ -78,6 +79,9 @@ def study(
             chooses. A script must then call this under ``if __name__ == "__main__":``.
         threads: CPU threads of each run; 0 chooses.
         executor: This machine, this process with the seeds of a model stacked, or a Ray cluster.
+        part: "3/20" trains the third of twenty shares of the runs, and writes no report: `zspace
+            report` joins them, once all are done. Shares may be trained at the same time, by an
+            array job of any scheduler, in one folder that all of them see.
         out: A folder, or the URL of one; by default studies/<data>.
         quiet: Print nothing.
 
@@ -92,6 +96,7 @@ def study(
     """
     if jobs < 0 or threads < 0:
         raise UserError(f"jobs is {jobs}, threads is {threads}: use numbers >= 1, or 0 for auto")
+    share = parse_part(part)
     fixed, vary = parse_choices(choices)
     held = None if isinstance(data, str | Path) else data
     name = str(data) if held is None else noted(data)
@@ -128,6 +133,11 @@ def study(
             "file and give its path"
         )
     if is_url(out):
+        if part:
+            raise UserError(
+                f"part is {part}, but shares are joined in a folder that all of them see, and out "
+                f"is {out}: give a folder"
+            )
         with reading(workers):
             return _on_storage(grid, str(out), work, console, held)
     DataOptions(data=name).refuse_inside(Path(out))
@@ -136,7 +146,10 @@ def study(
         done = [place for place in places if read_record(place)["status"] == "finished"]
         _hand([load(place, trust_data=True) for place in done], held)
     with reading(workers):
-        _train(grid, Path(out), work, console, None, held)
+        _train(grid, Path(out), work, console, None, held, share)
+        if part:
+            console.print(f"once all shares are done: zspace report {out}", markup=False)
+            return Path(out)
         return _written(Path(out), console, held)
 
 
@@ -220,9 +233,12 @@ def _train(
     console: Console,
     mirror: Mirror | None = None,
     held: Any = None,
+    share: tuple[int, int] = (1, 1),
 ) -> None:
     start, total, seen = time.monotonic(), len(grid.entries()), list[str]()
-    console.print(f"{total} runs -> {mirror.url if mirror else folder}", markup=False)
+    own = len(range(share[0] - 1, total, share[1]))
+    many = f"{own} of {total} runs" if share[1] > 1 else f"{total} runs"
+    console.print(f"{many} -> {mirror.url if mirror else folder}", markup=False)
     here = executor in HERE
 
     def told(i: int, entry: Entry) -> None:
@@ -248,11 +264,12 @@ def _train(
                 told=told,
                 mirror=mirror,
                 held=held,
+                part=share,
             )
         except KeyboardInterrupt as stop:
             raise Interrupted(STOPPED, getattr(stop, "number", signal.SIGINT)) from None
-    if all(entry.status == "failed" for entry in entries):
-        raise UserError(f"all {total} runs failed, the first because: {entries[0].reason}")
+    if entries and all(entry.status == "failed" for entry in entries):
+        raise UserError(f"all {own} runs failed, the first because: {entries[0].reason}")
 
 
 @contextlib.contextmanager

@@ -10,16 +10,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zspace.data.readers.objects import PREFIX, noted
+from zspace.models.recipes import hyphenated
 from zspace.runs.checkpoint import Checkpoints
 from zspace.runs.config import Config
-from zspace.runs.record import Place, is_own, read_either, read_record, refuse_strange
+from zspace.runs.record import (
+    Place,
+    Untrusted,
+    is_own,
+    read_either,
+    read_record,
+    refuse_strange,
+)
 from zspace.runs.run import Run, load
 from zspace.system import distributed, files
+from zspace.system.bars import say
 from zspace.system.cores import reading
 from zspace.system.errors import UserError, enough_memory, ran_out
 from zspace.system.files import locked
 from zspace.system.signals import refused
 from zspace.training.build import SMALLER, Build
+from zspace.training.continued import Start, onward
 from zspace.training.progress import Reporter
 from zspace.training.progress import reporter as default_reporter
 from zspace.training.recorder import Recorder
@@ -31,8 +41,9 @@ NOTHING_YET = "stopped before the first step, so there is nothing to go on with"
 
 
 def train(
-    recipe: str = "vae",
+    recipe: str | None = None,
     *,
+    from_run: Run | str | Path | None = None,
     out: str | Path | Literal[False] | None = None,
     quiet: bool = False,
     reporter: Reporter | None = None,
@@ -44,7 +55,12 @@ def train(
     """Train a recipe and return the run.
 
     Arguments:
-        recipe: Its name (`zspace recipes` lists them).
+        recipe: Its name (`zspace recipes` lists them); by default "vae", or that of `from_run`.
+        from_run: A finished run, or its folder, to go on from. Its weights, averages over its last
+            steps, its encoding of x, and its options of recipe, network and of how samples are
+            prepared are taken over; moments and schedules begin anew. Options that its
+            weights allow may change: weights of terms, the rate, data of the same shape. The new
+            run needs nothing of the old one.
         out: A new folder; by default runs/<name>. False trains in memory and leaves no file; such
             a run cannot be resumed, and `run.save(path)` gives it a folder.
         save_every: Seconds between checkpoints.
@@ -63,12 +79,29 @@ def train(
     >>> run = zspace.train("cvae", data=data_path, out=False, quiet=True, **small)
     >>> run.model.latent
     (2,)
+    >>> tuned = zspace.train(from_run=run, lr=1e-4, epochs=1, out=False, quiet=True)
+    >>> tuned.config.recipe, tuned.config.network["hidden"]
+    ('cvae', (16,))
     """
     held = {n: v for n, v in options.items() if n in HELD and not isinstance(v, str | Path)}
-    names = {name: noted(value) for name, value in held.items()}
-    config = Config.of(recipe, {**options, **names}, recipe_options)
+    options |= {name: noted(value) for name, value in held.items()}
+    config, first = configured(recipe, from_run, options, recipe_options)
+    told = reporter or default_reporter(quiet=quiet)
     with reading(workers):
-        return start(config, out, reporter or default_reporter(quiet=quiet), save_every, held=held)
+        return start(config, out, told, save_every, held=held, first=first)
+
+
+def configured(
+    recipe: str | None,
+    from_run: Run | str | Path | None,
+    options: Mapping[str, Any],
+    recipe_options: Mapping[str, Any] | None = None,
+) -> tuple[Config, Start | None]:
+    """What `train` makes of its keywords: the configuration, and what is taken over from a run."""
+    if from_run is None:
+        return Config.of(recipe or "vae", options, recipe_options), None
+    run = from_run if isinstance(from_run, Run) else load(from_run, "cpu")
+    return onward(run, recipe, options, recipe_options), Start.of(run)
 
 
 @enough_memory(SMALLER)
@@ -79,10 +112,12 @@ def start(
     save_every: float,
     fingerprint: str | None = None,
     held: Mapping[str, Any] | None = None,
+    first: Start | None = None,
 ) -> Run:
     """Train a configuration from the beginning, into a new folder or in memory (False).
 
     fingerprint: what that of the data must be. held: data, val or test that are held in Python.
+    first: what is taken over from a finished run, if not what the configuration says.
     """
     _check_seconds(save_every)
     distributed.join()
@@ -96,7 +131,7 @@ def start(
             _refuse_existing(Path(out), Path(out).exists())
         config.data.refuse_inside(Path(out))
     with refused(NOTHING_YET) as note_in, ExitStack() as locks:
-        build = Build.prepare(config, quiet=not reporter.bars, held=held)
+        build = Build.prepare(config, quiet=not reporter.bars, held=held, start=first)
         if not distributed.first():
             return load(build.follow())
         if fingerprint is not None and build.data.fingerprint != fingerprint:
@@ -109,11 +144,11 @@ def start(
             recorder = Recorder(Place(), build, reporter, save_every)
             note_in(recorder.signals)
             return recorder.run()
-        folder = claim(config, out)
+        folder = claim(config, out, quiet=not reporter.bars)
         try:
             locks.enter_context(alone(folder))
             recorder = Recorder(Place(folder), build, reporter, save_every, kept_in(folder))
-            recorder.begin()
+            recorder.begin(save=config.from_run is not None)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -162,45 +197,64 @@ def repeat(
 def resume(
     path: str | Path,
     *,
+    epochs: int | None = None,
     reporter: Reporter | None = None,
     save_every: float | None = None,
     workers: int = 0,
     device: str = "",
     trust_data: bool = False,
     data: Any = None,
+    **others: Any,
 ) -> Run:
     """Continue a training that was interrupted, bit for bit as if it had not been.
 
     Arguments:
         path: The folder of the run.
+        epochs: For a run that has finished, and was trained with ``keep_state=True``: so many in
+            all. With ``schedule="constant"`` the result is bit for bit that of so many epochs
+            from the first; other schedules of the rate begin anew, with the moments that were
+            kept, and weights of terms stay what they were in the end.
         save_every: Seconds between checkpoints; by default as before.
         workers: Threads that read files, as in `train`.
         device: Where to continue, if not on the kind of device on which it began. Another kind
             adds numbers in another order, and draws others.
         trust_data: Open the data that the run names, though somebody else chose them.
         data: The same data again, as in `repeat`.
+        others: None; an option of training is refused with the way to change it.
 
-    Raises UserError where the run has ended, or the data is no longer the same.
+    Raises UserError where the run has ended and no more epochs are asked for, or its state was
+    not kept, and where the data is no longer the same.
 
     >>> zspace.resume(run.save("finished"))
     Traceback (most recent call last):
     ...
     zspace.system.errors.UserError: run 'finished' has finished, there is nothing to resume: ...
     """
+    if others:
+        name = next(iter(others))
+        raise UserError(
+            f"{name} is no option of resume, which goes on as the training began: to change "
+            f"options, use zspace.train(from_run={str(path)!r}, {name}=...)"
+        )
     if save_every is not None:
         _check_seconds(save_every)
     distributed.join()
     folder, reporter = Path(path), reporter or default_reporter()
     on = f"go on with 'zspace resume {path}'"
     with distributed.together():
-        _resumable(folder)
+        _resumable(folder, epochs)
     with reading(workers), alone(folder) if distributed.first() else nullcontext():
         with distributed.together():
-            record = _resumable(folder)  # once more: whoever held the lock may have ended it
+            record = _resumable(
+                folder, epochs
+            )  # once more: whoever held the lock may have ended it
             config = _config(path, record, device, trust_data)
+            own = Start.kept(Place(folder), record) if config.from_run else None
+            if epochs:
+                config = replace(config, training=replace(config.training, epochs=epochs))
         with refused(f"stopped before the first step: {on}") as note_in:
             held = _again(config, data)
-            build = Build.prepare(config, quiet=not reporter.bars, held=held)
+            build = Build.prepare(config, quiet=not reporter.bars, held=held, start=own)
             with distributed.together():
                 if build.data.fingerprint != record["data"].get("fingerprint"):
                     raise UserError(
@@ -210,14 +264,29 @@ def resume(
                     )
                 checkpoints = kept_in(folder)
                 lines = _take_up(build, checkpoints)
+                if epochs:
+                    _extend(build, epochs, quiet=not reporter.bars)
             if not distributed.first():
                 return load(build.follow())
             files.remove_parts(folder, folder / "state")
             seconds = _seconds(record) if save_every is None else save_every
             recorder = Recorder(Place(folder), build, reporter, seconds, checkpoints, lines)
-            recorder.begin()
+            recorder.begin(save=epochs is not None)
             note_in(recorder.signals)
             return recorder.run()
+
+
+def _extend(build: Build, epochs: int, quiet: bool) -> None:
+    """Let a finished training go on to so many epochs, and say how."""
+    trainer, settings = build.trainer, build.config.training
+    stopped, done = trainer.stopped_early, trainer.epoch
+    trainer.extend(epochs)
+    if quiet or not distributed.first():
+        return
+    how = "with its moments, and the learning rate warmed up again"
+    if settings.schedule == "constant" and not (settings.warmup or stopped or trainer.scheduled):
+        how = f"as if {epochs} epochs had been given at first"
+    say(f"going on from epoch {done} to epoch {epochs}, {how}")
 
 
 def _seconds(record: dict[str, Any]) -> float:
@@ -246,6 +315,12 @@ def _config(path: str | Path, record: dict[str, Any], device: str, trust_data: b
     """
     config = Config.from_json(record["config"])
     if not (trust_data or is_own(record)):
+        if config.from_run is not None:
+            raise Untrusted(
+                f"run '{path}' was not made by you on this machine, and goes on from "
+                f"'{config.from_run['path']:.100}': if you trust it, add --trust-data "
+                "(trust_data=True)"
+            )
         refuse_strange(path, record, None)
         config = replace(config, data=replace(config.data, data_dir=None))
     settings = config.training
@@ -254,13 +329,36 @@ def _config(path: str | Path, record: dict[str, Any], device: str, trust_data: b
     return replace(config, training=replace(settings, device=device or settings.device))
 
 
-def _resumable(folder: Path) -> dict[str, Any]:
+def _resumable(folder: Path, epochs: int | None) -> dict[str, Any]:
+    """The record of a run that can go on, to so many epochs where it has finished."""
     record = read_either(folder)
-    if record["status"] == "finished":
-        kept_in(folder).remove()  # a kill may have come before
+    training, checkpoints = record["config"]["training"], kept_in(folder)
+    if record["status"] != "finished":
+        if epochs is not None:
+            raise UserError(
+                f"run '{folder}' has not finished: resume it first without --epochs, then with"
+            )
+        return record
+    if not training.get("keep_state"):
+        checkpoints.remove()  # a kill may have come before
+    anew = f"'zspace train {hyphenated(record['config']['recipe'])} --from {folder}'"
+    done = record["result"]["epochs"]
+    if epochs is None:
+        more = f"'zspace resume {folder} --epochs {2 * done}'"
         raise UserError(
-            f"run '{folder}' has finished, there is nothing to resume: 'zspace repeat {folder} "
+            f"run '{folder}' has finished, there is nothing to resume: "
+            f"{more if checkpoints.folder.is_dir() else anew} trains on, 'zspace repeat {folder} "
             "--out DIR' trains it again"
+        )
+    if not list(checkpoints.folder.glob("*.safetensors")):
+        raise UserError(
+            f"run '{folder}' kept no state to go on from (--keep-state): {anew} goes on from its "
+            "weights, into a new run"
+        )
+    if not done < epochs < 2**31:
+        raise UserError(
+            f"epochs is {epochs}, but run '{folder}' has {done} already: give how many it is to "
+            "have in all"
         )
     return record
 
@@ -305,17 +403,42 @@ def _refuse_existing(folder: Path, exists: bool) -> None:
         raise UserError(f"'{folder}' exists already: choose another --out, or resume that run")
 
 
-def claim(config: Config, out: str | Path | None) -> Path:
-    """Make the run's folder, which must be new; a default one is numbered until it is."""
-    number = 1
+def _tell_of_same(config: Config, folder: Path) -> None:
+    """Say so where a folder holds a run with the same options."""
+    try:
+        record = read_record(folder)
+        same = config.agrees(record["config"])
+    except (UserError, KeyError):
+        return
+    if same and record["status"] == "finished":
+        say(
+            f"run '{folder}' has the same options already, and this one will be no other: "
+            f"'zspace show {folder}' says what it came to, --seed {config.training.seed + 1} "
+            "trains another"
+        )
+    elif same:
+        say(
+            f"run '{folder}' has the same options, and has not finished: 'zspace resume "
+            f"{folder}' goes on with it"
+        )
+
+
+def claim(config: Config, out: str | Path | None, quiet: bool = True) -> Path:
+    """Make the run's folder, which must be new; a default one is numbered until it is.
+
+    quiet: Whether nothing is said of runs with the same options.
+    """
+    number, name = 1, config.folder_name
     while True:
-        folder = Path(out or Path("runs") / f"{config.name}{f'-{number}' if number > 1 else ''}")
+        folder = Path(out or Path("runs") / f"{name}{f'-{number}' if number > 1 else ''}")
         with files.explained(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             try:
                 folder.mkdir()
             except FileExistsError:
                 _refuse_existing(folder, out is not None)
+                if not quiet:
+                    _tell_of_same(config, folder)
                 number += 1
             else:
                 files.sync_folder(folder.parent)

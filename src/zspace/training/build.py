@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,17 +22,20 @@ from zspace.data.kinds.image import by
 from zspace.data.loading import load as load_data
 from zspace.data.spec import Spec
 from zspace.models import recipes
+from zspace.models.flow import Model
 from zspace.models.likelihoods import USUAL
 from zspace.models.networks.conv import on_device
 from zspace.runs.config import Config
 from zspace.runs.settings import LARGEST, Settings
 from zspace.system import distributed
-from zspace.system.bars import lines
+from zspace.system.bars import lines, say
 from zspace.system.device import DTYPES, Precision, pick_device, pick_precision, set_tf32
-from zspace.system.errors import UserError, enough_memory
+from zspace.system.errors import UserError, enough_memory, unknown
 from zspace.system.memory import Need, free
 from zspace.system.signals import Interrupted, noted_in
+from zspace.training.continued import Start, origin
 from zspace.training.meter import NonFinite
+from zspace.training.optimizer import restore
 from zspace.training.pace import Pace, measured
 from zspace.training.trainer import Trainer
 
@@ -62,6 +65,7 @@ class Build:
         quiet: bool = False,
         planned: bool = True,
         held: Mapping[str, Any] | None = None,
+        start: Start | None = None,
     ) -> Build:
         """Load the data and build everything. Raises UserError for what does not fit.
 
@@ -70,25 +74,38 @@ class Build:
         planned: whether the step is recorded as a graph, and epochs are chosen where minutes are
             given (see `plan`); both are done later where several models become one.
         held: data, val or test that are held in Python.
+        start: What is taken over from a finished run, where the training goes on from one; by
+            default what the configuration says.
         """
         with lines("getting ready to train", quiet=quiet):
-            return cls._prepared(config, quiet, planned, held)
+            return cls._prepared(config, quiet, planned, held, start or origin(config))
 
     @classmethod
     def _prepared(
-        cls, config: Config, quiet: bool, planned: bool, held: Mapping[str, Any] | None
+        cls,
+        config: Config,
+        quiet: bool,
+        planned: bool,
+        held: Mapping[str, Any] | None,
+        start: Start | None,
     ) -> Build:
         distributed.join()
         quiet = quiet or not distributed.first()
         with distributed.together():
             recipes.find(config.recipe)
             settings = _settled(config.training)
-        data = distributed.in_turn(lambda: load_data(**_loading(config, held), quiet=quiet))
+        if start is not None and start.data is not None and not held:
+            data = start.data
+        else:
+            options = _loading(config, held, start)
+            data = distributed.in_turn(lambda: load_data(**options, quiet=quiet))
         _check_kind(config, data)
         precision = cast(Precision, distributed.told(settings.precision))
         settings = replace(settings, precision=precision)
         with distributed.together():
-            build = cls.built(replace(config, training=settings), data)
+            build = cls.built(replace(config, training=settings), data, start)
+        if start is not None and start.said and not quiet:
+            say(start.said)
         device = build.trainer.device
         for network in build.recipe.feature_networks:
             on_device(
@@ -111,8 +128,11 @@ class Build:
         self.config = replace(self.config, training=replace(settings, epochs=epochs))
 
     @classmethod
-    def built(cls, config: Config, data: Data) -> Build:
-        """The recipe, its batches and the trainer on the device, without feature networks."""
+    def built(cls, config: Config, data: Data, start: Start | None = None) -> Build:
+        """The recipe, its batches and the trainer on the device, without feature networks.
+
+        start: What is taken over from a finished run.
+        """
         chosen = config.training.patience is None
         settings = config.training.decided(len(data.train), data.spec.kind)
         batch = settings.batch or 0
@@ -130,6 +150,11 @@ class Build:
                 recipe = recipes.find(config.recipe)(data.spec, **config.arguments)
         except recipes.TooLarge as error:
             raise UserError(f"the networks are too large, {error}: choose fewer layers") from None
+        if start is not None:
+            data = start.fitted(data, recipe.model)
+        if start is not None and start.weights is not None:
+            restore(recipe.model, start.weights)
+        _freeze(recipe.model, settings.freeze)
         context, unlabelled = recipe.model.context, recipe.model.unlabelled
         check_conditions(data, config.recipe, context, unlabelled)
         if chosen and len(recipe.players) > 1 and not recipe.best:
@@ -222,6 +247,17 @@ class Build:
         }
 
 
+def _freeze(model: Model, parts: Sequence[str]) -> None:
+    """Let parts of a model stay as they are. Raises UserError for one that it does not have."""
+    known = {n: part for n, part in model.named_children() if any(True for _ in part.parameters())}
+    for name in parts:
+        if name not in known:
+            raise unknown("part to freeze", name, known)
+        known[name].requires_grad_(False)
+    if parts and not any(p.requires_grad for p in model.parameters()):
+        raise UserError(f"freeze is {', '.join(parts)}, and nothing is left to train: freeze less")
+
+
 def _refuse_too_large(config: Config, spec: Spec, device: torch.device) -> None:
     """Raise UserError where the training takes more memory than there is.
 
@@ -309,8 +345,12 @@ def _some(samples: Samples) -> Samples:
     return replace(samples, index=samples.index[rows.sort().values])
 
 
-def _loading(config: Config, held: Mapping[str, Any] | None) -> dict[str, Any]:
+def _loading(
+    config: Config, held: Mapping[str, Any] | None, start: Start | None
+) -> dict[str, Any]:
     options = {**asdict(config.data), **(held or {})}
+    if start is not None:
+        options |= {"classes": start.classes, "encoding": start.encoding}
     for made_in_batches in ("augment", "binarize"):
         options.pop(made_in_batches)
     return {"source": options.pop("data"), **options}

@@ -85,27 +85,28 @@ class Scalars:
         values = iter(self.row.unbind())
         weights = [{name: next(values) for name in names} for names in terms]
         self.now = now(weights, list(values))
-        self._key: tuple[int, int] = (-1, -1)
+        self._key: tuple[int, int, int] = (-1, -1, -1)
         self._block = self.row[None]
 
     def set(self, step: int) -> None:
         """Take those of this step."""
-        key = step // BLOCK, self.trainer.total_steps
+        trainer = self.trainer
+        key = step // BLOCK, trainer.total_steps, trainer.began
         if key != self._key:
-            first, total = step - step % BLOCK, self.trainer.total_steps
-            points = (min(1.0, (i + 0.5) / total) for i in range(first, first + BLOCK))
-            rows = torch.tensor([self._of(progress) for progress in points])
+            first = step - step % BLOCK
+            points = (trainer.progress(i + 0.5) for i in range(first, first + BLOCK))
+            rows = torch.tensor([self._of(*point) for point in points])
             self._key, self._block = key, sent(rows, self.row.device)
         self.row.copy_(self._block[step % BLOCK])
 
-    def _of(self, progress: float) -> list[float]:
+    def _of(self, progress: float, along: float) -> list[float]:
         weights = [
             player.objective.weight(name, progress)
             for player in self._players
             for name in player.objective.weights
         ]
         rate = self.trainer.settings.rate
-        return weights + [rate(progress, player.lr) for player in self._players]
+        return weights + [rate(along, player.lr) for player in self._players]
 
 
 class Graphs:

@@ -24,6 +24,7 @@ from zspace.models.likelihoods import Bernoulli
 from zspace.models.recipes import Player
 from zspace.runs.checkpoint import Checkpoints
 from zspace.runs.record import (
+    CONFIG,
     COPY,
     ENCODING,
     FORMAT,
@@ -34,6 +35,8 @@ from zspace.runs.record import (
     chosen_data,
 )
 from zspace.runs.run import Run
+from zspace.runs.toml_file import to_toml
+from zspace.sharing import card
 from zspace.system import distributed, files, owner
 from zspace.system.bars import lines
 from zspace.system.device import environment
@@ -78,12 +81,18 @@ class Recorder:
         self.saved_best, self.saved_at = 0, time.monotonic()
         self.signals: list[int] = []
 
-    def begin(self) -> None:
-        """Write the first files of a folder: from now on the run can be resumed."""
+    def begin(self, *, save: bool = False) -> None:
+        """Write the first files of a folder: from now on the run can be resumed.
+
+        save: Write a checkpoint, too, where what the training begins with is nowhere else.
+        """
         self._write_encoding()
         if self.checkpoints:
+            if save:
+                self._checkpoint(self.checkpoints)
             self._write_metrics()
             self._save_best()
+            self._write_config()
             self._note("running")
             self.place.write(COPY, *files.sealed_json(self.record("running")))
 
@@ -120,6 +129,10 @@ class Recorder:
             told = files.sealed_json(facts), files.sealed_tensors(tensors, {})
             for name, content in zip(ENCODING, told, strict=True):
                 self.files[name] = self.place.write(name, *content)
+
+    def _write_config(self) -> None:
+        """Write what trains this run again, as a file for people."""
+        self.place.write(CONFIG, to_toml(self.build.config).encode())
 
     def after_epoch(self, epoch: Epoch) -> None:
         """Write and tell what an epoch came to; save, or stop, where that is due."""
@@ -159,8 +172,11 @@ class Recorder:
     def _signal(self) -> int:
         return max(self.signals, default=0)
 
-    def _save(self, checkpoints: Checkpoints) -> None:
+    def _checkpoint(self, checkpoints: Checkpoints) -> None:
         checkpoints.save({**self.trainer.state(), "lines": self.lines}, self.trainer.step)
+
+    def _save(self, checkpoints: Checkpoints) -> None:
+        self._checkpoint(checkpoints)
         if self._save_best():
             self._note("running")
         self.saved_at = time.monotonic()
@@ -204,8 +220,11 @@ class Recorder:
         """Measure every split at the best weights and note the end; returns the run."""
         if self.checkpoints is None:
             self._write_encoding()
+            self._write_config()
         self._save_best()
-        trainer = self.trainer
+        trainer, kept = self.trainer, self.trainer.settings.keep_state
+        if self.checkpoints and kept:
+            self._checkpoint(self.checkpoints)
         restore(trainer.model, trainer.best)  # a state saved from now on serves nothing else
         objective = trainer.players[0].objective
         terms = {}
@@ -232,7 +251,7 @@ class Recorder:
         }
         self.files[METRICS] = self._write_metrics()
         self._note("finished", result=result)
-        if self.checkpoints:
+        if self.checkpoints and not kept:
             self.checkpoints.remove()
         self.reporter.end(self.record("finished", result=result))
         distributed.told(str(self.place))
@@ -240,6 +259,8 @@ class Recorder:
         if run.sampler == "mixture":
             with contextlib.suppress(NotMeasured):  # too few codes: nothing can be drawn
                 run.mixture(self.build.data, quiet=not self.reporter.bars)
+        with contextlib.suppress(files.CannotWrite):  # the run is whole without it
+            card.write(run)
         return run
 
     def _about(self, quality: Sequence[str]) -> dict[str, dict[str, str]]:

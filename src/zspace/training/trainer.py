@@ -167,6 +167,7 @@ class Trainer:
         self.total_steps = settings.epochs * len(train)
         self.pace: Pace | None = None
         self.epoch = self.position = self.step = self.stale = 0
+        self.began = 0
         self.seconds, self.share = 0.0, 1.0
         self.meter = Meter()
         self.average = Average(model, settings.ema)
@@ -204,6 +205,28 @@ class Trainer:
         self.settings, self.pace = replace(self.settings, epochs=epochs), pace
         self.total_steps = epochs * len(self.train)
 
+    def extend(self, epochs: int) -> None:
+        """Take so many epochs in all, from the end of a training that was finished.
+
+        From here on weights of terms are what they were in the end, and the learning rate follows
+        its schedule anew over the epochs that are added.
+        """
+        self.began, self.stale = self.step, self.stale * (not self.stopped_early)
+        self.settings = replace(self.settings, epochs=epochs)
+        self.total_steps = epochs * len(self.train)
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a weight of a term, or who moves, follows the progress of the training."""
+        weights = (w for player in self.players for w in player.objective.weights.values())
+        return any(player.start for player in self.players) or any(map(callable, weights))
+
+    def progress(self, step: float) -> tuple[float, float]:
+        """How far a training is, in [0, 1]: what weights of terms follow, and what rates do."""
+        share = (step - self.began) / (self.total_steps - self.began)
+        share = min(1.0, max(0.0, share))
+        return 1.0 if self.began else share, share
+
     def epochs(self, on_step: Callable[[Trainer], None] = lambda trainer: None) -> Iterator[Epoch]:
         """Train on, yielding after each epoch; `best` keeps the weights of the best one.
 
@@ -237,7 +260,7 @@ class Trainer:
         return Epoch(
             number=self.epoch,
             step=self.step,
-            lr=self.settings.rate((self.step - 0.5) / self.total_steps),
+            lr=self.settings.rate(self.progress(self.step - 0.5)[1]),
             seconds=seconds,
             samples_per_second=samples / seconds,
             train=train,
@@ -260,20 +283,20 @@ class Trainer:
         if distributed.size() > 1:
             own, rows = self.train.counts(self.position)
             self.share = own / rows
-        progress = (self.step + 0.5) / self.total_steps  # the step's middle: none has a rate of 0
+        progress, rate = self.progress(self.step + 0.5)  # its middle: no step has a rate of 0
         moving = [i for i, player in enumerate(self.players) if progress >= player.start]
         whole = len(batch.x) == self.rows
         if self._graphs and whole:
             names, row = self._graphs.take(batch, moving)
         else:
             losses = self._compiled if self._compiled and whole else self.losses
-            names, row = self.take(batch, moving, self._now(progress), losses)
+            names, row = self.take(batch, moving, self._now(progress, rate), losses)
         self.average.update(self.step)
         self.took(names, row, rows)
         return dict(zip(names, row.unbind(), strict=True))
 
-    def _now(self, progress: float) -> Now:
-        rates = [self.settings.rate(progress, player.lr) for player in self.players]
+    def _now(self, progress: float, rate: float) -> Now:
+        rates = [self.settings.rate(rate, player.lr) for player in self.players]
         return Now([progress] * len(rates), rates)
 
     def take(
@@ -494,7 +517,7 @@ class Trainer:
         self.average.load(state["ema"])
         self.best = {name: value.to(self.device) for name, value in state["best"].items()}
         for name in COUNTERS:
-            setattr(self, name, state["counters"][name])
+            setattr(self, name, state["counters"].get(name, 0))
         meter = state["meter"]
         total = np.array(meter["total"]) if meter["count"] else None
         self.meter = Meter(self.step, names=meter["names"], total=total, count=meter["count"])
@@ -503,7 +526,16 @@ class Trainer:
         set_random_state(state["random"], self.device)
 
 
-COUNTERS = ("epoch", "position", "step", "stale", "seconds", "best_objective", "best_epoch")
+COUNTERS = (
+    "epoch",
+    "position",
+    "step",
+    "stale",
+    "seconds",
+    "best_objective",
+    "best_epoch",
+    "began",
+)
 
 
 def evaluate(

@@ -13,6 +13,7 @@ from typing import Any
 
 from zspace.cli.commands.comparing import figure, report, study
 from zspace.cli.commands.exploring import explore, export, learn
+from zspace.cli.commands.finding import remove, runs, show
 from zspace.cli.commands.measuring import compare, evaluate, score
 from zspace.cli.commands.training import repeat, resume, train
 from zspace.cli.commands.using import data, embed, recipes, reconstruct, sample
@@ -34,7 +35,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     command.__name__: _reading(command)
     for command in (
         *(train, resume, repeat, sample, reconstruct, embed, study, report, figure),
-        *(evaluate, score, compare, explore, export, learn, data, recipes),
+        *(evaluate, score, compare, explore, export, learn, runs, show, remove, data, recipes),
     )
 }
 for _command in COMMANDS.values():  # tyro would keep the line breaks within an argument's help

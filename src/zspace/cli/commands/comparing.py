@@ -28,6 +28,7 @@ def study(
     executor: Literal["local", "stacked", "ray"] = "local",
     jobs: int = 0,
     threads: int = 0,
+    part: str = "",
     out: Annotated[str | None, arg(aliases=["-o"])] = None,
     quiet: bool = False,
 ) -> None:
@@ -52,6 +53,7 @@ def study(
             0 is one per core, at most 4. Where GPUs train they are spread over these, and 0 is one
             for every 5 GB of a GPU's free memory, at most 8 on each.
         threads: CPU threads of each run; 0 is its share of the cores, and 1 on Ray.
+        part: 3/20 trains the third of twenty shares, for an array job; zspace report joins them.
         out: The folder of the study, or a URL (s3://bucket/study); by default studies/DATA.
         quiet: Print only the path of the report.
     """
@@ -78,10 +80,15 @@ def report(
     from rich.console import Console
 
     from zspace.report.html.page import write_report
-    from zspace.runs.many import open_study
+    from zspace.runs.many import open_study, untrained, write_table
 
     console = Console(stderr=True, highlight=False)
     study = open_study(path, device, trust_data=trust_data)
+    if left := untrained(path):
+        number = f"{len(left)} runs are" if len(left) > 1 else "one run is"
+        console.print(f"{number} not trained yet, the first is {left[0]}", markup=False)
+    if (path / "study.json").is_file():
+        write_table(study, path / "table.csv")
     print(write_report(study, out or path / "report.html", console))
 
 

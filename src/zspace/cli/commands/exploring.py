@@ -72,9 +72,13 @@ def export(
     """
     from zspace.explorer.export import write_page
     from zspace.runs.run import load
+    from zspace.sharing import card
 
     runs = [load(path, device, trust_data=trust_data) for path in (run, *others)]
-    print(write_page(runs, out, data_dir))
+    page = write_page(runs, out, data_dir)
+    for one in runs:
+        card.write(one)
+    print(page)
 
 
 def learn(

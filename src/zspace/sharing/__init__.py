@@ -1,0 +1,1 @@
+"""What goes with a run to other people: its card."""
