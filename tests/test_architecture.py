@@ -175,7 +175,9 @@ sys.exit(", ".join(sorted(heavy & set(sys.modules))) or 0)
 
 WITHOUT_EXTRAS = """
 import importlib, pkgutil, sys
-for extra in ("starlette", "uvicorn", "ray", "fsspec", "datasets", "pyarrow", "polars"):
+extras = ["starlette", "uvicorn", "ray", "fsspec", "datasets", "pyarrow", "polars", "onnx"]
+extras += ["onnxscript", "onnxruntime", "huggingface_hub", "tensorboard", "wandb", "mlflow"]
+for extra in extras:
     sys.modules[extra] = None
 import zspace
 served = {"zspace.explorer." + name for name in ("access", "app", "server")}

@@ -29,7 +29,10 @@ GROUPS: dict[str, dict[str, Any]] = {
     "data": {field.name: field.default for field in fields(DataOptions)},
     "training": {field.name: field.default for field in fields(Settings)},
 }
-OUTPUT = ("out", "save_every", "json", "quiet", "reporter", "workers", "recipe_options")
+OUTPUT = (
+    *("out", "save_every", "json", "quiet", "reporter", "workers", "recipe_options"),
+    *("track", "callbacks"),
+)
 RESERVED = (*GROUPS["data"], *GROUPS["training"], *OUTPUT)
 """Names that mean the same for every recipe; a recipe may have options of its own under them."""
 OWN = "recipe."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from zspace.system.errors import UserError, enough_memory, ran_out
 from zspace.system.files import locked
 from zspace.system.signals import refused
 from zspace.training.build import SMALLER, Build
+from zspace.training.callbacks import Callback, telling
 from zspace.training.progress import Reporter
 from zspace.training.progress import reporter as default_reporter
 from zspace.training.recorder import Recorder
@@ -38,6 +39,8 @@ def train(
     reporter: Reporter | None = None,
     save_every: float = SAVE_SECONDS,
     workers: int = 0,
+    track: str = "none",
+    callbacks: Sequence[Callback] = (),
     recipe_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Run:
@@ -49,6 +52,8 @@ def train(
             a run cannot be resumed, and `run.save(path)` gives it a folder.
         save_every: Seconds between checkpoints.
         workers: Threads that read files; 0: see `zspace.system.cores.readers`.
+        track: none, tensorboard, wandb or mlflow; see `zspace.training.trackers`.
+        callbacks: Who is told of the start, of every epoch and of the end: see `zspace.Callback`.
         options: Keywords of the recipe (latent, hidden, ...), of the data (data, data_dir, size,
             binarize, ...; see `zspace.data.DataOptions`) and of the training (epochs, batch, lr,
             seed, ...; see `zspace.runs.settings.Settings`). ``data``, ``val`` and ``test`` are
@@ -67,8 +72,9 @@ def train(
     held = {n: v for n, v in options.items() if n in HELD and not isinstance(v, str | Path)}
     names = {name: noted(value) for name, value in held.items()}
     config = Config.of(recipe, {**options, **names}, recipe_options)
+    told = telling(reporter or default_reporter(quiet=quiet), callbacks, track)
     with reading(workers):
-        return start(config, out, reporter or default_reporter(quiet=quiet), save_every, held=held)
+        return start(config, out, told, save_every, held=held)
 
 
 @enough_memory(SMALLER)
@@ -131,6 +137,8 @@ def repeat(
     device: str = "",
     trust_data: bool = False,
     data: Any = None,
+    track: str = "",
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Train the configuration of a run again, into a new folder or in memory (False).
 
@@ -143,6 +151,8 @@ def repeat(
         trust_data: Open the data that the run names, though somebody else chose them.
         data: The same data again, where the run was trained on what was held in Python; a dict of
             data, val and test where several were.
+        track: As in `train`; by default as in the first training.
+        callbacks: As in `train`.
 
     Raises UserError where `path` is no run, or the data is no longer the same.
 
@@ -152,7 +162,8 @@ def repeat(
     """
     record = read_record(Path(path))
     config, fingerprint = _config(path, record, device, trust_data), record["data"]["fingerprint"]
-    reporter, held = reporter or default_reporter(), _again(config, data)
+    held = _again(config, data)
+    reporter = telling(reporter or default_reporter(), callbacks, track or _track(record))
     seconds = _seconds(record) if save_every is None else save_every
     with reading(workers):
         return start(config, out, reporter, seconds, fingerprint, held)
@@ -168,6 +179,8 @@ def resume(
     device: str = "",
     trust_data: bool = False,
     data: Any = None,
+    track: str = "",
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Continue a training that was interrupted, bit for bit as if it had not been.
 
@@ -179,6 +192,8 @@ def resume(
             adds numbers in another order, and draws others.
         trust_data: Open the data that the run names, though somebody else chose them.
         data: The same data again, as in `repeat`.
+        track: As in `train`; by default as before.
+        callbacks: As in `train`.
 
     Raises UserError where the run has ended, or the data is no longer the same.
 
@@ -190,7 +205,7 @@ def resume(
     if save_every is not None:
         _check_seconds(save_every)
     distributed.join()
-    folder, reporter = Path(path), reporter or default_reporter()
+    folder = Path(path)
     on = f"go on with 'zspace resume {path}'"
     with distributed.together():
         _resumable(folder)
@@ -198,6 +213,7 @@ def resume(
         with distributed.together():
             record = _resumable(folder)  # once more: whoever held the lock may have ended it
             config = _config(path, record, device, trust_data)
+        reporter = telling(reporter or default_reporter(), callbacks, track or _track(record))
         with refused(f"stopped before the first step: {on}") as note_in:
             held = _again(config, data)
             build = Build.prepare(config, quiet=not reporter.bars, held=held)
@@ -223,6 +239,11 @@ def resume(
 def _seconds(record: dict[str, Any]) -> float:
     """What `save_every` was."""
     return record["output"]["save_every"] if "output" in record else SAVE_SECONDS
+
+
+def _track(record: dict[str, Any]) -> str:
+    """The tracker of the training."""
+    return record.get("output", {}).get("track", "none")
 
 
 def _again(config: Config, data: Any) -> dict[str, Any]:

@@ -53,20 +53,32 @@ def explore(
 def export(
     run: RunPath,
     *,
-    to: Literal["page"] = "page",
+    to: Literal["page", "onnx", "torch", "hub"] = "page",
     data_dir: DataDir = None,
     workers: Workers = 0,
     device: Device = "auto",
     trust_data: TrustData = False,
     out: Out,
 ) -> None:
-    """Write the explorer of a run as a folder that any web host can serve.
+    """Write a run for others: the explorer for any web host, programs without zspace, the hub.
 
     Args:
-        to: What to write: page, a static page that decodes in the browser.
-        out: A new folder.
+        to: What to write: page, a static page that decodes in the browser; onnx or torch, an
+            encoder, a decoder and a sampler that need no zspace; hub, the Hugging Face hub.
+        out: A new folder; for the hub USER/NAME.
     """
-    from zspace.explorer.export import write_page
     from zspace.runs.run import load
 
-    print(write_page(load(run, device, trust_data=trust_data), out, data_dir))
+    model = load(run, device, trust_data=trust_data)
+    if to == "page":
+        from zspace.explorer.export import write_page
+
+        print(write_page(model, out, data_dir))
+    elif to == "hub":
+        from zspace.sharing.to_hub import push
+
+        print(push(model, str(out)))
+    else:
+        from zspace.sharing.exporting import export as write
+
+        print(write(model, to, out, quiet=False))

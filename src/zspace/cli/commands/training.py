@@ -7,7 +7,7 @@ from dataclasses import field, make_dataclass
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg, subcommand
 
@@ -25,6 +25,11 @@ from zspace.system.cores import reading
 if TYPE_CHECKING:
     from zspace.runs.run import Run
 
+Track = Annotated[
+    Literal["none", "tensorboard", "wandb", "mlflow"],
+    arg(help="Show the training there, too; offline, unless its own settings say otherwise."),
+]
+
 
 def train() -> None:
     """Train a recipe on a data set: zspace train vae --data mnist5k."""
@@ -40,7 +45,7 @@ def train_command(args: Sequence[str]) -> Callable[..., None]:
     from zspace.models import recipes
     from zspace.runs.config import OWN, RESERVED, Config
     from zspace.runs.settings import Settings
-    from zspace.training import api, progress
+    from zspace.training import api, callbacks, progress
 
     told = _without_example(DataOptions)
     output = [
@@ -48,6 +53,7 @@ def train_command(args: Sequence[str]) -> Callable[..., None]:
         ("save_every", SaveEvery, api.SAVE_SECONDS),
         ("json", AsJson, False),
         ("workers", Workers, 0),
+        ("track", Track, "none"),
         ("quiet", Quiet, False),
         ("data", told, field(default_factory=told)),
         ("training", Settings, field(default_factory=Settings)),
@@ -73,7 +79,9 @@ def train_command(args: Sequence[str]) -> Callable[..., None]:
         flat = {p: getattr(recipe, p) for p in choices.network}
         flat |= {**vars(recipe.data), **vars(recipe.training)}
         config = Config.of(name, flat, {p: getattr(recipe, f"own_{p}") for p in choices.own})
-        reporter = progress.reporter(quiet=recipe.quiet, json_lines=recipe.json)
+        reporter = callbacks.telling(
+            progress.reporter(quiet=recipe.quiet, json_lines=recipe.json), track=recipe.track
+        )
         with reading(recipe.workers):
             run = api.start(config, recipe.out, reporter, recipe.save_every)
             _show(run, silent=recipe.quiet or recipe.json)

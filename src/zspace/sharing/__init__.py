@@ -1,0 +1,1 @@
+"""Leaving the house: programs that run without zspace, models on a hub, and their cards."""
