@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -27,8 +28,11 @@ def short_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_parts")
+@pytest.mark.filterwarnings("default")  # those of Lightning and accelerate are not ours
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
 def test_script_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    for package in re.findall(r"^    pip install (.+)$", path.read_text(), re.MULTILINE):
+        pytest.importorskip(package, reason=f"needs {package}: pip install {package}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [str(path), "--epochs", "1"])
     runpy.run_path(str(path), run_name="__main__")

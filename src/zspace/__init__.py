@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from zspace.runs.measured import evaluate as evaluate
     from zspace.runs.run import Run as Run
     from zspace.runs.run import load as load
+    from zspace.sharing.exporting import export as export
     from zspace.studies.launch import study as study
     from zspace.system.errors import UserError as UserError
     from zspace.system.signals import Interrupted as Interrupted
     from zspace.training.api import repeat as repeat
     from zspace.training.api import resume as resume
     from zspace.training.api import train as train
+    from zspace.training.callbacks import Callback as Callback
 
 _ROOMS = {
     "data": ("Spec",),
@@ -42,10 +44,12 @@ _ROOMS = {
     "runs.many": ("Study",),
     "runs.measured": ("evaluate",),
     "runs.run": ("Run", "load"),
+    "sharing.exporting": ("export",),
     "studies.launch": ("study",),
     "system.errors": ("UserError",),
     "system.signals": ("Interrupted",),
     "training.api": ("repeat", "resume", "train"),
+    "training.callbacks": ("Callback",),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -33,7 +33,7 @@ GROUPS: dict[str, dict[str, Any]] = {
 }
 OUTPUT = (
     "out", "from_run", "save_every", "json", "quiet", "reporter", "workers", "recipe_options",
-    "config", "print_config",
+    "config", "print_config", "track", "callbacks",
 )  # fmt: skip
 RESERVED = (*GROUPS["data"], *GROUPS["training"], *OUTPUT)
 """Names that mean the same for every recipe; a recipe may have options of its own under them."""

@@ -96,6 +96,7 @@ class Output(TypedDict):
     """How a training writes: what resume and repeat keep."""
 
     save_every: Seconds
+    track: NotRequired[Name]
 
 
 class Configuration(TypedDict):

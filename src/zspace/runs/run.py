@@ -37,7 +37,7 @@ from zspace.data.readers.objects import PREFIX
 from zspace.data.spec import Spec
 from zspace.models import recipes
 from zspace.models.samplers import CodeMixture
-from zspace.runs import record
+from zspace.runs import from_hub, record
 from zspace.runs.config import Config
 from zspace.runs.record import Place
 from zspace.runs.settings import LARGEST
@@ -51,7 +51,8 @@ def load(path: str | Path, device: str = "auto", *, trust_data: bool = False) ->
     """A run from its folder, ready to use.
 
     Arguments:
-        path: The folder that `zspace.train` or `Run.save` made.
+        path: The folder that `zspace.train` or `Run.save` made, or hf://USER/NAME, a run that was
+            sent to the Hugging Face hub: see `zspace.runs.from_hub`.
         device: Where the model goes: cpu, cuda, cuda:1, mps, or auto, the first of cuda, mps and
             cpu that is there. Whichever it is, codes and images come and go as on the CPU.
         trust_data: Open the data that the run names, though somebody else chose them: files and
@@ -63,7 +64,8 @@ def load(path: str | Path, device: str = "auto", *, trust_data: bool = False) ->
     >>> zspace.load(run.path).config.recipe
     'vae'
     """
-    return Run(Place(Path(path)), device, trust_data=trust_data)
+    place = from_hub.fetched(path) if from_hub.is_on_hub(path) else Place(Path(path))
+    return Run(place, device, trust_data=trust_data)
 
 
 class Run(TrainedModel):
@@ -121,6 +123,11 @@ class Run(TrainedModel):
         Raises UserError if the content is not a run, or if a single bit of it has changed.
         """
         return cls(Place(content=record.unarchived(content)), device)
+
+    @classmethod
+    def from_pretrained(cls, name: str, device: str = "auto") -> Run:
+        """The run USER/NAME of the Hugging Face hub: ``zspace.load("hf://USER/NAME")``."""
+        return load(name if from_hub.is_on_hub(name) else f"{from_hub.PREFIX}{name}", device)
 
     def to_bytes(self) -> bytes:
         """Its files as one archive, from which `from_bytes` makes the same run anywhere.

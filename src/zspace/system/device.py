@@ -164,13 +164,14 @@ def in_format(
 ) -> contextlib.AbstractContextManager[None]:
     """Within, products on this device are in that format, of which None is float32.
 
-    The meta device, on which shapes alone are computed, has no autocast.
+    The meta device, on which shapes alone are computed, has no autocast; nor has a program that
+    is exported, which computes in float32 throughout.
 
     >>> with in_format(torch.device("cpu"), torch.bfloat16):
     ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
     torch.bfloat16
     """
-    if device.type == "meta":
+    if device.type == "meta" or torch.compiler.is_exporting():
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype, enabled=dtype is not None)
 

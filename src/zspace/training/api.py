@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from zspace.system.errors import UserError, enough_memory, ran_out
 from zspace.system.files import locked
 from zspace.system.signals import refused
 from zspace.training.build import SMALLER, Build
+from zspace.training.callbacks import Callback, telling
 from zspace.training.continued import Start, onward
 from zspace.training.progress import Reporter
 from zspace.training.progress import reporter as default_reporter
@@ -49,6 +50,8 @@ def train(
     reporter: Reporter | None = None,
     save_every: float = SAVE_SECONDS,
     workers: int = 0,
+    track: str = "none",
+    callbacks: Sequence[Callback] = (),
     recipe_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Run:
@@ -65,6 +68,8 @@ def train(
             a run cannot be resumed, and `run.save(path)` gives it a folder.
         save_every: Seconds between checkpoints.
         workers: Threads that read files; 0: see `zspace.system.cores.readers`.
+        track: none, tensorboard, wandb or mlflow; see `zspace.training.trackers`.
+        callbacks: Who is told of the start, of every epoch and of the end: see `zspace.Callback`.
         options: Keywords of the recipe (latent, hidden, ...), of the data (data, data_dir, size,
             binarize, ...; see `zspace.data.DataOptions`) and of the training (epochs, batch, lr,
             seed, ...; see `zspace.runs.settings.Settings`). ``data``, ``val`` and ``test`` are
@@ -86,7 +91,7 @@ def train(
     held = {n: v for n, v in options.items() if n in HELD and not isinstance(v, str | Path)}
     options |= {name: noted(value) for name, value in held.items()}
     config, first = configured(recipe, from_run, options, recipe_options)
-    told = reporter or default_reporter(quiet=quiet)
+    told = telling(reporter or default_reporter(quiet=quiet), callbacks, track)
     with reading(workers):
         return start(config, out, told, save_every, held=held, first=first)
 
@@ -166,6 +171,8 @@ def repeat(
     device: str = "",
     trust_data: bool = False,
     data: Any = None,
+    track: str = "",
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Train the configuration of a run again, into a new folder or in memory (False).
 
@@ -178,6 +185,8 @@ def repeat(
         trust_data: Open the data that the run names, though somebody else chose them.
         data: The same data again, where the run was trained on what was held in Python; a dict of
             data, val and test where several were.
+        track: As in `train`; by default as in the first training.
+        callbacks: As in `train`.
 
     Raises UserError where `path` is no run, or the data is no longer the same.
 
@@ -187,7 +196,8 @@ def repeat(
     """
     record = read_record(Path(path))
     config, fingerprint = _config(path, record, device, trust_data), record["data"]["fingerprint"]
-    reporter, held = reporter or default_reporter(), _again(config, data)
+    held = _again(config, data)
+    reporter = telling(reporter or default_reporter(), callbacks, track or _track(record))
     seconds = _seconds(record) if save_every is None else save_every
     with reading(workers):
         return start(config, out, reporter, seconds, fingerprint, held)
@@ -204,6 +214,8 @@ def resume(
     device: str = "",
     trust_data: bool = False,
     data: Any = None,
+    track: str = "",
+    callbacks: Sequence[Callback] = (),
     **others: Any,
 ) -> Run:
     """Continue a training that was interrupted, bit for bit as if it had not been.
@@ -220,6 +232,8 @@ def resume(
             adds numbers in another order, and draws others.
         trust_data: Open the data that the run names, though somebody else chose them.
         data: The same data again, as in `repeat`.
+        track: As in `train`; by default as before.
+        callbacks: As in `train`.
         others: None; an option of training is refused with the way to change it.
 
     Raises UserError where the run has ended and no more epochs are asked for, or its state was
@@ -239,7 +253,7 @@ def resume(
     if save_every is not None:
         _check_seconds(save_every)
     distributed.join()
-    folder, reporter = Path(path), reporter or default_reporter()
+    folder = Path(path)
     on = f"go on with 'zspace resume {path}'"
     with distributed.together():
         _resumable(folder, epochs)
@@ -252,6 +266,7 @@ def resume(
             own = Start.kept(Place(folder), record) if config.from_run else None
             if epochs:
                 config = replace(config, training=replace(config.training, epochs=epochs))
+            reporter = telling(reporter or default_reporter(), callbacks, track or _track(record))
         with refused(f"stopped before the first step: {on}") as note_in:
             held = _again(config, data)
             build = Build.prepare(config, quiet=not reporter.bars, held=held, start=own)
@@ -292,6 +307,11 @@ def _extend(build: Build, epochs: int, quiet: bool) -> None:
 def _seconds(record: dict[str, Any]) -> float:
     """What `save_every` was."""
     return record["output"]["save_every"] if "output" in record else SAVE_SECONDS
+
+
+def _track(record: dict[str, Any]) -> str:
+    """The tracker of the training."""
+    return record.get("output", {}).get("track", "none")
 
 
 def _again(config: Config, data: Any) -> dict[str, Any]:

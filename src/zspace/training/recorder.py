@@ -344,7 +344,10 @@ class Recorder:
             "path": str(self.place),
             "config": config,
             "mark": owner.mark(chosen_data(config["data"])),
-            "output": {"save_every": self.save_every},
+            "output": {
+                "save_every": self.save_every,
+                "track": getattr(self.reporter, "track", "none"),
+            },
             "data": self.build.facts(),
             "parameters": sum(p.numel() for p in model.parameters()),
             "objectives": [player.objective.final_weights() for player in self.trainer.players],

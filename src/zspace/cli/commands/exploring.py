@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from zspace.cli import DataDir, Device, Out, RunPath, TrustData, Workers
+from zspace.system.errors import UserError
 
 
 def explore(
@@ -56,29 +57,44 @@ def export(
     run: RunPath,
     others: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN2 ...]")] = (),
     *,
-    to: Literal["html"] = "html",
+    to: Literal["html", "onnx", "torch", "hub"] = "html",
     data_dir: DataDir = None,
     workers: Workers = 0,
     device: Device = "auto",
     trust_data: TrustData = False,
     out: Out,
 ) -> None:
-    """Write the explorer of a run as one HTML file, which opens from disk and needs no network.
+    """Write a run for others: the explorer as one HTML file, programs without zspace, the hub.
 
     Args:
-        others: As for explore: a second run beside the first, or those that differ in beta alone.
-        to: What to write: html, a page that decodes in the browser.
-        out: FILE.html.
+        others: Of html, as for explore: a second run beside the first, or those that differ in
+            beta alone.
+        to: What to write: html, a page that opens from disk, needs no network and decodes in the
+            browser; onnx or torch, an encoder, a decoder and a sampler that need no zspace; hub,
+            the Hugging Face hub.
+        out: FILE.html, a new folder, or USER/NAME of the hub.
     """
-    from zspace.explorer.export import write_page
     from zspace.runs.run import load
     from zspace.sharing import card
 
+    if others and to != "html":
+        raise UserError(f"--to {to} takes one run, but {1 + len(others)} were given: give one")
     runs = [load(path, device, trust_data=trust_data) for path in (run, *others)]
-    page = write_page(runs, out, data_dir)
+    if to == "html":
+        from zspace.explorer.export import write_page
+
+        made = str(write_page(runs, out, data_dir))
+    elif to == "hub":
+        from zspace.sharing.to_hub import push
+
+        made = push(runs[0], str(out))
+    else:
+        from zspace.sharing.exporting import export as write
+
+        made = str(write(runs[0], to, out, quiet=False))
     for one in runs:
         card.write(one)
-    print(page)
+    print(made)
 
 
 def learn(

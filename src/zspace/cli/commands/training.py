@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from functools import partial, reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from tyro.conf import Suppress, arg, subcommand
 
@@ -43,6 +43,11 @@ FROM = (
 )
 CONFIG = "A TOML file of options, such as RUN/config.toml; flags go before it."
 PRINT_CONFIG = "Print the options as such a file, and train nothing."
+
+Track = Annotated[
+    Literal["none", "tensorboard", "wandb", "mlflow"],
+    arg(help="Show the training there, too; offline, unless its own settings say otherwise."),
+]
 
 
 def train() -> None:
@@ -143,7 +148,7 @@ def train_command(args: Sequence[str]) -> tuple[Callable[..., None], list[str]]:
     from zspace.runs.config import OWN, RESERVED
     from zspace.runs.settings import Settings
     from zspace.runs.toml_file import to_toml
-    from zspace.training import api, progress
+    from zspace.training import api, callbacks, progress
 
     args = list(args)
     if args and not args[0].startswith("-"):
@@ -162,10 +167,11 @@ def train_command(args: Sequence[str]) -> tuple[Callable[..., None], list[str]]:
         ("save_every", SaveEvery),
         ("json", AsJson),
         ("workers", Workers),
+        ("track", Track),
         ("quiet", Quiet),
     ]
     plain = {**none, "print_config": False, "save_every": api.SAVE_SECONDS, "json": False}
-    plain |= {"workers": 0, "quiet": False}
+    plain |= {"workers": 0, "track": "none", "quiet": False}
     told: type = _without_example(DataOptions)
     settings: type = Settings
     if short:
@@ -211,12 +217,15 @@ def train_command(args: Sequence[str]) -> tuple[Callable[..., None], list[str]]:
         if recipe.print_config:
             print(to_toml(api.configured(name, recipe.from_run, flat, its)[0]), end="")
             return
+        reporter = callbacks.telling(
+            progress.reporter(quiet=recipe.quiet, json_lines=recipe.json), track=recipe.track
+        )
         with reading(recipe.workers):
             run = api.train(
                 name,
                 from_run=recipe.from_run,
                 out=recipe.out,
-                reporter=progress.reporter(quiet=recipe.quiet, json_lines=recipe.json),
+                reporter=reporter,
                 save_every=recipe.save_every,
                 workers=recipe.workers,
                 recipe_options=its,

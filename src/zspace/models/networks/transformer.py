@@ -95,7 +95,7 @@ class Transformer(Trunk):
 
     def forward(self, h: Tensor, seen: Tensor | None = None) -> Tensor:
         if self.first is not None:
-            h = torch.cat([self.first.to(h.dtype).expand(len(h), 1, -1), h], 1)
+            h = torch.cat([self.first.to(h.dtype).expand(h.shape[0], 1, -1), h], 1)
             seen = None if seen is None else F.pad(seen, (1, 0), value=True)
         for look, on in zip(self.attention, self.forwards, strict=True):
             h = on(look(h, seen))
