@@ -61,7 +61,7 @@ def made(parts) -> dict[str, Diagram]:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_part_is_named(parts, made, name):
-    root, (recipe, _, p) = ElementTree.fromstring(made[name].svg(name)), parts[name]
+    root, (recipe, _, p) = ElementTree.fromstring(made[name].svg(name, alone=True)), parts[name]
     seen = " ".join(text.text for text in root.iter(f"{SVG}text"))
     wanted = ["x", "encoder", "decoder", "p(x|z)", *SOUGHT.get(name, ())]
     for player in recipe.players:
@@ -114,7 +114,7 @@ def test_a_file_by_itself_has_paper_that_follows_the_theme(made):
 
 def test_names_of_terms_cannot_break_out(made):
     box = diagrams.Box(("<script>", 'a & "b"'), "term", 0, 0, 90, 40)
-    svg = Diagram("a < b", "c & d", [box]).svg('x"y')
+    svg = Diagram("a < b", "c & d", [box]).svg('x"y', alone=True)
     root = ElementTree.fromstring(svg)
     assert [text.text for text in root.iter(f"{SVG}text")] == ["<script>", 'a & "b"']
     assert root.get("aria-labelledby") == "x-y-title x-y-says"

@@ -325,7 +325,7 @@ def test_one_epoch_and_many_sizes_have_curves(bare):
     sizes = list(range(1, 31))
     colours = dict.fromkeys(sizes, "black")
     charts.size_legend(fig, fig.subplots(1, 1, squeeze=False), sizes, colours)
-    assert len(fig.legends[0].get_texts()) == 8
+    assert len(fig.legends[0].get_texts()) == 9  # two lines, a ring, six sizes
     assert registry.draw("curves", bare).axes
 
 

@@ -862,6 +862,9 @@ def test_a_page_says_nothing_false_of_a_model_from_elsewhere(toy):
         rest = text[: text.index("Figures that are not here")]
         for caption in captions:
             rest = rest.replace(words.curly(caption).replace("\N{NO-BREAK SPACE}", " "), "")
+        for noise in ("Draw noise ε from N(0, I)", "ε, N(0, I)", "ε N(0, I)"):
+            assert noise in rest  # which is true of any Gaussian q(z|x)
+            rest = rest.replace(noise, "")
         assert not any(standard in rest for standard in STANDARD)
         assert "prior a learned prior" in text
     if name == "toy_wae":

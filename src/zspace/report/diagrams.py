@@ -127,7 +127,7 @@ class Diagram:
         key = re.sub(r"[^a-z0-9]+", "-", key.lower())
         high = f"{self.height:g}"
         head = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="diagram" role="img" '
+            f'<svg{NAMESPACE if alone else ""} class="diagram" role="img" '
             f'viewBox="0 0 {WIDTH:g} {high}" width="{WIDTH:g}" height="{high}" '
             f'aria-labelledby="{key}-title {key}-says" fill="none" stroke="currentColor" '
             'font-family="system-ui, sans-serif" font-size="13" text-anchor="middle">'
@@ -149,6 +149,8 @@ class Diagram:
         return "\n".join([head, *inside, "</svg>"])
 
 
+NAMESPACE = ' xmlns="http://www.w3.org/2000/svg"'
+"""A file needs it; a page knows the element, and links to nothing."""
 PAPER = (
     "<style>svg { color: #1d2025 } .paper { fill: #ffffff; stroke: none } "
     "@media (prefers-color-scheme: dark) "

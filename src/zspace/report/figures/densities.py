@@ -22,8 +22,9 @@ from zspace.report.figures.registry import figure
 from zspace.runs.many import Study
 from zspace.runs.run import Run
 
-CLOUDS, REACH, CELLS = 80, 3.2, 96
-"""Images whose q(z|x) is drawn; how far the maps reach; cells along a side of a map."""
+CLOUDS, REACH, CELLS, LEVELS = 80, 3.2, 160, 12
+"""Images whose q(z|x) is drawn; how far the maps reach; cells along a side of a map;
+shades of it, few so that a file of it is small."""
 
 
 def clouded(study: Study) -> list[Family]:
@@ -125,9 +126,9 @@ def _density(axes: Axes, mean: np.ndarray, deviation: np.ndarray) -> None:
     density = each_way[1] @ each_way[0].T / (2 * np.pi * len(mean))  # rows are the second one
     picture = np.ones((CELLS, CELLS, 4))
     picture[..., :3] = to_rgb(style.COLOURS[0])
-    picture[..., 3] = np.clip(density * 2 * np.pi / 1.4, 0, 1)
+    picture[..., 3] = np.round(np.clip(density * 2 * np.pi / 1.4, 0, 1) * LEVELS) / LEVELS
     extent = (-REACH, REACH, -REACH, REACH)
-    axes.imshow(picture, origin="lower", extent=extent, interpolation="bilinear")
+    axes.imshow(picture, origin="lower", extent=extent, interpolation="nearest")
 
 
 LINES, STEPS, KEPT = 13, 49, 2000
@@ -147,7 +148,7 @@ def surface_needed(study: Study) -> str | None:
     """A code that is a plane, and images that have distances."""
     if not study.data.spec.has_distances:
         return "it needs images without missing values"
-    text = "it needs a run without labels whose codes have two dimensions (--latent 2)"
+    text = "it needs a run without labels whose codes have two dimensions (recipe vae, --latent 2)"
     return needs.test_images(study) if surfaces(study) else text
 
 
