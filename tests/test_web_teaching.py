@@ -76,9 +76,10 @@ def told(page: Any, selector: str = "#posterior .number") -> list[float]:
 
 
 def measures(page: Any, holder: str = "#posterior") -> dict[str, float]:
-    names = page.locator(f"{holder} dt").all_inner_texts()
-    values = page.locator(f"{holder} dd").all_inner_texts()
-    return {name: float(text.split()[0]) for name, text in zip(names, values, strict=True)}
+    pairs = [
+        one.split("\n") for one in page.locator(f"{holder} .measures > div").all_inner_texts()
+    ]
+    return {name: float(text.split()[0]) for name, text in pairs}
 
 
 def test_epsilon_lands_is_decoded_and_leaves_a_trail(visit, planar):
@@ -264,9 +265,9 @@ def test_a_thrower_and_a_curve_stand_alone(visit):
     assert found["pressed"] == [2]
 
 
-def drawn(page: Any) -> str:
-    """What lies over the points of the first map, as text that can be compared."""
-    return page.evaluate("document.querySelector('.map .over').toDataURL()")
+def drawn(page: Any, layer: str) -> str:
+    """What a layer of the first map shows, as text that can be compared."""
+    return page.evaluate(f"document.querySelector('.map .{layer}').toDataURL()")
 
 
 def scales(page: Any) -> list[float]:
@@ -290,10 +291,10 @@ def test_two_models_have_one_scale_unless_each_shall_have_its_own(visit):
 
 def test_the_prior_rains_on_both_maps(visit):
     page = visit("two")
-    before = drawn(page)
+    before = drawn(page, "over")
     page.click("#rain")
     soon(lambda: page.locator(".drops canvas:not(.empty)").count() == 100)
-    soon(lambda: drawn(page) != before)
+    soon(lambda: drawn(page, "over") != before)
     sheets = [
         page.evaluate(
             "k => [...document.querySelectorAll('.drops')[k].children].map((c) => c.toDataURL())",
@@ -314,9 +315,9 @@ def test_guides_and_density_can_be_switched(visit):
     page.mouse.move(*at(page, 0.5, 0.5))
     page.wait_for_timeout(400)
     for name in ("guides", "density"):
-        before = drawn(page)
+        before = drawn(page, "names")
         page.locator(f"#{name}").click()
-        soon(lambda before=before: drawn(page) != before)
+        soon(lambda before=before: drawn(page, "names") != before)
     soon(lambda: "guides=0" in link(page) and "density=1" in link(page))
     again = visit("vae", "#" + link(page).split("#")[1])
     assert not again.locator("#guides").is_checked()

@@ -6,7 +6,7 @@ import { onPlane } from "./gauss.js";
 import { MapView } from "./map.js";
 import { Tiles } from "./tiles.js";
 
-const LAYERS = ["tiles", "points", "over"];
+const LAYERS = ["tiles", "points", "names", "over"];
 
 /**
  * A map in an element, which gets the class "map". The source says what is on it:

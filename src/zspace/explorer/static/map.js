@@ -1,4 +1,4 @@
-// A map of codes on three layers: decoded tiles, points, and what the hand does.
+// A map of codes on four layers: decoded tiles, points, names, and what the hand does.
 import { classColour, rgb } from "./colours.js";
 import { drawBelow, drawDensity, drawNames } from "./guides.js";
 import { drawMarks } from "./overlay.js";
@@ -14,7 +14,7 @@ export class MapView {
   /** hooks: point, hover, select, lasso, view; see hand.js for who calls them. */
   constructor(figure, run, tiles, hooks) {
     Object.assign(this, { figure, run, tiles, hooks });
-    this.layers = ["tiles", "points", "over"].map((name) => figure.querySelector(`.${name}`));
+    this.layers = ["tiles", "points", "names", "over"].map((name) => figure.querySelector(`.${name}`));
     const plain = new URLSearchParams(location.search).has("plain");
     this.points = pointLayer(this.layers[1], plain);
     this.tool = "decode";
@@ -167,17 +167,21 @@ export class MapView {
       const most = this.moving && this.pace > SLOW ? Math.min(n, FEW) : n; // a slow machine
       this.points.draw({ ...view, most, size: this.look.points ? size : 0 });
       this.layers[1].classList.toggle("off", !this.look.points);
+      const above = this.#clear(2); // text is slow to draw: not again at each move of the hand
+      if (this.fits && this.look.density) drawDensity(above, this, this.guides, this.theme);
+      if (this.guided) drawNames(above, this, this.guides, this.theme, this.hidden);
     }
-    const context = this.#clear(2);
-    const shown = this.guides && this.projection === (this.guides.projection ?? this.projection);
-    if (shown && this.look.density) drawDensity(context, this, this.guides, this.theme);
-    if (this.guided) drawNames(context, this, this.guides, this.theme, this.hidden);
-    drawMarks(context, this, this.marks, this.theme);
+    drawMarks(this.#clear(3), this, this.marks, this.theme);
   }
 
-  /** Whether axes, circles and names are shown: not over layouts other than their own. */
+  /** Whether the guides are those of the layout that is shown. */
+  get fits() {
+    return Boolean(this.guides) && this.projection === (this.guides.projection ?? this.projection);
+  }
+
+  /** Whether axes, circles and names are shown. */
   get guided() {
-    return Boolean(this.guides && this.look.guides && this.projection === (this.guides.projection ?? this.projection));
+    return this.fits && this.look.guides;
   }
 
   opacity() {

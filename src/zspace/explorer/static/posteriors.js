@@ -4,7 +4,7 @@ import { onPlane } from "./gauss.js";
 import { settled } from "./latest.js";
 import { epsilonThrower } from "./throw.js";
 
-const REST = 100; // ms for which a sample must be at hand: decoding goes first
+const REST = 200; // ms for which a sample must be at hand: decoding goes first
 const NO_Q = "This autoencoder has no q(z|x): its encoder gives one code for each sample, not a distribution. There is no ellipse, and nothing to draw.";
 const OTHER_Q = "q(z|x) of this model is not one Gaussian with independent dimensions: there is no ellipse to show.";
 
