@@ -300,8 +300,14 @@ def test_file_system_without_locks_trains_all_the_same(broken, whole, monkeypatc
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-@pytest.mark.parametrize("act", ["kill", "interrupt", "fault"])
-@pytest.mark.parametrize("name", ["VAE, averaged weights", "game of two players"])
+@pytest.mark.parametrize(
+    ("act", "name"),
+    [
+        ("kill", "VAE, averaged weights"),
+        ("fault", "VAE, averaged weights"),
+        ("interrupt", "game of two players"),
+    ],
+)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_stress_in_small(stress, tmp_path, act, name):
     trial = stress.Trial(name, tmp_path, stress.images(tmp_path))

@@ -375,7 +375,7 @@ def test_edited_runs_are_used_or_refused_in_a_sentence():
 def test_a_short_fuzz_finds_no_crash():
     script = BENCHMARKS / "fuzz.py"
     names = ["idx", "npy", "npz", "npz, x", "npz, y", "images", "state", "model.safetensors"]
-    flags = ["--executions", "3000", "--seed", "3", "--only", *names, "metrics.jsonl"]
+    flags = ["--executions", "1000", "--seed", "3", "--only", *names, "metrics.jsonl"]
     done = subprocess.run([sys.executable, script, *flags], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-1000:]
-    assert "3,000 executions" in done.stdout
+    assert "1,000 executions" in done.stdout

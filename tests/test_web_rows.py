@@ -295,8 +295,7 @@ def test_what_a_visitor_does_with_a_table(browser, run):
 
 @slow
 @chromium
-@pytest.mark.parametrize("width", [400, 900, 1400])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(400, "light"), (900, "dark"), (1400, "light")])
 def test_the_page_of_a_table_can_be_read(browser, run, told, width, scheme):
     wrong: list[str] = []
     SHOTS.mkdir(exist_ok=True)

@@ -423,8 +423,7 @@ def test_what_a_visitor_does_with_tokens(browser, tokens):
 
 @slow
 @chromium
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["series", "tokens"])
+@pytest.mark.parametrize(("kind", "scheme"), [("series", "light"), ("tokens", "dark")])
 def test_pages_of_series_and_tokens_can_be_read(browser, request, kind, scheme):
     wrong: list[str] = []
     with serving(request.getfixturevalue(kind)) as visitor:
