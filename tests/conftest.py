@@ -98,8 +98,10 @@ def own_parts() -> Iterator[None]:
     from zspace.models.networks.choices import NETS
     from zspace.models.priors import PRIORS
     from zspace.models.recipes import RECIPES
+    from zspace.report.answers import ANSWERS
     from zspace.report.figures import registry
 
+    answers = list(ANSWERS)
     registries: tuple[dict, ...] = (
         RECIPES, LIKELIHOODS, PRIORS, NETS, METRICS, registry.FIGURES
     )  # fmt: skip
@@ -108,6 +110,7 @@ def own_parts() -> Iterator[None]:
     for known, content in before:
         known.clear()
         known.update(content)
+    ANSWERS[:] = answers
 
 
 @pytest.fixture(scope="session")
