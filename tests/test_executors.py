@@ -29,7 +29,7 @@ from zspace.studies.executors import Executor, Task, attempt, on_stacks, one_by_
 from zspace.studies.grid import Entry, Grid
 from zspace.studies.ray import on_ray
 from zspace.system import files
-from zspace.system.signals import STOPS, Interrupted
+from zspace.system.signals import Interrupted
 from zspace.system.storage import Mirror, is_url, mirrored
 from zspace.training import stacked
 from zspace.training.progress import Quiet
