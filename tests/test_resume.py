@@ -38,6 +38,7 @@ from zspace.training.progress import Quiet
 SMALL: dict[str, Any] = {
     "recipe": "vae", "hidden": (16,), "latent": 3, "epochs": 3, "batch": 64, "precision": "fp32"
 }  # fmt: skip
+DEFAULT = "runs/vae-digits-3-hidden16-epochs1-batch64-precision-fp32"
 STEPS_AN_EPOCH = 4  # 243 training images in batches of 64
 
 
@@ -308,7 +309,7 @@ def test_existing_folder_is_never_overwritten(digits, tmp_path, whole):
 def test_default_folders_are_numbered(digits, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = [train(digits, None, epochs=1).path for _ in range(3)]  # type: ignore[arg-type]
-    assert [str(path) for path in made] == [f"runs/vae-digits-3{end}" for end in ("", "-2", "-3")]
+    assert [str(path) for path in made] == [f"{DEFAULT}{end}" for end in ("", "-2", "-3")]
 
 
 def test_two_trainings_that_begin_at_once_get_two_folders(digits, tmp_path, monkeypatch):
@@ -319,13 +320,13 @@ def test_two_trainings_that_begin_at_once_get_two_folders(digits, tmp_path, monk
     prepare = build.Build.prepare
 
     def slow(config, **options):
-        if not Path("runs/vae-digits-3").exists():
-            Path("runs/vae-digits-3").mkdir(parents=True)
+        if not Path(DEFAULT).exists():
+            Path(DEFAULT).mkdir(parents=True)
         return prepare(config, **options)
 
     monkeypatch.setattr(build.Build, "prepare", slow)
     run = train(digits, None, epochs=1)  # type: ignore[arg-type]
-    assert str(run.path) == "runs/vae-digits-3-2"
+    assert str(run.path) == f"{DEFAULT}-2"
 
 
 def test_early_stop_ends_after_patience_epochs_without_a_better_one(digits, tmp_path):

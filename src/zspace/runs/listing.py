@@ -69,7 +69,7 @@ def is_run(folder: Path) -> bool:
 def listed(folder: Path) -> list[Listed]:
     """Every run in a folder. Raises UserError where there is no such folder, or no run.
 
-    >>> [one.facts["state"] for one in listed(run.path.parent)]
+    >>> [one.facts["state"] for one in listed(run.path)]
     ['finished']
     """
     if not folder.is_dir():
@@ -145,7 +145,7 @@ def chosen(runs: Sequence[Listed], where: Sequence[str] = (), sort: str = "") ->
 
     Raises UserError for a name that is neither a column nor an option.
 
-    >>> runs = listed(run.path.parent)
+    >>> runs = listed(run.path)
     >>> len(chosen(runs, ["recipe=vae"])), len(chosen(runs, ["recipe=ae"]))
     (1, 0)
     """
