@@ -3,7 +3,7 @@
     python examples/own_model.py
 
 Takes about 20 seconds on two cores. Expect the value of the term among the others, and a run
-folder `runs/spread-vae-mnist5k-2`. Commands that use the run need its recipe: add
+folder `runs/spread-vae-mnist5k-2-epochs60`. Commands that use the run need its recipe: add
 `--import examples/own_model.py`.
 """
 

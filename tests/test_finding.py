@@ -88,6 +88,11 @@ def test_each_run_has_a_card(zs, runs):  # noqa: F811
         "## Data", "digits: images of 1×14×14", "## Limits",
     ):  # fmt: skip
         assert part in text
+    told = (runs["cvae"].path / "README.md").read_text()
+    use = told.partition("```python\n")[2].partition("```")[0]
+    made: dict = {}
+    exec(use.replace('load("cvae")', f"load({str(runs['cvae'].path)!r})"), made)  # as it stands
+    assert made["z"].shape == (16, 3)
     assert (folder / "card.png").stat().st_size > 500
     (folder / "README.md").unlink()
     assert zs("show", folder, "--card").out == f"{folder / 'README.md'}\n"

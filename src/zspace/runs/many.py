@@ -166,7 +166,8 @@ def joined(folder: Path, record: StudyRecord) -> StudyRecord:
         place = folder / "runs" / entry["name"]
         if entry["status"] != "finished" and (place / RECORD).is_file():
             told = read_record(place)
-            if told["status"] in ("finished", "failed"):
+            ended = ("finished", "failed") if entry["status"] == "waiting" else ("finished",)
+            if told["status"] in ended:
                 reason = str(told.get("reason", ""))
                 entry = {**entry, "status": told["status"], "reason": reason}
         runs.append(entry)

@@ -97,12 +97,13 @@ def limits(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def text(record: Mapping[str, Any], place: Place | None = None) -> str:
+def text(record: Mapping[str, Any], place: Place | None = None, conditional: bool = False) -> str:
     """The card as Markdown.
 
     Arguments:
         record: The content of run.json.
         place: Of the run's files, where a picture may be.
+        conditional: Whether the model is told a label, which its use then names.
 
     >>> print(text(run.record).partition("## Numbers")[0])
     # vae trained on ...
@@ -111,6 +112,8 @@ def text(record: Mapping[str, Any], place: Place | None = None) -> str:
     name = place.folder.name if place and place.folder else "FOLDER"
     picture = next((one for one in PICTURES if place and one in place), None)
     what = " ".join(recipes.about(record["config"]["recipe"]).partition("\n\n")[0].split())
+    labels = [*record["data"]["classes"], *record["data"]["attributes"], "..."]
+    label = f"label={labels[0]!r}" if conditional else ""
     lines = [f"# {title(record)}", ""]
     if picture:
         lines += [
@@ -122,8 +125,8 @@ def text(record: Mapping[str, Any], place: Place | None = None) -> str:
         "## Use", "",
         "```python", "import zspace", "",
         f'run = zspace.load("{name}")  # this folder',
-        f"x = run.sample(16)  # new {CALLED[kind]}",
-        "z = run.encode(x)  # their codes, which run.decode(z) takes back",
+        f"x = run.sample({', '.join(filter(None, ['16', label]))})  # new {CALLED[kind]}",
+        f"z = run.encode({', '.join(filter(None, ['x', label]))})  # their codes",
         "```", "",
         "## Numbers", "",
         "| | validation | test |", "|---|---|---|",
@@ -148,7 +151,7 @@ def write(run: Run) -> Path | None:
     if run.held is not None and run.spec.kind == "image":
         with contextlib.suppress(UserError):  # the card is whole without it
             run.place.write(PICTURE, _picture(run))
-    run.place.write(CARD, text(run.record, run.place).encode())
+    run.place.write(CARD, text(run.record, run.place, bool(run.model.context)).encode())
     return run.place.folder and run.place.folder / CARD
 
 
