@@ -128,7 +128,7 @@ def test_loops_are_seen_in_rings_alone():
         test = Of()
         spec = type("S", (), {"kind": "image", "shape": (1, 9, 9), "missing": False})()
 
-    assert copying.strokes(Made()).tolist() == [True] * 10 + [False] * 10
+    assert copying.looped(Made()).tolist() == [True] * 10 + [False] * 10
 
 
 def test_draws_of_the_prior_mix_with_draws_of_the_prior(three, monkeypatch):

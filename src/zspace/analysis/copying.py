@@ -121,13 +121,13 @@ def entropy(data: Data) -> float:
 
 
 @once
-def strokes(data: Data) -> np.ndarray | None:
+def looped(data: Data) -> np.ndarray | None:
     """Of strokes on an empty ground, which test images enclose some of it: (N,) of booleans.
 
     A pixel is of a stroke above 1/2. None where images are not grey, or where strokes cover more
     than a third of them, or where fewer than a tenth of the images have a loop, or lack one.
 
-    >>> loops = strokes(data)
+    >>> loops = looped(data)
     >>> y = data.test.labels().numpy()
     >>> bool(loops[y == 0].mean() > loops[y == 1].mean())
     True

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from pathlib import Path
+from tokenize import TokenError
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import torch
@@ -387,7 +388,7 @@ def source_of(function: Function) -> dict[str, str] | None:
     file = Path(inspect.getsourcefile(function) or "")
     try:
         content = file.read_bytes() if file.is_file() else inspect.getsource(function).encode()
-    except OSError:  # defined where no source is kept, as in a console
+    except (OSError, SyntaxError, TokenError):  # no source is kept, as in a console
         content = function.__code__.co_code
     module = function.__module__ if function.__module__ != "__main__" else file.stem or "__main__"
     return {"module": module, "sha256": hashlib.sha256(content).hexdigest()}

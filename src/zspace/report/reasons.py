@@ -435,7 +435,7 @@ def loops(study: Study) -> Found:
     """Straight strokes are easy and loops are hard, because a loop has more edge, and an edge
     that is a pixel off is the dearest mistake there is: errors rise with the edge in an
     image."""
-    looped, shown = copying.strokes(study.data), needs.with_errors(study)
+    looped, shown = copying.looped(study.data), needs.with_errors(study)
     if looped is None or not shown:
         return None
     edge, names = copying.edges(study.data), [f.title for f in shown]
