@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from zspace.analysis.strokes import ink_of, stroke_measures
 from zspace.analysis.trained import TrainedModel, once, subset
 from zspace.data.dataset import Data
 
@@ -124,7 +125,7 @@ def entropy(data: Data) -> float:
 def looped(data: Data) -> np.ndarray | None:
     """Of strokes on an empty ground, which test images enclose some of it: (N,) of booleans.
 
-    A pixel is of a stroke above 1/2. None where images are not grey, or where strokes cover more
+    See `zspace.analysis.strokes`. None where images are not grey, or where strokes cover more
     than a third of them, or where fewer than a tenth of the images have a loop, or lack one.
 
     >>> loops = looped(data)
@@ -132,13 +133,10 @@ def looped(data: Data) -> np.ndarray | None:
     >>> bool(loops[y == 0].mean() > loops[y == 1].mean())
     True
     """
-    from scipy.ndimage import label  # slow to import
-
     if data.spec.kind != "image" or data.spec.shape[0] != 1 or data.spec.missing:
         return None
-    x = data.test.images()[:, 0].numpy() > 0.5
-    if not 0 < x.mean() < 1 / 3:
+    ink = ink_of(data.test.images()[:, 0].numpy())
+    if ink is None or not 0 < (ink > 0.5).mean() < 1 / 3:
         return None
-    ground = np.pad(~x, ((0, 0), (1, 1), (1, 1)), constant_values=True)
-    found = np.array([label(one)[1] > 1 for one in ground])
+    found = stroke_measures(ink)["loops"] > 0
     return found if 0.1 < found.mean() < 0.9 else None
