@@ -699,4 +699,4 @@ def test_resume_and_repeat_write_as_the_training_did(digits, tmp_path, monkeypat
     zspace.repeat(folder, out=tmp_path / "again", reporter=Quiet())
     zspace.repeat(folder, out=False, reporter=Quiet(), save_every=9.0)
     assert kept == [7.0, 7.0, 9.0]
-    assert files.read_sealed_json(folder / "run.json")["output"] == {"save_every": 7.0}
+    assert files.read_sealed_json(folder / "run.json")["output"]["save_every"] == 7.0
