@@ -247,7 +247,9 @@ def programs_of(run: TrainedModel) -> tuple[dict[str, Program], dict[str, str]]:
         c = None if told is None else told(_conditions(spec)(1))
         px = model.decode(z(1), c)
     if isinstance(px, Autoregressive):
-        before = {"z": z, "before": lambda n: torch.randint(spec.vocabulary, (n, *spec.shape))}
+        # None of them ends the sequence (0): what a decoder gives after the end is of no use.
+        drawn = (1, max(2, spec.vocabulary))
+        before = {"z": z, "before": lambda n: torch.randint(*drawn, (n, *spec.shape))}
         made["decoder"] = Program(NextTokens(*parts), {**before, **label}, "logits")
         return made, {
             "sampler": f"recipe '{run.name}' gives tokens one after the other: draw codes from "

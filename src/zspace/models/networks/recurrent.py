@@ -59,7 +59,8 @@ class Recurrent(Trunk):
     def _looks_up(self, tokens: Tensor, table: nn.Embedding) -> bool:
         """Whether the gates of a token are a row of a table, and the recurrence is our own."""
         ours = table.weight.device.type == "cpu" and not self.gru.bidirectional
-        other = torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
+        traced = torch.compiler.is_compiling() or torch.compiler.is_exporting()
+        other = traced or torch.is_autocast_enabled("cpu")
         return ours and not other and table.num_embeddings < tokens.numel()
 
     def _weights(self, of: str, layer: int) -> tuple[Tensor, Tensor]:
