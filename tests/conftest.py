@@ -54,7 +54,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests have ten minutes each; all others have the limit in pyproject.toml."""
     for item in items:
-        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+        long = item.get_closest_marker("slow") or item.get_closest_marker("thorough")
+        if long and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(600))
 
 

@@ -38,7 +38,7 @@ def digits_as_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder.parent
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_time_to_quality_compares_zspace_with_a_textbook_loop(digits_as_mnist: Path):
     script = [sys.executable, BENCHMARKS / "time_to_quality.py", "--data-dir", digits_as_mnist]
     options = ["--threads", 1, "--seeds", 0, "--target", 60, "--most", 30]
@@ -59,7 +59,7 @@ def test_time_to_quality_compares_zspace_with_a_textbook_loop(digits_as_mnist: P
     assert float(medians["textbook"][2]) == pytest.approx(ratio, rel=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_parts_for_a_device_run_on_a_cpu(tmp_path):
     """But for the two parts that start processes or train for long."""
     parts = ["basics", "table", "right", "step", "vae", "images"]
@@ -75,7 +75,7 @@ def test_the_parts_for_a_device_run_on_a_cpu(tmp_path):
     assert all(one.startswith("ok, graph off, resumed: same") for one in told), told
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_networks_race_each_other_on_digits_and_on_colour_images(digits_as_mnist, tmp_path):
     """With the peer that needs no other library; the others are left out with a sentence."""
 
@@ -111,7 +111,7 @@ def test_networks_race_each_other_on_digits_and_on_colour_images(digits_as_mnist
     assert all("--peers-python" in line for line in told)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_decoding_compares_zspace_with_a_loop_of_pillow(tmp_path: Path):
     (tmp_path / "cifar10-jpeg").mkdir()
     pixels = np.random.RandomState(0).randint(0, 256, (20, 8, 8, 3), dtype=np.uint8)
@@ -131,7 +131,7 @@ def test_decoding_compares_zspace_with_a_loop_of_pillow(tmp_path: Path):
     assert done.stdout.count("listing") == 3
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_search_for_networks_trains_what_it_is_given(tmp_path: Path):
     x = np.random.default_rng(0).integers(0, 256, (300, 16, 16), dtype=np.uint8)
     np.savez(tmp_path / "few.npz", x=x)

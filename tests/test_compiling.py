@@ -91,7 +91,7 @@ def test_full_batches_alone_are_compiled(digits, compiled):
     assert compiled[0][tried:] == [64, 64, 64]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, about itself
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
 def test_a_compiled_training_is_resumed_to_the_same_weights(digits, tmp_path):
@@ -116,7 +116,7 @@ def test_a_compiled_training_is_resumed_to_the_same_weights(digits, tmp_path):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, about itself
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # it hides this one
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")

@@ -298,7 +298,7 @@ def test_file_system_without_locks_trains_all_the_same(broken, whole, monkeypatc
 # The benchmark in small, and two processes
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize(
     ("act", "name"),

@@ -165,7 +165,7 @@ def short_flows(monkeypatch):
     monkeypatch.setattr("zspace.models.priors.FLOW_LOOKS", 2)
 
 
-QUICK_AND_SLOW = ["kde", pytest.param("flow", marks=pytest.mark.slow)]
+QUICK_AND_SLOW = ["kde", pytest.param("flow", marks=pytest.mark.thorough)]
 
 
 @pytest.mark.parametrize("name", QUICK_AND_SLOW)

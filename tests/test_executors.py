@@ -136,7 +136,7 @@ def test_processes_give_the_same_weights_and_note_failures(given, tmp_path, monk
     assert essence(tmp_path / "one/runs/ae-2-s0") == essence(tmp_path / "two/runs" / name)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_study_saves_and_goes_on(digits, tmp_path, number):
     out, where = tmp_path / "s", ["--data", str(digits), "--latent", "2", "--jobs", "2"]
@@ -326,7 +326,7 @@ def cluster() -> Iterator[Any]:
         gc.collect()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the worker in Linux's /proc")
 @pytest.mark.parametrize("shared", [True, False], ids=["shared folder", "storage"])
 def test_a_killed_worker_changes_nothing(cluster, given, tmp_path, shared):
@@ -352,7 +352,7 @@ def test_a_killed_worker_changes_nothing(cluster, given, tmp_path, shared):
     assert essence(there) == essence(tmp_path / "whole")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_study_on_ray_notes_failures_and_is_done_once(cluster, given, tmp_path, monkeypatch):
     """Relative paths mean the same to workers, whichever folder they are in."""
     monkeypatch.chdir(tmp_path)
@@ -367,7 +367,7 @@ def test_a_study_on_ray_notes_failures_and_is_done_once(cluster, given, tmp_path
     assert (run.path / "run.json").stat().st_mtime_ns == noted
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_ctrl_c_cancels_and_saves(cluster, given, tmp_path):
     """What runs ends its step and saves; what waits is never begun."""
     main = threading.main_thread().ident

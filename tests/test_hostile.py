@@ -362,7 +362,7 @@ def test_the_watch_over_edited_runs_sees_what_happens_outside(tmp_path):
     assert done.stdout.split() == ["False"] * 7 + ["True"] * 11, done.stdout + done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_edited_runs_are_used_or_refused_in_a_sentence():
     flags = ["--executions", "12", "--only", "run folders"]
     done = subprocess.run(
@@ -371,7 +371,7 @@ def test_edited_runs_are_used_or_refused_in_a_sentence():
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-1000:]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_short_fuzz_finds_no_crash():
     script = BENCHMARKS / "fuzz.py"
     names = ["idx", "npy", "npz", "npz, x", "npz, y", "images", "state", "model.safetensors"]

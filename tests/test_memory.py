@@ -240,7 +240,7 @@ def test_a_batch_that_cannot_fit_is_refused_with_one_that_does(tmp_path, monkeyp
         zspace.train("vae", batch=fits + 1, **options)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits as on Linux")
 @pytest.mark.parametrize("net", SHAPES)
 def test_many_and_large_images_fit_in_8_gb(net, tmp_path):

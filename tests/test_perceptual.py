@@ -456,7 +456,7 @@ def test_a_judge_needs_labels_and_images_that_are_large_enough(tmp_path, quick):
         train_judge(saved(tmp_path / "c.npz", (1, 7, 12), many), CPU, quiet=True)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_judge_minds_blur_more_than_brightness(tmp_path, monkeypatch):
     """On 28 x 28 digits, at the same squared error: shape counts for more than light."""
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / name)

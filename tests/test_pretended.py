@@ -43,7 +43,7 @@ RUNS |= {
 HERE = Path(__file__).parent
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_is_trained_measured_and_used_on_a_gpu(name):
     """In a process of its own: torch knows the device until it ends."""

@@ -149,7 +149,7 @@ def test_encoding_and_decoding_are_inverse(case):
     check_inverse(case)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @settings(max_examples=1000, **QUIET)
 @given(tables())
 def test_encoding_and_decoding_are_inverse_on_1000_tables(case):
