@@ -46,6 +46,7 @@ def stars(random, groups, paired, apart, rows=ROWS):
 
 
 @pytest.mark.parametrize(("groups", "paired"), [(2, True), (2, False), (3, True), (3, False)])
+@pytest.mark.thorough
 def test_false_stars_are_rare(groups, paired):
     """Groups that do not differ: a star in at most 5% of tables, as far as 800 can tell."""
     random = np.random.default_rng(1)

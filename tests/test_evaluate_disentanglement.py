@@ -79,6 +79,7 @@ def test_collapsed_dimensions_have_no_vote(factors):
     assert factor_vae(z, v, drawn=np.ones(2) * 1e6) == 0
 
 
+@pytest.mark.thorough
 def test_intervals_of_scores_hold_what_other_samples_give():
     """Scores of 60 sets of codes: how far they lie apart, and what is said of each set alone."""
     values, errors = [], []

@@ -110,6 +110,7 @@ def test_manifold_of_halves_equals_the_prdc_package_on_them():
             assert found[name][at] == pytest.approx(value, abs=1e-9)
 
 
+@pytest.mark.thorough
 def test_errors_from_halves_are_those_of_repeated_experiments():
     """200 pairs of sets: what is reported against how far values lie apart, and 95% intervals."""
     values, errors = {}, {}

@@ -628,6 +628,7 @@ def test_training_in_a_thread_is_the_same_and_takes_no_signals(digits, tmp_path,
     assert [signal.getsignal(number) for number in STOPS] == before
 
 
+@pytest.mark.thorough
 def test_signals_that_are_ignored_at_the_start_stay_ignored(digits, tmp_path):
     """A background job of a script, or nohup."""
     folder, options = tmp_path / "run", ["--hidden", "16", "--latent", "3", "--batch", "8"]
@@ -645,6 +646,7 @@ def test_signals_that_are_ignored_at_the_start_stay_ignored(digits, tmp_path):
 
 
 @pytest.mark.parametrize("output", ["--json", "2>&1"])
+@pytest.mark.thorough
 def test_a_reader_that_goes_away_ends_the_output_and_not_the_training(digits, tmp_path, output):
     folder = tmp_path / "run"
     given = f"train vae --data {digits} --out {folder} --hidden 16 --latent 3 --epochs 3"
