@@ -103,7 +103,10 @@ def sample_contrast(trained: TrainedModel, data: Data) -> float:
     True
     """
     real = subset(data.test, MOST).images().numpy()
-    return contrast(trained.drawn(min(500, len(real)), seed=0)) / contrast(real)
+    of_real = contrast(real)
+    if not of_real:
+        return float("nan")  # flat images have none to compare with
+    return contrast(trained.drawn(min(500, len(real)), seed=0)) / of_real
 
 
 @once
