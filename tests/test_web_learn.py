@@ -43,14 +43,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return learn.write_lesson(tmp_path_factory.mktemp("learn") / "learn.html")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def visit(browser: Any, written: Path) -> Iterator[Callable[..., Any]]:
     """Open the page from disk; nothing may go wrong there, and nothing be asked for."""

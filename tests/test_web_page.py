@@ -70,14 +70,6 @@ def urls(trained: dict[str, zspace.Run]) -> Iterator[dict[str, str]]:
         }
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def visit(browser: Any, urls: dict[str, str]) -> Iterator[Open]:
     """Open the page of a run. At the end: no error was logged and no other host was asked."""

@@ -284,15 +284,6 @@ def test_an_exported_page_holds_curves_or_texts(series, tokens, tmp_path):
         json.dumps(made["decodings.json"], allow_nan=False)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 slow = pytest.mark.slow
 chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 

@@ -40,14 +40,6 @@ def urls(
         yield {name: f"http://{visitor.host}/?token={TOKEN}" for name, visitor in visitors.items()}
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def visit(browser: Any, urls: dict[str, str]) -> Iterator[Any]:
     """Open a page, at a view if one is given. At the end: nothing went wrong."""
