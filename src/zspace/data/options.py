@@ -132,6 +132,17 @@ class DataOptions:
             raise UserError(f"class_level is {self.class_level}: give 1, 2 or more")
         return self
 
+    def reading(self) -> dict[str, Any]:
+        """What `zspace.data.load` takes: all but what is done to batches in training.
+
+        >>> DataOptions("mnist5k").reading()["source"]
+        'mnist5k'
+        """
+        options = asdict(self)
+        for made_in_batches in ("augment", "binarize"):
+            options.pop(made_in_batches)
+        return {"source": options.pop("data"), **options}
+
     def refuse_inside(self, out: Path) -> None:
         """Raise UserError where results would be written into the folder of the data itself."""
         source = Path(self.data).resolve()

@@ -29,15 +29,13 @@ from zspace.analysis.numbers import number_text
 from zspace.analysis.trained import TrainedModel
 from zspace.data.conditions import Label, as_conditions
 from zspace.data.dataset import Data, Samples, joined
-from zspace.data.kinds.image import by
-from zspace.data.labels import MISSING
-from zspace.data.loading import is_resized, lasting, load_new
+from zspace.data.loading import lasting
 from zspace.data.loading import load as load_data
 from zspace.data.readers.objects import PREFIX
 from zspace.data.spec import Spec
 from zspace.models import recipes
 from zspace.models.samplers import CodeMixture
-from zspace.runs import from_hub, record
+from zspace.runs import from_hub, matching, record
 from zspace.runs.config import Config
 from zspace.runs.record import Place
 from zspace.runs.settings import LARGEST
@@ -355,45 +353,19 @@ class Run(TrainedModel):
             return self._fitting(self._own(folder, quiet))
         if own and not named and self.config.data.data.startswith(PREFIX) and self._is_own(source):
             return self._fitting(self._own(folder, quiet))
-        if self.encoding is not None:
-            return self._fitting(
-                load_new(
-                    str(source) if named else source,
-                    classes=self.spec.classes,
-                    encoding=self.encoding,
-                    missing=self.config.data.missing,
-                    labels=self.config.data.labels,
-                    columns=self.config.data.columns,
-                    weight=self.config.data.weight,
-                    attributes=self.spec.attributes,
-                    stride=self.config.data.stride,
-                    quiet=quiet,
-                ),
-                unlabelled,
-            )
-        channels, height, width = self.spec.shape
-        resized = named and is_resized(str(source))
-        options = self.config.data
-        data = load_new(
-            str(source) if named else source,
-            classes=self.spec.classes,
-            data_dir=folder,
-            size=(height, width) if resized else None,
-            fit=options.fit,
-            transparency=options.transparency,
-            class_level=options.class_level,
-            channels=3 if resized and channels == 3 else None,  # grey becomes colour, not back
-            values=self.values or (),
-            missing=options.missing,
-            columns=options.columns,
-            weight=options.weight,
-            attributes=self.spec.attributes,
-            quiet=quiet,
+        new = str(source) if named else source
+        return self._fitting(
+            matching.read_new(
+                new,
+                self.spec,
+                self.config.data,
+                encoding=self.encoding,
+                values=self.values or (),
+                data_dir=folder,
+                quiet=quiet,
+            ),
+            unlabelled,
         )
-        if (data.spec.shape[0], channels) == (3, 1):
-            unfit = f"data '{data.name}' has colour images, but the model was trained on grey"
-            raise UserError(f"{unfit}: make the images grey, or train on colour images")
-        return self._fitting(data, unlabelled)
 
     def shown(self, *, data_dir: Path | None = None, quiet: bool = True) -> Data:
         """The data whose test samples the explorer shows: those kept with the run, else its own.
@@ -566,36 +538,8 @@ class Run(TrainedModel):
 
     def _read_as_own(self, source: Any, folder: Path | None, quiet: bool) -> Data:
         """Data read as those that it was trained on."""
-        given = self.config.data
-        return load_data(
-            source,
-            data_dir=folder,
-            size=given.size,
-            fit=given.fit,
-            transparency=given.transparency,
-            skip_bad=given.skip_bad,
-            hold_out_class=given.hold_out_class,
-            val=given.val,
-            test=given.test,
-            values=given.values,
-            labels=given.labels,
-            class_level=given.class_level,
-            labelled_only=given.labelled_only,
-            leave_out=given.leave_out,
-            kind=given.kind,
-            columns=given.columns,
-            missing=given.missing,
-            group=given.group,
-            split_by=given.split_by,
-            weight=given.weight,
-            balance=given.balance,
-            window=given.window,
-            stride=given.stride,
-            tokens=given.tokens,
-            vocabulary=given.vocabulary,
-            length=given.length,
-            quiet=quiet,
-        )
+        options = {**self.config.data.reading(), "source": source, "data_dir": folder}
+        return load_data(**options, quiet=quiet)
 
     def _own(self, folder: Path | None, quiet: bool) -> Data:
         if self._data is None:
@@ -609,33 +553,8 @@ class Run(TrainedModel):
         return self._data
 
     def _fitting(self, data: Data, unlabelled: bool = False) -> Data:
-        if self.spec.scales and data.attributes == self.spec.attributes:
-            data = data.scaled(self.spec.scales)  # as in training, whatever these samples are
-        if data.spec.shape != self.spec.shape:
-            raise UserError(
-                f"data '{data.name}' has images of {by(data.spec.shape)}, but this model reads "
-                f"{by(self.spec.shape)} (channels × height × width): give images of that shape"
-            )
-        if self.model.context and self.spec.attributes and not unlabelled:
-            if data.attributes != self.spec.attributes:
-                unfit = f"data '{data.name}' lacks attributes that this conditional model needs"
-                raise UserError(f"{unfit}: give data with {', '.join(self.spec.attributes)}")
-            lacking = sum(int(some.unlabelled().sum()) for some in data.splits.values())
-            if lacking and not self.model.unlabelled:
-                unfit = (
-                    f"{lacking:,} samples of '{data.name}' lack attributes that this conditional"
-                )
-                raise UserError(f"{unfit} model needs: leave them out, or fill the attributes in")
-            return data
-        if self.model.context and data.whole is not None and not unlabelled:
-            told = [samples.labels() for samples in data.splits.values()]
-            strange = data.classes[len(self.spec.classes) :]
-            if strange or any(y is None or bool((y == MISSING).any()) for y in told):
-                raise UserError(
-                    f"data '{data.name}' has the labels {', '.join(strange) or '(none)'}, but "
-                    f"this conditional model needs labels among {', '.join(self.spec.classes)}"
-                )
-        return data
+        needs = bool(self.model.context) and not unlabelled
+        return matching.checked(data, self.spec, needs, partly=self.model.unlabelled)
 
 
 MOST_VALUES = 1 << 26

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -348,12 +348,11 @@ def _some(samples: Samples) -> Samples:
 def _loading(
     config: Config, held: Mapping[str, Any] | None, start: Start | None
 ) -> dict[str, Any]:
-    options = {**asdict(config.data), **(held or {})}
+    held = {("source" if name == "data" else name): value for name, value in (held or {}).items()}
+    options = {**config.data.reading(), **held}
     if start is not None:
         options |= {"classes": start.classes, "encoding": start.encoding}
-    for made_in_batches in ("augment", "binarize"):
-        options.pop(made_in_batches)
-    return {"source": options.pop("data"), **options}
+    return options
 
 
 def _batches(
