@@ -4,6 +4,7 @@
         [--chem-python PATH] [--minutes 2]
     python benchmarks/sequences.py collapse --tokens FILE [--epochs 10] [--seeds 0 1 2]
     python benchmarks/sequences.py gaps --series DIR [--minutes 2] [--latent 16] [--seeds 0]
+    python benchmarks/sequences.py fill --series DIR --minutes 0 --epochs 10 --every 2 [--only air]
 
 first     one training of so many minutes for each set, all defaults but the recipe: what comes out
 collapse  sentence-vae at its defaults, the same network without any measure against collapse
@@ -12,6 +13,7 @@ gaps      windows (N, T, D) that overlap, split in time order (70/10/20) with T 
           out at each border: an autoencoder against PCA of as many dimensions; and a VAE that was
           trained on windows with gaps against linear interpolation, on gaps of two sorts: a fifth
           of the cells at random, and 6 steps in a quarter of the channels
+fill      the latter part alone
 
 A set of series is the array `data` of an .npz; -200 means missing where --missing says so. What is
 measured of series is in units of each channel's standard deviation in the training windows.
@@ -151,18 +153,23 @@ def gaps(args: argparse.Namespace) -> None:
     print("|---|---|---|---|---|")
     for path in sorted(Path(args.series).glob("*.npz")):
         name = path.stem.partition("_")[0]
+        if not name.startswith(args.only):
+            continue
         with np.load(path) as archive:
             x = archive["data"].astype(np.float64)
         for start, marker in MISSING.items():
             if name.startswith(start):
                 x[x == marker] = np.nan
-        parts = _cut(x)
+        parts = {split: one[:: args.every] for split, one in _cut(x).items()}
         flat = parts["train"].reshape(-1, x.shape[2])
         mean, sd = np.nanmean(flat, 0), np.nanstd(flat, 0)
         sd[sd == 0] = 1
         scaled = {split: (one - mean) / sd for split, one in parts.items()}
         for seed in args.seeds:
-            options = {"latent": args.latent, "minutes": args.minutes, "seed": seed}
+            if args.what == "fill":
+                _filled(name, parts, scaled, (mean, sd), args, seed)
+                continue
+            options = {"latent": args.latent, "seed": seed, **_length(args)}
             data = {f"x_{short}": parts[s] for s, short in SHORT.items()}
             run, _ = train("ae", data=data, kind="series", **options)
             ours = (run.reconstruct(parts["test"]) - mean) / sd
@@ -187,9 +194,8 @@ def _filled(name: str, parts: Any, scaled: Any, scale: Any, args: Any, seed: int
         halves = zip(SORTS.values(), np.array_split(one, 2), strict=True)
         hidden = np.concatenate([hide(half.shape, random) for hide, half in halves])
         holed[f"x_{SHORT[split]}"] = np.where(hidden, np.nan, one)
-    run, _ = train(
-        "vae", data=holed, kind="series", latent=args.gap_latent, minutes=args.minutes, seed=seed
-    )
+    options = {"latent": args.gap_latent, "seed": seed, **_length(args)}
+    run, _ = train("vae", data=holed, kind="series", **options)
     test, (mean, sd) = parts["test"], scale
     for sort, hide in SORTS.items():
         hidden = hide(test.shape, np.random.default_rng(100 + seed))
@@ -209,6 +215,10 @@ def _filled(name: str, parts: Any, scaled: Any, scale: Any, args: Any, seed: int
             f"({better} of {len(per)} channels better) |",
             flush=True,
         )
+
+
+def _length(args: argparse.Namespace) -> dict[str, float]:
+    return {"minutes": args.minutes} if args.minutes else {"epochs": args.epochs}
 
 
 def _cells(shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
@@ -261,7 +271,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("first", "collapse", "gaps"))
+    parser.add_argument("what", choices=("first", "collapse", "gaps", "fill"))
     parser.add_argument("--series", help="a folder of .npz files")
     parser.add_argument("--chorales")
     parser.add_argument("--smiles")
@@ -273,9 +283,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--latent", type=int, default=16)
     parser.add_argument("--gap-latent", type=int, default=32)
+    parser.add_argument("--every", type=int, default=1, help="gaps, fill: take each n-th window")
+    parser.add_argument("--only", default="", help="gaps, fill: sets whose names begin so")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
-    {"first": first, "collapse": collapse, "gaps": gaps}[args.what](args)
+    {"first": first, "collapse": collapse, "gaps": gaps, "fill": gaps}[args.what](args)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,8 +18,11 @@ import pytest
 import torch
 
 import zspace
+from zspace.analysis import gaps
 from zspace.analysis.likelihood import dimensions
 from zspace.cli import main
+from zspace.data.dataset import Samples
+from zspace.data.kinds.series import fit
 from zspace.report.figures import registry
 from zspace.runs.many import Study
 from zspace.system.errors import UserError
@@ -109,9 +114,38 @@ def test_gaps_in_a_window_are_filled(series):
     line, moved = (
         (1 - t) * a + t * b for a, b in (x[0, ends, 0], x[0, ends, 0] - made[0, ends, 0])
     )  # of the values, and of how far the curve is from them, on both sides of the gap
-    wanted = (2 * line + 4 * (made[0, 4:8, 0] + moved)) / 6
+    h = float(series.halfway()[0])
+    weight = 4 / (4 + h)
+    wanted = (1 - weight) * line + weight * (made[0, 4:8, 0] + moved)
     assert np.allclose(filled[0, 4:8, 0], wanted, rtol=1e-4)
     assert np.allclose(series.impute(nothing), series.reconstruct(nothing), rtol=1e-4)
+
+
+class Flat:
+    """A model whose curve is wrong in one channel and right in the other."""
+
+    def __init__(self, encoding: Any, right: torch.Tensor) -> None:
+        self.encoding, self.right, self.model = encoding, right, SimpleNamespace(context=False)
+
+    def reconstructed(self, x: torch.Tensor, label: Any) -> torch.Tensor:
+        wrong = 5 * (torch.arange(x.shape[1]) % 2).view(1, -1)
+        return torch.stack([self.right[..., 0], wrong.expand(len(x), -1)], -1)
+
+
+def test_curves_are_trusted_in_channels_where_they_are_right():
+    t = torch.arange(20.0)
+    x = torch.stack([(t + torch.arange(40.0).view(-1, 1)) ** 2 / 100, t.expand(40, -1)], -1)
+    samples = Samples(x, None, torch.arange(40))
+    model = Flat(fit(x.double().numpy()), x.clone())
+    assert gaps.halfway(model, samples).tolist() == [0.0, float("inf")]
+    x[..., 1] = torch.nan  # teaches nothing: the length that was best on three sets stays
+    assert gaps.halfway(model, samples).tolist() == [0.0, 2.0]
+
+
+def test_what_is_trusted_goes_with_the_run(series, tmp_path):
+    alone = zspace.load(series.save(tmp_path / "copy"))
+    alone.data = lambda *_, **__: pytest.fail("the data were read")
+    assert torch.equal(alone.halfway(), series.halfway())
 
 
 def test_samples_without_gaps_teach_no_filling(tokens):

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zspace.analysis import planes
+from zspace.analysis import gaps, planes
 from zspace.analysis.layers import overflowing, widest
 from zspace.analysis.likelihood import importance_weighted, target
 from zspace.analysis.numbers import number_text
@@ -202,6 +202,31 @@ class Run(TrainedModel):
         if self.place.folder is None:
             raise UserError("this run is in memory only: give it a folder with run.save(path)")
         return self.place.folder
+
+    def fit(self, data: Data, *, quiet: bool = True) -> None:
+        """Fit to its data what uses of it need: a mixture of codes, how far curves are trusted.
+
+        A training ends with it. Raises NotMeasured where there are too few codes.
+        """
+        if self.spec.missing and self.encoding is not None and self.encoding.neighbours:
+            self.halfway(data)
+        if self.sampler == "mixture":
+            self.mixture(data, quiet=quiet)
+
+    def halfway(self, data: Data | None = None) -> Tensor:
+        """For each channel of a series (D,), the length of a gap at which the decoded curve counts
+        as much as a straight line: `zspace.analysis.gaps.halfway` on validation windows.
+
+        It is kept in the run, as `fitted/gaps`. Where it is not there, or is that of other
+        weights, it is found on the run's data, or on the data that are given.
+        """
+        model = self.record["files"].get(record.WEIGHTS, "")
+        kept = (record.read_fitted(self.place, "gaps", model) or {}).get("halfway")
+        if kept is None or kept.shape != (self.spec.shape[-1],):
+            kept = gaps.halfway(self, (data or self.data()).validation)
+            with contextlib.suppress(files.CannotWrite):  # then it is found anew next time
+                record.write_fitted(self.place, "gaps", model, {"halfway": kept})
+        return kept
 
     def mixture(self, data: Data | None = None, *, quiet: bool = True) -> CodeMixture:
         """A mixture of Gaussians fitted to codes of training samples, on the model's device.
@@ -404,8 +429,8 @@ class Run(TrainedModel):
         """Rows or windows x with their missing values filled in; what is there stays as it is.
 
         A missing value of a table, or a missing pixel, is that of the reconstruction. A gap in a
-        series is filled from the reconstructed curve and from what is on both sides of it: see
-        `zspace.data.kinds.series.SeriesEncoding.filled`.
+        series is filled from the reconstructed curve and from what is on both sides of it, weighed
+        as was best on validation windows: see `zspace.data.kinds.series.SeriesEncoding.filled`.
 
         x: as in `encode`, NaN where missing. Raises UserError where the training samples had no
         missing values, and as `encode` does.
@@ -427,7 +452,8 @@ class Run(TrainedModel):
         made = torch.as_tensor(self.reconstructed(given, label))
         if self.encoding is None:
             return torch.where(given.isnan(), made, given).numpy()
-        return self.encoding.decode(self.encoding.filled(given, made))
+        trust = self.halfway() if self.encoding.neighbours else None
+        return self.encoding.decode(self.encoding.filled(given, made, trust))
 
     def interpolate(
         self,

@@ -256,9 +256,8 @@ class Recorder:
         self.reporter.end(self.record("finished", result=result))
         distributed.told(str(self.place))
         run = Run(self.place, str(trainer.device), self.build.data)
-        if run.sampler == "mixture":
-            with contextlib.suppress(NotMeasured):  # too few codes: nothing can be drawn
-                run.mixture(self.build.data, quiet=not self.reporter.bars)
+        with contextlib.suppress(NotMeasured):  # too few codes: nothing can be drawn
+            run.fit(self.build.data, quiet=not self.reporter.bars)
         with contextlib.suppress(files.CannotWrite):  # the run is whole without it
             card.write(run)
         return run

@@ -37,6 +37,7 @@ class Encoding(ABC):
         suffix: Of a file of samples, where none is given.
         row: What a line of `frame` is called in a file that holds two tables of them; "" where
             lines have names of their own.
+        neighbours: Whether what is beside a missing value helps to fill it in.
     """
 
     kind: ClassVar[str]
@@ -44,6 +45,7 @@ class Encoding(ABC):
     missing: bool
     suffix: ClassVar[str] = ".csv"
     row: ClassVar[str] = ""
+    neighbours: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -81,8 +83,11 @@ class Encoding(ABC):
     def decode(self, x: Any) -> Any:
         """The samples of x (N, *X), as those that were read."""
 
-    def filled(self, x: Tensor, y: Tensor) -> Tensor:
-        """x (N, *X) with what is missing in it taken from its reconstruction y."""
+    def filled(self, x: Tensor, y: Tensor, halfway: Tensor | None = None) -> Tensor:
+        """x (N, *X) with what is missing in it taken from its reconstruction y.
+
+        halfway: what `zspace.analysis.gaps.halfway` gives, where the samples have `neighbours`.
+        """
         return torch.where(x.isnan(), y, x) if x.is_floating_point() else x
 
     @abstractmethod
