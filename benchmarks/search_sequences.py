@@ -30,7 +30,7 @@ from torch import Tensor, nn
 import sequences
 import zspace
 from zspace.data.kinds.series import between
-from zspace.models.draws import typical
+from zspace.models.draws import heated, typical
 from zspace.models.networks.sequence import SequenceEncoder
 from zspace.models.networks.temporal import Temporal
 from zspace.models.zoo.text import sentence_vae
@@ -59,7 +59,7 @@ def tokens(args: argparse.Namespace) -> None:
         print(text, told(*made, x["validation"]), flush=True)
         if args.made:
             name = "".join(c if c.isalnum() else "-" for c in text)
-            raw = data.encoding.decode(made[0].sample(ROWS))
+            raw = data.encoding.decode(heated(made[0].sample(ROWS)))
             (args.made / f"{name}.txt").write_text("\n".join(raw) + "\n")
 
 

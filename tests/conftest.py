@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,21 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "digits.npz"
     np.savez(path, x=(x * 255).round().to(torch.uint8).numpy(), y=data.train.labels(i).numpy())
     return path
+
+
+@contextmanager
+def unpainted() -> Iterator[None]:
+    """Within, figures are made but not laid out or painted: only what a page says is looked at."""
+    from PIL import Image
+
+    from zspace.report.figures import registry
+    from zspace.report.html import page
+
+    blank = Image.new("RGB", (9, 9))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "painted", lambda fig: (blank, blank))
+        patch.setattr(registry, "tighten", lambda fig: fig)
+        yield
 
 
 @pytest.fixture

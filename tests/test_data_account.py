@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 import zspace
+from conftest import unpainted
 from zspace.cli.main import run as command
 from zspace.data.account import facts, lines
 from zspace.data.loading import load, load_new
@@ -410,7 +411,8 @@ def test_a_partly_labelled_set_is_measured_and_reported(tmp_path):
     from zspace.report.html.page import write_report
     from zspace.runs.many import Study
 
-    page = write_report(Study(run.path, [run]), tmp_path / "r.html").read_text()
+    with unpainted():
+        page = write_report(Study(run.path, [run]), tmp_path / "r.html").read_text()
     assert "uint8 values, 0 to 255 as 0 to 1" in page
 
 

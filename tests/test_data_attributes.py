@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import zspace
+from conftest import unpainted
 from test_data_sets import faces
 from zspace.cli import main
 from zspace.data.batches import Batches
@@ -178,7 +179,8 @@ def test_every_command_takes_a_run_with_attributes(run, tmp_path):
 
 @pytest.mark.slow
 def test_the_report_speaks_of_attributes(run):
-    assert main.run(["report", str(run.path)]) == 0
+    with unpainted():
+        assert main.run(["report", str(run.path)]) == 0
     page = (run.path / "report.html").read_text()
     assert "3 attributes" in page
     assert 'id="error-per-class"' not in page

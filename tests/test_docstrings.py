@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import zspace
+from conftest import unpainted
 
 ROOMS = ("zspace", "zspace.models", "zspace.data", "zspace.analysis")
 """What these have in ``__all__`` is public."""
@@ -57,7 +58,8 @@ def test_examples_run(name, runs, tmp_path, monkeypatch):
             **vars(module),
             **{k: given[k] for k in ("run", "data", "data_path")},
         }
-        doctest.DocTestRunner(optionflags=FLAGS).run(test, out=said.append)
+        with unpainted():
+            doctest.DocTestRunner(optionflags=FLAGS).run(test, out=said.append)
     assert not said, "".join(said)
 
 

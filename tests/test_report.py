@@ -23,6 +23,7 @@ from rich.console import Console
 import assembled
 import browsing
 import zspace
+from conftest import unpainted
 from zspace.analysis import latents
 from zspace.analysis.generation import novelty, sample_quality
 from zspace.analysis.measure import Measure
@@ -143,7 +144,8 @@ def study(folder: Path) -> Study:
 def alone(runs, tmp_path_factory: pytest.TempPathFactory) -> Page:
     """The page of one plain autoencoder, without snapshots."""
     path = tmp_path_factory.mktemp("alone") / "report.html"
-    return Page(write_report(open_study(runs["ae"].path), path).read_text())
+    with unpainted():
+        return Page(write_report(open_study(runs["ae"].path), path).read_text())
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +162,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
         "cvae", data=str(place / "data"), latent=1, hidden=(8,), epochs=1, batch=8,
         precision="fp32", out=place / "run", quiet=True,
     )  # fmt: skip
-    assert main.run(["report", str(run.path), "--out", str(place / "new" / "page.html")]) == 0
+    with unpainted():
+        assert main.run(["report", str(run.path), "--out", str(place / "new" / "page.html")]) == 0
     return Page((place / "new" / "page.html").read_text())
 
 
@@ -434,7 +437,8 @@ def test_codes_of_two_kinds_are_told_apart(maps, runs):
 @pytest.mark.slow
 def test_a_page_of_maps_without_labels(maps, tmp_path):
     study = Study(maps["vae"].path, list(maps.values()))
-    made = Page(write_report(study, tmp_path / "maps.html").read_text())
+    with unpainted():
+        made = Page(write_report(study, tmp_path / "maps.html").read_text())
     assert {"figure-quality", "figure-tweak", "figure-training"} <= made.ids()
 
 
@@ -851,7 +855,9 @@ def toy(request, digits, tmp_path_factory) -> Iterator[tuple[str, Study, Page]]:
             out=folder / "run", quiet=True, **options,
         )  # fmt: skip
         study = open_study(run.path)
-        yield name, study, Page(write_report(study, folder / "page.html").read_text())
+        with unpainted():
+            made = Page(write_report(study, folder / "page.html").read_text())
+        yield name, study, made
 
 
 def test_a_page_says_nothing_false_of_a_model_from_elsewhere(toy):
@@ -897,7 +903,6 @@ def test_terms_that_validation_lacks_leave_a_dash(runs, tmp_path):
 # A figure from elsewhere
 
 MINE = '''
-from matplotlib.figure import Figure
 from zspace.report.figures.registry import figure
 
 @figure("norms", "Norms of the codes"{part}, numbers=lambda study: {{"Answer": "42"}})
