@@ -101,6 +101,7 @@ def test_a_kept_judge_is_not_trained_again_where_memory_is_short(digits, monkeyp
 MODELLING = {
     **dict.fromkeys(("evaluate", "explore", "reconstruct", "sample", "report"), ()),
     **dict.fromkeys(("score", "embed"), ("--out", "x.csv")),
+    "impute": ("--data", "x.csv", "--out", "y.csv"),
     "export": ("--out", "page.html"),
 }
 """Commands that compute with a model, and what else they must be told."""

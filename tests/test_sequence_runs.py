@@ -208,6 +208,28 @@ def test_a_training_resumes_bit_for_bit_after_a_kill_and_repeats(run, tmp_path):
     assert all(torch.equal(a[name], again[name]) for name in a)
 
 
+def test_gaps_of_a_file_are_filled_at_the_command_line(series, tmp_path, capsys):
+    x = waves()[:9]
+    x[2:4, 5:7, 0] = np.nan
+    np.savez(tmp_path / "x.npz", x=x)
+    given = ["impute", str(series.path), "--data", str(tmp_path / "x.npz"), "--out"]
+    assert main.run([*given, str(tmp_path / "full.npz")]) == 0
+    assert "values filled in 2 of 9 windows" in capsys.readouterr().err
+    with np.load(tmp_path / "full.npz") as archive:
+        assert np.allclose(archive["x"], series.impute(x), rtol=1e-5)
+    assert main.run([*given, str(tmp_path / "full.csv")]) == 0
+    assert pd.read_csv(tmp_path / "full.csv").notna().to_numpy().all()
+
+
+def test_pictures_and_complete_training_samples_are_refused_in_a_sentence(
+    runs, tokens, tmp_path, capsys
+):
+    for run, said in ((runs["ae"], "is of images"), (tokens, "without missing values")):
+        given = ["impute", str(run.path), "--data", run.config.data.data, "--out", "x.csv"]
+        assert main.run(given) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_files_of_windows_say_what_their_suffix_says(series, tmp_path):
     def made(command: str, name: str) -> Path:
         assert main.run([command, str(series.path), "-n", "3", "--out", str(tmp_path / name)]) == 0

@@ -17,6 +17,7 @@ from zspace.analysis.trained import SampleFrom
 from zspace.cli import written
 from zspace.data.account import lines, of_samples
 from zspace.data.conditions import as_conditions, turns
+from zspace.data.dataset import joined
 from zspace.data.loading import is_known, load
 from zspace.data.readers.hf import PREFIX
 from zspace.data.sets.catalogue import describe, sources
@@ -111,6 +112,20 @@ def reconstruct(
             rows.append(np.pad(part, [(0, columns - len(part))] + [(0, 0)] * 3, constant_values=1))
     pixels.save_png(_ready(out), pixels.tile(np.concatenate(rows), columns), least=600)
     return out
+
+
+def impute(run: Run, *, data: str, data_dir: Path | None, out: Path) -> Path:
+    """Write all samples of a file with their missing values filled in."""
+    if run.encoding is None:
+        raise UserError(
+            f"run '{run.path}' is of images, which have no file with gaps: run.impute fills arrays"
+        )
+    samples = joined(list(run.data(data, data_dir=data_dir, quiet=False).splits.values()))
+    x, label = samples.images(), samples.conditions() if run.model.context else None
+    made = run.filled(x, label)
+    rows = int(x.isnan().flatten(1).any(1).sum())
+    say(f"values filled in {rows:,} of {len(x):,} {run.encoding.plural}")
+    return written.samples(out, run.encoding, made.numpy(), title=f"{data}, filled")
 
 
 def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -442,18 +442,23 @@ class Run(TrainedModel):
         >>> bool(np.isnan(filled).any()), np.allclose(filled[1], rows[1])
         (False, True)
         """
+        x, label = self._seen(x, label)
+        given = torch.as_tensor(self._read(x))
+        made = self.filled(given, label)
+        return made.numpy() if self.encoding is None else self.encoding.decode(made)
+
+    def filled(self, x: Tensor, label: Label | None = None) -> Tensor:
+        """The same of x (N, *X) as the model reads it, as x."""
         if not self.spec.missing:
             raise UserError(
                 "this model was trained on samples without missing values, so it does not know "
                 "how to read one: train it on some that have them"
             )
-        x, label = self._seen(x, label)
-        given = torch.as_tensor(self._read(x))
-        made = torch.as_tensor(self.reconstructed(given, label))
+        made = torch.as_tensor(self.reconstructed(x, label))
         if self.encoding is None:
-            return torch.where(given.isnan(), made, given).numpy()
+            return torch.where(x.isnan(), made, x)
         trust = self.halfway() if self.encoding.neighbours else None
-        return self.encoding.decode(self.encoding.filled(given, made, trust))
+        return self.encoding.filled(x, made, trust)
 
     def interpolate(
         self,

@@ -92,6 +92,30 @@ def reconstruct(
     print(output.reconstruct(model, data=data, data_dir=data_dir, n=n, out=out))
 
 
+def impute(
+    run: RunPath,
+    *,
+    data: Annotated[str, arg(help="A file of rows or windows with missing values.")],
+    data_dir: DataDir = None,
+    workers: Workers = 0,
+    device: Device = "auto",
+    out: Out,
+) -> None:
+    """Fill in the missing values of rows of a table, or of windows of a series.
+
+    What is there stays as it is. Gaps in a series are filled from the decoded curve and from what
+    is on both sides of them.
+
+    Args:
+        out: FILE.csv, .parquet or .npz, with the samples in the order of the data; or a picture of
+            the first ones, FILE.png.
+    """
+    from zspace.cli import output
+    from zspace.runs.run import load
+
+    print(output.impute(load(run, device), data=data, data_dir=data_dir, out=out))
+
+
 def embed(
     run: RunPath,
     *,
