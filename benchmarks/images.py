@@ -7,10 +7,10 @@
 unet      MNIST, a spatial code at a quarter of the resolution: PSNR and SSIM of test images
 seconds   one step of vaegan, by default with a U-Net on MNIST: ours, and a straightforward loop of
           the same networks and terms (peers/straight_gan.py), in turns in one process
-sharp     a folder of colour images: a VAE and a VAE-GAN of equal code size and KL weight, side by
-          side in a report. How near reconstructions come is measured in histograms of oriented
-          gradients (HOG), with which neither was trained, and in the features of the judge that
-          the VAE-GAN was trained with
+sharp     a folder of colour images: a VAE-GAN, and VAEs of its code size with several KL weights,
+          of which that of the nearest KL on validation stands beside it in a picture. How near
+          reconstructions come is measured in histograms of oriented gradients (HOG), with which
+          none was trained, and in the features of the judge that the VAE-GAN was trained with
 """
 
 from __future__ import annotations
@@ -114,20 +114,26 @@ def sharp(args: argparse.Namespace, more: dict[str, Any]) -> None:
 
     from zspace.models.judge import train_judge
     from zspace.models.perceptual import Perceptual
-    from zspace.runs.many import open_study
-    from zspace.studies import launch
+    from zspace.report.figures.registry import draw
+    from zspace.runs.many import Study
+    from zspace.training.api import train
 
-    choices = [f"epochs={args.epochs}", "net=conv", "beta=0.1", "perceptual=judge"]
-    choices += [f"{name}={value}" for name, value in more.items()]
+    options = {"data": args.data, "latent": args.latent[0], "epochs": args.epochs, "net": "conv"}
     out = Path(args.out)
-    launch.study(["beta_vae", "vaegan"], data=args.data, latent=[args.latent[0]], choices=choices,
-                out=out, jobs=args.jobs)  # fmt: skip
-    study = open_study(out)
+    vaes = [train("beta_vae", out=out / f"beta-{beta}", beta=beta, **options, **more)
+            for beta in args.betas]  # fmt: skip
+    gan = train("vaegan", out=out / "vaegan", beta=args.betas[0], perceptual="judge", **options,
+                **more)  # fmt: skip
+    kls = [abs(run.result["validation"]["kl"] - gan.result["validation"]["kl"])
+           for run in vaes]  # fmt: skip
+    pair = [vaes[kls.index(min(kls))], gan]
+    draw("reconstructions", Study(out, pair)).savefig(out / "sharp.png", dpi=150)
+    study = Study(out, [*vaes, gan])
     term = Perceptual(train_judge(study.data, torch.device("cpu")))
     some = torch.randperm(len(study.data.test), generator=torch.Generator().manual_seed(0))[:2000]
     x = study.data.test.images(some)
-    print("| recipe | seconds | distance of HOG | in the judge's features | SSIM "
-          "| PSNR | squared error | KL |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
+    print("| recipe | KL weight | seconds | distance of HOG | in the judge's features | SSIM "
+          "| PSNR | squared error | KL |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     for run in study.runs:
         with torch.no_grad():
             y = torch.cat([run.reconstruct(part) for part in x.split(250)])
@@ -137,9 +143,10 @@ def sharp(args: argparse.Namespace, more: dict[str, Any]) -> None:
             f"{each.mean():.4f} ± {1.96 * each.std() / len(each) ** 0.5:.4f}"
             for each in ((oriented(x) - oriented(y)).square().sum(1), judged)
         )
-        found, test = run.result["quality"]["test"], run.result["test"]
-        print(f"| {run.config.recipe} | {run.result['seconds']:.0f} | {near} | "
-              f"{found['ssim']:.3f} | {found['psnr']:.2f} | {test['mse']:.1f} | "
+        measured, test = run.result["quality"]["test"], run.result["test"]
+        beta = run.config.recipe_options["beta"]
+        print(f"| {run.config.recipe} | {beta} | {run.result['seconds']:.0f} | {near} | "
+              f"{measured['ssim']:.3f} | {measured['psnr']:.2f} | {test['mse']:.1f} | "
               f"{test['kl']:.0f} |", flush=True)  # fmt: skip
 
 
@@ -162,6 +169,8 @@ def main() -> None:
     parser.add_argument("--latent", type=int, nargs="+", default=[2, 4, 16])
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--recipe", choices=("beta_vae", "ae"), default="beta_vae", help="of unet")
+    parser.add_argument("--betas", type=float, nargs="+", default=[0.1, 0.03, 0.01],
+                        help="sharp: of the VAEs; the first is the VAE-GAN's, too")  # fmt: skip
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], help="further options, name=value")
