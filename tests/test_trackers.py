@@ -56,6 +56,20 @@ def test_a_callback_hears_of_the_start_each_epoch_and_the_end(digits, tmp_path):
     assert plain.result["test"] == run.result["test"]
 
 
+class Anything:
+    """A reporter that has whatever it is asked for."""
+
+    bars = False
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *told: None
+
+
+def test_a_reporter_of_the_users_own_is_no_tracker(digits):
+    run = zspace.train("vae", data=str(digits), out=False, **{**QUICK, "reporter": Anything()})
+    assert run.record["status"] == "finished"
+
+
 def test_what_a_callback_raises_ends_a_training_that_goes_on_later(digits, tmp_path):
     stop, heard = Heard(KeyError("enough"), after=2), Heard()
     with pytest.raises(KeyError, match="enough"):

@@ -43,6 +43,7 @@ from zspace.system.device import environment
 from zspace.system.errors import NotMeasured, UserError
 from zspace.system.signals import Interrupted
 from zspace.training.build import Build
+from zspace.training.callbacks import Telling
 from zspace.training.meter import NonFinite
 from zspace.training.optimizer import restore
 from zspace.training.progress import Reporter
@@ -345,7 +346,7 @@ class Recorder:
             "mark": owner.mark(chosen_data(config["data"])),
             "output": {
                 "save_every": self.save_every,
-                "track": getattr(self.reporter, "track", "none"),
+                "track": self.reporter.track if isinstance(self.reporter, Telling) else "none",
             },
             "data": self.build.facts(),
             "parameters": sum(p.numel() for p in model.parameters()),

@@ -76,7 +76,9 @@ def as_images(x: Any, shape: tuple[int, ...], values: tuple[float, float] | None
         images = images.movedim(-1, -3)
     if tuple(images.shape) == shape:
         images = images[None]
-    if tuple(images.shape[1:]) != shape or len(images) == 0:
+    if images.dim() and not len(images):
+        raise UserError("there are no images in the array: give at least one")
+    if tuple(images.shape[1:]) != shape:
         raise UserError(
             f"images have shape {tuple(images.shape)}, but this model reads "
             f"({', '.join(['N', *map(str, shape)])})"
