@@ -47,46 +47,56 @@ def test_header_gives_command_and_duration(path: Path):
     assert "Expect" in header
 
 
-NOTEBOOK = EXAMPLES / "study.ipynb"
+NOTEBOOKS = sorted((EXAMPLES / "notebooks").glob("*.ipynb"))
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
 
-def shown(notebook: nbformat.NotebookNode) -> list[str]:
-    """What the last output of each code cell is, and that it holds a picture or a table."""
-    kinds = []
-    for cell in notebook.cells:
-        if cell.cell_type != "code":
-            continue
-        found = cell.outputs[-1]["data"]
-        if "image/png" in found:
-            with Image.open(io.BytesIO(base64.b64decode(found["image/png"]))) as picture:
+def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [one for cell in notebook.cells for one in cell.get("outputs", [])]
+
+
+def shown(notebook: nbformat.NotebookNode) -> list[list[str]]:
+    """The kinds of what each code cell shows. A picture is not all of one colour."""
+    for one in outputs(notebook):
+        if "image/png" in one.get("data", {}):
+            content = base64.b64decode(one["data"]["image/png"])
+            with Image.open(io.BytesIO(content)) as picture:
                 assert np.asarray(picture.convert("L")).std() > 5
-            kinds.append("picture")
-        else:
-            html = found["text/html"]
-            kinds.append("table and picture" if "<img src=" in html else "table")
-            assert "<table>" in html
-    return kinds
-
-
-SHOWN = ["table and picture", "table", "picture", "picture", "picture", "picture"]
+    return [
+        [kind for one in cell.outputs for kind in sorted(one.get("data", {"text": ""}))]
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    ]
 
 
 @pytest.mark.slow
-def test_the_notebook_shows_its_pictures_in_a_kernel(tmp_path, monkeypatch):
-    monkeypatch.setenv("EPOCHS", "1")
+@each_notebook
+def test_the_notebook_runs_in_a_kernel(path: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(path, as_version=4)
+    kept = shown(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
     run = NotebookClient(notebook, timeout=500, resources={"metadata": {"path": str(tmp_path)}})
     run.execute()
-    assert shown(notebook) == SHOWN
-    assert (tmp_path / "study-notebook" / "report.html").exists()
+    for cell in notebook.cells:  # warnings of other packages, which run_notebooks.py leaves out
+        if cell.cell_type == "code":
+            cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
+    assert shown(notebook) == kept
+    if path.stem == "own_images":
+        assert outputs(notebook)[-1]["data"]["text/html"].startswith("<iframe ")
 
 
-def test_the_notebook_is_kept_with_small_outputs():
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+@each_notebook
+def test_the_notebook_is_kept_with_small_outputs(path: Path):
+    notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    assert shown(notebook) == SHOWN
-    assert NOTEBOOK.stat().st_size < 1_500_000
-    text = NOTEBOOK.read_text()
+    install, *others = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert install.source.startswith("from importlib.util import find_spec")
+    assert "    %pip install" in install.source
+    assert sum(map(bool, shown(notebook))) > len(others) / 2
+    assert path.stat().st_size < 600_000
+    text = path.read_text()
     for place in ("/home/", "/Users/", "/tmp", "/work", "site-packages"):
         assert place not in text

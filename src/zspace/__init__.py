@@ -20,6 +20,7 @@ from zspace._version import __version__
 
 if TYPE_CHECKING:
     from zspace.data.spec import Spec as Spec
+    from zspace.explorer.framed import explore as explore
     from zspace.models.autoencoder import Autoencoder as Autoencoder
     from zspace.models.objective import Objective as Objective
     from zspace.models.recipes import Player as Player
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "data": ("Spec",),
+    "explorer.framed": ("explore",),
     "models": ("Autoencoder", "Objective", "Player", "Recipe", "recipe"),
     "runs.many": ("Study",),
     "runs.measured": ("evaluate",),

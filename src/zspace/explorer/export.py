@@ -50,6 +50,15 @@ def write_page(runs: Run | Sequence[Run], out: Path, data_dir: Path | None = Non
     if out.exists():
         what = "is a folder: give the name of a file" if out.is_dir() else "exists already"
         raise UserError(f"'{out}' {what}, for example -o page.html")
+    page = whole(runs, data_dir)
+    with files.explained(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        files.write(out, page.encode())
+    return out
+
+
+def whole(runs: Run | Sequence[Run], data_dir: Path | None = None) -> str:
+    """The page of runs as one text; see `write_page`."""
     shown: Sequence[Run] = [runs] if isinstance(runs, Run) else list(runs)
     swept = sweep(shown) if len(shown) > BESIDE else None
     shown = swept.runs if swept else shown
@@ -58,11 +67,7 @@ def write_page(runs: Run | Sequence[Run], out: Path, data_dir: Path | None = Non
         for other in shown:
             other.share_data(data)
     told = contents([view_of(run) for run in shown], swept)
-    page = single(sources()["index.html"], sources(), told)
-    with files.explained(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        files.write(out, page.encode())
-    return out
+    return single(sources()["index.html"], sources(), told)
 
 
 def sources() -> dict[str, str]:

@@ -182,7 +182,7 @@ class Adaptive(Objective):
     2020, arXiv 2012.09841 (equation 7).
 
     Arguments:
-        terms, weights, samples: As for `Objective`.
+        terms: As for `Objective`, like weights and samples.
         adapted: The name of the term whose weight is adapted.
         last: The weight of the decoder's last layer.
 
@@ -250,7 +250,8 @@ class Adaptive(Objective):
 
         Arguments:
             output: The decoder's.
-            rest, term: Gradients with respect to it.
+            rest: The gradient of all other terms with respect to it.
+            term: That of the adapted term.
         """
         gradients = [
             torch.autograd.grad(output, self.last, gradient, retain_graph=True)[0]

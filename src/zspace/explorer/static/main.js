@@ -273,6 +273,7 @@ function legend(app) {
 function actions(app, panels) {
   const link = () => {
     const text = stateText(app, panels);
+    if (location.href === "about:srcdoc") return; // in a notebook: there is no address
     history.replaceState(null, "", `${location.pathname}${location.search}#${text}`);
   };
   app.hear("changed", link);
