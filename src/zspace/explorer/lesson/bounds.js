@@ -7,7 +7,8 @@ import { rgb } from "./colours.js";
 import { boxOf } from "./flat.js";
 import { digitMap } from "./codes.js";
 import { beside, chooser, heat, inSlices, oneEach, pictureOf, sentence, slider } from "./pieces.js";
-import { divergence, logMeanExp, logWeight, mixtureOn, squared } from "./shelf.js";
+import { divergence } from "./gauss.js";
+import { logMeanExp, logWeight, mixtureOn, squared } from "./shelf.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const THROWS = 5;
