@@ -112,7 +112,6 @@ export function flatMap(options) {
       const [x1, y0] = toScreen(state.under.box.slice(2));
       context.drawImage(state.under.canvas, x0, y0, x1 - x0, y1 - y0);
     }
-    if (state.circles) circles(context);
     const side = state.points.length > 1200 ? 3.4 : 5;
     const shades = Array.from({ length: Math.max(1, state.n) }, (_, k) => css(classColour(k, state.n), state.faint ? 0.35 : 0.9));
     for (let i = 0; i < state.points.length / 2; i++) {
@@ -120,6 +119,7 @@ export function flatMap(options) {
       context.fillStyle = shades[state.labels ? state.labels[i] : 0];
       context.fillRect(x - side / 2, y - side / 2, side, side);
     }
+    if (state.circles) circles(context);
     const gaussians = state.marks.map(({ mu, sigma }) => ({ centre: mu, cov: [sigma[0] ** 2, 0, sigma[1] ** 2] }));
     drawEllipses(context, { toScreen: (...z) => toScreen(z), scale: scale() }, gaussians, dark);
     state.dots.forEach((z, k) => dot(context, toScreen(z), k ? 3.5 : 5, k ? 0.55 : 1));
