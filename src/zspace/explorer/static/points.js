@@ -18,6 +18,7 @@ void main() {
   result = vec4(shade.rgb * cover, cover);
 }`;
 
+const ROUND = 5000; // points at most that are drawn as discs without WebGL, more as squares
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 
 /**
@@ -125,18 +126,23 @@ class Plain {
     const context = this.context;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     const side = size * 0.86;
+    const round = this.points.length / 2 <= ROUND;
     for (const group of this.groups) {
       const c = this.colours.subarray(4 * group[0], 4 * group[0] + 4);
       if (!c[3]) continue;
       context.fillStyle = `rgba(${c[0]},${c[1]},${c[2]},${c[3] / 255})`;
+      context.beginPath();
       for (const i of group) {
         if (i >= most) break;
         const x = (this.points[2 * i] - cx) * scale + width / 2 - side / 2;
         const y = height / 2 - (this.points[2 * i + 1] - cy) * scale - side / 2;
-        if (x > -side && y > -side && x < width && y < height) {
-          context.fillRect(x, y, side, side);
-        }
+        if (x < -side || y < -side || x > width || y > height) continue;
+        if (round) {
+          context.moveTo(x + side, y + side / 2);
+          context.arc(x + side / 2, y + side / 2, size / 2, 0, 2 * Math.PI);
+        } else context.fillRect(x, y, side, side);
       }
+      context.fill();
     }
   }
 }
