@@ -82,6 +82,7 @@ def test_info_says_that_it_is_static(written, planar):
     (run,) = facts(written["vae"])["runs"]
     assert {k: v for k, v in run.items() if served.get(k) != v} == {
         "static": True, "projections": ["dims", "pca"], "decoder": "net", "remakes": True,
+        "labelled": True,
     }  # fmt: skip
 
 
@@ -137,8 +138,13 @@ def test_the_page_can_encode(written, planar):
     encode = page_network(written["cvae"], "encoder.json", "encoder.f16")
     made = encode(np.concatenate([x, np.eye(10, dtype=np.float32)[y]], axis=1))
     np.testing.assert_allclose(
-        made, latents.codes(planar["cvae"], planar["cvae"].data()).z, atol=5e-3
+        made[:, :2], latents.codes(planar["cvae"], planar["cvae"].data()).z, atol=5e-3
     )
+    of = facts(written["cvae"], "encoder.json")["log_variance"]
+    bounded = of["bound"] * np.tanh(np.minimum(made[:, 2:], of["wide"]) / of["bound"])
+    above = np.log1p(of["slope"] * np.maximum(made[:, 2:] - of["wide"], 0))
+    q = RunView(planar["cvae"]).posterior(np.arange(len(x)))
+    np.testing.assert_allclose(np.exp((bounded + above) / 2), q[:, 2:4], rtol=5e-3)
 
 
 def test_other_decoders_leave_tiles(written, maps):
@@ -224,6 +230,21 @@ def test_two_runs_share_what_they_have_in_common(planar, tmp_path):
     assert names.split() == ["a/images.u8", "b/images.u8"]
     told = json.loads(inside(page)["info.json"])["runs"]
     assert [run["id"] for run in told] == ["a", "b"]
+
+
+def test_a_sweep_of_large_networks_becomes_tiles(swept, tmp_path, monkeypatch, capsys):
+    runs = list(swept.values())
+    told = json.loads(inside(export.write_page(runs, tmp_path / "net.html"))["info.json"])
+    assert {run["decoder"] for run in told["runs"]} == {"net"}
+    assert "one plane" not in capsys.readouterr().err
+    monkeypatch.setattr(export, "SWEPT", 1000)
+    monkeypatch.setattr(export, "MOST", 10)
+    held = inside(export.write_page(runs, tmp_path / "tiles.html"))
+    told = json.loads(held["info.json"])
+    assert told["film"]["weights"] == list(swept)
+    assert {(run["decoder"], run["n"]) for run in told["runs"]} == {("tiles", 30 // len(runs))}
+    assert len(held["a/tiles.u8"]) == 21 * 21 * len(held["a/images.u8"]) // (30 // len(runs))
+    assert "the page holds decodings of one plane" in capsys.readouterr().err
 
 
 def test_modules_become_one_script():

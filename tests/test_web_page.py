@@ -32,8 +32,10 @@ from browsing import (
 )  # fmt: skip
 from visiting import TOKEN, serving
 from zspace.analysis import planes
+from zspace.explorer import export
 from zspace.explorer.export import write_page
 from zspace.explorer.view import RunView
+from zspace.models.likelihoods import Bernoulli, Gaussian, SquaredError
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
@@ -553,17 +555,18 @@ def test_an_exported_page_decodes_by_itself(
     changed(page, ".hero", before)
     page.click("#posterior .draw")
     soon(lambda: page.locator("#posterior .trail canvas:not(.empty)").count() == 1)
-    assert page.locator("#posterior dt").all_inner_texts() == ["KL to the prior"]
+    terms = page.locator("#posterior dt")
+    soon(lambda: terms.all_inner_texts()[1:] == ["squared error at μ", "squared error at z"])
     page.click("#rain")
     soon(lambda: page.locator(".drops canvas:not(.empty)").count() == 50)
     page.click("#dare-me")
-    assert page.locator("#dares li").count() == 1  # others need the model
+    assert page.locator("#dares li").count() == 3
     page.keyboard.press("Escape")
     page.click("[data-tab='draw']")
     drag(page, STROKES["0"], "#pad")
     soon(lambda: "test images" in page.locator("#drawn .sentence").inner_text())
     assert page.locator("#readings li:first-child button").get_attribute("data-label") == "0"
-    assert page.locator("#drawn .q").is_hidden()
+    soon(lambda: "your drawing" in page.locator("#drawn .q h2").inner_text())
     page.screenshot(path=SHOTS / "export.png")
     test = trained["cvae"].data().test
     image = test.images()[17].mul(255).round().to(torch.uint8)
@@ -572,18 +575,39 @@ def test_an_exported_page_decodes_by_itself(
         """async (bytes) => {
           const source = new probe.StaticSource();
           await source.info();
-          return source.encode("a", Uint8Array.from(bytes), "all");
+          const [sent, codes] = [Uint8Array.from(bytes), Float32Array.from([0.5, -1, 2, 0.3])];
+          const of = (one) => source.errorOf("a", [0.5, -1], one);
+          return {
+            ...(await source.encode("a", sent, "all")), near: await source.near("a", codes),
+            errors: [await of({ i: 17 }), await of({ sent, label: 4 })],
+          };
         }""",
         image.flatten().tolist(),
     )
     view = RunView(trained["cvae"])
-    served = view.drawing(view.encode(image.permute(1, 2, 0).numpy(), "all"))
+    picture = image.permute(1, 2, 0).numpy()
+    served = view.drawing(view.encode(picture, "all"))
+    np.testing.assert_allclose(told["posterior"], served["posterior"], rtol=0.02, atol=0.02)
+    z = np.array([0.5, -1, 2, 0.3], np.float32).reshape(2, 2)
+    near = view.near(z)
+    assert (told["near"]["i"], told["near"]["labels"]) == (near["i"], near["labels"])
+    np.testing.assert_allclose(told["near"]["distances"], near["distances"], rtol=1e-4)
+    wanted = [view.test_error_of(z[0], 17), view.error_of(z[0], picture, 4)]
+    np.testing.assert_allclose(told["errors"], wanted, rtol=1e-3)
     assert [one["label"] for one in told["readings"]] == [
         one["label"] for one in served["readings"]
     ]
     errors = [[one["error"] for one in answer["readings"]] for answer in (told, served)]
     np.testing.assert_allclose(*errors, rtol=0.02)
     np.testing.assert_allclose(told["z"], served["z"], atol=0.02)
+    page.evaluate(probe("static.js", "nats"))
+    x, h = torch.rand(1, 12), 3 * torch.randn(1, 12)
+    for likelihood in (SquaredError(), Bernoulli(), Gaussian(0.3)):
+        nats = page.evaluate("([x, h, of]) => probe.nats(x, h, of)", [
+            x[0].tolist(), h[0].tolist(), export._likelihood(likelihood)
+        ])  # fmt: skip
+        assert nats == pytest.approx(-float(likelihood(h, 1).log_prob(x)), rel=1e-5)
+    page.evaluate(probe("static.js", "StaticSource"))
     z = np.random.RandomState(0).randn(5, 2).astype(np.float32)
     floats = page.evaluate(
         """async (codes) => {

@@ -6,6 +6,8 @@ as the term `mse` is, and means over images.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from zspace.analysis.strokes import ink_of, stroke_measures
@@ -93,6 +95,26 @@ def edges(data: Data) -> np.ndarray:
     """
     x = data.test.images().numpy()
     return sum(np.abs(np.diff(x, axis=axis)).sum((1, 2, 3)) for axis in (2, 3))
+
+
+def at_equal(amount: np.ndarray, group: np.ndarray, values: np.ndarray) -> float:
+    """How much larger values (N,) are in a group (N,) than outside it, among samples with about as
+    much of something, `amount` (N,): the mean over its tenths, each weighed by the members of the
+    group in it. NaN where no tenth has members and others.
+
+    >>> amount = np.arange(1000.0)
+    >>> group = amount % 3 == 0
+    >>> 4.9 < at_equal(amount, group, amount + 5 * group) < 5.1
+    True
+    """
+    tenths = np.argsort(np.argsort(amount, kind="stable"), kind="stable") * 10 // len(amount)
+    gaps, members = [], []
+    for k in range(10):
+        inside, outside = values[(tenths == k) & group], values[(tenths == k) & ~group]
+        if len(inside) and len(outside):
+            gaps.append(inside.mean() - outside.mean())
+            members.append(len(inside))
+    return float(np.average(gaps, weights=members)) if members else math.nan
 
 
 @once

@@ -8,8 +8,10 @@ components.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,8 +25,8 @@ from zspace.explorer.bundle import single
 from zspace.explorer.rows import view_of
 from zspace.explorer.view import RunView
 from zspace.models.autoencoder import Autoencoder
-from zspace.models.bottlenecks import Gaussian, Point
-from zspace.models.likelihoods import Bernoulli, SquaredError
+from zspace.models.bottlenecks import LOG_VARIANCE_BOUND, SLOPE, WIDE, Gaussian, Point
+from zspace.models.likelihoods import Bernoulli, Likelihood, SquaredError
 from zspace.models.likelihoods import Gaussian as GaussianPixels
 from zspace.models.networks.mlp import MLP
 from zspace.runs.run import Run
@@ -36,6 +38,9 @@ from zspace.system.pixels import COLOURS
 MOST = 2000
 BYTES = 16 << 20
 SIDE = 21
+SWEPT = 4 << 20
+"""Bytes of weights at most in the page of a sweep: with more it holds tiles of every run, and as
+many test images, over all runs, as three runs have elsewhere."""
 LAYERS = (nn.Linear, nn.GELU, nn.ReLU, nn.SiLU)
 """What the page can compute."""
 
@@ -77,9 +82,17 @@ def sources() -> dict[str, str]:
 
 def contents(views: Iterable[RunView], swept: Sweep | None = None) -> Iterator[tuple[str, Any]]:
     """The names of all data files of a page, and what is in them; see `arrays`."""
-    runs = []
+    runs, views = [], list(views)
+    tiled = None
+    if swept is not None and (weights := _weights(views)) > SWEPT:
+        tiled = 3 * MOST // len(views)
+        print(
+            f"the networks of these {len(views)} runs have {weights / 1e6:.0f} MB: the page holds "
+            f"decodings of one plane in their place, without sliders and drawing",
+            file=sys.stderr,
+        )
     for key, view in zip(IDS, views, strict=False):
-        for name, content in arrays(view, key):
+        for name, content in arrays(view, key, tiled):
             if name == "facts.json":
                 runs.append(content)
             else:
@@ -88,11 +101,20 @@ def contents(views: Iterable[RunView], swept: Sweep | None = None) -> Iterator[t
     yield "info.json", told | {"film": None if swept is None else swept.told()}
 
 
-def arrays(view: RunView, key: str = "a") -> Iterator[tuple[str, Any]]:
-    """Arrays, and facts for JSON, by file name; position i is the same image in all of them."""
-    i = chosen(view)
-    flat, net = view.flat_maps, networks(view.run)
+def _weights(views: Iterable[RunView]) -> int:
+    told = (content for view in views for _, content in networks(view.run))
+    return sum(content.nbytes for content in told if isinstance(content, np.ndarray))
+
+
+def arrays(view: RunView, key: str = "a", tiled: int | None = None) -> Iterator[tuple[str, Any]]:
+    """Arrays, and facts for JSON, by file name; position i is the same image in all of them.
+
+    tiled: leave out the networks, and take at most so many images.
+    """
+    i = chosen(view, tiled or MOST)
+    flat, net = view.flat_maps, networks(view.run) if tiled is None else []
     facts = view.facts(key) | {"static": True, "n": len(i), "projections": flat}
+    facts["labelled"] = view.labels is not None
     facts["ids"] = []  # file names stay at home
     facts["decoder"] = "net" if net else "tiles"
     facts["remakes"] = remakes = bool(net) and (
@@ -126,9 +148,9 @@ def _samples(name: str, shown: np.ndarray | dict[str, Any]) -> tuple[str, Any]:
     return f"{name}.{'u8' if isinstance(shown, np.ndarray) else 'json'}", shown
 
 
-def chosen(view: RunView) -> np.ndarray:
+def chosen(view: RunView, most: int = MOST) -> np.ndarray:
     """Positions of at most 2,000 test images, fewer where these are large, drawn with a seed."""
-    most = max(1, min(MOST, BYTES // view.bytes_each))
+    most = max(1, min(most, BYTES // view.bytes_each))
     return np.sort(np.random.RandomState(0).permutation(len(view))[:most])
 
 
@@ -151,26 +173,39 @@ def networks(run: Run) -> list[tuple[str, Any]]:
     if not all(isinstance(layer, LAYERS) for layer in [*encoder.layers, *decoder.layers]):
         return []
     return [
-        *_network("net.json", "weights.f16", decoder, "sigmoid"),
-        *_network("encoder.json", "encoder.f16", encoder, "linear", rows=model.latent[0]),
+        *_network("net.json", "weights.f16", decoder, "sigmoid", _likelihood(model.likelihood)),
+        *_network("encoder.json", "encoder.f16", encoder, "linear", _posterior(run)),
     ]
 
 
+def _posterior(run: Run) -> dict[str, Any]:
+    """What makes sigma of the encoder's second half, where the KL to the prior is known, too."""
+    gaussian = type(run.model.bottleneck) is Gaussian and run.traits.standard
+    of = {"bound": LOG_VARIANCE_BOUND, "wide": WIDE, "slope": SLOPE}
+    return {"log_variance": of} if gaussian else {}
+
+
+def _likelihood(likelihood: Likelihood) -> dict[str, Any]:
+    """What the page must know to compute -log p(x|z) from the decoder's output."""
+    if isinstance(likelihood, GaussianPixels):
+        return {"likelihood": "gaussian", "scale": float(likelihood.scale.detach())}
+    return {"likelihood": "bernoulli" if isinstance(likelihood, Bernoulli) else "squared-error"}
+
+
 def _network(
-    facts: str, weights: str, net: MLP, last: str, rows: int | None = None
+    facts: str, weights: str, net: MLP, last: str, more: Mapping[str, Any] = MappingProxyType({})
 ) -> list[tuple[str, Any]]:
-    """One network; of its last layer, only so many outputs: the mean, not the variance."""
+    """One network, and what more is said of it."""
     linear = [layer for layer in net.layers if isinstance(layer, nn.Linear)]
     between = [type(layer).__name__.lower() for layer in net.layers if layer not in linear]
     layers, numbers = [], []
     for layer, activation in zip(linear, [*between, last], strict=True):
-        kept = slice(rows if layer is linear[-1] else None)
-        weight, bias = layer.weight[kept].detach().cpu(), layer.bias[kept].detach().cpu()
+        weight, bias = layer.weight.detach().cpu(), layer.bias.detach().cpu()
         outputs, inputs = weight.shape
         layers.append({"inputs": inputs, "outputs": outputs, "activation": activation})
         numbers += [weight.flatten(), bias]
     flat = torch.cat(numbers).numpy().astype("<f2")
-    return [(facts, {"layers": layers, "context": net.context}), (weights, flat)]
+    return [(facts, {"layers": layers, "context": net.context, **more}), (weights, flat)]
 
 
 def tiles(view: RunView) -> list[tuple[str, Any]]:

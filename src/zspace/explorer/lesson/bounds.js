@@ -3,18 +3,18 @@ import { button, make, segments } from "./dom.js";
 import { gaussian } from "./geometry.js";
 import { paint } from "./pictures.js";
 import { epsilonThrower } from "./throw.js";
-import { rgb } from "./colours.js";
+import { rgb, theme } from "./colours.js";
 import { boxOf } from "./flat.js";
 import { digitMap } from "./codes.js";
 import { beside, chooser, heat, inSlices, oneEach, pictureOf, sentence, slider } from "./pieces.js";
-import { divergence, logMeanExp, logWeight, mixtureOn, squared } from "./shelf.js";
+import { CIRCLES, divergence, radiusOf } from "./gauss.js";
+import { haloed } from "./guides.js";
+import { logMeanExp, logWeight, mixtureOn, squared } from "./shelf.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const THROWS = 5;
 const PLACES = 61; // of the curve of errors
 const REACH = 1.5; // how far mu moves on it
-
-const accent = () => rgb(getComputedStyle(document.documentElement).getPropertyValue("--accent").trim());
 
 /** A line chart: {element, set(lines)}, a line being {class, values}; x goes from low to high. */
 function lineChart(label, [low, high], names, room) {
@@ -219,37 +219,33 @@ function priceOf(shelf, run, room) {
   const place = (mu, sigma) => [((mu / far + 1) / 2) * canvas.width,
     (1 - Math.log(sigma / least) / Math.log(wide / least)) * (canvas.height - foot)];
   function paintAll() {
-    const style = getComputedStyle(document.documentElement);
-    const of = (name) => style.getPropertyValue(name).trim();
+    const { accent, card, ink } = theme();
     const context = canvas.getContext("2d");
-    context.fillStyle = of("--card");
+    context.fillStyle = card;
     context.fillRect(0, 0, canvas.width, canvas.height);
-    context.drawImage(heat(values.map((value) => 0.9 * value), [columns, rows], accent()), 0, 0, canvas.width, canvas.height - foot);
-    context.fillStyle = of("--ink");
+    context.drawImage(heat(values.map((value) => 0.9 * value), [columns, rows], rgb(accent)), 0, 0, canvas.width, canvas.height - foot);
+    context.fillStyle = ink;
     for (let i = 0; i < shelf.told.n; i++) {
       const q = run.posterior(i);
       const [x, y] = place(q.mu[j], q.sigma[j]);
       context.fillRect(x - 2, y - 2, 4, 4);
     }
     context.font = "26px system-ui, sans-serif";
-    const text = (words, x, y, align) => {
-      Object.assign(context, { textAlign: align, lineWidth: 6, strokeStyle: of("--card"), fillStyle: of("--ink") });
-      context.strokeText(words, x, y);
-      context.fillText(words, x, y);
-    };
-    text(`−${far}`, 8, canvas.height - 10, "left");
-    text("μ = 0", canvas.width / 2, canvas.height - 10, "center");
-    text(`μ = ${far}`, canvas.width - 8, canvas.height - 10, "right");
-    for (const sigma of [0.03, 0.1, 0.3, 1]) text(`σ = ${sigma}`, 8, place(0, sigma)[1] + 9, "left");
+    const text = (words, x, y, align) => haloed(context, words, x, y, align, ink, card, 6);
+    const floor = canvas.height - 20;
+    text(`μ = −${far}`, 8, floor, "left");
+    text("μ = 0", canvas.width / 2, floor, "center");
+    text(`μ = ${far}`, canvas.width - 8, floor, "right");
+    for (const sigma of [0.03, 0.1, 0.3, 1]) text(`σ = ${sigma}`, 8, place(0, sigma)[1], "left");
     const [x0, y0] = place(0, 1);
-    context.strokeStyle = of("--ink");
+    context.strokeStyle = ink;
     context.lineWidth = 3;
     context.beginPath();
     context.arc(x0, y0, 8, 0, 2 * Math.PI);
     context.stroke();
-    text("KL = 0", x0 + 16, y0 + 9, "left");
+    text("KL = 0", x0 + 16, y0, "left");
     const [x, y] = place(...at);
-    context.strokeStyle = of("--ink");
+    Object.assign(context, { strokeStyle: ink, lineWidth: 3 });
     context.beginPath();
     context.moveTo(x - 16, y);
     context.lineTo(x + 16, y);
@@ -300,21 +296,22 @@ function sumOf(run, room) {
     const parts = Array.from({ length: counts[k] }, (_, i) => run.posterior(i));
     const values = mixtureOn(box, ...size, parts);
     const most = values.reduce((a, b) => Math.max(a, b), 0);
-    const style = getComputedStyle(document.documentElement);
+    const { accent, card, ink } = theme();
     const context = canvas.getContext("2d");
-    context.fillStyle = style.getPropertyValue("--card").trim();
+    context.fillStyle = card;
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.imageSmoothingEnabled = true;
-    context.drawImage(heat(values.map((value) => (value / most) ** 0.7), size, accent()), 0, 0, canvas.width, canvas.height);
-    Object.assign(context, { strokeStyle: style.getPropertyValue("--ink").trim(), fillStyle: style.getPropertyValue("--ink").trim(), lineWidth: 2.5, font: "26px system-ui, sans-serif", textAlign: "center" });
-    for (const share of [0.5, 0.95]) {
-      const r = Math.sqrt(-2 * Math.log(1 - share)) * canvas.width / (box[2] - box[0]);
+    context.drawImage(heat(values.map((value) => (value / most) ** 0.7), size, rgb(accent)), 0, 0, canvas.width, canvas.height);
+    context.font = "26px system-ui, sans-serif";
+    for (const share of CIRCLES) {
+      const r = radiusOf(share) * canvas.width / (box[2] - box[0]);
+      Object.assign(context, { strokeStyle: ink, lineWidth: 2.5 });
       context.setLineDash([12, 9]);
       context.beginPath();
       context.arc(canvas.width / 2, canvas.height / 2, r, 0, 2 * Math.PI);
       context.stroke();
       context.setLineDash([]);
-      context.fillText(`${100 * share}%`, canvas.width / 2, canvas.height / 2 - r + 28);
+      haloed(context, `${100 * share}%`, canvas.width / 2, canvas.height / 2 - r + 19, "center", ink, card, 6);
     }
     const inside = share(parts);
     told.textContent = `${counts[k].toLocaleString("en")} cloud${k ? "s" : ""}: ${(100 * inside[0]).toFixed(0)}% of their sum lies in the inner circle (N(0, I): 50%), ${(100 * inside[1]).toFixed(0)}% in the outer one (95%).`;
@@ -327,7 +324,7 @@ function sumOf(run, room) {
     for (const { mu, sigma } of parts) {
       for (let d = 0; d < draws; d++) {
         const r = Math.hypot(...mu.map((value, j) => value + sigma[j] * gaussian()));
-        [0.5, 0.95].forEach((one, k) => { inside[k] += r < Math.sqrt(-2 * Math.log(1 - one)); });
+        CIRCLES.forEach((one, k) => { inside[k] += r < radiusOf(one); });
       }
     }
     return inside.map((value) => value / (parts.length * draws));

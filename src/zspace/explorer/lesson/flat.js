@@ -2,23 +2,21 @@
 // over it; nothing zooms, and a finger that moves up or down scrolls the page.
 import { classColour, css, theme } from "./colours.js";
 import { make } from "./dom.js";
+import { CIRCLES, radiusOf } from "./gauss.js";
+import { drawEllipses, haloed } from "./guides.js";
 import { inked } from "./pictures.js";
 import { settled } from "./latest.js";
+import { bounds } from "./spatial.js";
 
-const CIRCLES = [[0.5, "50%"], [0.95, "95%"]]; // shares of N(0, I) in the plane
 const ALL = 2.6; // a radius that holds the circles
 const STEP = 0.02; // of the map's width, for a key
 const TILES = 15; // decodings along the longer side
 
 /** The box [x0, y0, x1, y1] of points (N, 2), without a share of the outermost on each side. */
 export function boxOf(points, rim = 0.003, edge = 0.06) {
-  const ends = [0, 1].map((axis) => {
-    const values = Float32Array.from({ length: points.length / 2 }, (_, i) => points[2 * i + axis]).sort();
-    const at = (share) => values[Math.round(share * (values.length - 1))];
-    return [at(rim), at(1 - rim)];
-  });
-  const pad = ends.map(([low, high]) => edge * (high - low || 1));
-  return [ends[0][0] - pad[0], ends[1][0] - pad[1], ends[0][1] + pad[0], ends[1][1] + pad[1]];
+  const [x0, y0, x1, y1] = bounds(points, rim);
+  const [dx, dy] = [edge * (x1 - x0 || 1), edge * (y1 - y0 || 1)];
+  return [x0 - dx, y0 - dy, x1 + dx, y1 + dy];
 }
 
 /**
@@ -44,7 +42,7 @@ export function flatMap(options) {
   const element = make("div", {
     class: "flat", tabindex: 0, role: "application", "aria-label": `${state.label}. Arrow keys move the code, Enter takes the nearest point.`,
   }, canvas, said);
-  let [width, height, ratio, asked, behind] = [1, 1, 1, false, null];
+  let [width, height, ratio, asked, behind, still] = [1, 1, 1, false, null, null];
   let dark = theme();
   const say = settled(() => {
     if (state.place && document.activeElement === element) said.textContent = words();
@@ -78,6 +76,7 @@ export function flatMap(options) {
     Object.assign(state, more);
     if (more.points && !more.box) state.box = around();
     if (more.points || more.decode || more.box) behind = null;
+    still = null;
     draw();
   }
 
@@ -93,24 +92,38 @@ export function flatMap(options) {
   function paint() {
     if (!state.points) return;
     const context = canvas.getContext("2d");
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    still ??= stillness();
+    context.drawImage(still, 0, 0);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, height);
+    if (state.place) cross(context, toScreen(state.place));
+  }
+
+  /** All but the code, painted once: it does not change while the code moves. */
+  function stillness() {
+    const made = make("canvas");
+    [made.width, made.height] = [canvas.width, canvas.height];
+    const context = made.getContext("2d");
+    context.scale(ratio, ratio);
     if (state.decode) tiles(context);
     if (state.under) {
       const [x0, y1] = toScreen(state.under.box.slice(0, 2));
       const [x1, y0] = toScreen(state.under.box.slice(2));
       context.drawImage(state.under.canvas, x0, y0, x1 - x0, y1 - y0);
     }
-    if (state.circles) circles(context);
     const side = state.points.length > 1200 ? 3.4 : 5;
-    const at = Array.from({ length: state.points.length / 2 }, (_, i) => toScreen([state.points[2 * i], state.points[2 * i + 1]]));
-    at.forEach(([x, y], i) => {
-      context.fillStyle = css(classColour(state.labels ? state.labels[i] : 0, state.n), state.faint ? 0.35 : 0.9);
+    const shades = Array.from({ length: Math.max(1, state.n) }, (_, k) => css(classColour(k, state.n), state.faint ? 0.35 : 0.9));
+    for (let i = 0; i < state.points.length / 2; i++) {
+      const [x, y] = toScreen([state.points[2 * i], state.points[2 * i + 1]]);
+      context.fillStyle = shades[state.labels ? state.labels[i] : 0];
       context.fillRect(x - side / 2, y - side / 2, side, side);
-    });
-    state.marks.forEach((one) => ellipse(context, one));
+    }
+    if (state.circles) circles(context);
+    const gaussians = state.marks.map(({ mu, sigma }) => ({ centre: mu, cov: [sigma[0] ** 2, 0, sigma[1] ** 2] }));
+    drawEllipses(context, { toScreen: (...z) => toScreen(z), scale: scale() }, gaussians, dark);
     state.dots.forEach((z, k) => dot(context, toScreen(z), k ? 3.5 : 5, k ? 0.55 : 1));
-    if (state.place) cross(context, toScreen(state.place));
+    return made;
   }
 
   /** Decodings on a grid, painted once for a box. */
@@ -135,44 +148,17 @@ export function flatMap(options) {
 
   function circles(context) {
     const [x, y] = toScreen([0, 0]);
-    context.strokeStyle = dark.ink;
-    context.fillStyle = dark.ink;
-    context.lineWidth = 1.2;
     context.font = "12px system-ui, sans-serif";
-    context.textAlign = "center";
-    for (const [share, name] of CIRCLES) {
-      const r = Math.sqrt(-2 * Math.log(1 - share));
-      const ry = r * scale();
-      context.globalAlpha = 0.75;
+    for (const share of CIRCLES) {
+      const r = radiusOf(share) * scale();
+      Object.assign(context, { strokeStyle: dark.ink, lineWidth: 1.2, globalAlpha: 0.75 });
       context.setLineDash([5, 4]);
       context.beginPath();
-      context.arc(x, y, ry, 0, 2 * Math.PI);
+      context.arc(x, y, r, 0, 2 * Math.PI);
       context.stroke();
       context.setLineDash([]);
       context.globalAlpha = 1;
-      context.lineWidth = 4;
-      context.strokeStyle = dark.card;
-      context.strokeText(`${name} of N(0, I)`, x, y - ry + 15);
-      context.fillText(`${name} of N(0, I)`, x, y - ry + 15);
-      context.lineWidth = 1.2;
-      context.strokeStyle = dark.ink;
-    }
-  }
-
-  function ellipse(context, { mu, sigma }) {
-    const [x, y] = toScreen(mu);
-    const [rx, ry] = sigma.map((one) => one * scale());
-    for (const k of [2, 1]) {
-      context.beginPath();
-      context.ellipse(x, y, Math.max(2, k * rx), Math.max(2, k * ry), 0, 0, 2 * Math.PI);
-      context.fillStyle = dark.accent;
-      context.globalAlpha = 0.16;
-      context.fill();
-      context.globalAlpha = 1;
-      for (const [line, colour] of [[4, dark.card], [2, dark.accent]]) {
-        Object.assign(context, { lineWidth: line, strokeStyle: colour });
-        context.stroke();
-      }
+      haloed(context, `${100 * share}% of N(0, I)`, x, y - r + 11, "center", dark.ink, dark.card, 4);
     }
   }
 
@@ -205,7 +191,7 @@ export function flatMap(options) {
     if (!box.width || !box.height) return;
     [width, height, ratio] = [box.width, box.height, Math.min(2, devicePixelRatio || 1)];
     [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
-    behind = null;
+    [behind, still] = [null, null];
     paint();
   }
 
@@ -251,7 +237,7 @@ export function flatMap(options) {
   new ResizeObserver(resize).observe(element);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     dark = theme();
-    behind = null;
+    [behind, still] = [null, null];
     draw();
   });
   if (state.points) state.box ??= around();

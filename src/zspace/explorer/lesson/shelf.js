@@ -53,11 +53,6 @@ export function squared(x, y) {
   return sum;
 }
 
-/** KL of N(mu, sigma^2) to N(0, 1) in nats. */
-export function divergence(mu, sigma) {
-  return 0.5 * (mu * mu + sigma * sigma - 1) - Math.log(sigma);
-}
-
 /**
  * log p(x|z) + log p(z) - log q(z|x) of one draw z = mu + sigma eps, without the constant of the
  * likelihood: -squared error - |z|^2 / 2 + |eps|^2 / 2 + sum log sigma.

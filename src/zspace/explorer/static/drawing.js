@@ -163,7 +163,7 @@ class Drawing {
     await Promise.all(this.throwers.map(({ element, set }, k) => {
       const { posterior = null, label } = this.answers[k];
       const { info } = app.runs[k];
-      element.hidden = info.gaussian && !posterior; // an exported page has no sigma of drawings
+      element.hidden = info.gaussian && !posterior; // an exported page knows it for the prior N(0, I) alone
       const whose = app.runs.length > 1 ? `${info.name}: ` : "";
       return set(sampleOf(app, k, { posterior, sent: bytes, label }), `${whose}q(z|x) of your drawing`);
     }));

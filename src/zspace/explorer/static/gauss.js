@@ -39,6 +39,11 @@ export function radiusOf(share) {
   return Math.sqrt(-2 * Math.log(1 - share));
 }
 
+/** KL of N(mu, sigma^2) to N(0, 1) in nats, of one dimension. */
+export function divergence(mu, sigma) {
+  return 0.5 * (mu * mu + sigma * sigma - 1) - Math.log(sigma);
+}
+
 /** How far from 0 a share of N(0, 1) lies, on a line: the shares of `CIRCLES`. */
 export const ON_A_LINE = { 0.5: 0.6745, 0.95: 1.96 };
 export const CIRCLES = [0.5, 0.95];

@@ -133,7 +133,8 @@ function said(value, step) {
   return (Math.abs(value) < step / 2 ? 0 : value).toFixed(places).replace("-", "−");
 }
 
-function haloed(context, words, x, y, align, colour, halo, width = 3) {
+/** Words with a halo, so that they can be read over anything. */
+export function haloed(context, words, x, y, align, colour, halo, width = 3) {
   context.textAlign = align;
   context.textBaseline = "middle";
   context.lineJoin = "round";

@@ -10,7 +10,7 @@ import { capital, listOf, pairOf } from "./shapes.js";
 const NEAR = 8;
 const SHOWN = 24;
 const TILES = "This page holds ready-made decodings of one plane. With zspace explore, the model itself "
-  + "decodes, and you get sliders, paths and drawing.";
+  + "decodes, and you get sliders, paths, drawing and draws from q(z|x).";
 const others = (noun) => `This page holds ready-made decodings of one plane: the decoded ${noun} is that of the nearest one. With zspace `
   + `explore, the model itself decodes, and you get sliders and a form for ${noun}s of your own.`;
 

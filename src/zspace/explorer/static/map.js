@@ -1,4 +1,5 @@
-// A map of codes on four layers: decoded tiles, points, names, and what the hand does.
+// A map of codes on four layers: decoded tiles, points, names, and what the hand does; on two,
+// where no hardware draws.
 import { classColour, rgb } from "./colours.js";
 import { drawBelow, drawDensity, drawNames } from "./guides.js";
 import { drawMarks } from "./overlay.js";
@@ -14,9 +15,13 @@ export class MapView {
   /** hooks: point, hover, select, lasso, view; see hand.js for who calls them. */
   constructor(figure, run, tiles, hooks) {
     Object.assign(this, { figure, run, tiles, hooks });
-    this.layers = ["tiles", "points", "names", "over"].map((name) => figure.querySelector(`.${name}`));
+    const [below, points, names, over] = ["tiles", "points", "names", "over"].map((name) => figure.querySelector(`.${name}`));
     const plain = new URLSearchParams(location.search).has("plain");
-    this.points = pointLayer(this.layers[1], plain);
+    this.points = pointLayer(points, below, plain);
+    const one = this.points.below === below;
+    Object.assign(this, { below, above: one ? null : names, over });
+    this.layers = one ? [below, over] : [below, points, names, over];
+    if (one) [points, names].forEach((canvas) => canvas.remove());
     this.tool = "decode";
     this.marks = {};
     this.look = { tiles: true, points: true, guides: true, density: false, label: null, size: 1 };
@@ -158,7 +163,7 @@ export class MapView {
     const view = this.view();
     if (this.whole && this.place) {
       this.whole = false;
-      const context = this.#clear(0);
+      const context = this.#clear(this.below);
       this.figure.dataset.scale = this.scale.toPrecision(4);
       if (this.look.tiles) this.tiles.draw(context, view, rgb(this.theme.ink), this.opacity());
       if (this.guided) drawBelow(context, this, this.guides, this.theme);
@@ -166,12 +171,12 @@ export class MapView {
       const n = this.place.length / 2;
       const most = this.moving && this.pace > SLOW ? Math.min(n, FEW) : n; // a slow machine
       this.points.draw({ ...view, most, size: this.look.points ? size : 0 });
-      this.layers[1].classList.toggle("off", !this.look.points);
-      const above = this.#clear(2); // text is slow to draw: not again at each move of the hand
+      if (this.above) this.points.canvas.classList.toggle("off", !this.look.points);
+      const above = this.above ? this.#clear(this.above) : context; // text is slow to draw: not again at each move of the hand
       if (this.fits && this.look.density) drawDensity(above, this, this.guides, this.theme);
       if (this.guided) drawNames(above, this, this.guides, this.theme, this.hidden);
     }
-    drawMarks(this.#clear(3), this, this.marks, this.theme);
+    drawMarks(this.#clear(this.over), this, this.marks, this.theme);
   }
 
   /** Whether the guides are those of the layout that is shown. */
@@ -197,8 +202,8 @@ export class MapView {
     return base * near * (this.width < 500 ? 0.85 : 1);
   }
 
-  #clear(k) {
-    const context = this.layers[k].getContext("2d");
+  #clear(layer) {
+    const context = layer.getContext("2d");
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     context.clearRect(0, 0, this.width, this.height);
     return context;

@@ -43,18 +43,21 @@ export class Network {
     });
   }
 
-  run(input, label = null) {
+  /** last: how the outputs are taken, where not as the network says. */
+  run(input, label = null, last = null) {
     let x = new Float32Array(this.layers[0].inputs);
     x.set(input);
     for (const [k, share] of label?.mix ?? [[label, 1]]) {
       if (this.context && k !== null) x[input.length + k] += share;
     }
-    for (const { inputs, outputs, activation, weight, bias } of this.layers) {
+    for (const layer of this.layers) {
+      const { inputs, outputs, weight, bias } = layer;
+      const act = ACTIVATIONS[last && layer === this.layers.at(-1) ? last : layer.activation];
       const y = new Float32Array(outputs);
       for (let o = 0, at = 0; o < outputs; o++) {
         let sum = bias[o];
         for (let i = 0; i < inputs; i++, at++) sum += weight[at] * x[i];
-        y[o] = ACTIVATIONS[activation](sum);
+        y[o] = act(sum);
       }
       x = y;
     }

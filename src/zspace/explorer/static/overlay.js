@@ -80,16 +80,32 @@ function drawThrown(context, map, thrown, to, theme) {
   });
 }
 
+const MARGIN = 20; // pixels that a shadow may reach
+const PLATES = 40;
+const plates = new Map();
+
+/** A card with a shadow, drawn once for each size: to blur it at each move would cost most of a frame. */
 function plate(context, x, y, width, height, theme, radius = 8) {
-  context.save();
-  context.shadowColor = "rgba(0, 0, 0, 0.35)";
-  context.shadowBlur = 14;
-  context.shadowOffsetY = 3;
-  context.beginPath();
-  context.roundRect(x, y, width, height, radius);
-  context.fillStyle = theme.card;
-  context.fill();
-  context.restore();
+  const ratio = context.getTransform().a;
+  const key = [width, height, radius, ratio, theme.card].join();
+  if (!plates.has(key)) {
+    if (plates.size > PLATES) plates.clear();
+    const made = document.createElement("canvas");
+    made.width = Math.ceil((width + 2 * MARGIN) * ratio);
+    made.height = Math.ceil((height + 2 * MARGIN) * ratio);
+    const inner = made.getContext("2d");
+    inner.scale(ratio, ratio);
+    inner.shadowColor = "rgba(0, 0, 0, 0.35)";
+    inner.shadowBlur = 14;
+    inner.shadowOffsetY = 3;
+    inner.beginPath();
+    inner.roundRect(MARGIN, MARGIN, width, height, radius);
+    inner.fillStyle = theme.card;
+    inner.fill();
+    plates.set(key, made);
+  }
+  const made = plates.get(key);
+  context.drawImage(made, x - MARGIN, y - MARGIN, made.width / ratio, made.height / ratio);
 }
 
 function crisp(context, picture, x, y, width, height) {

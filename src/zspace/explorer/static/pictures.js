@@ -33,7 +33,7 @@ export function paint(canvas, pixels, shape, k = 0) {
 
 /** Paint one canvas on another. */
 export function copy(from, to) {
-  [to.width, to.height] = [from.width, from.height];
+  if (to.width !== from.width || to.height !== from.height) [to.width, to.height] = [from.width, from.height];
   to.getContext("2d").drawImage(from, 0, 0);
   to.classList.remove("empty");
 }

@@ -18,11 +18,26 @@ void main() {
   result = vec4(shade.rgb * cover, cover);
 }`;
 
-/** Points on `canvas`; `plain` forbids WebGL. Where only software does WebGL, it is not used. */
-export function pointLayer(canvas, plain = false) {
-  const wish = { antialias: false, failIfMajorPerformanceCaveat: true };
-  const gl = plain ? null : canvas.getContext("webgl2", wish);
-  return gl ? new Accelerated(canvas, gl) : new Plain(canvas);
+const ROUND = 5000; // points at most that are drawn as discs without WebGL, more as squares
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
+
+/**
+ * Points on `canvas`, or, where no hardware does WebGL or `plain` forbids it, on `below`, the canvas
+ * of what lies under them: without hardware each canvas that covers the map costs the browser time
+ * at every frame.
+ */
+export function pointLayer(canvas, below, plain = false) {
+  return plain || !hardware() ? new Plain(below)
+    : new Accelerated(canvas, canvas.getContext("webgl2", { antialias: false }));
+}
+
+/** Whether hardware does WebGL; not every browser owns up to it when it is asked to. */
+function hardware() {
+  const gl = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
+  const told = gl?.getExtension("WEBGL_debug_renderer_info");
+  const name = told ? gl.getParameter(told.UNMASKED_RENDERER_WEBGL) : "";
+  gl?.getExtension("WEBGL_lose_context")?.loseContext();
+  return Boolean(gl) && !SOFTWARE.test(name);
 }
 
 class Accelerated {
@@ -90,8 +105,9 @@ class Accelerated {
 }
 
 class Plain {
-  constructor(canvas) {
-    this.context = canvas.getContext("2d");
+  constructor(below) {
+    this.below = below;
+    this.context = below.getContext("2d");
     this.count = 0;
   }
 
@@ -109,20 +125,24 @@ class Plain {
   draw({ cx, cy, scale, width, height, ratio, size, most }) {
     const context = this.context;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, height);
     const side = size * 0.86;
+    const round = this.points.length / 2 <= ROUND;
     for (const group of this.groups) {
       const c = this.colours.subarray(4 * group[0], 4 * group[0] + 4);
       if (!c[3]) continue;
       context.fillStyle = `rgba(${c[0]},${c[1]},${c[2]},${c[3] / 255})`;
+      context.beginPath();
       for (const i of group) {
         if (i >= most) break;
         const x = (this.points[2 * i] - cx) * scale + width / 2 - side / 2;
         const y = height / 2 - (this.points[2 * i + 1] - cy) * scale - side / 2;
-        if (x > -side && y > -side && x < width && y < height) {
-          context.fillRect(x, y, side, side);
-        }
+        if (x < -side || y < -side || x > width || y > height) continue;
+        if (round) {
+          context.moveTo(x + side, y + side / 2);
+          context.arc(x + side / 2, y + side / 2, size / 2, 0, 2 * Math.PI);
+        } else context.fillRect(x, y, side, side);
       }
+      context.fill();
     }
   }
 }

@@ -2,11 +2,13 @@
 // they are fully connected. The page then encodes and decodes on its own.
 import { bytesOf } from "./pictures.js";
 import { drop } from "./geometry.js";
+import { divergence } from "./gauss.js";
 import { Network } from "./network.js";
 import { load } from "./embedded.js";
 
 const SLICE = 12; // ms of work between two frames
 const READINGS = 10;
+const NEAREST = 8;
 
 /** Floats in [0, 1], (C, H, W), as bytes (H, W, C) at `start` of `into`. */
 function bytesFrom(floats, [channels, height, width], into, start) {
@@ -16,6 +18,26 @@ function bytesFrom(floats, [channels, height, width], into, start) {
       into[start + i * channels + c] = Math.round(255 * floats[c * area + i]);
     }
   }
+}
+
+/** Whether the page has the networks; see `networks` in export.py for what else it then knows. */
+const computes = (run) => run.facts.decoder === "net";
+
+/** -log p(x|z) of x in [0, 1], `made` being the decoder's output before its sigmoid. */
+export function nats(x, made, { likelihood, scale }) {
+  const constant = likelihood === "gaussian" ? Math.log(scale) + Math.log(2 * Math.PI) / 2 : 0;
+  return x.reduce((sum, value, k) => {
+    const h = made[k];
+    if (likelihood === "bernoulli") return sum + Math.max(h, 0) - h * value + Math.log1p(Math.exp(-Math.abs(h)));
+    const miss = (value - 1 / (1 + Math.exp(-h))) ** 2;
+    return sum + (likelihood === "gaussian" ? miss / (2 * scale * scale) + constant : miss);
+  }, 0);
+}
+
+/** sigma of the encoder's second half, as `log_variance` in bottlenecks.py makes it. */
+function sigmaOf(raw, { bound, wide, slope }) {
+  const log = bound * Math.tanh(Math.min(raw, wide) / bound) + Math.log1p(slope * Math.max(0, raw - wide));
+  return Math.exp(log / 2);
 }
 
 /** One run, from the files whose names begin with its id. */
@@ -29,14 +51,18 @@ export class StaticRun {
   }
 
   async start() {
-    if (this.facts.decoder === "net") {
-      this.decoder = new Network(await this.load("net.json"), await this.load("weights.f16", Uint16Array));
-      this.encoder = new Network(await this.load("encoder.json"), await this.load("encoder.f16", Uint16Array));
+    if (computes(this)) {
+      [this.net, this.q] = [await this.load("net.json"), await this.load("encoder.json")];
+      this.decoder = new Network(this.net, await this.load("weights.f16", Uint16Array));
+      this.encoder = new Network(this.q, await this.load("encoder.f16", Uint16Array));
     } else {
       this.sheet = { ...(await this.load("tiles.json")), ...(await this.#samples("tiles", "decodings")) };
       this.sheet.plane = await this.load(`plane-${this.sheet.projection}.json`);
     }
     [this.every, this.z] = [await this.#samples("images"), await this.load("codes.f32", Float32Array)];
+    const wide = this.facts.classes.length > 256;
+    this.classes = this.facts.labelled
+      ? await this.load(`labels.u${wide ? 16 : 8}`, wide ? Uint16Array : Uint8Array) : null;
     return this;
   }
 
@@ -55,9 +81,6 @@ export class StaticRun {
   }
 
   async labels() {
-    const wide = this.facts.classes.length > 256;
-    if (!this.facts.classes.length) return null;
-    this.classes = await this.load(`labels.u${wide ? 16 : 8}`, wide ? Uint16Array : Uint8Array);
     return this.classes;
   }
 
@@ -78,7 +101,7 @@ export class StaticRun {
   /** What the networks make of test images. */
   async #own(which) {
     const { context, shape } = this.facts;
-    const labels = context ? this.classes ?? await this.labels() : null;
+    const labels = context ? this.classes : null;
     const size = bytesOf(shape);
     const found = new Uint8Array(size * which.length);
     for (const [k, i] of which.entries()) {
@@ -145,40 +168,84 @@ export class StaticRun {
     return this.sheet.pixels.subarray(k * size, (k + 1) * size);
   }
 
-  async encode(pixels, label) {
-    const { shape: [channels, height, width], dims, n, context, binarized } = this.facts;
+  /** Bytes (H, W, C) as the networks see them: (C, H, W) in [0, 1]. */
+  #x(pixels) {
+    const { shape: [channels, height, width], binarized } = this.facts;
     const area = height * width;
     const x = new Float32Array(pixels.length);
     for (let i = 0; i < area; i++) {
       for (let c = 0; c < channels; c++) x[c * area + i] = pixels[i * channels + c] / 255;
     }
     if (binarized) x.forEach((value, i) => { x[i] = Math.round(value); });
+    return x;
+  }
+
+  async encode(pixels, label) {
+    const { dims, n, context } = this.facts;
+    const x = this.#x(pixels);
     const read = [];
     let since = performance.now();
     for (const one of label === null ? [null] : Array(context).keys()) {
-      const z = Array.from(this.encoder.run(x, one));
+      const out = this.encoder.run(x, one);
+      const z = Array.from(out.subarray(0, dims));
       const back = this.decoder.run(z, one);
       const error = x.reduce((sum, value, i) => sum + (value - back[i]) ** 2, 0);
-      read.push({ z, label: one, error });
+      read.push({ z, label: one, error, out });
       if (performance.now() - since > SLICE) {
         await new Promise((go) => setTimeout(go, 0));
         since = performance.now();
       }
     }
     const best = read.toSorted((a, b) => a.error - b.error).slice(0, READINGS);
-    const { z, error, label: taken } = Number.isInteger(label) ? read[label] : best[0];
+    const { z, error, label: taken, out } = Number.isInteger(label) ? read[label] : best[0];
     if (!best.some((one) => one.label === taken)) best.splice(-1, 1, read[taken]);
     const readings = taken === null ? [] : best.map((one) => ({ label: one.label, error: one.error }));
     const errors = await this.errors();
     const percentile = (100 * errors.reduce((sum, one) => sum + (one < error), 0)) / n;
     const points = {};
     for (const name of this.facts.projections) points[name] = drop(await this.plane(name), z);
-    const far = Array.from({ length: n }, (_, i) => ({
-      i, label: this.classes?.[i] ?? null,
-      distance: Math.hypot(...z.map((value, j) => value - this.z[i * dims + j])),
-    }));
-    const neighbours = far.sort((a, b) => a.distance - b.distance).slice(0, 8);
-    return { z, points, error, percentile, label: taken, readings, neighbours };
+    return { z, points, error, percentile, label: taken, readings, neighbours: this.#nearCodes(z), posterior: this.#posterior(out) };
+  }
+
+  /** mu, sigma and the KL of what the encoder gives; null where the page cannot know them. */
+  #posterior(out) {
+    const { dims } = this.facts;
+    if (!this.q.log_variance) return null;
+    const mu = Array.from(out.subarray(0, dims));
+    const sigma = Array.from(out.subarray(dims), (raw) => sigmaOf(raw, this.q.log_variance));
+    return [...mu, ...sigma, mu.reduce((sum, value, j) => sum + divergence(value, sigma[j]), 0)];
+  }
+
+  /** The test samples with the codes nearest to a code: [{i, label, distance}]. */
+  #nearCodes(z) {
+    const { dims, n } = this.facts;
+    const far = Float64Array.from({ length: n }, (_, i) => {
+      let sum = 0;
+      for (let j = 0; j < dims; j++) sum += (z[j] - this.z[i * dims + j]) ** 2;
+      return Math.sqrt(sum);
+    });
+    const order = Array.from(far.keys()).sort((a, b) => far[a] - far[b]).slice(0, NEAREST);
+    return order.map((i) => ({ i, label: this.classes?.[i] ?? null, distance: far[i] }));
+  }
+
+  async near(codes) {
+    const { dims } = this.facts;
+    const found = Array.from({ length: codes.length / dims }, (_, k) =>
+      this.#nearCodes(codes.subarray(k * dims, (k + 1) * dims)));
+    return {
+      i: found.map((near) => near.map(({ i }) => i)),
+      labels: this.classes ? found.map((near) => near.map(({ label }) => label)) : null,
+      distances: found.map(([{ distance }]) => distance),
+    };
+  }
+
+  /** The error of a code as the server gives it; null where the page cannot know it. */
+  async errorOf(z, { i = null, sent = null, label = null }) {
+    const { context, remakes } = this.facts;
+    if (!computes(this) || (i !== null && !remakes)) return null;
+    const told = !context ? null : i === null ? label : this.classes[i];
+    const x = this.#x(i === null ? sent : await this.images([i]));
+    return nats(x, this.decoder.run(z, told, "linear"), this.net);
   }
 
   async posterior(which) {
@@ -194,7 +261,8 @@ export class StaticRun {
   }
 }
 
-const ASKED = ["map", "plane", "labels", "errors", "images", "reconstructions", "codes", "decode", "encode", "posterior", "moments"];
+const ASKED = ["map", "plane", "labels", "errors", "images", "reconstructions", "codes", "decode", "encode", "errorOf", "near", "posterior",
+  "moments"];
 
 /** The runs of the page, asked by their ids as a server is. */
 export class StaticSource {

@@ -27,8 +27,8 @@ from zspace.runs.many import Moments, Study
 from zspace.runs.run import Run
 
 MANY, ACROSS = 12, 4
-MOMENTS, FEWER = 14, 8
-"""Frames of an animation at most, and of one with more than three panels."""
+MOMENTS, FEWEST = 14, 4
+"""Frames of an animation of at most three panels; of more panels fewer, but so many at least."""
 LINES: Any = {"validation": ("-", 1.8), "train": ("--", 1.0)}
 """How the lines of a split look."""
 
@@ -412,7 +412,7 @@ def training(study: Study) -> list[Image.Image]:
         axes.set_axis_off()
     style.class_legend(fig, study.data.classes)
     frames, longest = [], max(len(film.epoch) for film in films.values())
-    moments = MOMENTS if len(films) <= 3 else FEWER
+    moments = max(FEWEST, 3 * MOMENTS // max(3, len(films)))  # as many pictures in all
     for step in np.unique(np.linspace(0, longest - 1, min(moments, longest)).round().astype(int)):
         for i, (title, film) in enumerate(films.items()):
             now, band, column = min(step, len(film.epoch) - 1), 2 * (i // columns), i % columns
