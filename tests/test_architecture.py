@@ -146,7 +146,7 @@ def test_the_way_in_imports_nothing_heavy(name):
         node for node in TREES[HOUSE / "cli/__init__.py"].body if isinstance(node, ast.Assign)
     )
     light |= {f"zspace.cli.{ast.unparse(kind.targets[0])}" for kind in kinds}
-    light |= {"zspace.system.bars", "zspace.system.cores", "zspace.system.signals"}
+    light |= {f"zspace.system.{name}" for name in ("bars", "cores", "renamed", "signals")}
     light |= {"tyro", "zspace.cli.commands"}
     light |= {f"zspace.cli.commands.{Path(command).stem}" for command in COMMANDS}
     light |= set(sys.stdlib_module_names)
