@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import zspace
+from zspace.runs.record import samples_of
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
@@ -42,3 +43,9 @@ def test_run_gives_what_it_gave(folder: Path):
                 np.testing.assert_array_equal(value, expected[name], err_msg=name)
             else:
                 np.testing.assert_allclose(value, expected[name], atol=1e-4, err_msg=name)
+
+
+def test_run_is_named_from_the_folder_it_lies_in(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(KEPT[0].parent)
+    run = zspace.load(KEPT[0].name, "cpu")
+    assert samples_of(run.place, run.record) is None
