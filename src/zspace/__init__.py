@@ -63,6 +63,9 @@ def __getattr__(name: str) -> Any:
         return import_module(f"zspace.{name}")
     if name in _HOMES:
         return getattr(import_module(f"zspace.{_HOMES[name]}"), name)
+    now = import_module("zspace.system.renamed").name(name)
+    if now != name:
+        return __getattr__(now)
     raise AttributeError(f"module 'zspace' has no attribute '{name}'")
 
 

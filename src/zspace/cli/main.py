@@ -21,6 +21,7 @@ from tyro.extras import subcommand_cli_from_dict
 from zspace._version import __version__
 from zspace.cli.commands import COMMANDS
 from zspace.cli.commands.training import train_command
+from zspace.system import renamed
 from zspace.system.bars import lines
 from zspace.system.errors import FEWER, UserError, ran_out, unknown
 from zspace.system.signals import Unheard, deafen
@@ -51,7 +52,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             from zspace.models.recipes import import_recipes  # imports torch: only where wanted
 
             import_recipes(target)
-        code = _main(args)
+        code = _main(renamed.flags(args))
         sys.stdout.flush()
     except UserError as error:
         if runs := getattr(error, "runs", ()):  # several, where the command takes one

@@ -25,6 +25,7 @@ from zspace.data.spec import Spec
 from zspace.models import recipes
 from zspace.models.networks.choices import NETS, NetOptions
 from zspace.runs.settings import Settings
+from zspace.system import renamed
 from zspace.system.errors import UserError, unknown
 
 GROUPS: dict[str, dict[str, Any]] = {
@@ -142,7 +143,7 @@ class Config:
         """
         function = recipes.find(recipe)
         choices = recipes.choices_of(function)
-        own = dict(recipe_options or {})
+        own, options = dict(recipe_options or {}), renamed.keywords(options)
         flat = {n: v for n, v in options.items() if not n.startswith(OWN)}
         own |= {n.removeprefix(OWN): options[n] for n in options.keys() - flat.keys()}
         for name in [name for name in flat if name in choices.own and name not in RESERVED]:

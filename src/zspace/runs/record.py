@@ -286,8 +286,9 @@ def samples_of(place: Place, record: dict[str, Any]) -> Path | None:
     if place.folder is None:
         return None
     told, folder = record["files"], place.folder
-    if not fnmatch.filter(told, SAMPLES) and (place.folder.parents[1] / STUDY).is_file():
-        folder = place.folder.parents[1]
+    above = place.folder.absolute().parent.parent  # the run of a study is STUDY/runs/NAME
+    if not fnmatch.filter(told, SAMPLES) and (above / STUDY).is_file():
+        folder = above
         told = _study(folder / STUDY).get("files", {})
     for name in fnmatch.filter(told, SAMPLES):
         files.verify(folder / name, files.read(folder / name, within=folder), told[name])

@@ -445,3 +445,37 @@ def locked(path: Path, refusal: str = "") -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+NETWORKED = ("nfs", "nfs4", "cifs", "smb3", "9p", "afs", "fuse.sshfs", "fuse.glusterfs")
+"""Linux's names of file systems whose locks may hold on one machine only."""
+MOUNTS = Path("/proc/self/mounts")
+
+
+def not_promised(folder: Path) -> str:
+    """One sentence on what cannot be promised of the files in a folder; "" where nothing is known.
+
+    Windows has no lock that ends with its process; on a network file system a lock, and a file
+    that was renamed, may be seen late by other machines.
+    """
+    if fcntl is None:
+        return (
+            f"nothing is locked on this system: start no second training or resume in '{folder}' "
+            "while this one runs"
+        )
+    if (kind := _file_system(folder.resolve())) in NETWORKED:
+        return (
+            f"'{folder}' is on a network file system ({kind}), where locks may not hold between "
+            "machines: train into it from one machine at a time"
+        )
+    return ""
+
+
+def _file_system(path: Path) -> str:
+    """The kind of file system that a path is on, where Linux says so."""
+    try:
+        lines = [line.split() for line in MOUNTS.read_text().splitlines()]
+    except OSError:
+        return ""
+    here = [words for words in lines if path.is_relative_to(words[1].replace("\\040", " "))]
+    return max(here, key=lambda words: len(words[1]))[2] if here else ""

@@ -38,7 +38,7 @@ from zspace.runs.run import Run
 from zspace.runs.toml_file import to_toml
 from zspace.sharing import card
 from zspace.system import distributed, files, owner
-from zspace.system.bars import lines
+from zspace.system.bars import lines, say
 from zspace.system.device import environment
 from zspace.system.errors import NotMeasured, UserError
 from zspace.system.signals import Interrupted
@@ -89,6 +89,9 @@ class Recorder:
         """
         self._write_encoding()
         if self.checkpoints:
+            limits = files.not_promised(self.place.folder or Path()) if self.reporter.bars else ""
+            if limits:
+                say(limits)
             if save:
                 self._checkpoint(self.checkpoints)
             self._write_metrics()

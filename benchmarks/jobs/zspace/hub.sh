@@ -1,0 +1,1 @@
+zspace export run --to hub --out USER/NAME

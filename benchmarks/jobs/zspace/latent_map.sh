@@ -1,0 +1,1 @@
+zspace export run -o map.html

@@ -1,0 +1,3 @@
+import zspace
+
+zspace.export(zspace.load("run"), "onnx", "programs")

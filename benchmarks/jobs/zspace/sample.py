@@ -1,0 +1,4 @@
+import zspace
+
+made = zspace.load("run").sample(16)
+print(made.shape)
