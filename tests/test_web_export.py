@@ -147,6 +147,26 @@ def test_the_page_can_encode(written, planar):
     np.testing.assert_allclose(np.exp((bounded + above) / 2), q[:, 2:4], rtol=5e-3)
 
 
+def test_the_weights_of_a_large_network_are_bytes(planar, monkeypatch):
+    plain = dict(export.networks(planar["cvae"]))
+    monkeypatch.setattr(export, "LARGE", 0)
+    files = dict(export.networks(planar["cvae"]))
+    assert sorted(files) == [
+        "encoder.f32", "encoder.i8", "encoder.json", "net.json", "weights.f32", "weights.i8"
+    ]  # fmt: skip
+    flat, start, row = plain["weights.f16"].astype(np.float64), 0, 0
+    whole, exact = files["weights.i8"].astype(np.float64), files["weights.f32"]
+    for layer in files["net.json"]["layers"]:
+        outputs, size = layer["outputs"], layer["outputs"] * layer["inputs"]
+        step, bias = exact[row : row + outputs].T
+        kept, whole = whole[:size].reshape(outputs, -1), whole[size:]
+        wanted = flat[start : start + size].reshape(outputs, -1)
+        assert (np.abs(kept * step[:, None] - wanted) <= 0.51 * step[:, None] + 1e-3).all()
+        np.testing.assert_allclose(bias, flat[start + size :][:outputs], atol=1e-3)
+        start, row = start + size + outputs, row + outputs
+    assert len(whole) == 0
+
+
 def test_other_decoders_leave_tiles(written, maps):
     told = facts(written["conv"], "tiles.json")
     assert told["projection"] == "pca"

@@ -620,3 +620,31 @@ def test_an_exported_page_decodes_by_itself(
     )
     expected = trained["cvae"].decode(torch.from_numpy(z), torch.full((5,), 4)).numpy()
     np.testing.assert_allclose(np.array(floats), expected.reshape(5, -1), atol=1e-3)
+
+
+def test_an_exported_page_decodes_weights_that_are_bytes(
+    visit: Open, trained: dict[str, zspace.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "LARGE", 0)
+    page = visit(write_page(trained["cvae"], tmp_path / "page.html").as_uri())
+    page.evaluate(probe("static.js", "StaticSource"))
+    z = np.random.RandomState(0).randn(5, 2).astype(np.float32)
+    x = trained["cvae"].data().test.images()[:5].flatten(1)
+    decoded, encoded = page.evaluate(
+        """async ([codes, images]) => {
+          const source = new probe.StaticSource();
+          await source.info();
+          const { decoder, encoder } = source.runs.get("a");
+          return [
+            codes.map((z) => Array.from(decoder.run(z, 4))),
+            images.map((x) => Array.from(encoder.run(x, 4)).slice(0, 2)),
+          ];
+        }""",
+        [z.tolist(), x.tolist()],
+    )
+    labels = torch.full((5,), 4)
+    wanted = trained["cvae"].decode(torch.from_numpy(z), labels).flatten(1).numpy()
+    np.testing.assert_allclose(decoded, wanted, atol=0.03)
+    assert np.abs(np.array(decoded) - wanted).mean() < 0.002
+    codes = trained["cvae"].encode(x.view(5, 1, 28, 28), labels).numpy()
+    np.testing.assert_allclose(encoded, codes, atol=0.05)

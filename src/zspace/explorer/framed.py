@@ -35,7 +35,7 @@ def explore(*runs: Run | str | Path, height: int = 760) -> Framed:
     """The explorer in a notebook: put it at the end of a cell.
 
     It is the page that ``zspace export RUN -o page.html`` writes, so the notebook grows by its
-    size: 1.4 MB for digits and layers of 256 numbers, 6.5 MB for the default networks. For a page
+    size: 1.4 MB for digits and layers of 256 numbers, 4.5 MB for the default networks. For a page
     that is not kept in the notebook, use ``zspace explore RUN`` in a shell.
 
     Arguments:

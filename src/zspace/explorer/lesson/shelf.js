@@ -1,16 +1,14 @@
 // The runs of digits that the page holds: decoders, codes, q(z|x), and the test images.
-import { Network } from "./network.js";
+import { network } from "./network.js";
 import { load } from "./embedded.js";
 
 const LOG_2PI = Math.log(2 * Math.PI);
 
 /** A run by its name: {z, dims, posterior, decode, bytes, error}. */
 async function digitRun(name, told, variational) {
-  const [net, halves, z] = await Promise.all([
-    load(`${name}/net.json`), load(`${name}/weights.f16`, Uint16Array), load(`${name}/codes.f32`, Float32Array),
-  ]);
+  const [net, z] = await Promise.all([load(`${name}/net.json`), load(`${name}/codes.f32`, Float32Array)]);
   const q = variational ? await load(`${name}/posterior.f32`, Float32Array) : null;
-  const decoder = new Network(net, halves);
+  const decoder = await network(net, "weights", (file, Kind) => load(`${name}/${file}`, Kind));
   const dims = z.length / told.n;
   return {
     name, z, dims, facts: told.runs[name] ?? told.series.find((one) => one.id === name),

@@ -1,7 +1,7 @@
 // Fully connected networks, computed in the page.
 
 /** float16 numbers, as their bits, as float32. */
-export function widened(halves) {
+function widened(halves) {
   return Float32Array.from(halves, (half) => {
     const sign = half & 0x8000 ? -1 : 1;
     const exponent = (half >> 10) & 31;
@@ -9,6 +9,31 @@ export function widened(halves) {
     if (exponent === 0) return sign * fraction * 2 ** -24;
     return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
   });
+}
+
+/**
+ * Weights that are bytes as float32, in the order of the others: of each output of each layer,
+ * `exact` holds the step, of which its weights are multiples, and the bias.
+ */
+function unrounded(layers, bytes, exact) {
+  const numbers = new Float32Array(bytes.length + exact.length / 2);
+  let [to, from, row] = [0, 0, 0];
+  for (const { inputs, outputs } of layers) {
+    for (let o = 0; o < outputs; o++) {
+      const step = exact[2 * (row + o)];
+      for (let i = 0; i < inputs; i++) numbers[to++] = bytes[from++] * step;
+    }
+    for (let o = 0; o < outputs; o++) numbers[to++] = exact[2 * (row + o) + 1];
+    row += outputs;
+  }
+  return numbers;
+}
+
+/** The network that an export wrote under a name; load(file, Kind) gives a file's numbers. */
+export async function network(facts, name, load) {
+  return new Network(facts, facts.rounded
+    ? unrounded(facts.layers, await load(`${name}.i8`, Int8Array), await load(`${name}.f32`, Float32Array))
+    : widened(await load(`${name}.f16`, Uint16Array)));
 }
 
 /** The error function to 1.5e-7 (Abramowitz, Stegun. Handbook of mathematical functions. 7.1.26). */
@@ -31,9 +56,8 @@ const ACTIVATIONS = {
  * A fully connected network: run(x) of a float vector; the context follows the input. A label is
  * a number, null, or {mix: [[number, share], ...]}.
  */
-export class Network {
-  constructor({ layers, context }, halves) {
-    const numbers = widened(halves);
+class Network {
+  constructor({ layers, context }, numbers) {
     let at = 0;
     this.context = context;
     this.layers = layers.map(({ inputs, outputs, activation }) => {

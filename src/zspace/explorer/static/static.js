@@ -3,7 +3,7 @@
 import { bytesOf } from "./pictures.js";
 import { drop } from "./geometry.js";
 import { divergence } from "./gauss.js";
-import { Network } from "./network.js";
+import { network } from "./network.js";
 import { load } from "./embedded.js";
 
 const SLICE = 12; // ms of work between two frames
@@ -53,8 +53,9 @@ export class StaticRun {
   async start() {
     if (computes(this)) {
       [this.net, this.q] = [await this.load("net.json"), await this.load("encoder.json")];
-      this.decoder = new Network(this.net, await this.load("weights.f16", Uint16Array));
-      this.encoder = new Network(this.q, await this.load("encoder.f16", Uint16Array));
+      const read = this.load.bind(this);
+      this.decoder = await network(this.net, "weights", read);
+      this.encoder = await network(this.q, "encoder", read);
     } else {
       this.sheet = { ...(await this.load("tiles.json")), ...(await this.#samples("tiles", "decodings")) };
       this.sheet.plane = await this.load(`plane-${this.sheet.projection}.json`);

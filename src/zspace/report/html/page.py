@@ -45,7 +45,7 @@ from zspace.system.errors import UserError
 from zspace.system.notebook import uri
 from zspace.system.pixels import tile, to_uint8
 
-DPI, SHOWN = 150, 104
+DPI, SHOWN = 130, 104
 """Dots an inch of the file, and of the page: sharp on fine screens too."""
 BROAD = 400
 TITLE = 0.3
