@@ -115,6 +115,7 @@ def sharp(args: argparse.Namespace, more: dict[str, Any]) -> None:
     from zspace.models.judge import train_judge
     from zspace.models.perceptual import Perceptual
     from zspace.report.figures.registry import draw
+    from zspace.report.figures.style import save
     from zspace.runs.many import Study
     from zspace.training.api import train
 
@@ -127,7 +128,7 @@ def sharp(args: argparse.Namespace, more: dict[str, Any]) -> None:
     kls = [abs(run.result["validation"]["kl"] - gan.result["validation"]["kl"])
            for run in vaes]  # fmt: skip
     pair = [vaes[kls.index(min(kls))], gan]
-    draw("reconstructions", Study(out, pair)).savefig(out / "sharp.png", dpi=150)
+    save(draw("reconstructions", Study(out, pair)), out / "sharp.png")
     study = Study(out, [*vaes, gan])
     term = Perceptual(train_judge(study.data, torch.device("cpu")))
     some = torch.randperm(len(study.data.test), generator=torch.Generator().manual_seed(0))[:2000]
