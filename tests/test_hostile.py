@@ -189,7 +189,7 @@ def test_data_that_a_stranger_chose_are_not_opened(source, finished, tmp_path, m
     record("config/data/data", source)(folder)
     record("config/data/data_dir", "/etc")(folder)
     opened = []
-    monkeypatch.setattr("zspace.runs.run.load_data", lambda name, **_: opened.append(name))
+    monkeypatch.setattr("zspace.runs.run.load_data", lambda source, **_: opened.append(source))
     run = zspace.load(folder)
     assert run.sample(1).shape == (1, 1, 4, 5)
     assert figures.write("curves", open_study(folder), tmp_path / "curves.png").is_file()

@@ -903,6 +903,7 @@ def test_terms_that_validation_lacks_leave_a_dash(runs, tmp_path):
 # A figure from elsewhere
 
 MINE = '''
+from matplotlib.figure import Figure
 from zspace.report.figures.registry import figure
 
 @figure("norms", "Norms of the codes"{part}, numbers=lambda study: {{"Answer": "42"}})
