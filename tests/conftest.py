@@ -53,9 +53,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests have ten minutes each; all others have the limit in pyproject.toml."""
+    """Slow tests have ten minutes each; all others have the limit in pyproject.toml.
+
+    Slow is also whatever needs the page of a whole study, the fixture `written` of test_report.py.
+    """
     for item in items:
+        if item.path.name == "test_report.py" and "written" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
         long = item.get_closest_marker("slow") or item.get_closest_marker("thorough")
         if long and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(600))

@@ -351,6 +351,7 @@ zspace.train("vaegan", out=sys.argv[1], reporter=Stop(), save_every=0.0, **{opti
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [6, 9], ids=["mid-epoch", "epoch"])
 def test_a_killed_game_resumes_bit_for_bit(tmp_path, tiny, step):
     options = {**tiny, "adversarial_start": 0.3, "discriminator_start": 0.2}

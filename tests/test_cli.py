@@ -157,6 +157,7 @@ def test_json_lines_are_machine_readable(zs, undrawn, digits, tmp_path):
     assert events[4]["result"]["test"]["mse"] > 0
 
 
+@pytest.mark.slow
 def test_quiet_says_nothing(zs, digits, tmp_path):
     result = zs("train", "ae", "--data", digits, "--out", tmp_path / "run", *SMALL, "--quiet")
     assert result == Result(0, "", "")
@@ -497,6 +498,7 @@ def test_skip_bad_counts_and_goes_on(zs, undrawn, pictures, tmp_path):
     assert data["train"] + data["validation"] + data["test"] == 30
 
 
+@pytest.mark.slow
 def test_warnings_look_like_sentences_too(pictures, tmp_path):
     """A stranger should not see a path into the source with a line of code under it."""
     corrupt_picture(tmp_path, pictures)

@@ -170,6 +170,7 @@ def command(folder: Path, *args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=100)
 
 
+@pytest.mark.slow
 def test_a_recipe_of_ones_own_has_a_command_and_its_run_says_what_it_needs(elsewhere, digits):
     own = ("--import", "mine_own.py")
     small = ("--data", digits, "--epochs", 1, "--recipe.size", 8)

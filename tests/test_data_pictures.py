@@ -155,6 +155,7 @@ def test_large_photographs_are_decoded_small(tmp_path, monkeypatch):
         load(str(tmp_path), size=8)
 
 
+@pytest.mark.slow
 def test_two_channels_train_and_are_drawn(tmp_path):
     run = zspace.train("vae", data=R.rand(40, 2, 12, 12), **{**SMALL, "out": tmp_path / "run"})
     assert run.sample(3).shape == (3, 2, 12, 12)

@@ -29,6 +29,7 @@ def blocks(page: Path) -> str:
     return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_parts")
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p) and p != TUTORIAL], ids=named)
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):

@@ -151,6 +151,7 @@ def test_mig_equals_an_independent_computation(perfect, factors):
     assert mig(z, factors) == pytest.approx(np.mean(gaps), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_every_score_is_a_measure_of_a_run(tmp_path: Path, runs):
     run = zspace.train(
         "tcvae", data="shapes", out=tmp_path / "run", latent=3, hidden=(16,), epochs=1,

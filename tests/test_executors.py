@@ -124,6 +124,7 @@ def test_a_run_that_failed_by_itself_says_why(given, tmp_path):
 # Side by side
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_weights_and_note_failures(given, tmp_path, monkeypatch):
     """With as many threads each: two processes on two cores have one each, as this one has."""
     monkeypatch.setattr(executors, "usable_cores", lambda: 2)

@@ -244,6 +244,7 @@ def test_a_term_that_validation_lacks_is_drawn_of_training_alone(runs):
     assert titles[-1] == "VAE: objective"
 
 
+@pytest.mark.slow
 def test_all_is_drawn_of_codes_that_are_maps(maps):
     study = Study(Path("maps"), list(maps.values()))
     can = registry.shown_of(study)
@@ -396,6 +397,7 @@ def test_ink_and_classes_are_seen_at_night():
         assert kept == (style.contrast(np.array(to_rgba(colour)[:3]), style.DARK) >= 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["samples", "codes-pca", "holes", "posterior"])
 def test_at_night_paper_is_dark_images_stay_and_the_day_comes_back(study, name):
     fig = registry.draw(name, study)

@@ -147,6 +147,7 @@ SNAPSHOTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SNAPSHOTS)
 def test_hostile_snapshots(name, finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "run")

@@ -355,6 +355,7 @@ def test_a_judge_is_trained_once(quick, small, monkeypatch):
     assert judges._place(small, 0) != file  # another recipe is another judge
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_trains_the_judge_and_the_other_waits(quick, small, digits):
     program = f"""if True:
         from pathlib import Path

@@ -552,6 +552,7 @@ def long(data: Path, out: Path, epochs: int) -> zspace.Run:
     return train(data, out, batch=2, epochs=epochs)
 
 
+@pytest.mark.slow
 def test_interrupt_ends_the_step_saves_and_tells_how_to_go_on(digits, tmp_path):
     folder, epochs = tmp_path / "run", 15
     process = start("train", "vae", "--data", digits, "--out", folder, *LONG, "--epochs", epochs)
@@ -608,6 +609,7 @@ def test_a_stop_is_no_error_that_other_code_goes_on_after(digits, tmp_path):
     assert (str(again), again.number) == ("stopped", signal.SIGTERM)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_a_closed_terminal_saves_as_sigterm_does(digits, tmp_path, number):
     folder = tmp_path / "run"
@@ -661,6 +663,7 @@ def test_a_reader_that_goes_away_ends_the_output_and_not_the_training(digits, tm
     assert len(zspace.load(folder).metrics) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saved", [True, False], ids=["inside an epoch", "nothing saved"])
 def test_killed_process_is_resumed_to_the_same_weights(digits, tmp_path, saved):
     folder, epochs = tmp_path / "run", 4 if saved else 15

@@ -182,6 +182,7 @@ def test_bits_per_token_count_tokens_and_ends(tokens):
     assert measures["perplexity"]["value"] == pytest.approx(np.exp(per_token))
 
 
+@pytest.mark.slow
 def test_a_training_resumes_bit_for_bit_after_a_kill_and_repeats(run, tmp_path):
     options = ["--data", run.config.data.data, "--latent", "2", "--epochs", "30", "--batch", "32"]
     options += ["--precision", "fp32", "--json"]
@@ -296,6 +297,7 @@ def test_odd_samples_score_high(series, tokens):
     assert np.median(odd) > np.median(scored.validation["elbo"])
 
 
+@pytest.mark.slow
 def test_a_report_speaks_of_what_the_samples_are(run, tmp_path):
     study = Study(run.path, [run])
     shown = registry.shown_of(study)

@@ -373,6 +373,7 @@ def table_of(out: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO((out / "table.csv").read_text())))
 
 
+@pytest.mark.slow
 def test_the_command_trains_writes_and_tells(no_report, digits, tmp_path, capsys):
     out = tmp_path / "study"
     assert zs("study", "ae", "vae", *study_args(digits, out, jobs=0), "--seeds", 2) == 0

@@ -121,6 +121,7 @@ def test_training_is_learning_something(csv):
     assert last < first - 0.5
 
 
+@pytest.mark.slow
 def test_a_training_resumes_bit_for_bit_after_a_kill_and_repeats(csv, tmp_path):
     options = ["--data", str(csv), "--hidden", "16", "--latent", "2", "--epochs", "40"]
     options += ["--batch", "32", "--precision", "fp32", "--json"]

@@ -143,6 +143,7 @@ def check_inverse(case: tuple[pd.DataFrame, dict[str, str], int]) -> None:
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
+@pytest.mark.slow
 @settings(max_examples=40, derandomize=True, **QUIET)
 @given(tables())
 def test_encoding_and_decoding_are_inverse(case):
