@@ -8,6 +8,7 @@ import re
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
@@ -26,10 +27,15 @@ def short_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "FIGURES", {"data": registry.FIGURES["data"]})
 
 
-@pytest.mark.slow
+def marked(path: Path) -> Any:
+    """A study takes minutes."""
+    mark = pytest.mark.thorough if path.name == "compare.py" else pytest.mark.slow
+    return pytest.param(path, marks=mark, id=path.name)
+
+
 @pytest.mark.usefixtures("own_parts")
 @pytest.mark.filterwarnings("default")  # those of Lightning and accelerate are not ours
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", map(marked, sorted(EXAMPLES.glob("*.py"))))
 def test_script_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     for package in re.findall(r"^    pip install (.+)$", path.read_text(), re.MULTILINE):
         pytest.importorskip(package, reason=f"needs {package}: pip install {package}")
