@@ -263,3 +263,15 @@ def test_what_is_said_of_a_table_speaks_of_rows(run, csv, tmp_path, capsys):
     shown = run.data(str(csv))._repr_html_()
     assert "train rows" in shown
     assert "visits" in shown
+
+
+def test_what_is_there_stays_where_gaps_are_filled():
+    frame = people()
+    frame.loc[::7, "age"] = np.nan
+    run = zspace.train("vae", data=frame, out=False, quiet=True, **SMALL)
+    new = frame.iloc[:20].copy()
+    new.loc[1, "age"] = 10 * frame["age"].max()  # beyond all rows of the training
+    filled = run.impute(new)
+    assert filled["age"].notna().all()
+    there = new["age"].notna()
+    assert (filled["age"][there] == new["age"][there]).all()

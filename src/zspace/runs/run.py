@@ -443,9 +443,8 @@ class Run(TrainedModel):
         (False, True)
         """
         x, label = self._seen(x, label)
-        given = torch.as_tensor(self._read(x))
-        made = self.filled(given, label)
-        return made.numpy() if self.encoding is None else self.encoding.decode(made)
+        made = self.filled(torch.as_tensor(self._read(x)), label)
+        return made.numpy() if self.encoding is None else self.encoding.restored(made, x)
 
     def filled(self, x: Tensor, label: Label | None = None) -> Tensor:
         """The same of x (N, *X) as the model reads it, as x."""

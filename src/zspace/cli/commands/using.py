@@ -103,8 +103,9 @@ def impute(
 ) -> None:
     """Fill in the missing values of rows of a table, or of windows of a series.
 
-    What is there stays as it is. Gaps in a series are filled from the decoded curve and from what
-    is on both sides of them.
+    What is there stays as it is, but for numbers of a table beyond those of the training rows,
+    which become the nearest of these. Gaps in a series are filled from the decoded curve and from
+    what is on both sides of them.
 
     Args:
         out: FILE.csv, .parquet or .npz, with the samples in the order of the data; or a picture of

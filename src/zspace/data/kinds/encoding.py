@@ -90,6 +90,10 @@ class Encoding(ABC):
         """
         return torch.where(x.isnan(), y, x) if x.is_floating_point() else x
 
+    def restored(self, x: Tensor, raw: Any) -> Any:
+        """The samples of x (N, *X), with what was there in those that they were made of."""
+        return self.decode(x)
+
     @abstractmethod
     def frame(self, raw: Any) -> pd.DataFrame:
         """Samples that `decode` gave as a table, for a CSV or Parquet file."""

@@ -150,6 +150,23 @@ class TableEncoding(Encoding):
         table = {entry.name: entry.decode(block) for entry, block in self._blocks(x)}
         return table_of(table, self.made, self._names())
 
+    def restored(self, x: Tensor, raw: Any) -> Any:
+        """The rows of x, with what was there in the rows that they were made of: `decode` alone
+        brings numbers beyond those of the training rows to their ends.
+        """
+        table = raw if isinstance(raw, dict) else columns_of(raw)[0]
+        made: dict[str, Raw] = {}
+        for entry, block in self._blocks(np.asarray(x, np.float64)):
+            given, one = table[entry.name], entry.decode(block)
+            here = ~given.missing & ~np.isnan(entry.encode(given)).any(1)
+            values = one.values.copy()
+            if given.values.dtype.kind in "iuf" and values.dtype.kind in "iuf":
+                exact = given.values[here].astype(values.dtype)
+                if (exact == given.values[here]).all():
+                    values[here] = exact
+            made[entry.name] = one._replace(values=values)
+        return table_of(made, self.made, self._names())
+
     def _names(self) -> list[Any]:
         known = {str(name): name for name in self.names}
         return [known.get(entry.name, entry.name) for entry in self.entries]

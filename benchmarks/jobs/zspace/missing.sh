@@ -1,0 +1,2 @@
+zspace train vae --data gaps.csv --latent 4 --epochs 20 --out gaps
+zspace impute gaps --data gaps.csv --out filled.csv
