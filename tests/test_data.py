@@ -128,12 +128,15 @@ def test_too_few_samples_and_unequal_shapes_are_refused():
         ("Fashion-Mnist", "did you mean 'fashion-mnist'"),
         ("zzzz", "no such file or data set: 'zzzz'; give a folder"),
         ("./cats", r"'\./cats'; give a folder.*fashion-mnist, kmnist, mnist"),
-        ("cats.npz", "no such file or data set: 'cats.npz'"),
+        ("cats.npz", "no such file or data set: 'cats.npz'; give a folder"),
+        ("missing.csv", "no such file or data set: 'missing.csv'; give a folder"),
+        ("peple.csv", "did you mean 'people.csv'"),
         ("", "no such file or data set: ''"),
     ],
 )
 def test_what_does_not_exist_is_named_with_a_remedy(name, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "people.csv").touch()
     with pytest.raises(UserError, match=message):
         load(name)
 

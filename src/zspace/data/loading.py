@@ -11,6 +11,8 @@ folder        image files, or the four IDX files of MNIST's kind
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -514,7 +516,16 @@ _CHOICE = (
 )
 
 
+MOST_BESIDE = 1000
+"""Files of a folder among which one with a name like that of a missing file is looked for."""
+
+
 def _missing(given: str) -> str:
-    near = nearest(given, KNOWN)
+    path, known = Path(given), [*KNOWN]
+    if path.suffix or len(path.parts) > 1:  # not the name of a set
+        known = []
+        with contextlib.suppress(OSError):  # no such folder, or one that may not be read
+            known = [str(one) for one in itertools.islice(path.parent.iterdir(), MOST_BESIDE)]
+    near = nearest(given, known)
     hint = f"did you mean '{near}'? Otherwise " if near else ""
     return f"no such file or data set: '{given:.300}'; {hint}{_CHOICE}"
