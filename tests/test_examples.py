@@ -35,7 +35,7 @@ def marked(path: Path) -> Any:
 
 @pytest.mark.usefixtures("own_parts")
 @pytest.mark.filterwarnings("default")  # those of Lightning and accelerate are not ours
-@pytest.mark.parametrize("path", map(marked, sorted(EXAMPLES.glob("*.py"))))
+@pytest.mark.parametrize("path", [marked(path) for path in sorted(EXAMPLES.glob("*.py"))])
 def test_script_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     for package in re.findall(r"^    pip install (.+)$", path.read_text(), re.MULTILINE):
         pytest.importorskip(package, reason=f"needs {package}: pip install {package}")
