@@ -103,9 +103,9 @@ def link(page: Any) -> str:
 
 
 def numbers(url: str, name: str) -> list[float]:
-    """The numbers that the link of a page holds under a name."""
+    """The numbers that the link of a page holds under a name; NaN while it holds none."""
     parts = dict(part.split("=", 1) for part in urlsplit(url).fragment.split("&"))
-    return [float(value) for value in parts[name].split(",")]
+    return [float(value) for value in parts.get(name, "nan").split(",")]
 
 
 def alike(one: Any, other: Any, selector: str) -> bool:
