@@ -62,17 +62,37 @@ def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 
 def shown(notebook: nbformat.NotebookNode) -> list[list[str]]:
-    """The kinds of what each code cell shows. A picture is not all of one colour."""
+    """The kinds of what each code cell shows. A picture is not all of one colour.
+
+    A kernel may send one printed text in several pieces, so texts in a row count as one.
+    """
     for one in outputs(notebook):
         if "image/png" in one.get("data", {}):
             content = base64.b64decode(one["data"]["image/png"])
             with Image.open(io.BytesIO(content)) as picture:
                 assert np.asarray(picture.convert("L")).std() > 5
-    return [
-        [kind for one in cell.outputs for kind in sorted(one.get("data", {"text": ""}))]
-        for cell in notebook.cells
-        if cell.cell_type == "code"
+    cells: list[list[str]] = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            kinds: list[str] = []
+            for one in cell.outputs:
+                new = sorted(one.get("data", {"text": ""}))
+                kinds += new if new != ["text"] or kinds[-1:] != new else []
+            cells.append(kinds)
+    return cells
+
+
+def test_a_text_in_pieces_counts_as_one():
+    pieces = [nbformat.v4.new_output("stream", text=text) for text in ("a", "b")]
+    whole = [nbformat.v4.new_output("stream", text="ab")]
+    table = nbformat.v4.new_output("display_data", {"text/html": "<table>", "text/plain": "a"})
+    notebooks = [
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=outputs)])
+        for outputs in ([*pieces, table], [*whole, table], [*whole, table, table])
     ]
+    first, second, third = map(shown, notebooks)
+    assert first == second == [["text", "text/html", "text/plain"]]
+    assert third != second
 
 
 @pytest.mark.slow
