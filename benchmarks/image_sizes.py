@@ -16,6 +16,7 @@ import multiprocessing
 import resource
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def one(side: int, net: str, more: dict[str, Any], args: argparse.Namespace, fol
     import torch
 
     import zspace
+    from networks import some
     from zspace.runs.config import Config
     from zspace.training.build import Build
 
@@ -87,7 +89,9 @@ def one(side: int, net: str, more: dict[str, Any], args: argparse.Namespace, fol
         trainer.train_on(batch)
         times.append(time.process_time() - start)
     each = float(np.median(times[1:])) / options["batch"]
-    epochs = max(1, round(args.seconds / each / count))
+    afford = max(1, int(args.seconds / each))  # images; where fewer than there are, an epoch of these
+    epochs, count = max(1, round(afford / count)), min(count, afford)
+    options["data"] = replace(build.data, train=some(build.data.train, count))
     run = zspace.train("ae", epochs=epochs, out=folder / "run", quiet=True, **options)
     x = run.data().test.images(torch.arange(SHOWN))
     shown = torch.stack([x, run.reconstruct(x).clamp(0, 1)])

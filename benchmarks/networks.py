@@ -49,7 +49,7 @@ from zspace.data.dataset import Samples
 from zspace.training.progress import Quiet
 from zspace.training.trainer import Epoch, Trainer
 
-TRIED, WHOLE = 512, 4
+TRIED, WHOLE = 2048, 4
 """Images of the run that is timed; fewest epochs that are of all training images."""
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 31)}
 """For peers, what zspace asks of glibc by itself: keep what is freed."""

@@ -114,6 +114,26 @@ def test_a_class_that_is_left_is_style_against_class(three, monkeypatch, seven, 
     assert ("the CVAE keeps the class and changes the style alone" in said(three, "label")) == told
 
 
+def test_two_errors_are_those_of_torch_and_obey_pinsker(planar):
+    run, data = planar["vae"], planar["vae"].data()
+    x = data.test.images()
+    made = torch.as_tensor(run.reconstructed(x.numpy())).double()
+    kept, x = made.clamp(1 / 510, 1 - 1 / 510), x.double()
+    squared, crossed, alike = copying.two_errors(run, data)
+    assert squared == pytest.approx(float((x - made).square().flatten(1).sum(1).mean()))
+    loss = torch.nn.functional.binary_cross_entropy
+    own = loss(kept, x, reduction="none") - loss(x, x, reduction="none")
+    assert crossed == pytest.approx(float(own.flatten(1).sum(1).mean()), rel=1e-6)
+    assert crossed >= 2 * float((x - kept).square().flatten(1).sum(1).mean())
+    assert 0 < alike <= 1
+
+
+def test_the_errors_of_every_family_stand_side_by_side(three):
+    (found,) = [one for one in reasons.given(three, "errors") if "cross-entropy" in one.text]
+    sides = [each for each in found.numbers.values() if isinstance(each, dict)]
+    assert [list(each) for each in sides] == [["AE", "VAE", "CVAE"]] * 3
+
+
 def test_loops_are_seen_in_rings_alone():
     x = torch.zeros(20, 1, 9, 9)
     x[:10, 0, 2:7, 2:7] = 1

@@ -11,7 +11,6 @@ from zspace.analysis.generation import as_asked, prior_novelty, read_as
 from zspace.analysis.numbers import number, percent
 from zspace.analysis.representation import chance_alike, codes_alike
 from zspace.data.kinds.image import WINDOW
-from zspace.models.likelihoods import Bernoulli
 from zspace.report import facts
 from zspace.report.answers import ALWAYS, Found, answer
 from zspace.report.answers import given as given
@@ -29,7 +28,7 @@ from zspace.report.facts import (
     titles,
 )
 from zspace.report.figures import needs
-from zspace.runs.many import QUALITY, Study, quality_cells, test_quality
+from zspace.runs.many import QUALITY, Study, test_quality
 from zspace.runs.run import Run
 
 # Data
@@ -566,24 +565,20 @@ def cross_entropy(study: Study) -> Found:
     that a code may stand for. They differ in what a mistake costs on the way there: the
     gradient of cross-entropy is that of squared error divided by 2 p (1 − p), so that it
     insists on pixels that should be black or white. On grey values a perfect copy has a
-    cross-entropy above 0."""
+    cross-entropy above 0, which is taken off below."""
+    errors = {f.title: copying.two_errors(f.run, study.data) for f in families(study)}
+    names = (
+        "Squared error of test images",
+        "Their cross-entropy above that of a perfect copy, nats",
+    )
     numbers: Numbers = {
         "Binary cross-entropy of a perfect copy of the test images, nats": number(
             copying.entropy(study.data)
         ),
-        "Squared error of a perfect copy": "0",
+        **{name: {t: number(e[k]) for t, e in errors.items()} for k, name in enumerate(names)},
+        "Rank correlation of the two over images": {t: f"{e[2]:.2f}" for t, e in errors.items()},
     }
-    crossed = only(study, lambda f: isinstance(_likelihood(f), Bernoulli))
-    if crossed and len(crossed) < len(families(study)):
-        cells = {f.title: quality_cells(f.sizes[f.chosen]) for f in families(study)}
-        for name in ("mse_mean_code", "ssim"):
-            known = {t: number(of[name].mean) for t, of in cells.items() if name in of}
-            numbers = {**numbers, f"{QUALITY[name].title}, mean code, on test": known}
     return numbers, {}
-
-
-def _likelihood(family: Family) -> object:
-    return getattr(family.run.model, "likelihood", None)
 
 
 @answer("evaluated")
