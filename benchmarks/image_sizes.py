@@ -89,7 +89,9 @@ def one(side: int, net: str, more: dict[str, Any], args: argparse.Namespace, fol
         trainer.train_on(batch)
         times.append(time.process_time() - start)
     each = float(np.median(times[1:])) / options["batch"]
-    afford = max(1, int(args.seconds / each))  # images; where fewer than there are, an epoch of these
+    afford = max(
+        1, int(args.seconds / each)
+    )  # images; where fewer than there are, an epoch of these
     epochs, count = max(1, round(afford / count)), min(count, afford)
     options["data"] = replace(build.data, train=some(build.data.train, count))
     run = zspace.train("ae", epochs=epochs, out=folder / "run", quiet=True, **options)

@@ -5,9 +5,9 @@
     python benchmarks/search_sequences.py weights RUN FILE.npz [--missing -200]
 
 tokens   each candidate is a JSON object of options of sentence-vae, or of `batch`, `lr` and
-         `encoder` (gru or temporal). All train for the same CPU seconds on one thread, with the
-         optimizer, the schedule and the averaged weights of `zspace train`. FOLDER takes 1,000
-         draws of each, for peers/chemistry.py
+         `encoder` (gru or temporal). All train for the same CPU seconds on one thread, or for as
+         many --steps, with the optimizer, the schedule and the averaged weights of `zspace train`.
+         FOLDER takes 1,000 draws of each, for peers/chemistry.py
 weights  of the ways to weigh a decoded curve against a straight line in a gap: the absolute error
          in standard deviations, for a run that was trained on windows with gaps. The windows of
          the .npz are split as `sequences.py gaps` does
@@ -55,7 +55,8 @@ def tokens(args: argparse.Namespace) -> None:
     data = zspace.data.load(args.data, tokens=args.cut, quiet=True)
     x = {name: samples.images().long() for name, samples in data.splits.items()}
     for text in args.tries:
-        made = trained(data.spec, x["train"], json.loads(text), args.seconds, args.seed)
+        given = json.loads(text), args.seconds, args.steps, args.seed
+        made = trained(data.spec, x["train"], *given)
         print(text, told(*made, x["validation"]), flush=True)
         if args.made:
             name = "".join(c if c.isalnum() else "-" for c in text)
@@ -64,9 +65,9 @@ def tokens(args: argparse.Namespace) -> None:
 
 
 def trained(
-    spec: Any, x: Tensor, options: dict[str, Any], seconds: float, seed: int
+    spec: Any, x: Tensor, options: dict[str, Any], seconds: float, most: int, seed: int
 ) -> tuple[Any, int, float]:
-    """A model after so many CPU seconds, its steps, and passes over x."""
+    """A model after so many CPU seconds, or the most steps if not 0; its steps, passes over x."""
     torch.manual_seed(seed)
     batch, lr = options.pop("batch", 64), options.pop("lr", Settings.lr)
     encoder = options.pop("encoder", "gru")
@@ -82,10 +83,10 @@ def trained(
     own = Settings()
     adam = torch.optim.AdamW(weights, lr, betas=own.betas, weight_decay=own.weight_decay)
     averaged = [w.detach().clone() for w in weights]
-    used, steps = 0.0, 0
-    while used < seconds:
+    used, steps, progress = 0.0, 0, 0.0
+    while progress < 1:
         for rows in torch.randperm(len(x)).split(batch):
-            begin, progress = time.process_time(), used / seconds
+            begin = time.process_time()
             adam.param_groups[0]["lr"] = own.rate(max(progress, 1e-4), lr)
             loss, _ = objective(model(x[rows]), progress)
             adam.zero_grad()
@@ -97,7 +98,8 @@ def trained(
                 decay = min(own.ema, (1 + steps) / (10 + steps))
                 torch._foreach_lerp_(averaged, weights, 1 - decay)
             used += time.process_time() - begin
-            if used >= seconds:
+            progress = steps / most if most else used / seconds
+            if progress >= 1:
                 break
     with torch.no_grad():
         for w, mean in zip(weights, averaged, strict=True):
@@ -165,6 +167,7 @@ def main() -> None:
     part.add_argument("--data", required=True)
     part.add_argument("--cut", default="auto")
     part.add_argument("--seconds", type=float, default=80)
+    part.add_argument("--steps", type=int, default=0, help="instead of --seconds")
     part.add_argument("--seed", type=int, default=0)
     part.add_argument("--try", dest="tries", nargs="+", default=["{}"])
     part.add_argument("--made", type=Path)

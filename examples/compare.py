@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=60)
     epochs = parser.parse_args().epochs
-    report = zspace.study(["ae", "vae", "cvae"], latent=[2, 20], choices=[f"epochs={epochs}"])
+    report = zspace.study(["ae", "vae", "cvae"], latent=[2, 20], epochs=epochs)
     study = open_study(report.parent)
     for family, sizes in study.families.items():
         for latent, runs in sizes.items():

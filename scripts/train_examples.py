@@ -172,6 +172,7 @@ def molecules(source: Path) -> Callable[[Path], tuple[Path, dict[str, Any]]]:
             told = list(itertools.islice(lines, 1, MOLECULES + 1))
         (folder / "molecules.smi").write_text("".join(told))
         options = {"recipe": "sentence_vae", "latent": 2, "epochs": 60, "width": 48}
+        options |= {"fade": 1.0, "free_bits": 0.5}  # a map of two dimensions is to be seen
         return Path("molecules.smi"), {**options, "hidden": None}
 
     return made

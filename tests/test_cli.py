@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -783,3 +784,17 @@ def test_colour_pictures_and_small_codes(zs, pictures, tmp_path, latent):
     assert zs("train", "cvae", "--data", pictures, "--out", run, *args).code == 0
     assert zs("sample", run, "--label", "b", "-n", "3", "-o", sheet).code == 0
     assert picture(sheet).mode == "RGB"
+
+
+def test_rows_that_were_asked_to_be_of_a_class_say_so(zs, tmp_path):
+    lines = [f"{i},{'ab'[i % 2]},{3 * (i % 2) + i / 60}" for i in range(60)]
+    (tmp_path / "rows.csv").write_text("\n".join(["n,sort,size", *lines]))
+    run = tmp_path / "run"
+    asked = ["--labels", "sort", "--leave-out", "n", "--out", run, *SMALL]
+    zs("train", "cvae", "--data", tmp_path / "rows.csv", *asked)
+    zs("sample", run, "-n", "4", "-o", tmp_path / "made.csv")
+    made = pd.read_csv(tmp_path / "made.csv")
+    assert made["sort"].tolist() == ["a", "b", "a", "b"]
+    zs("sample", run, "-n", "3", "--label", "b", "-o", tmp_path / "made.npz")
+    with np.load(tmp_path / "made.npz") as found:
+        assert found["sort"].tolist() == ["b", "b", "b"]

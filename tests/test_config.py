@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -124,7 +125,7 @@ def test_what_is_left_open_of_a_network_is_decided_by_the_data_and_recorded():
     colours, digits = zspace.Spec((3, 32, 32)), zspace.Spec((1, 28, 28))
     taken = Config.of("vae", {}).on(colours)
     assert taken.network == {
-        "net": "conv", "hidden": (), "channels": (16, 32), "blocks": 0, "stem": "strided",
+        "net": "conv", "hidden": (), "channels": (16, 32), "blocks": 1, "stem": "strided",
         "up": "transposed", "code": "flat",
     }  # fmt: skip
     assert taken.on(digits) == taken
@@ -351,3 +352,21 @@ def test_titles_are_given():
 
 def test_code_in_docstrings_of_recipes_says_who_one_is():
     assert textwrap.dedent(recipes.about("vae")).startswith("Variational autoencoder")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"net": "conv", "channels": 16}, "channels is 16: give several numbers, for example (16"),
+        ({"net": "conv", "channels": (16, "a")}, "channels is 'a': give a whole number"),
+        ({"net": "mlp", "channels": 16}, "channels is 16: give several numbers"),
+        ({"net": "conv", "blocks": "x"}, "blocks is 'x': give a whole number, for example 1"),
+        ({"net": "gru", "width": 2.5}, "width is 2.5: give a whole number, for example 1"),
+        ({"hidden": 5}, "hidden is 5: give several numbers, for example (256, 256)"),
+        ({"word_dropout": "much"}, "word_dropout is 'much': give a number, for example 0.5"),
+    ],
+)
+def test_a_choice_that_may_be_left_open_has_a_kind(options, said):
+    with pytest.raises(zspace.UserError, match=re.escape(said)):
+        Config.of("vae", options)
+    assert Config.of("vae", {**dict.fromkeys(options), "net": "auto"})

@@ -66,6 +66,7 @@ def test_every_part_is_named(parts, made, name):
     wanted = ["x", "encoder", "decoder", "p(x|z)", *SOUGHT.get(name, ())]
     for player in recipe.players:
         wanted += [player.objective.facts[term].title for term in player.objective.minimised()]
+        wanted += [player.objective.facts[term].title for term in player.objective.passing()]
     wanted += [words(type(player.module).__name__) for player in recipe.players[1:]]
     wanted += ["feature network" for _ in recipe.feature_networks]
     wanted += [f"z{k + 1}" for k in range(len(p.latents)) if len(p.latents) > 1]

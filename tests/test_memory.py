@@ -190,7 +190,7 @@ def test_training_that_runs_out_of_memory_says_what_to_change(digits, tmp_path, 
             ["vae"],
             data=str(digits),
             latent=[2],
-            choices=["hidden=[8]"],
+            hidden=(8,),
             out=tmp_path / "study",
             quiet=True,
         )

@@ -119,7 +119,7 @@ def test_minutes_and_epochs_together_are_refused(digits, tmp_path):
 def test_a_study_gives_each_run_its_minutes(three, digits, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "write_report", lambda study, path, console: path)
     asked: dict[str, Any] = {
-        "data": str(digits), "latent": [2], "choices": ["hidden=[16]"], "minutes": 0.01,
+        "data": str(digits), "latent": [2], "hidden": (16,), "minutes": 0.01,
         "out": tmp_path / "study", "quiet": True,
     }  # fmt: skip
     launch.study(["ae", "vae"], **asked)

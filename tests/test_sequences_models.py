@@ -267,7 +267,7 @@ def test_a_distribution_of_sequences_has_torchs_shapes():
     assert isinstance(px, Autoregressive)
     wide, x = px.expand((2, 6)), texts(6)
     assert (wide.batch_shape, wide.event_shape, wide.has_rsample) == ((2, 6), (9,), False)
-    assert torch.equal(wide.log_prob(x)[1], px.log_prob(x))
+    torch.testing.assert_close(wide.log_prob(x)[1], px.log_prob(x))  # of products of other sizes
     assert wide.sample((4,)).shape == (4, 2, 6, 9)
     assert wide.support.check(wide.sample()).all()
     assert px.log_prob(px.sample((5,))).shape == (5, 6)
@@ -399,14 +399,29 @@ def test_sentence_vae_has_the_measures_that_are_asked_for():
     def weights(**options: object) -> dict:
         return sentence_vae(TEXT, width=8, **options).players[0].objective.minimised()
 
-    assert weights() == {"nll": 1.0, "kl_free_bits": 1.0, "bag_of_words": 0.5}
+    assert weights() == {"nll": 1.0, "kl": 1.0}  # the measures have faded by the end
+    assert weights(fade=1.0) == {"nll": 1.0, "kl_free_bits": 1.0, "bag_of_words": 0.5}
     assert weights(free_bits=0.0, bag_of_words=0.0, beta=2.0) == {"nll": 1.0, "kl": 2.0}
-    names = dict(sentence_vae(TEXT, width=8).model.named_parameters())
-    assert any(name.startswith("bag.") for name in names)
-    names = dict(sentence_vae(TEXT, width=8, bag_of_words=0.0).model.named_parameters())
-    assert not any(name.startswith("bag.") for name in names)
     objective = sentence_vae(TEXT, width=8).players[0].objective
     assert objective.weight("kl_free_bits", 0.0) == 0
+    assert objective.passing() == ["kl_free_bits", "bag_of_words"]
+    for now in (0.1, 0.4, 0.6, 0.8, 0.95):
+        whole = objective.weight("kl", now) + objective.weight("kl_free_bits", now)
+        assert whole == pytest.approx(min(1.0, now / 0.2))
+    assert objective.weight("bag_of_words", 0.5) == 0.5
+    assert objective.weight("bag_of_words", 0.7) == pytest.approx(0.25)
+
+
+def test_a_bag_of_words_is_what_a_memory_adds_to_every_step():
+    decoder = sentence_vae(TEXT, width=8).model.decoder
+    steps, z, x = decoder.steps, torch.randn(5, 20), texts(5)
+    with torch.no_grad():
+        for parameter in steps.out.parameters():
+            parameter.normal_()
+        added = decoder.unordered(z) - steps.out.bias
+        with_it = steps(x, z)
+        steps.skip.forward = lambda memory: torch.zeros(len(memory), 8)
+        torch.testing.assert_close(with_it - steps(x, z), added[:, None].expand_as(with_it))
 
 
 @pytest.mark.parametrize(
@@ -416,6 +431,7 @@ def test_sentence_vae_has_the_measures_that_are_asked_for():
         (WINDOWS, {}, "sentence-vae is for tokens, but these data are of kind 'series'"),
         (TEXT, {"anneal": "slow"}, "anneal 'slow' is unknown"),
         (TEXT, {"bag_of_words": -1.0}, "bag_of_words is -1.0"),
+        (TEXT, {"fade": 1.5}, "fade is 1.5"),
         (TEXT, {"free_bits": -1.0}, "free bits are -1.0"),
         (TEXT, {"beta": math.inf}, "beta is inf"),
     ],
@@ -452,9 +468,13 @@ def test_the_code_of_a_sentence_vae_is_not_ignored():
     torch.manual_seed(0)
     plain = after_training(find("vae")(spec, latent=4, width=32, word_dropout=0.0), x)
     torch.manual_seed(0)
-    measured = after_training(sentence_vae(spec, latent=4, width=32), x)
+    measured = after_training(sentence_vae(spec, latent=4, width=32, free_bits=0.25, fade=1), x)
+    torch.manual_seed(0)
+    usual = after_training(sentence_vae(spec, latent=4, width=32), x)
     assert measured["kl"] > 1 > 2 * plain["kl"]
     assert measured["told"] > 2 * plain["told"]
+    assert usual["kl"] > 1.5 * plain["kl"]  # what is left once the measures have faded
+    assert usual["told"] > 1.5 * plain["told"]
 
 
 def test_a_gru_on_the_meta_device_has_the_shape_of_its_own():

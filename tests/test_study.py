@@ -151,9 +151,9 @@ def test_an_unknown_recipe_gets_the_nearest():
     [
         ("epochs=5", {"epochs": 5}, {}),
         ("beta=0.5,1,4", {}, {"beta": [0.5, 1, 4]}),
-        ("hidden=[16]", {"hidden": [16]}, {}),
-        ("hidden=[16,8]", {"hidden": [16, 8]}, {}),
-        ("hidden=[16],[32,32]", {}, {"hidden": [[16], [32, 32]]}),
+        ("hidden=[16]", {"hidden": (16,)}, {}),
+        ("hidden=[16,8]", {"hidden": (16, 8)}, {}),
+        ("hidden=[16],[32,32]", {}, {"hidden": [(16,), (32, 32)]}),
         ("weight-decay=0", {"weight_decay": 0}, {}),
         ("lr=1e-3", {"lr": 0.001}, {}),
         ("likelihood=gaussian", {"likelihood": "gaussian"}, {}),
@@ -164,7 +164,7 @@ def test_an_unknown_recipe_gets_the_nearest():
     ],
 )
 def test_choices_are_read(text, fixed, vary):
-    assert grid.parse_choices([text]) == (fixed, vary)
+    assert grid.divided(grid.parse_choices([text])) == (fixed, vary)
 
 
 @pytest.mark.parametrize("text", ["beta", "=4", "beta=", ""])
@@ -433,18 +433,18 @@ def test_bad_grids_are_a_sentence(no_report, digits, tmp_path, capsys, args, wor
 
 
 @pytest.mark.parametrize(
-    ("data", "preset", "choices", "sizes", "epochs"),
+    ("data", "preset", "options", "sizes", "epochs"),
     [
-        ("mnist5k", None, (), (2, 20), 40),
-        ("mnist", None, (), (2, 5, 10, 20, 50, 100), None),
-        ("mnist", "quick", (), (2, 20), 40),
-        ("mnist5k", "full", (), (2, 5, 10, 20, 50, 100), None),
-        ("mnist5k", "quick", ["epochs=7"], (2, 20), 7),
-        ("mnist5k", "quick", ["epochs=7,9"], (2, 20), None),
+        ("mnist5k", None, {}, (2, 20), 40),
+        ("mnist", None, {}, (2, 5, 10, 20, 50, 100), None),
+        ("mnist", "quick", {}, (2, 20), 40),
+        ("mnist5k", "full", {}, (2, 5, 10, 20, 50, 100), None),
+        ("mnist5k", "quick", {"epochs": 7}, (2, 20), 7),
+        ("mnist5k", "quick", {"epochs": [7, 9]}, (2, 20), None),
     ],
 )
 def test_presets_choose_sizes_and_epochs(
-    no_report, tmp_path, monkeypatch, data, preset, choices, sizes, epochs
+    no_report, tmp_path, monkeypatch, data, preset, options, sizes, epochs
 ):
     seen: list[Grid] = []
 
@@ -454,7 +454,7 @@ def test_presets_choose_sizes_and_epochs(
 
     monkeypatch.setattr(launch, "_train", stop)
     with pytest.raises(UserError, match="seen enough"):
-        launch.study(("ae",), data=data, preset=preset, choices=choices, out=tmp_path)
+        launch.study(("ae",), data=data, preset=preset, out=tmp_path, **options)
     assert seen[0].latent == sizes
     assert seen[0].fixed.get("epochs") == epochs
     assert seen[0].fixed["data"] == data
@@ -518,18 +518,34 @@ def test_equal_entries_are_trained_once():
         ("seed=1", "use --seeds"),
         ("data=mnist", "use --data"),
         ("binarize=none,dynamic", "study for each"),
+        ("minutes=1", "use --minutes"),
     ],
 )
 def test_choices_that_have_a_flag_or_change_the_data_are_refused(text, sentence):
     with pytest.raises(UserError, match=sentence):
-        grid.parse_choices([text])
+        grid.divided(grid.parse_choices([text]))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"seed": 3}, "seed is 3: use seeds"),
+        ({"beta": []}, "beta is an empty list"),
+        ({"binarize": ["none", "dynamic"]}, "study for each"),
+        ({"hidden": [16, 8]}, r"hidden is 16: give several numbers, for example \(256, 256\)"),
+    ],
+)
+def test_options_that_make_no_grid_are_refused(options, sentence, digits, tmp_path):
+    with pytest.raises(UserError, match=sentence):
+        zspace.study(["ae", "beta_vae"], data=str(digits), out=tmp_path / "study", **options)
+    assert not (tmp_path / "study").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # it draws two reports
 def test_study_grows_and_forgets_no_run(digits, tmp_path):
-    choices = ["epochs=1", "hidden=[16]", "precision=fp32"]
-    options = {"data": str(digits), "out": tmp_path / "s", "choices": choices, "quiet": True}
+    options = {"data": str(digits), "out": tmp_path / "s", "quiet": True}
+    options |= {"epochs": 1, "hidden": (16,), "precision": "fp32"}
     launch.study(["ae"], latent=[2], **options)
     launch.study(["ae"], latent=[3], **options)
     assert list(open_study(tmp_path / "s").families["ae"]) == [2, 3]
@@ -563,7 +579,7 @@ PAIR = (np.random.default_rng(0).random((60, 1, 8, 8)).astype(np.float32), np.ar
 def test_a_study_of_data_held_in_python(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(launch, "write_report", lambda study, path, console: path)
-    given = {"latent": [2], "choices": ["epochs=1"]}
+    given = {"latent": [2], "epochs": 1}
     report = zspace.study(["ae"], data=PAIR, jobs=0, **given)
     assert report == Path("studies/tuple/report.html")
     assert "tuple: images of 1×8×8" in capsys.readouterr().err
@@ -576,7 +592,7 @@ def test_a_study_of_data_held_in_python(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_stacked_runs_of_data_held_in_python(tmp_path):
-    given = {"latent": [2], "choices": ["epochs=1"], "quiet": True, "seeds": 2}
+    given = {"latent": [2], "epochs": 1, "quiet": True, "seeds": 2}
     report = zspace.study(["cvae"], data=PAIR, executor="stacked", out=tmp_path / "s", **given)
     runs = sorted(path.name for path in (tmp_path / "s/runs").iterdir())
     assert runs == ["cvae-2-s0", "cvae-2-s1"]
@@ -588,9 +604,8 @@ def test_a_study_at_a_url_says_what_was_read(tmp_path, monkeypatch, capsys, digi
     monkeypatch.setattr(launch, "_written", lambda folder, console, held: folder / "report.html")
     elsewhere = lambda tasks, reports: one_by_one(tasks, lambda *_: Quiet())  # noqa: E731
     monkeypatch.setattr(launch, "_executor", lambda *_: elsewhere)
-    choices = ["epochs=1"]
     url = (tmp_path / "there").as_uri()
-    zspace.study(["ae"], data=str(digits), latent=[2], choices=choices, out=url)
+    zspace.study(["ae"], data=str(digits), latent=[2], epochs=1, out=url)
     said = capsys.readouterr().err
     assert said.count("images of 1×14×14") == 1
     assert "[1/1] ae-2-s0  done" in said

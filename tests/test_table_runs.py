@@ -75,7 +75,7 @@ def test_a_run_alone_takes_rows_in_and_gives_rows_back(run, csv, tmp_path):
         assert (rows["income"].round(2) == rows["income"]).all()
     assert made.equals(alone.sample(7, seed=0))
     assert zspace.Run.from_bytes(alone.to_bytes()).sample(7, seed=0).equals(made)
-    with pytest.raises(UserError, match="lack a column"):
+    with pytest.raises(UserError, match="the rows have no column 'age', which the model reads"):
         alone.encode(new.drop(columns="age"))
 
 

@@ -40,7 +40,7 @@ PAPER = """async () => {
 def page() -> Path:
     """The report of a study, in a folder that outlives this process."""
     out = Path(tempfile.mkdtemp()) / "study"
-    return Path(zspace.study(["ae", "vae", "cvae"], choices=["epochs=1"], out=out, quiet=True))
+    return Path(zspace.study(["ae", "vae", "cvae"], epochs=1, out=out, quiet=True))
 
 
 def seen(script: str, width: int, theme: str) -> Any:

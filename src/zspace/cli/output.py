@@ -60,14 +60,14 @@ def sample(
         why = f"{name} was told nothing of where codes should lie, so draws of {prior} are noise"
         say(f"{why}: {instead}")
     if run.encoding is not None:
-        return written.samples(out, run.encoding, x, title=f"Samples of {run.config.name}")
+        title = f"Samples of {run.config.name}"
+        return written.samples(out, run.encoding, x, title=title, told=_told(run, y, n))
     if out.suffix == ".png":
         pixels.save_png(_ready(out), pixels.tile(x, min(n, 10)), least=600)
     elif out.suffix == ".npz":
         arrays = {"x": x}
         if run.model.context:
-            told = turns(run.spec, n) if y is None else as_conditions(y, run.spec).numpy()
-            arrays["y"] = np.broadcast_to(told, (n, *told.shape[1:]))
+            arrays["y"] = _conditions(run, y, n)
         save_npz(out, arrays)
     elif out.suffix:
         raise UserError(f"cannot write '{out}': give FILE.png, FILE.npz or a folder")
@@ -79,6 +79,25 @@ def sample(
         for i, image in enumerate(x):
             pixels.save_png(out / f"{i:05d}.png", pixels.tile(image[None], 1, gap=0))
     return out
+
+
+def _conditions(run: Run, label: int | str | None, n: int) -> np.ndarray:
+    """What n samples were asked to be: (n,) of classes, or (n, A) of attributes."""
+    spec = run.spec
+    told = turns(spec, n) if label is None else as_conditions(label, spec).numpy()
+    return np.broadcast_to(told, (n, *told.shape[1:]))
+
+
+def _told(run: Run, label: int | str | None, n: int) -> dict[str, np.ndarray]:
+    """The same as columns by name, of a conditional model."""
+    if not run.model.context:
+        return {}
+    given, spec = _conditions(run, label, n), run.spec
+    if spec.attributes:
+        return dict(zip(spec.attributes, given.T, strict=True))
+    column = run.config.data.labels
+    name = "label" if not column or {*column} & set("/:.,") else column
+    return {name: np.array(spec.classes)[given]}
 
 
 def _suffix(run: Run) -> str:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,17 @@ NAMES, LINE = ["data", "reconstruction"], "line"
 
 
 def samples(
-    out: Path, encoding: Encoding, x: np.ndarray, before: np.ndarray | None = None, title: str = ""
+    out: Path,
+    encoding: Encoding,
+    x: np.ndarray,
+    before: np.ndarray | None = None,
+    title: str = "",
+    told: Mapping[str, np.ndarray] | None = None,
 ) -> Path:
     """Write samples x (n, *X) as what the suffix of a file says.
 
-    before: samples (n, *X) of which x was made, which stand beside it.
+    before: samples (n, *X) of which x was made, which stand beside it. told: what else is known of
+    each sample, (n,) by name: further columns of a table with a line for each, further arrays.
     Raises UserError for another suffix, and where a format needs what is not installed.
     """
     suffix = out.suffix.lower()
@@ -45,14 +51,17 @@ def samples(
         from zspace.report.figures.lines_texts import save_drawn
 
         return save_drawn(out, encoding, x, before, title)
-    content = ways[suffix](encoding, parts)
+    content = ways[suffix](encoding, parts, told or {})
     with files.explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     files.write(out, content)
     return out
 
 
-def _both(encoding: Encoding, parts: list[Any]) -> Any:
+Told = Mapping[str, np.ndarray]
+
+
+def _both(encoding: Encoding, parts: list[Any], told: Told) -> Any:
     """One table; of two, each line of the data stands above that of its reconstruction."""
     import pandas as pd
 
@@ -64,19 +73,22 @@ def _both(encoding: Encoding, parts: list[Any]) -> Any:
         if not encoding.row:
             made = made.drop(columns=LINE)
     made.columns = [str(name) for name in made.columns]
+    for name, values in told.items():
+        if name not in made and len(values) == len(made):
+            made[name] = values
     return made
 
 
-def _csv(encoding: Encoding, parts: list[Any]) -> bytes:
+def _csv(encoding: Encoding, parts: list[Any], told: Told) -> bytes:
     buffer = io.BytesIO()
-    _both(encoding, parts).to_csv(buffer, index=False)
+    _both(encoding, parts, told).to_csv(buffer, index=False)
     return buffer.getvalue()
 
 
-def _parquet(encoding: Encoding, parts: list[Any]) -> bytes:
+def _parquet(encoding: Encoding, parts: list[Any], told: Told) -> bytes:
     buffer = io.BytesIO()
     try:
-        _both(encoding, parts).to_parquet(buffer, index=False)
+        _both(encoding, parts, told).to_parquet(buffer, index=False)
     except ImportError:
         raise UserError(
             'Parquet files need the extra "tables": pip install "zspace[tables]"'
@@ -84,16 +96,17 @@ def _parquet(encoding: Encoding, parts: list[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _txt(encoding: Encoding, parts: list[Any]) -> bytes:
+def _txt(encoding: Encoding, parts: list[Any], told: Told) -> bytes:
     lines = [encoding.lines(part) or [] for part in parts[::-1]]
     return ("\n".join(one for pair in zip(*lines, strict=True) for one in pair) + "\n").encode()
 
 
-def _npz(encoding: Encoding, parts: list[Any]) -> bytes:
+def _npz(encoding: Encoding, parts: list[Any], told: Told) -> bytes:
     """Arrays by name; those of what the samples were made of end with _data."""
     arrays: dict[str, np.ndarray] = {}
     for end, part in zip(["", "_data"], parts, strict=False):
         arrays |= {f"{name}{end}": values for name, values in encoding.arrays(part).items()}
+    arrays |= {name: values for name, values in told.items() if name not in arrays}
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
     return content.getvalue()

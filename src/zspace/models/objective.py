@@ -65,7 +65,7 @@ class Objective:
         told = {k: v for term in self.terms for k, v in getattr(term, "gives", {}).items()}
         self.facts = {name: told.get(name, Fact(name.replace("_", " "))) for name in self.weights}
         per: Literal["sample", "batch"] = (
-            "batch" if any(self.weights[name] != 0 for name in self.estimates) else "sample"
+            "batch" if any(self.weight(name, 1.0) for name in self.estimates) else "sample"
         )
         self.facts["objective"] = Fact("objective", per=per, role="objective")
 
@@ -98,6 +98,15 @@ class Objective:
     def minimised(self) -> dict[str, float]:
         """The terms whose weight is not 0 at the end of training, with that weight."""
         return {name: w for name in self.weights if (w := self.weight(name, 1.0))}
+
+    def passing(self) -> list[str]:
+        """The terms that are minimised during training and no longer at its end.
+
+        >>> from zspace.models.terms import kl, mse
+        >>> Objective([mse, kl], {"mse": 1.0, "kl": lambda progress: 1 - progress}).passing()
+        ['kl']
+        """
+        return [name for name, w in self.weights.items() if callable(w) and not w(1.0)]
 
     def bound(self, values: Mapping[str, float]) -> float | None:
         """The negative bound on log p(x), in nats, that the terms make; None without one.

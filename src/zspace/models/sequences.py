@@ -11,6 +11,7 @@ What follows the end adds exactly 0 to a log-probability and nothing to a gradie
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -164,6 +165,13 @@ class Steps(nn.Module, ABC):
         """before (N, T), of each step the token before it; memory (N, M) -> logits (N, T, V)."""
 
     @abstractmethod
+    def unordered(self, memory: Tensor) -> Tensor:
+        """memory (N, M) -> logits (N, V): what it adds to the logits of every step, and a bias.
+
+        So what a bag of words teaches the memory is of use to every step at once.
+        """
+
+    @abstractmethod
     def begin(self, memory: Tensor) -> Any:
         """memory (N, M) -> the state before the first step."""
 
@@ -271,8 +279,8 @@ class BagOfWords:
     using conditional variational autoencoders. 2017, arXiv 1703.10960.
 
     Arguments:
-        network: f, codes (N, Z) -> logits (N, V). The model must own it, so that its parameters
-            are trained and kept.
+        network: f, codes (N, Z) -> logits (N, V), such as `unordered` of the model's decoder. The
+            model must own it, so that its parameters are trained and kept.
 
     >>> from torch.distributions import Normal
     >>> from zspace.models import Latent
@@ -285,7 +293,7 @@ class BagOfWords:
 
     gives: ClassVar = {"bag_of_words": Fact("negative log-likelihood of the bag of words", "nats")}
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Callable[[Tensor], Tensor]) -> None:
         self.network = network
 
     def __call__(self, p: Pass) -> dict[str, Tensor]:

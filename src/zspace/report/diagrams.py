@@ -423,11 +423,12 @@ def _minimised(pen: _Pen, player: Player, i: int, players: int) -> None:
     heading = "minimised" if players == 1 else f"{who} minimises"
     pen.y += LINE - (GAP - 12)
     pen.made.notes.append((MIDDLE - MAIN / 2, pen.y - 4, f"{heading}:"))
-    facts, pen.ends = player.objective.facts, []
-    terms = {name: w for name, w in player.objective.final_weights().items() if w}
+    objective, pen.ends = player.objective, []
+    weights, titles = objective.final_weights(), {k: f.title for k, f in objective.facts.items()}
+    texts = [weighted(titles[name], weight) for name, weight in weights.items() if weight]
+    texts += [f"at first: {titles[name]}" for name in objective.passing()]
     x, start = MIDDLE - MAIN / 2, pen.y
-    for name, weight in terms.items():
-        text = weighted(facts[name].title, weight)
+    for text in texts:
         width = min(LETTER * len(text) + 20, WIDTH - 2 * MARGIN)
         if x > MIDDLE - MAIN / 2 and x + width > WIDTH - MARGIN:
             x, start = MIDDLE - MAIN / 2, pen.y + 8

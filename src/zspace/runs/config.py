@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import numpy as np
 
@@ -88,6 +88,7 @@ def fitting(name: str, value: Any, default: Any) -> Any:
     raise UserError(f"{name} is {shown}: give {wanted}, for example {default!r}")
 
 
+EXAMPLES: dict[Any, Any] = {int: 1, float: 0.5, str: "", tuple: (16, 32)}
 EXPECTED = {
     int: "a whole number",
     float: "a number",
@@ -296,9 +297,21 @@ def _complete(
 ) -> dict[str, Any]:
     """Every choice: the value that was given, or the default."""
     return {
-        name: fitting(name, given[name], parameter.default) if name in given else parameter.default
+        name: parameter.default
+        if given.get(name, parameter.default) is parameter.default
+        else fitting(name, given[name], _example(parameter))
         for name, parameter in choices.items()
     }
+
+
+def _example(parameter: inspect.Parameter) -> Any:
+    """A value of its kind: its default, or of a choice that may be None what it is else."""
+    hint = parameter.annotation
+    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+    if parameter.default is not None or len(kinds) != 1:
+        return parameter.default
+    return OPTIONAL.get(parameter.name, EXAMPLES.get(get_origin(kinds[0]) or kinds[0]))
 
 
 def _network(

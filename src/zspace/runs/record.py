@@ -221,7 +221,11 @@ def read_either(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, or_copy: bool) -> dict[str, Any]:
     if not path.is_dir():
-        raise UserError(f"run folder '{path}' does not exist: give one that zspace train made")
+        usual = Path("runs") / path.name
+        hint = f"did you mean '{usual}'? Otherwise " if usual != path and usual.is_dir() else ""
+        raise UserError(
+            f"run folder '{path}' does not exist: {hint}give one that zspace train made"
+        )
     copied = (path / COPY).is_file()
     if not copied and not (path / RECORD).is_file() and (inner := runs_in(path)):
         raise SeveralRuns(path, inner)

@@ -24,7 +24,14 @@ from zspace.system.storage import Mirror
 from zspace.training.api import SAVE_SECONDS
 from zspace.training.progress import Reporter
 
-ELSEWHERE = {"latent": "--latent", "seed": "--seeds", "data": "--data", "data_dir": "--data-dir"}
+ELSEWHERE = {
+    "latent": "--latent",
+    "seed": "--seeds",
+    "data": "--data",
+    "data_dir": "--data-dir",
+    **{name: f"--{name}" for name in ("minutes", "seeds", "workers", "jobs", "threads", "out")},
+}
+"""Options that cannot be set by name, and where they are given."""
 PRESETS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "quick": ((2, 20), {"epochs": 40}),
     "full": ((2, 5, 10, 20, 50, 100), {}),
@@ -116,26 +123,43 @@ def parse_part(text: str) -> tuple[int, int]:
     return (which, many) if text else (1, 1)
 
 
-def parse_choices(texts: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """``beta=0.5,1,4`` and ``epochs=5`` -> options with one value, and options to vary."""
-    fixed: dict[str, Any] = {}
-    vary: dict[str, list[Any]] = {}
+def parse_choices(texts: Sequence[str]) -> dict[str, Any]:
+    """``beta=0.5,1,4`` and ``epochs=5`` -> one value of an option, or a list of values to try.
+
+    >>> parse_choices(["beta=0.5,1,4", "hidden=[16,16]", "likelihood=bernoulli"])
+    {'beta': [0.5, 1, 4], 'hidden': (16, 16), 'likelihood': 'bernoulli'}
+    """
+    found: dict[str, Any] = {}
     for text in texts:
         name, equals, right = text.partition("=")
         if not (name and equals and right):
             raise UserError(f"--set '{text}' is not understood: use NAME=VALUE or NAME=V1,V2,V3")
         name = name.replace("-", "_")
-        values = _values(name, right)
         if name in ELSEWHERE:
             raise UserError(f"--set {name} is not possible: use {ELSEWHERE[name]}")
-        if len(values) > 1 and name in GROUPS["data"]:
-            why = "all runs of a study use the same data: make one study for each value"
-            raise UserError(f"--set cannot vary {name}, since {why}")
-        if len(values) == 1:
-            fixed[name] = values[0]
-        else:
-            vary[name] = values
-    return fixed, vary
+        values = [tuple(v) if isinstance(v, list) else v for v in _values(name, right)]
+        found[name] = values if len(values) > 1 else values[0]
+    return found
+
+
+def divided(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Options that all runs share, and those of which each run has one of a list of values.
+
+    Raises UserError for an empty list, and for one of an option of the data.
+
+    >>> divided({"epochs": 5, "beta": [0.5, 1, 4]})
+    ({'epochs': 5}, {'beta': [0.5, 1, 4]})
+    """
+    vary = {name: values for name, values in options.items() if isinstance(values, list)}
+    for name, values in vary.items():
+        if not values:
+            raise UserError(f"{name} is an empty list: give the values to try, or leave it out")
+        if name in GROUPS["data"]:
+            raise UserError(
+                f"{name} cannot vary, since all runs of a study use the same data: make one study "
+                "for each value"
+            )
+    return {name: value for name, value in options.items() if name not in vary}, vary
 
 
 def _values(name: str, right: str) -> list[Any]:

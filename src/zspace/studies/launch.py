@@ -30,7 +30,7 @@ from zspace.studies.executors import (
     one_by_one,
     side_by_side,
 )
-from zspace.studies.grid import PRESETS, Entry, Grid, conduct, parse_choices, parse_part
+from zspace.studies.grid import PRESETS, Entry, Grid, conduct, divided, parse_part
 from zspace.system import files
 from zspace.system.bars import lines
 from zspace.system.cores import reading, usable_cores
@@ -51,7 +51,6 @@ def study(
     workers: int = 0,
     latent: Sequence[int] = (),
     seeds: int = 1,
-    choices: Sequence[str] = (),
     minutes: float = 0.0,
     preset: str | None = None,
     jobs: int = 1,
@@ -60,6 +59,7 @@ def study(
     part: str = "",
     out: str | Path | None = None,
     quiet: bool = False,
+    **options: Any,
 ) -> Path | str:
     """Train the runs of a study that are missing, write its report, and return where that is.
 
@@ -71,9 +71,8 @@ def study(
         workers: Threads that read files, of each process; 0: see `zspace.system.cores.readers`.
         latent: Code sizes; by default those of the preset.
         seeds: Runs of each kind, with seeds 0, 1, ...
-        choices: Other options as text: "epochs=5" for all runs, "beta=0.5,1,4" to try each.
         minutes: Of each run, which choose its epochs; 0 takes epochs.
-        preset: quick (2 and 20, and 40 epochs unless choices say otherwise) or full (2 to 100);
+        preset: quick (2 and 20, and 40 epochs unless options say otherwise) or full (2 to 100);
             by default quick on mnist5k, else full.
         jobs: Runs at the same time on this machine, each in its own process if more than 1; 0
             chooses. A script must then call this under ``if __name__ == "__main__":``.
@@ -84,12 +83,14 @@ def study(
             array job of any scheduler, in one folder that all of them see.
         out: A folder, or the URL of one; by default studies/<data>.
         quiet: Print nothing.
+        options: Whatever `zspace.train` takes: one value for all runs, or a list of values, of
+            which each is tried. Several numbers that are one value are a tuple: hidden=(16, 16).
 
     Raises UserError for a grid that makes no sense and for data that the executor cannot carry to
     other processes, before anything is trained.
 
     >>> report = zspace.study(
-    ...     ["ae"], data=data_path, latent=[2], choices=["epochs=1"], out="small", quiet=True
+    ...     ["ae"], data=data_path, latent=[2], epochs=1, out="small", quiet=True
     ... )
     >>> report.name
     'report.html'
@@ -97,7 +98,9 @@ def study(
     if jobs < 0 or threads < 0:
         raise UserError(f"jobs is {jobs}, threads is {threads}: use numbers >= 1, or 0 for auto")
     share = parse_part(part)
-    fixed, vary = parse_choices(choices)
+    fixed, vary = divided(options)
+    if "seed" in options:
+        raise UserError(f"seed is {options['seed']}: use seeds, a number of runs of each kind")
     held = None if isinstance(data, str | Path) else data
     name = str(data) if held is None else noted(data)
     sizes, usual = PRESETS[preset or ("quick" if name == "mnist5k" else "full")]

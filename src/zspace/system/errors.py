@@ -22,7 +22,7 @@ class UserError(ValueError):
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like this one, if one is like it; case does not matter."""
     names = {n.lower(): n for n in known}
-    found = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     return names[found[0]] if found else None
 
 

@@ -36,6 +36,26 @@ def warmup(until: float = 0.2, end: float = 1.0) -> Schedule:
     return lambda progress: end * min(1.0, progress / until)
 
 
+def fade(start: float, stop: float, begin: float = 1.0) -> Schedule:
+    """A weight that is `begin` at first, and falls linearly to 0 from `start` to `stop`.
+
+    Arguments:
+        start: The fraction of training up to which it is `begin`, in [0, 1).
+        stop: The fraction from which on it is 0, in (start, 1].
+        begin: The weight before.
+
+    >>> weight = fade(0.5, 0.9)
+    >>> weight(0.2), round(weight(0.7), 6), weight(0.9)
+    (1.0, 0.5, 0.0)
+    """
+    if not 0 <= start < stop <= 1:
+        raise UserError(
+            f"a weight fades from {start} to {stop} of training: use fractions with "
+            "0 <= start < stop <= 1"
+        )
+    return lambda progress: begin * min(1.0, max(0.0, (stop - progress) / (stop - start)))
+
+
 def cyclical(cycles: int = 4, ratio: float = 0.5, end: float = 1.0) -> Schedule:
     """A weight that grows from 0 to `end` again and again.
 

@@ -58,9 +58,9 @@ def study(
         quiet: Print only the path of the report.
     """
     options = dict(locals())  # the arguments: nothing else is defined yet
-    options["choices"] = [text for group in options.pop("set") for text in group]
-    from zspace.studies import launch
+    from zspace.studies import grid, launch
 
+    options |= grid.parse_choices([text for group in options.pop("set") for text in group])
     print(launch.study(options.pop("recipes") or ("ae", "vae", "cvae"), **options))
 
 

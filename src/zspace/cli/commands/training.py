@@ -233,14 +233,18 @@ def train_command(args: Sequence[str]) -> tuple[Callable[..., None], list[str]]:
             )
             _show(run, silent=recipe.quiet or recipe.json)
 
-    more = f"\n\nzspace train {given.recipe} {HELP_ALL} shows every option." * short
+    more = f" {HELP_ALL} shows every option." * short
     train.__doc__ = globals()["train"].__doc__
     train.__annotations__["recipe"] = reduce(
         or_,
         (
             Annotated[
                 options_of(name),
-                subcommand(recipes.hyphenated(name), description=recipes.about(name) + more),
+                subcommand(
+                    recipes.hyphenated(name),
+                    description=recipes.about(name)
+                    + f"\n\nzspace train {recipes.hyphenated(name)}{more}" * short,
+                ),
             ]
             for name in recipes.known()
         ),

@@ -130,7 +130,10 @@ class TableEncoding(Encoding):
         """`encode`, of columns; not checked for missing values where they are to be found."""
         for entry in self.entries:
             if entry.name not in table:
-                raise unknown("the rows lack a column; column", entry.name, table)
+                raise UserError(
+                    f"the rows have no column '{entry.name}', which the model reads, but "
+                    f"{', '.join(map(repr, table))}: add it, empty where it is not known"
+                )
         n = len(next(iter(table.values())).missing)
         if n == 0:
             raise UserError("the table has no rows: give at least one")

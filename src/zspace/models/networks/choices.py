@@ -93,9 +93,9 @@ class NetOptions:
     blocks: Annotated[
         int | None,
         Doc(
-            "conv: residual blocks at the last resolution, by default 1 for grey images and none "
-            "for others; unet, --stem full: at each resolution, by default 1. temporal, gru, "
-            "transformer: blocks or layers of encoder and decoder each."
+            "conv: residual blocks at the last resolution; unet, --stem full: at each resolution; "
+            "by default 1. temporal, gru, transformer: blocks or layers of encoder and decoder "
+            "each."
         ),
     ] = None
     stem: Annotated[
@@ -148,7 +148,7 @@ class NetOptions:
 
         >>> taken = NetOptions().on("image", (3, 64, 64))
         >>> taken.net, taken.channels, taken.blocks, taken.hidden, taken.up
-        ('conv', (16, 32, 64), 0, (), 'transposed')
+        ('conv', (16, 32, 64), 1, (), 'transposed')
         """
         net = usual_net(kind, shape) if self.net == "auto" else self.net
         chosen: dict[str, Any] = {"net": net}
@@ -158,7 +158,7 @@ class NetOptions:
             if self.channels is None:
                 chosen["channels"] = doubled(16 if strided else 32, shape, self.stem)
             if self.blocks is None:
-                chosen["blocks"] = int(grey or not strided)
+                chosen["blocks"] = 1
             if self.up == "auto":
                 chosen["up"] = "transposed" if strided else "nearest"
             if strided and self.hidden is None and self.code == "flat":
@@ -292,8 +292,8 @@ def _mlp(options: NetOptions, wanted: NetworkSpec) -> Networks:
 SMALL, WIDEST = 8, 128
 """Pixels of the shorter side at which default channels stop, and the most of them."""
 DENSE = (512,)
-"""Widths of the dense layers of conv for grey images, which have a residual block, too. After
-equal seconds digits are better with both, photographs without: see benchmarks/README.md."""
+"""Widths of the dense layers of conv for grey images. After equal seconds digits are better with
+them, photographs without: see benchmarks/README.md."""
 
 
 def doubled(first: int, shape: Sequence[int], stem: str) -> tuple[int, ...]:

@@ -20,9 +20,12 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from zspace.models.networks.mlp import glorot
+from zspace.models.networks.mlp import MLP, glorot
 from zspace.models.sequences import END, OTHER, Autoregressive, Steps
 from zspace.system.errors import UserError
+
+SKIP = (128,)
+"""Hidden widths from a memory to what it adds to the logits of every step."""
 
 
 class Trunk(nn.Module, ABC):
@@ -176,6 +179,10 @@ class ParallelDecoder(nn.Module):
         h = self.read(joined(z, c))[:, None] + self.positions()
         return self.out(self.trunk(h))
 
+    def unordered(self, z: Tensor) -> Tensor:
+        """z (N, latent) -> (N, P): what z alone, without a step, gives without the trunk."""
+        return self.out(self.read(z))
+
 
 class AutoregressiveDecoder(nn.Module):
     """Gives a memory of z and c, with which a network makes tokens one after the other.
@@ -191,6 +198,10 @@ class AutoregressiveDecoder(nn.Module):
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """z (N, latent), c (N, context) or None -> memory (N, latent + context)."""
         return joined(z, c)
+
+    def unordered(self, z: Tensor) -> Tensor:
+        """z (N, latent) -> logits (N, V) of tokens at any step: see `Steps.unordered`."""
+        return self.steps.unordered(z)
 
     def distribution(self, memory: Tensor) -> Distribution:
         """p(x|z) of memories (*batch, M); products are in the format that is now used."""
@@ -233,7 +244,7 @@ class TrunkSteps(Steps):
             raise UserError(f"word_dropout is {word_dropout}: use a share in [0, 1]")
         self.length, self.vocabulary, self.word_dropout = length, vocabulary, word_dropout
         self.embed = nn.Embedding(vocabulary + 1, width)
-        self.read, self.skip = nn.Linear(memory, width), nn.Linear(memory, width)
+        self.read, self.skip = nn.Linear(memory, width), MLP((memory,), (width,), hidden=SKIP)
         self.positions = None if trunk.positioned else Positions(length, width)
         self.trunk, self.out = trunk, nn.Linear(width, vocabulary)
         self.apply(begun)
@@ -249,6 +260,9 @@ class TrunkSteps(Steps):
             told = told + self.positions()
         h = self.trunk.of_tokens(before, self.embed, told, seen)
         return self.out(h + self.skip(memory)[:, None])
+
+    def unordered(self, memory: Tensor) -> Tensor:
+        return self.out(self.skip(memory))
 
     def begin(self, memory: Tensor) -> Any:
         told = self.read(memory)
