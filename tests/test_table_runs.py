@@ -275,3 +275,11 @@ def test_what_is_there_stays_where_gaps_are_filled():
     assert filled["age"].notna().all()
     there = new["age"].notna()
     assert (filled["age"][there] == new["age"][there]).all()
+
+
+def test_a_figure_of_rows_speaks_of_rows(run):
+    from zspace.report.figures import registry
+    from zspace.runs.many import Study
+
+    drawn = registry.draw("curves", Study(run.path, [run]))
+    assert drawn.get_supxlabel().startswith("sum over a row, mean over rows")

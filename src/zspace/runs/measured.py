@@ -218,12 +218,14 @@ def _ordered(record: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 @dataclass(frozen=True)
 class Scored:
-    """What was written: how many images, the threshold of each score, how many lie above it."""
+    """What was written: how many images, the threshold of each score, how many lie above it, and
+    from how many validation images the thresholds are."""
 
     path: Path
     images: int
     thresholds: dict[str, float]
     flagged: dict[str, int]
+    validation: int
 
 
 CODES = (".npz", ".csv", ".parquet")
@@ -363,7 +365,7 @@ def score(
         out.parent.mkdir(parents=True, exist_ok=True)
     files.write_csv(out, lines)
     flagged = {name: sum(line[f"{name}_anomaly"] for line in lines) for name in scorer.names}
-    return Scored(out, len(lines), limits, flagged)
+    return Scored(out, len(lines), limits, flagged, len(own.validation))
 
 
 def _lines(

@@ -18,6 +18,9 @@ from zspace.cli import (
     Workers,
 )
 
+FEW = 10
+"""Validation samples above a threshold with fewer than which it is told to be rough."""
+
 
 def evaluate(
     run: RunPath,
@@ -130,6 +133,7 @@ def score(
     from zspace.data.account import of_samples
     from zspace.runs.measured import score as write_scores
     from zspace.runs.run import load
+    from zspace.system.bars import say
 
     model = load(run, device, trust_data=trust_data)
     done = write_scores(
@@ -138,6 +142,10 @@ def score(
     for name, limit in done.thresholds.items():
         found = of_samples(f"{done.images:,} images", model.spec.kind)
         print(f"{name}: {done.flagged[name]:,} of {found} above {limit:.4g}")
+    if done.validation * rate < FEW:
+        rows = of_samples(f"{done.validation:,} validation images", model.spec.kind)
+        left = int(done.validation * rate)
+        say(f"the thresholds leave {left} of {rows} above them: of so few, expect other shares")
     if heat is not None:
         from zspace.report.figures.pictures import write_heat
 

@@ -196,7 +196,7 @@ def curves(study: Study) -> Figure:
     rows, all_of = terms(study), families(study)
     sizes = sorted({size for family in all_of for size in family.sizes})
     colours = dict(zip(sizes, style.shades(len(sizes)), strict=True))
-    note = "sum over a sample, mean over samples; the first epochs may lie outside"
+    note = "sum over an image, mean over images; the first epochs may lie outside"
     places, across = arranged(rows, all_of)
     width = {1: 6.6, 2: 7.8}.get(across[1], 3.1 * across[1])
     fig = style.blank(width, 2.6 * across[0] + 0.8, "Training and validation", note)

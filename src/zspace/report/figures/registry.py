@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from zspace.models.likelihoods import plural
-from zspace.report.facts import Numbers
+from zspace.report.facts import Numbers, of_samples
 from zspace.report.figures.style import (
     COLOURS,
     INK,
@@ -186,6 +186,9 @@ def draw(name: str, study: Study) -> Drawn:
             film.milliseconds = found.milliseconds
             return film
         drawn.__class__ = Still  # the user's own functions return plain ones
+        for text in (drawn._suptitle, drawn._supxlabel):  # type: ignore[attr-defined]
+            if text is not None:
+                text.set_text(of_samples(text.get_text(), study.data.spec.kind))
         tighten(drawn)
         assert isinstance(drawn, Still)
         return drawn
