@@ -522,6 +522,15 @@ def test_bad_options_are_one_sentence(vae, capsys, monkeypatch, options, sentenc
     assert sentence in line
 
 
+def test_answers_are_not_held_back_until_a_browser_has_acknowledged_a_part():
+    with (
+        server.listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as taken,
+    ):
+        assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_taken_port_is_one_sentence(vae, capsys):
     with server.listen("127.0.0.1", 0) as taken:
         port = str(taken.getsockname()[1])
