@@ -297,6 +297,22 @@ def test_missing_values_are_said_and_asked_about_not_taken():
     assert told.spec.missing
 
 
+def test_texts_that_are_all_dates_or_numbers_are_asked_about_not_taken():
+    days = pd.date_range("2020-01-01", periods=60).strftime("%Y-%m-%d").repeat(2)
+    sizes = [f"{i % 40}.5" for i in range(120)]
+    frame = pd.DataFrame({"joined": days, "size": sizes, "zip": ["00123", "04012"] * 60})
+    data = load(frame, quiet=True)
+    said = " ".join(account.lines(data))
+    assert "are the texts of joined dates? then add --columns joined=date" in said
+    assert "are the texts of size numbers? then add --columns size=number" in said
+    assert "texts of zip" not in said
+    given = "joined=date,size=category,zip=category"
+    told = load(frame, columns=given, quiet=True)
+    said = " ".join(account.lines(told))
+    assert "are the texts" not in said
+    assert "joined (date" in said
+
+
 def test_only_training_rows_are_learned_from():
     frame = people()
     data = load(frame, quiet=True)

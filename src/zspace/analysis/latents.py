@@ -273,6 +273,9 @@ def pixels(trained: TrainedModel, samples: Samples) -> np.ndarray:
     return each(trained, samples, lambda batch: {"x": batch.x.flatten(1)})["x"]
 
 
+LONGER = "train longer if that was short, or"
+
+
 def collapse(found: Mapping[str, Measure]) -> str:
     """A sentence on code dimensions that say nothing of x; empty where all say something."""
     if "active_kl" in found:
@@ -288,9 +291,9 @@ def _collapsed(dead: int, size: int) -> str:
         return ""
     what = f"collapsed onto the prior (a mean KL of at most {ACTIVE} nats per dimension)"
     if dead == size:
-        return f"the whole code has {what}: it says nothing of x; give the KL less weight"
+        return f"the whole code has {what}: it says nothing of x; {LONGER} give the KL less weight"
     few = f"{dead} of {size} code dimensions have {what}: they say nothing of x"
-    return f"{few}; a smaller --latent would do"
+    return f"{few}; {LONGER} take a smaller --latent"
 
 
 @torch.no_grad()

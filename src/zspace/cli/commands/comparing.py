@@ -38,7 +38,7 @@ def study(
 
     Args:
         recipes: The recipes; by default ae vae cvae.
-        data: A known name, a folder of images, or an .npz or .npy file.
+        data: A known name, a folder of images, or a file: arrays, a table, a series or text.
         latent: Code sizes; by default those of the preset.
         seeds: Runs of each kind, with seeds 0, 1, ...
         set: Other options: beta=0.5,1,4 trains one run for each value; epochs=5 or

@@ -117,17 +117,17 @@ def score(
     out: Out,
     quiet: bool = False,
 ) -> None:
-    """Write a table with anomaly scores of every image of a data set, one row per image.
+    """Write a table with anomaly scores of every sample of a data set, one row per sample.
 
     Args:
         scores: Some of error, elbo, iw, typicality, regret and mahalanobis; by default all that
             the model has.
-        rate: Share of the run's validation images that may count as anomalies; it sets the
+        rate: Share of the run's validation samples that may count as anomalies; it sets the
             threshold of each score.
         heat: FILE.png for a picture of the images with the highest error, and of where in them
             the error lies.
-        out: FILE.csv, with split, index, id, label, the scores, and whether each marks the image
-            as an anomaly.
+        out: FILE.csv, with split, index (the row in the data, from 0), id, label, the scores, and
+            whether each marks the sample as an anomaly.
         quiet: Show no progress bar.
     """
     from zspace.data.account import of_samples

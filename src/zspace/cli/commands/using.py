@@ -127,9 +127,9 @@ def embed(
     device: Device = "auto",
     out: Out,
 ) -> None:
-    """Write the codes of all images of a data set, with their ids and labels.
+    """Write the codes of all samples of a data set, with their ids and labels.
 
-    A conditional model reads images without a label under the one of the highest bound, which
+    A conditional model reads samples without a label under the one of the highest bound, which
     label_inferred tells.
 
     Args:

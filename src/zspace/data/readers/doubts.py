@@ -1,14 +1,14 @@
 """What is asked about a table before training: values that may mean missing or be dates.
 
 A text such as '?', or a frequent extreme that is far from all other numbers, such as -200, may
-mean missing; 01/02/2024 is 1 February to some and 2 January to others. Nothing is taken for
-either unasked.
+mean missing; 01/02/2024 is 1 February to some and 2 January to others; and texts of a DataFrame
+may all be dates or numbers, which its library was not told. Nothing is taken for either unasked.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -19,11 +19,16 @@ FREQUENT, FAR = 0.01, 1.0
 """How often an extreme must occur to be asked about, and how many ranges of the rest away."""
 MOST_TEXTS = 10_000
 """Different texts of a column that are looked at."""
+KINDS = {"d": "date", "i": "number", "f": "number"}
+"""By the first letter of its type, what a column of texts may be instead of a category."""
 SUSPECTS = {"?", "na", "n/a", "null", "none", "-", "--", ".", "unknown", "missing", "#n/a"}
 
 
 class Doubts:
     """Takes in the rows of a table piece by piece.
+
+    Arguments:
+        settled: Names of columns whose kind was given, about which it is not asked.
 
     >>> from zspace.data.readers.frames import columns_of
     >>> doubts = Doubts()
@@ -32,7 +37,8 @@ class Doubts:
     ['is -200 in 0 a missing value? then add --missing -200']
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settled: Iterable[str] = ()) -> None:
+        self.settled = frozenset(settled)
         self.numbers: dict[str, _Ends] = {}
         self.texts: dict[str, dict[str, None]] = {}
 
@@ -70,6 +76,8 @@ class Doubts:
                     f"are the texts of {name} dates? nothing tells the day and the month of "
                     f"{text} apart, so --columns {name}=date is not enough: write 2026-11-30"
                 )
+            elif (kind := KINDS.get(looked.dtype[0])) and name not in self.settled:
+                said.append(f"are the texts of {name} {kind}s? then add --columns {name}={kind}")
         return said
 
 

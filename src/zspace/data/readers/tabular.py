@@ -456,7 +456,7 @@ def _learned(
     }
     encoding = fit(train.pieces(), train.shape[0], **about)
     kept = {entry.name for entry in encoding.entries}
-    doubts, cells = Doubts(), 0
+    doubts, cells = Doubts(kinds), 0
     for piece in store.pieces():
         asked = {n: raw for n, raw in piece.items() if n in kept or raw.values.dtype == object}
         doubts.add(asked)
