@@ -26,6 +26,7 @@ from test_cli import bad, zs  # noqa: F401 # a fixture
         ),
         ("train vae --frm a", "did you mean '--from'?"),
         ("train beta-vae --bet 3", "did you mean '--beta'?"),
+        ("train vae --beta 3", "is unknown: use beta-vae or tcvae or vaegan or sentence-vae"),
         ("train vae --net mpl", "--net is 'mpl': did you mean 'mlp'? choose from: auto, mlp"),
         ("train vae --epochs", "--epochs has no value: give a whole number"),
         ("train vae --lr fast", "--lr is 'fast': give a number"),

@@ -143,7 +143,9 @@ def impute(run: Run, *, data: str, data_dir: Path | None, out: Path) -> Path:
     x, label = samples.images(), samples.conditions() if run.model.context else None
     made = run.filled(x, label)
     rows = int(x.isnan().flatten(1).any(1).sum())
-    say(f"values filled in {rows:,} of {len(x):,} {run.encoding.plural}")
+    say(f"values filled in {rows:,} of {len(x):,} {run.encoding.plural}, in the order of the data")
+    if gone := list(getattr(run.encoding, "left_out", ())):
+        say(f"without what the training left out: {', '.join(gone)}")
     return written.samples(out, run.encoding, made.numpy(), title=f"{data}, filled")
 
 

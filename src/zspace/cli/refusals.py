@@ -92,10 +92,19 @@ def _unrecognised(token: str, command: str, args: Sequence[str]) -> str:
     name = token.partition("=")[0]
     if command == "zspace train":
         return "'zspace train' needs a recipe: 'zspace recipes' lists them"
+    train = args[:1] == ["train"]
+    if train and (others := _offering(name)):
+        return f"option '{name}' of '{command}' is unknown: use {' or '.join(others)}"
     near = nearest(name, flags_of(_command(args)))
     hint = f"did you mean '{near}'? " if near else ""
-    every = "--help-all" if args[:1] == ["train"] else "--help"
+    every = "--help-all" if train else "--help"
     return f"option '{name:.60}' of '{command}' is unknown: {hint}'{command} {every}' lists all"
+
+
+def _offering(flag: str) -> list[str]:
+    from zspace.models import recipes
+
+    return recipes.offering(flag.lstrip("-").replace("-", "_"))
 
 
 def flags_of(command: Sequence[str]) -> list[str]:

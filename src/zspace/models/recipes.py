@@ -394,6 +394,15 @@ def source_of(function: Function) -> dict[str, str] | None:
     return {"module": module, "sha256": hashlib.sha256(content).hexdigest()}
 
 
+def offering(option: str) -> list[str]:
+    """The recipes that have an option of their own of that name.
+
+    >>> offering("beta")
+    ['beta-vae', 'tcvae', 'vaegan', 'sentence-vae']
+    """
+    return [hyphenated(name) for name, f in known().items() if option in choices_of(f).own]
+
+
 def hyphenated(name: str) -> str:
     """A recipe's name as people type it: with hyphens."""
     return name.replace("_", "-")

@@ -154,8 +154,11 @@ class Config:
         shared = set().union(*groups.values())
         for given, known in ((flat, shared), (own, set(choices.own))):
             for name in given:
-                if name not in known:
-                    raise unknown(title, name, known | set(choices.own))
+                if name in known:
+                    continue
+                if others := recipes.offering(name):
+                    raise UserError(f"{title} '{name}' is unknown: use {' or '.join(others)}")
+                raise unknown(title, name, known | set(choices.own))
         chosen = {
             group: {n: fitting(n, flat[n], DEFAULTS[n]) for n in flat if n in GROUPS[group]}
             for group in GROUPS
