@@ -99,7 +99,7 @@ def test_clashing_options_survive_the_folder_and_are_told(digits, tmp_path, regi
 def test_unknown_options_of_either_group_name_the_nearest():
     with pytest.raises(zspace.UserError, match=r"option of recipe vae 'latnt'.*'latent'"):
         Config.of("vae", {"latnt": 3})
-    with pytest.raises(zspace.UserError, match="'beta' is unknown: use .*beta-vae or tcvae"):
+    with pytest.raises(zspace.UserError, match=r"'beta' is unknown: use .*beta-vae or tcvae"):
         Config.of("vae", {"beta": 2.0})
     with pytest.raises(zspace.UserError, match=r"option of recipe vae 'epochs' is unknown"):
         Config.of("vae", {}, {"epochs": 3})

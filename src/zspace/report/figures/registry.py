@@ -188,7 +188,7 @@ def draw(name: str, study: Study) -> Drawn:
         drawn.__class__ = Still  # the user's own functions return plain ones
         for text in (drawn._suptitle, drawn._supxlabel):  # type: ignore[attr-defined]
             if text is not None:
-                text.set_text(of_samples(text.get_text(), study.data.spec.kind))
+                text.set_text(of_samples(text.get_text(), study.runs[0].spec.kind))
         tighten(drawn)
         assert isinstance(drawn, Still)
         return drawn
