@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import runpy
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +28,7 @@ from visiting import TOKEN, Visitor, serving
 from zspace import explorer
 from zspace.analysis import latents, planes
 from zspace.cli.main import run as main
-from zspace.explorer import server
+from zspace.explorer import app, server
 from zspace.explorer.app import LazyResult, ModelThread
 from zspace.explorer.view import Reading, RunView
 from zspace.report.figures import style
@@ -494,6 +496,15 @@ def test_two_runs_on_the_same_data_share_them(planar):
     paths = [planar[name].path for name in ("ae", "vae")]
     a, b = server.views(paths).values()
     assert a.run.data() is b.run.data()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
+def test_what_no_pointer_waits_for_comes_after_what_one_waits_for():
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    assert LazyResult(priority).start().result(5) == max(app.BEHIND, priority())
+    assert ModelThread(None).thread.submit(priority).result(5) == priority()
 
 
 def test_later_computes_once_and_tells_of_failure():

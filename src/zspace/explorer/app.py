@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import mimetypes
+import os
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -31,6 +33,8 @@ from zspace.runs.sweeps import Sweep
 from zspace.system.errors import UserError
 from zspace.system.pixels import COLOURS
 
+BEHIND = 10
+"""The niceness of threads that nobody's pointer waits for."""
 T = TypeVar("T")
 Asked = tuple[np.ndarray, Tensor | None, "asyncio.Future[np.ndarray]"]
 
@@ -38,7 +42,8 @@ Asked = tuple[np.ndarray, Tensor | None, "asyncio.Future[np.ndarray]"]
 class LazyResult(Generic[T]):
     """A result that a thread of its own computes when it is first asked for.
 
-    The thread does not keep the process alive: stopping the server stops it.
+    The thread does not keep the process alive: stopping the server stops it. Where the system can
+    tell threads apart, those that decode for a pointer come before it.
     """
 
     def __init__(self, function: Callable[[], T]) -> None:
@@ -58,6 +63,9 @@ class LazyResult(Generic[T]):
         return time.monotonic() - self.since if self.since else 0.0
 
     def _work(self) -> None:
+        if sys.platform == "linux":  # elsewhere a priority is that of the whole process
+            least = max(BEHIND, os.getpriority(os.PRIO_PROCESS, 0))
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), least)
         try:
             self.future.set_result(self.function())
         except BaseException as error:  # whoever waits is told
