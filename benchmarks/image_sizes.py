@@ -126,7 +126,7 @@ def picture(rows: list[tuple[str, np.ndarray]], path: Path) -> None:
             axis = figure.add_subplot(grid[3 * r + 1 + k, i])
             axis.imshow(shown[k, i].squeeze(), cmap="gray", vmin=0, vmax=255)
             axis.axis("off")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, pil_kwargs={"optimize": True})
 
 
 def main() -> None:
