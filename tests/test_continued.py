@@ -169,6 +169,27 @@ def test_other_schedules_begin_anew(digits, tmp_path, capsys):
     assert weights(zspace.resume(tmp_path / "cut", reporter=Quiet())) == weights(straight)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_an_interrupted_run_takes_more_epochs(digits, tmp_path, capsys, schedule):
+    """With a constant rate as if they had been given at first; else along their schedule."""
+    options = {"schedule": schedule, "ema": 0.9}
+    straight = train(digits, tmp_path / "straight", epochs=4, **options)
+    with pytest.raises(PowerCut):
+        train(digits, tmp_path / "run", epochs=2, reporter=Cut(7), save_every=0, **options)
+    kept = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.json*")}
+    with pytest.raises(UserError, match="epochs is 0, but run"):
+        zspace.resume(tmp_path / "run", epochs=0)
+    assert kept == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.json*")}
+    capsys.readouterr()
+    run = zspace.resume(tmp_path / "run", epochs=4)
+    assert run.config.training.epochs == len(run.metrics) == 4
+    told = {"constant": "as if 4 epochs had been given", "cosine": "as those of 4 epochs"}
+    assert told[schedule] in capsys.readouterr().err
+    assert (weights(run) == weights(straight)) == (schedule == "constant")
+    rates = [[line["lr"] for line in one.metrics] for one in (run, straight)]
+    assert rates[0][2:] == rates[1][2:]
+
+
 def test_other_options_are_for_a_new_run(first):
     with pytest.raises(UserError, match=r"lr is no option of resume.*from_run=.*, lr=\.\.\."):
         zspace.resume(first.path, lr=1e-4)

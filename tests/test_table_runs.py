@@ -173,6 +173,49 @@ def test_rows_at_the_command_line(run, csv, tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_rows_are_called_by_the_column_that_identifies_them(tmp_path, capsys):
+    """In scores, codes and filled rows; by their positions in data without that column."""
+    frame = people(60)[["age", "income", "sex"]]
+    frame.insert(1, "remark", [f"what was said by {i} of many people, {'x' * 60}" for i in range(60)])
+    frame.insert(0, "customer_id", [f"C{7 * i}" for i in range(60)])
+    frame["age"] = frame["age"].where(frame.index % 9 > 0)
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    frame.drop(columns="customer_id").to_csv(tmp_path / "nameless.csv", index=False)
+    run = zspace.train(
+        "vae", data=str(tmp_path / "rows.csv"), out=tmp_path / "run", quiet=True, **SMALL
+    )
+    told = (tmp_path / "run" / "run.json").read_text()
+    assert re.search(r"customer_id \(\d+ different texts; it names the rows\)", told)
+    wrote = {}
+    for data in ("rows", "nameless"):
+        for verb in ("score", "embed", "impute"):
+            out = tmp_path / f"{data}-{verb}.csv"
+            more = ["--rate", "0.5"] if verb == "score" else []
+            given = ["--data", str(tmp_path / f"{data}.csv"), "-o", str(out), *more]
+            assert main.run([verb, str(run.path), *given]) == 0, capsys.readouterr().err
+            wrote[data, verb] = pd.read_csv(out, dtype=str, keep_default_na=False)
+    for verb in ("score", "embed"):
+        own = wrote["rows", verb]
+        called = frame["customer_id"][own["index"].astype(int)]
+        assert own["id"].tolist() == called.tolist()
+        assert wrote["nameless", verb]["id"].tolist() == [str(i) for i in range(60)]
+    filled = wrote["rows", "impute"]
+    assert filled.columns.tolist() == ["customer_id", "age", "income", "sex"]
+    assert filled["customer_id"].tolist() == frame["customer_id"].tolist()
+    there = frame["age"].notna()
+    assert filled["age"][there].tolist() == [str(int(age)) for age in frame["age"][there]]
+    assert "customer_id" not in wrote["nameless", "impute"]
+
+
+def test_an_index_of_a_frame_goes_before_a_column_that_identifies_rows():
+    frame = people(40).assign(id=[f"row {i}" for i in range(40)])
+    split = np.where(np.arange(40) % 10 == 9, "test", "train")
+    own = zspace.data.load(frame.assign(split=split), quiet=True)
+    assert own.test.names() == ["row 9", "row 19", "row 29", "row 39"]
+    frame.index = pd.Index([f"i{i}" for i in range(40)])
+    assert zspace.data.load(frame, quiet=True).train.names()[0].startswith("i")
+
+
 @pytest.mark.parametrize("score", ["error", "elbo", "mahalanobis"])
 def test_rows_are_scored(run, score):
     odd = people(20).assign(age=90, income=100.0)

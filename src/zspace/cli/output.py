@@ -139,14 +139,17 @@ def impute(run: Run, *, data: str, data_dir: Path | None, out: Path) -> Path:
         raise UserError(
             f"run '{run.path}' is of images, which have no file with gaps: run.impute fills arrays"
         )
-    samples = joined(list(run.data(data, data_dir=data_dir, quiet=False).splits.values()))
+    parts = list(run.data(data, data_dir=data_dir, quiet=False).splits.values())
+    samples = joined(parts)
     x, label = samples.images(), samples.conditions() if run.model.context else None
     made = run.filled(x, label)
     rows = int(x.isnan().flatten(1).any(1).sum())
     say(f"values filled in {rows:,} of {len(x):,} {run.encoding.plural}, in the order of the data")
-    if gone := list(getattr(run.encoding, "left_out", ())):
+    name = run.encoding.identifier if all(part.named for part in parts) else ""
+    if gone := [one for one in getattr(run.encoding, "left_out", ()) if one != name]:
         say(f"without what the training left out: {', '.join(gone)}")
-    return written.samples(out, run.encoding, made.numpy(), title=f"{data}, filled")
+    told = {name: np.array(samples.names())} if name else {}
+    return written.samples(out, run.encoding, made.numpy(), title=f"{data}, filled", told=told)
 
 
 def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:

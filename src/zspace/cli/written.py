@@ -62,7 +62,9 @@ Told = Mapping[str, np.ndarray]
 
 
 def _both(encoding: Encoding, parts: list[Any], told: Told) -> Any:
-    """One table; of two, each line of the data stands above that of its reconstruction."""
+    """One table; of two, each line of the data stands above that of its reconstruction. What
+    samples are called by comes first.
+    """
     import pandas as pd
 
     frames = [encoding.frame(part) for part in parts]
@@ -75,13 +77,17 @@ def _both(encoding: Encoding, parts: list[Any], told: Told) -> Any:
     made.columns = [str(name) for name in made.columns]
     for name, values in told.items():
         if name not in made and len(values) == len(made):
-            made[name] = values
+            made.insert(0 if name == encoding.identifier else made.shape[1], name, values)
     return made
 
 
 def _csv(encoding: Encoding, parts: list[Any], told: Told) -> bytes:
     buffer = io.BytesIO()
-    _both(encoding, parts, told).to_csv(buffer, index=False)
+    made = _both(encoding, parts, told)
+    for name in encoding.whole & {*made}:  # floats where gaps are: 70 and not 70.0
+        if made[name].dtype.kind == "f":
+            made[name] = made[name].astype("Int64")
+    made.to_csv(buffer, index=False)
     return buffer.getvalue()
 
 

@@ -65,6 +65,19 @@ def to_float(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
+class Positions(Sequence[str]):
+    """Ids of samples that nobody named: the rows (n,) where they are in their source."""
+
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: Any) -> Any:
+        return str(self.rows[i])
+
+
+@dataclass(frozen=True, eq=False)
 class Samples:
     """Some rows of a storage, in a fixed order: position i is row ``index[i]``.
 
@@ -105,6 +118,11 @@ class Samples:
         """The ids of positions ``i`` (None: of all): file names, row labels, or row numbers."""
         rows = self._rows(i).tolist()
         return [str(row) if self.ids is None else str(self.ids[row]) for row in rows]
+
+    @property
+    def named(self) -> bool:
+        """Whether `names` are more than positions."""
+        return self.ids is not None and not isinstance(self.ids, Positions)
 
     def labelled(self) -> Samples:
         """Those that have a label, or every attribute; all where there are no labels at all."""
@@ -372,7 +390,7 @@ class Unsplit:
         if part.y is None and train.y is not None:
             part = replace(part, y=torch.full((part.x.shape[0],), MISSING))
         named = part.classes or tuple(other.facts.get("classes", ()))
-        ids = part.ids or [str(i) for i in range(part.x.shape[0])]
+        ids = part.ids or Positions(np.arange(part.x.shape[0]))
         part = replace(part, classes=named, ids=ids, origin=f"{other.name} ({flag})")
         if other.read.scale != self.read.scale and other.read.values != self.read.values:
             note = f"{flag}: {other.read.values}"

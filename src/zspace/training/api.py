@@ -222,10 +222,11 @@ def resume(
 
     Arguments:
         path: The folder of the run.
-        epochs: For a run that has finished, and was trained with ``keep_state=True``: so many in
-            all. With ``schedule="constant"`` the result is bit for bit that of so many epochs
-            from the first; other schedules of the rate begin anew, with the moments that were
-            kept, and weights of terms stay what they were in the end.
+        epochs: So many in all. A run that has finished must have been trained with
+            ``keep_state=True``. With ``schedule="constant"`` the result is bit for bit that of so
+            many epochs from the first; other schedules of the rate begin anew, with the moments
+            that were kept, and weights of terms stay what they were in the end. Of a run that was
+            interrupted, rates and weights follow the schedule of so many epochs from there on.
         save_every: Seconds between checkpoints; by default as before.
         workers: Threads that read files, as in `train`.
         device: Where to continue, if not on the kind of device on which it began. Another kind
@@ -279,8 +280,10 @@ def resume(
                     )
                 checkpoints = kept_in(folder)
                 lines = _take_up(build, checkpoints)
-                if epochs:
-                    _extend(build, epochs, quiet=not reporter.bars)
+                if epochs is not None:
+                    _check_more(epochs, build.trainer.epoch, folder)
+                    finished = record["status"] == "finished"
+                    _extend(build, epochs, finished=finished, quiet=not reporter.bars)
             if not distributed.first():
                 return load(build.follow())
             files.remove_parts(folder, folder / "state")
@@ -291,16 +294,19 @@ def resume(
             return recorder.run()
 
 
-def _extend(build: Build, epochs: int, quiet: bool) -> None:
-    """Let a finished training go on to so many epochs, and say how."""
+def _extend(build: Build, epochs: int, *, finished: bool, quiet: bool) -> None:
+    """Let a training go on to so many epochs, and say how."""
     trainer, settings = build.trainer, build.config.training
     stopped, done = trainer.stopped_early, trainer.epoch
-    trainer.extend(epochs)
+    if finished:
+        trainer.extend(epochs)
     if quiet or not distributed.first():
         return
     how = "with its moments, and the learning rate warmed up again"
     if settings.schedule == "constant" and not (settings.warmup or stopped or trainer.scheduled):
         how = f"as if {epochs} epochs had been given at first"
+    elif not finished:
+        how = f"with rates and weights of terms, from here on, as those of {epochs} epochs"
     say(f"going on from epoch {done} to epoch {epochs}, {how}")
 
 
@@ -354,10 +360,6 @@ def _resumable(folder: Path, epochs: int | None) -> dict[str, Any]:
     record = read_either(folder)
     training, checkpoints = record["config"]["training"], kept_in(folder)
     if record["status"] != "finished":
-        if epochs is not None:
-            raise UserError(
-                f"run '{folder}' has not finished: resume it first without --epochs, then with"
-            )
         return record
     if not training.get("keep_state"):
         checkpoints.remove()  # a kill may have come before
@@ -375,12 +377,16 @@ def _resumable(folder: Path, epochs: int | None) -> dict[str, Any]:
             f"run '{folder}' kept no state to go on from (--keep-state): {anew} goes on from its "
             "weights, into a new run"
         )
+    _check_more(epochs, done, folder)
+    return record
+
+
+def _check_more(epochs: int, done: int, folder: Path) -> None:
     if not done < epochs < 2**31:
         raise UserError(
             f"epochs is {epochs}, but run '{folder}' has {done} already: give how many it is to "
             "have in all"
         )
-    return record
 
 
 def _take_up(build: Build, checkpoints: Checkpoints) -> list[dict[str, Any]]:

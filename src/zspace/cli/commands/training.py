@@ -285,8 +285,8 @@ def resume(
     """Continue an interrupted training, with the same result as if it had not been interrupted.
 
     Args:
-        epochs: Train a finished run on, which kept its state (--keep-state), to so many epochs in
-            all.
+        epochs: Train to so many epochs in all, also a finished run that kept its state
+            (--keep-state).
         device: Where to continue (cpu, cuda, ...); by default the device it began on.
     """
     from zspace.training import api, progress

@@ -159,6 +159,11 @@ class Scaled:
         unit = "days" if self.unit.startswith("d") else ""
         return Fact(f"mean absolute error of {self.name}", unit)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all values are whole numbers, floats or not."""
+        return self.whole or self.digits == 0
+
     def text(self, value: Any) -> str:
         """A value as people read it."""
         if self.unit.startswith("d"):
@@ -167,7 +172,7 @@ class Scaled:
             return str(value)[:most].replace("T", " ")
         if self.unit:
             return str(value)
-        if self.whole or self.digits == 0:
+        if self.is_whole:
             return f"{value:,.0f}" if isinstance(value, float) else f"{int(value):,}"
         return f"{value:,.{self.digits}f}" if self.digits is not None else f"{value:.4g}"
 
@@ -270,6 +275,12 @@ class Chosen:
     def fact(self) -> Fact:
         """What `error` is."""
         return Fact(f"accuracy of {self.name}", better="high")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all values are whole numbers, floats or not."""
+        plain = [float(value) for value in self.values if isinstance(value, int | float)]
+        return len(plain) == len(self.values) and all(map(float.is_integer, plain))
 
     def text(self, value: Any) -> str:
         """A value as people read it."""

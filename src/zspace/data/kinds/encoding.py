@@ -38,6 +38,7 @@ class Encoding(ABC):
         row: What a line of `frame` is called in a file that holds two tables of them; "" where
             lines have names of their own.
         neighbours: Whether what is beside a missing value helps to fill it in.
+        identifier: The column, none of x, by which samples are called; "" where there is none.
     """
 
     kind: ClassVar[str]
@@ -46,6 +47,7 @@ class Encoding(ABC):
     suffix: ClassVar[str] = ".csv"
     row: ClassVar[str] = ""
     neighbours: ClassVar[bool] = False
+    identifier: str = ""
 
     @property
     @abstractmethod
@@ -56,6 +58,11 @@ class Encoding(ABC):
     @abstractmethod
     def facts(self) -> Mapping[str, Fact]:
         """What each value of `quality` is."""
+
+    @property
+    def whole(self) -> set[str]:
+        """The columns of `frame` whose numbers are whole, of whatever type they are."""
+        return set()
 
     @property
     def usual(self) -> Mapping[str, float | None]:
@@ -212,6 +219,10 @@ class Unencoded(ABC):
         Raises UserError for samples that it cannot take in.
         """
         return encoding, []
+
+    def named(self, encoding: Any, ids: Sequence[str] | None) -> Sequence[str] | None:
+        """What each of them is called, by what they hold; `ids` where that says nothing."""
+        return ids
 
     @abstractmethod
     def encoded(self, encoding: Any, *, checked: bool, on_disk: bool) -> tuple[Storage, bool]:

@@ -58,6 +58,8 @@ MOST_CATEGORIES = 1_000
 MOST_DIFFERENT = 50 * MOST_CATEGORIES
 MOST_COUNT = 255
 DIGITS = 6
+LONGEST_NAME = 60
+"""Letters of a value by which a row is called."""
 MOST_SAID = 20
 """Columns that are said by name."""
 _ID = re.compile(r"(^|[_\W])(id|uuid|guid)$|^index$|^Unnamed: 0$", re.IGNORECASE)
@@ -73,6 +75,7 @@ class TableEncoding(Encoding):
         names: What the columns are called in the table, in order; numbers for those of arrays.
         left_out: Columns that x does not hold, with the reason.
         missing: Whether values may be missing.
+        identifier: The column left out by which rows are called; "" where there is none.
 
     >>> rows = np.array([[1, 20], [0, 30], [0, 25], [1, 70], [0, 31]])
     >>> encoding = fit([columns_of(rows)[0]], len(rows), made="array")
@@ -87,6 +90,7 @@ class TableEncoding(Encoding):
     names: tuple[Any, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     missing: bool = False
+    identifier: str = ""
     kind: ClassVar[str] = "table"
     plural: ClassVar[str] = "rows"
     row: ClassVar[str] = "row"
@@ -100,6 +104,11 @@ class TableEncoding(Encoding):
     def usual(self) -> dict[str, float | None]:
         """Column -> the error, or the rate, of who always gives the same value."""
         return {entry.name: entry.usual for entry in self.entries}
+
+    @property
+    def whole(self) -> set[str]:
+        """Those of whole numbers."""
+        return {entry.name for entry in self.entries if entry.is_whole}
 
     def said(self) -> str:
         """Each column, as what it was taken."""
@@ -253,7 +262,8 @@ class TableEncoding(Encoding):
                 facts |= {end: _number(facts[end]) for end in ("low", "high")}
             entries.append(facts)
         rest = {"made": self.made, "names": list(self.names), "left_out": dict(self.left_out)}
-        return {"kind": "table", **rest, "missing": self.missing, "entries": entries}, tensors
+        rest |= {"missing": self.missing, "identifier": self.identifier}
+        return {"kind": "table", **rest, "entries": entries}, tensors
 
     @classmethod
     def from_files(cls, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TableEncoding:
@@ -273,7 +283,7 @@ class TableEncoding(Encoding):
                         raise ValueError(knots.shape)
                     entries.append(Scaled(**one, knots=knots))
             rest = (facts["made"], tuple(facts["names"]), facts["left_out"], facts["missing"])
-            return cls(tuple(entries), *rest)
+            return cls(tuple(entries), *rest, facts.get("identifier", ""))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             why = f"{type(error).__name__} {error}"
             raise UserError(
@@ -365,6 +375,16 @@ class _Seen:
         if kind in "iu" and self.low == 0 and 2 <= self.high <= MOST_COUNT:
             return "count", ""
         return "number", ""
+
+    @property
+    def identifies(self) -> bool:
+        """Whether each row has a value, short and of its own."""
+        if self.missing or not self.n or (self.tally.over and not _ID.search(self.name)):
+            return False
+        texts = (str(value) for value, _ in self.tally.items())
+        return self.tally.over or (
+            len(self.tally) == self.n and max(map(len, texts)) <= LONGEST_NAME
+        )
 
     def entry(self, kind: ColumnKind) -> Entry:
         """How the column is encoded."""
@@ -519,10 +539,19 @@ def fit(
         else:
             entries.append(column.entry(cast(ColumnKind, kind)))
             missing |= column.missing > 0
+    of_rows = sorted((n for n in out if n in seen and seen[n].identifies), key=_names_less)
+    identifier = of_rows[0] if of_rows else ""
+    if identifier:
+        out[identifier] += "; it names the rows"
     if not entries:
         reasons = ", ".join(f"{name} ({why})" for name, why in list(out.items())[:5])
         raise UserError(f"no column is left to learn from: {reasons}; set one with --columns")
-    return TableEncoding(tuple(entries), made, tuple(names), out, missing)
+    return TableEncoding(tuple(entries), made, tuple(names), out, missing, identifier)
+
+
+def _names_less(name: str) -> bool:
+    """Whether a column's own name does not say that it identifies rows."""
+    return not _ID.search(name)
 
 
 def check_kinds(kinds: Mapping[str, str], columns: Iterable[str]) -> None:

@@ -51,8 +51,10 @@ def encode_raw(data: Data, options: ReadOptions, encoding: Encoding | None = Non
     def moved(samples: Samples) -> Samples:
         if isinstance(samples.x, Joined):
             parts = tuple((made[id(x)], rows) for x, rows in samples.x.parts)
-            return replace(samples, x=Joined(parts))
-        return replace(samples, x=made[id(samples.x)])
+            return replace(samples, x=Joined(parts), ids=_named(samples, encoding))
+        return replace(
+            samples, x=made[id(samples.x)], ids=samples.x.named(encoding, samples.ids)
+        )
 
     one, two, three = (moved(getattr(data, split)) for split in SPLITS)
     whole = None if data.whole is None else {k: moved(s) for k, s in data.whole.items()}
@@ -78,6 +80,15 @@ def _of(samples: Samples) -> list[tuple[Any, Any]]:
             for (x, own), start in zip(samples.x.parts, _starts(samples.x), strict=True)
         ]
     return [(samples.x, samples.index.numpy())]
+
+
+def _named(samples: Samples, encoding: Encoding) -> Sequence[str]:
+    """What samples of several storages are called."""
+    found = list(samples.ids)
+    for (x, rows), start in zip(samples.x.parts, _starts(samples.x), strict=True):
+        if (names := x.named(encoding, None)) is not None:
+            found[start : start + len(rows)] = [names[i] for i in rows.tolist()]
+    return found
 
 
 def _starts(x: Joined) -> list[int]:

@@ -24,7 +24,7 @@ import torch
 
 from zspace.data.account import Read
 from zspace.data.attributes import parse_columns
-from zspace.data.dataset import Part, Storage, Unsplit
+from zspace.data.dataset import Part, Positions, Storage, Unsplit
 from zspace.data.kinds.columns import as_kind
 from zspace.data.kinds.encoding import Unencoded
 from zspace.data.kinds.table import TableEncoding, check_kinds, fit
@@ -90,6 +90,15 @@ class Rows(Unencoded):
     ) -> tuple[TableEncoding, list[str]]:
         """What the rows for training teach, and what is to be asked about all rows."""
         return _learned(self, rows, options, told)
+
+    def named(
+        self, encoding: TableEncoding, ids: Sequence[str] | None
+    ) -> Sequence[str] | None:
+        """By the column that identifies rows, unless the table has named them itself."""
+        nameless = ids is None or isinstance(ids, Positions)
+        if nameless and encoding.identifier in self.table:
+            return Called(self.column(encoding.identifier))
+        return ids
 
     def encoded(
         self, encoding: TableEncoding, *, checked: bool, on_disk: bool
@@ -377,16 +386,16 @@ def _factorized(values: np.ndarray) -> tuple[np.ndarray, list[Any]]:
 
 
 @dataclass(frozen=True, eq=False)
-class Positions(Sequence[str]):
-    """The ids of some rows (n,) of a table: their positions in it."""
+class Called(Sequence[str]):
+    """The ids of rows (n,) by a column of theirs, or by their positions where it has no value."""
 
-    rows: np.ndarray
+    raw: Raw
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return self.raw.size
 
     def __getitem__(self, i: Any) -> Any:
-        return str(self.rows[i])
+        return str(i if self.raw.missing[i] else self.raw.values[i])
 
 
 def _by_group(raw: Raw, title: str) -> np.ndarray:
