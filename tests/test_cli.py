@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import zspace
@@ -226,6 +227,27 @@ def test_resume_goes_on(zs, undrawn, digits, tmp_path):
     assert "finished" in bad(zs("resume", tmp_path / "run"))
 
 
+def test_weights_of_a_training_that_has_not_ended_are_told(zs, undrawn, digits, tmp_path):
+    from zspace.training.progress import Quiet
+
+    class Cut(Quiet):
+        def epoch(self, epoch, fit) -> None:
+            if epoch.number == 2:
+                raise KeyboardInterrupt
+
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        zspace.train(
+            "vae", data=str(digits), out=run, hidden=(16,), latent=3, epochs=3, batch=64,
+            precision="fp32", reporter=Cut(), save_every=0,
+        )  # fmt: skip
+    for args in (["sample", run], ["embed", run, "-o", tmp_path / "z.csv"]):
+        result = zs(*args)
+        assert result.code == 0
+        assert f"run '{run}' has not finished (2 of 3 epochs): these are its best" in result.err
+        assert f"'zspace resume {run}' goes on with it" in result.err
+
+
 @pytest.mark.parametrize("recipe", ["vae", "cvae"])
 def test_sample_writes_sheets_arrays_and_folders(zs, runs, tmp_path, recipe):
     run = runs[recipe].path
@@ -259,6 +281,39 @@ def test_sample_and_reconstruct_have_a_default_place(zs, runs, tmp_path):
     assert zs("reconstruct", run).out == f"{run / 'reconstructions.png'}\n"
     assert (run / "samples.png").exists()
     assert (run / "reconstructions.png").exists()
+    assert f"'{run / 'samples.png'}' of before is replaced" in zs("sample", run).err
+    assert zs("sample", run, "-o", tmp_path / "x.png") == Result(0, f"{tmp_path / 'x.png'}\n", "")
+
+
+def test_what_lies_between_two_samples(zs, runs, digits, tmp_path):
+    out, (vae, cvae) = tmp_path / "way.npz", (runs[name] for name in ("vae", "cvae"))
+    assert zs("interpolate", vae.path, 3, 8, "-n", 5, "-o", out) == Result(0, f"{out}\n", "")
+    x = vae.data().test.images(torch.tensor([3, 8])).numpy()
+    with np.load(out) as arrays:
+        np.testing.assert_allclose(arrays["x"], vae.interpolate(*x, steps=5), atol=1e-6)
+    y = cvae.data().test.labels()
+    same = (y == y[0]).nonzero().flatten().tolist()[1]
+    other = (y != y[0]).nonzero().flatten().tolist()[0]
+    x = cvae.data().test.images(torch.tensor([0, same])).numpy()
+    zs("interpolate", cvae.path, 0, same, "--way", "spherical", "-o", out)
+    with np.load(out) as arrays:
+        arc = cvae.interpolate(*x, steps=10, label=int(y[0]), path="spherical")
+        np.testing.assert_allclose(arrays["x"], arc, atol=1e-6)
+    assert "give --label" in bad(zs("interpolate", cvae.path, 0, other))
+    assert zs("interpolate", cvae.path, 0, other, "--label", 3, "-o", out).code == 0
+    for unfit in (("0", "x"), ("0", "100000"), ("-1", "2")):
+        assert zs("interpolate", vae.path, *unfit).code == 2
+    assert "'100000' is no sample: give a whole number from 0" in bad(
+        zs("interpolate", vae.path, 0, 100000)
+    )
+    assert "steps is 1" in bad(zs("interpolate", vae.path, 0, 1, "-n", 1))
+    assert not (vae.path / "interpolation.png").exists()
+    assert "FILE.png or FILE.npz" in bad(zs("interpolate", vae.path, 0, 1, "-o", "x.gif"))
+
+
+def test_data_says_what_a_file_is_without_further_words(zs, digits):
+    assert zs("data", digits) == zs("data", "info", digits)
+    assert zs("data", "mnist5k").code == 0
 
 
 def test_reconstruct_takes_other_pictures(zs, runs, digits, tmp_path):

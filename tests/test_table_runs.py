@@ -176,7 +176,7 @@ def test_rows_at_the_command_line(run, csv, tmp_path):
 def test_rows_are_called_by_the_column_that_identifies_them(tmp_path, capsys):
     """In scores, codes and filled rows; by their positions in data without that column."""
     frame = people(60)[["age", "income", "sex"]]
-    frame.insert(1, "remark", [f"what was said by {i} of many people, {'x' * 60}" for i in range(60)])
+    frame.insert(1, "remark", [f"{i}: what was said by one them, {'x' * 60}" for i in range(60)])
     frame.insert(0, "customer_id", [f"C{7 * i}" for i in range(60)])
     frame["age"] = frame["age"].where(frame.index % 9 > 0)
     frame.to_csv(tmp_path / "rows.csv", index=False)
@@ -205,6 +205,20 @@ def test_rows_are_called_by_the_column_that_identifies_them(tmp_path, capsys):
     there = frame["age"].notna()
     assert filled["age"][there].tolist() == [str(int(age)) for age in frame["age"][there]]
     assert "customer_id" not in wrote["nameless", "impute"]
+
+
+def test_categories_that_were_never_seen_are_told(run, tmp_path, capsys):
+    odd = people(6)
+    odd["sex"] = ["f", "x", "m", "y", "z", "w"]
+    with pytest.warns(UserWarning, match=r"'sex' holds 'x', 'y', 'z' and 1 more, which no"):
+        run.encode(odd)
+    odd.to_csv(tmp_path / "odd.csv", index=False)
+    out = ["-o", str(tmp_path / "z.csv")]
+    with pytest.warns(UserWarning, match="never learned"):
+        main.run(["embed", str(run.path), "--data", str(tmp_path / "odd.csv"), *out])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.encode(people(6))
 
 
 def test_an_index_of_a_frame_goes_before_a_column_that_identifies_rows():

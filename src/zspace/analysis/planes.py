@@ -15,6 +15,7 @@ from zspace.analysis.projections import Window, principal, windows
 from zspace.analysis.trained import TrainedModel, decoded, evenly, once
 from zspace.data.conditions import columns_of
 from zspace.data.dataset import Data
+from zspace.system.errors import UserError, unknown
 
 
 def straight(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -54,6 +55,24 @@ def spherical(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
         return straight(a, b, t)
     turn = np.sin(np.outer(1 - t, angle)) * u + np.sin(np.outer(t, angle)) * v
     return straight(lengths[:1], lengths[1:], t) * turn / np.sin(angle)
+
+
+def between(a: np.ndarray, b: np.ndarray, steps: int, path: str = "straight") -> np.ndarray:
+    """Codes (S, *Z) float32 at even steps of a way from a (*Z) to b (*Z), both included.
+
+    Raises UserError for fewer than two steps, and for a path that is neither straight nor
+    spherical.
+
+    >>> between(np.zeros((1, 2)), np.full((1, 2), 3.0), 4).tolist()
+    [[[0.0, 0.0]], [[1.0, 1.0]], [[2.0, 2.0]], [[3.0, 3.0]]]
+    """
+    if not isinstance(steps, int) or steps < 2:
+        raise UserError(f"steps is {steps!r:.40}: give a whole number, at least 2")
+    ways = {"straight": straight, "spherical": spherical}
+    if path not in ways:
+        raise unknown("path", path, ways)
+    z = ways[path](a.reshape(-1), b.reshape(-1), np.linspace(0, 1, steps))
+    return z.astype(np.float32).reshape(steps, *a.shape)
 
 
 def quantiles(n: int) -> np.ndarray:

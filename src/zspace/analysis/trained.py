@@ -32,7 +32,7 @@ from zspace.data.spec import Batch, Spec
 from zspace.models.draws import heated, typical
 from zspace.models.flow import Model, Pass
 from zspace.models.objective import Objective
-from zspace.models.recipes import Recipe, Traits, traits
+from zspace.models.recipes import Recipe, Traits, hyphenated, traits
 from zspace.models.samplers import CodeMixture, fit_mixture
 from zspace.system.device import random_kept
 from zspace.system.errors import UserError, enough_memory, unknown
@@ -118,7 +118,7 @@ class TrainedModel:
     def __init__(
         self, recipe: Recipe, spec: Spec, *, name: str, batch: int, binarize: Binarize
     ) -> None:
-        self.recipe, self.spec, self.name = recipe, spec, name
+        self.recipe, self.spec, self.name = recipe, spec, hyphenated(name)
         self.batch, self.binarize = batch, binarize
         self._needs: dict[str, Need] = {}
         self._mixture: CodeMixture | None = None

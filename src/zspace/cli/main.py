@@ -29,6 +29,8 @@ from zspace.system.signals import Unheard, deafen
 TOGETHER = ("train", "resume", "repeat")
 SPEAKING = (*TOGETHER, "study", "explore")
 """Commands that say by themselves how far they are."""
+ABOUT_DATA = ("list", "info")
+"""What `zspace data` does; of anything else it says what it is."""
 ABOUT = (
     "Build, train, compare and explore autoencoders from parts. Every command also takes --import "
     "MODULE or --import FILE.py, which loads recipes of your own."
@@ -159,6 +161,8 @@ def _main(args: list[str]) -> int:
     if args[:1] == ["--version"]:
         print(f"zspace {__version__}")
         return 0
+    if args[:1] == ["data"] and args[1:] and args[1][:1] != "-" and args[1] not in ABOUT_DATA:
+        args = ["data", "info", *args[1:]]
     commands = dict(COMMANDS)
     if args and not args[0].startswith("-") and args[0] not in commands:
         raise unknown("command", args[0], commands)

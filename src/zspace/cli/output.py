@@ -5,24 +5,28 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from zspace.analysis import reconstruction
+from zspace.analysis import planes, reconstruction
 from zspace.analysis.trained import SampleFrom
 from zspace.cli import written
 from zspace.data.account import lines, of_samples
-from zspace.data.conditions import as_conditions, turns
+from zspace.data.conditions import Label, as_conditions, turns
 from zspace.data.dataset import joined
+from zspace.data.kinds.tokens import OTHER, TokenEncoding
 from zspace.data.loading import is_known, load
 from zspace.data.readers.hf import PREFIX
 from zspace.data.sets.catalogue import describe, sources
 from zspace.models import recipes
+from zspace.runs.listing import is_training
 from zspace.runs.run import Run
+from zspace.runs.run import load as load_run
 from zspace.system import files, pixels
 from zspace.system.bars import say
 from zspace.system.errors import UserError
@@ -33,6 +37,27 @@ class Screen(Console):
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
+
+
+def opened(path: Path, device: str, *, trust_data: bool = False) -> Run:
+    """A run, of which it is said if its training has not ended."""
+    run = load_run(path, device, trust_data=trust_data)
+    if run.record["status"] != "finished" and run.place.folder:
+        done, asked = len(run.metrics), run.config.training.epochs
+        told = f"({done} of {asked} epochs): these are its best weights so far"
+        if is_training(run.place.folder):
+            say(f"run '{path}' is being trained {told}")
+        else:
+            say(f"run '{path}' has not finished {told}; 'zspace resume {path}' goes on with it")
+    return run
+
+
+def _where(run: Run, name: str, out: Path | None) -> Path:
+    """The file that was named, or else one in the folder of the run."""
+    own = run.path / f"{name}{_suffix(run)}"
+    if out is None and own.exists():
+        say(f"'{own}' of before is replaced: -o FILE writes elsewhere")
+    return out or own
 
 
 def sample(
@@ -49,7 +74,6 @@ def sample(
     """Write n samples: images as one sheet (.png), arrays (.npz) or a folder of PNG files; others
     as `written.samples` does. None: into the folder of the run.
     """
-    out = out or run.path / f"samples{_suffix(run)}"
     y = _label(run, label)
     x = run.drawn(n, label=y, seed=seed, sampler=sampler, temperature=temperature, top_p=top_p)
     if run.sampler == "mixture" and sampler != "mixture":
@@ -59,6 +83,7 @@ def sample(
             instead = f"these come from {run.mixture().title}"
         why = f"{name} was told nothing of where codes should lie, so draws of {prior} are noise"
         say(f"{why}: {instead}")
+    out = _where(run, "samples", out)
     if run.encoding is not None:
         title = f"Samples of {run.config.name}"
         return written.samples(out, run.encoding, x, title=title, told=_told(run, y, n))
@@ -115,14 +140,13 @@ def reconstruct(
     run: Run, *, data: str | None, data_dir: Path | None, n: int, out: Path | None
 ) -> Path:
     """Write n test images above their decodings as one sheet; others beside theirs."""
-    out = out or run.path / f"reconstructions{_suffix(run)}"
     if n < 1:
         raise UserError(of_samples(f"n is {n}: ask for at least 1 image", run.spec.kind))
-    if run.encoding is not None:
-        shown = reconstruction.reconstructions(run, run.data(data, data_dir=data_dir), n)
-        title = f"Unseen {run.encoding.plural}, reconstructed by {run.config.name}"
-        return written.samples(out, run.encoding, shown.decoded, shown.x, title)
     pairs = reconstruction.reconstructions(run, run.data(data, data_dir=data_dir), n)
+    out = _where(run, "reconstructions", out)
+    if run.encoding is not None:
+        title = f"Unseen {run.encoding.plural}, reconstructed by {run.config.name}"
+        return written.samples(out, run.encoding, pairs.decoded, pairs.x, title)
     columns = min(10, len(pairs.x))
     rows = []
     for start in range(0, len(pairs.x), columns):
@@ -131,6 +155,60 @@ def reconstruct(
             rows.append(np.pad(part, [(0, columns - len(part))] + [(0, 0)] * 3, constant_values=1))
     pixels.save_png(_ready(out), pixels.tile(np.concatenate(rows), columns), least=600)
     return out
+
+
+def interpolate(
+    run: Run,
+    ends: tuple[str, str],
+    *,
+    data: str | None,
+    data_dir: Path | None,
+    n: int,
+    label: str | None,
+    way: Literal["straight", "spherical"],
+    out: Path | None,
+) -> Path:
+    """Write n samples on the way between two: a sheet (.png) of images or arrays (.npz); others as
+    `written.samples` does.
+    """
+    y: Label | None = _label(run, label)
+    if isinstance(run.encoding, TokenEncoding) and not all(end.isdigit() for end in ends):
+        x = run.encoding.encode(list(ends))
+        if bool((x == OTHER).any()):
+            say("what the model has no token for is read as <other>")
+    else:
+        source = run.data(data, data_dir=data_dir, unlabelled=True)
+        samples = source.test if data is None else joined(list(source.splits.values()))
+        at = torch.tensor([_position(end, len(samples)) for end in ends])
+        x = samples.images(at)
+        told = samples.conditions(at) if run.model.context else None
+        if y is None and told is not None and bool((told[0] == told[1]).all()):
+            y = told[:1].numpy()
+    if y is None and run.model.context:
+        raise UserError(
+            f"recipe '{run.name}' is conditional, and the two are not of one class: give --label, "
+            "under which both are read"
+        )
+    a, b = np.asarray(run.encoded(x, y))
+    made = np.asarray(run.decoded(planes.between(a, b, n, way), y))
+    out = _where(run, "interpolation", out)
+    if run.encoding is not None:
+        title = f"Between two {run.encoding.plural}, by {run.config.name}"
+        return written.samples(out, run.encoding, made, title=title)
+    if out.suffix == ".npz":
+        save_npz(out, {"x": made})
+    elif out.suffix == ".png":
+        pixels.save_png(_ready(out), pixels.tile(made, min(n, 10)), least=600)
+    else:
+        raise UserError(f"cannot write '{out}': give FILE.png or FILE.npz")
+    return out
+
+
+def _position(text: str, n: int) -> int:
+    """The number of a sample among n. Raises UserError where it is none."""
+    if not (text.isascii() and text.isdigit() and int(text) < n):
+        raise UserError(f"'{text:.60}' is no sample: give a whole number from 0 to {n - 1:,}")
+    return int(text)
 
 
 def impute(run: Run, *, data: str, data_dir: Path | None, out: Path) -> Path:

@@ -519,8 +519,9 @@ def check(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
     # Each split that is not given is cut from train, which must keep a sample itself.
     if sum(sizes) < FEWEST or sizes[0] < 4 - len(sizes) or min(sizes) < 1:
         raise UserError(
-            f"data set '{name}' has {sum(sizes)} samples, {sizes[0]} of them for training; "
-            f"give at least {FEWEST}, so that train, validation and test each get one"
+            f"data set '{name}' has {sum(sizes)} sample{'s' * (sum(sizes) != 1)}, {sizes[0]} of "
+            f"them for training; give at least {FEWEST}, so that train, validation and test each "
+            "get one"
         )
     images = {shape[1:] for shape in shapes}
     if len(images) > 1:

@@ -101,7 +101,8 @@ def load(
         fit: How: "crop" what is over, "pad" with black, or "stretch".
         transparency: Laid over "white", or "drop" it, or "keep" it as a fourth channel.
         channels: 1 for grey or 3 for RGB; None leaves it to the images.
-        skip_bad: Leave out unreadable images of a folder and warn, rather than stop.
+        skip_bad: Leave out unreadable images of a folder and warn, rather than stop; and empty
+            lines of a file of texts.
         val: The validation set, where it lies apart; whatever ``source`` may be.
         test: The test set, likewise.
         hold_out_class: A class of which only the test split has images: all of them.

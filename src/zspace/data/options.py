@@ -40,7 +40,7 @@ class DataOptions:
     """Lay transparent pixels over white, drop the transparency, or keep it as a fourth channel."""
 
     skip_bad: bool = False
-    """Leave out unreadable images of a folder instead of stopping at the first."""
+    """Leave out unreadable images of a folder, and empty lines of a file of texts."""
 
     augment: Augment = "none"
     """Change training images at random: mirror (flip, for natural images), move (crop)."""

@@ -21,7 +21,8 @@ class ReadOptions:
     Arguments:
         size: (height, width) that they are brought to, or the side of a square; None: as they are.
         channels: 1 or 3; None: grey if all images are grey, else RGB.
-        skip_bad: Leave out unreadable files instead of stopping at the first.
+        skip_bad: Leave out unreadable files instead of stopping at the first, and empty lines of
+            a file of texts.
         memory: Bytes that the images may take in memory; more stay on disk.
         quiet: Show no progress bars.
         crop: Side of the centre that is kept before resizing; None: all.

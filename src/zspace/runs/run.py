@@ -41,7 +41,7 @@ from zspace.runs.record import Place
 from zspace.runs.settings import LARGEST
 from zspace.system import files, notebook
 from zspace.system.device import pick_device, set_tf32
-from zspace.system.errors import UserError, enough_memory, ran_out, unknown
+from zspace.system.errors import UserError, enough_memory, ran_out
 
 
 @enough_memory("close other programs, or load it on the CPU (device='cpu')")
@@ -482,20 +482,12 @@ class Run(TrainedModel):
         >>> run.interpolate(x[0].numpy(), x[1].numpy(), steps=5).shape == (5, *x.shape[1:])
         True
         """
-        if not isinstance(steps, int) or steps < 2:
-            raise UserError(f"steps is {steps!r:.40}: give a whole number, at least 2")
-        ways = {"straight": planes.straight, "spherical": planes.spherical}
-        if path not in ways:
-            raise unknown("path", path, ways)
         ends = [np.asarray(self.encode(one, label)) for one in (a, b)]
         if any(len(one) != 1 for one in ends):
             raise UserError(
                 f"a and b are {len(ends[0])} and {len(ends[1])} samples: give one each"
             )
-        t = np.linspace(0, 1, steps, dtype=np.float32)
-        first, last = (one.reshape(-1) for one in ends)
-        z = ways[path](first, last, t).astype(np.float32)
-        return self.decode(z.reshape(steps, *self.model.latent), label)
+        return self.decode(planes.between(ends[0][0], ends[1][0], steps, path), label)
 
     @enough_memory()
     def log_likelihood(

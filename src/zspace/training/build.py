@@ -156,7 +156,7 @@ class Build:
             restore(recipe.model, start.weights)
         _freeze(recipe.model, settings.freeze)
         context, unlabelled = recipe.model.context, recipe.model.unlabelled
-        check_conditions(data, config.recipe, context, unlabelled)
+        check_conditions(data, recipes.hyphenated(config.recipe), context, unlabelled)
         if chosen and len(recipe.players) > 1 and not recipe.best:
             settings = replace(settings, patience=0)  # a game has no objective that says when
         options = {**config.recipe_options, **recipe.decided}

@@ -16,7 +16,15 @@ from zspace.cli.commands.exploring import explore, export, learn
 from zspace.cli.commands.finding import remove, runs, show
 from zspace.cli.commands.measuring import compare, evaluate, score
 from zspace.cli.commands.training import repeat, resume, train
-from zspace.cli.commands.using import data, embed, impute, recipes, reconstruct, sample
+from zspace.cli.commands.using import (
+    data,
+    embed,
+    impute,
+    interpolate,
+    recipes,
+    reconstruct,
+    sample,
+)
 from zspace.system.cores import reading
 
 
@@ -34,7 +42,8 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
 COMMANDS: dict[str, Callable[..., Any]] = {
     command.__name__: _reading(command)
     for command in (
-        *(train, resume, repeat, sample, reconstruct, impute, embed, study, report, figure),
+        *(train, resume, repeat, sample, reconstruct, interpolate, impute, embed),
+        *(study, report, figure),
         *(evaluate, score, compare, explore, export, learn, runs, show, remove, data, recipes),
     )
 }

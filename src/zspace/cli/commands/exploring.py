@@ -74,12 +74,12 @@ def export(
             the Hugging Face hub.
         out: FILE.html, a new folder, or USER/NAME of the hub.
     """
-    from zspace.runs.run import load
+    from zspace.cli.output import opened
     from zspace.sharing import card
 
     if others and to != "html":
         raise UserError(f"--to {to} takes one run, but {1 + len(others)} were given: give one")
-    runs = [load(path, device, trust_data=trust_data) for path in (run, *others)]
+    runs = [opened(path, device, trust_data=trust_data) for path in (run, *others)]
     if to == "html":
         from zspace.explorer.export import write_page
 

@@ -52,15 +52,15 @@ def evaluate(
         seed: Seed of all random draws.
         quiet: Print no table.
     """
+    from zspace.cli.output import opened
     from zspace.runs import measured
-    from zspace.runs.run import load
 
     options: dict[str, dict[str, str]]
     options = {name: {"sampler": sampler} for name in ("generation", "novelty", "inception")}
     if anomaly:
         options["anomaly"] = {"against": anomaly}
     measured.evaluate(
-        load(run, device, trust_data=trust_data),
+        opened(run, device, trust_data=trust_data),
         iw=iw,
         sections=sections,
         options=options,
@@ -130,12 +130,12 @@ def score(
             whether each marks the sample as an anomaly.
         quiet: Show no progress bar.
     """
+    from zspace.cli.output import opened
     from zspace.data.account import of_samples
     from zspace.runs.measured import score as write_scores
-    from zspace.runs.run import load
     from zspace.system.bars import say
 
-    model = load(run, device, trust_data=trust_data)
+    model = opened(run, device, trust_data=trust_data)
     done = write_scores(
         model, data, out=out, names=scores, rate=rate, data_dir=data_dir, quiet=quiet
     )

@@ -13,6 +13,8 @@ from tyro.conf import Suppress, arg, subcommand
 
 from zspace.cli import (
     AsJson,
+    Out,
+    OutOrDefault,
     Quiet,
     RunPath,
     SaveEvery,
@@ -160,7 +162,7 @@ def train_command(args: Sequence[str]) -> tuple[Callable[..., None], list[str]]:
     args = ["--help" if word == HELP_ALL else word for word in args]
     none = dict.fromkeys(("out", "from_run", "config"))
     output = [
-        ("out", Annotated[Path | None, arg(help="A new folder; by default runs/<name>.")]),
+        ("out", Annotated[OutOrDefault, arg(help="A new folder; by default runs/<name>.")]),
         ("from_run", Annotated[Path | None, arg(name="from", help=FROM)]),
         ("config", Annotated[Path | None, arg(help=CONFIG)]),
         ("print_config", Annotated[bool, arg(help=PRINT_CONFIG)]),
@@ -306,7 +308,7 @@ def resume(
 def repeat(
     run: RunPath,
     *,
-    out: Path,
+    out: Out,
     save_every: SaveEveryOrAsBefore = None,
     workers: Workers = 0,
     device: str = "",

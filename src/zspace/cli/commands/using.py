@@ -54,13 +54,12 @@ def sample(
             samples.png, .csv or .txt in the folder of the run.
     """
     from zspace.cli import output
-    from zspace.runs.run import load
 
     if greedy and (temperature != 1 or top_p != 1):
         raise UserError(
             "--greedy takes the likeliest token at every step: leave out --temperature and --top-p"
         )
-    model = load(run, device)
+    model = output.opened(run, device)
     made = output.sample(
         model, n=n, label=label, seed=seed, sampler=sampler, out=out,
         temperature=0.0 if greedy else temperature, top_p=top_p,
@@ -86,10 +85,45 @@ def reconstruct(
             By default reconstructions.png, .csv or .txt in the folder of the run.
     """
     from zspace.cli import output
-    from zspace.runs.run import load
 
-    model = load(run, device, trust_data=trust_data)
+    model = output.opened(run, device, trust_data=trust_data)
     print(output.reconstruct(model, data=data, data_dir=data_dir, n=n, out=out))
+
+
+def interpolate(
+    run: RunPath,
+    ends: Annotated[Positional[tuple[str, str]], arg(metavar="A B")],
+    *,
+    data: OtherData = None,
+    data_dir: DataDir = None,
+    workers: Workers = 0,
+    trust_data: TrustData = False,
+    n: Count = 10,
+    label: str | None = None,
+    way: Literal["straight", "spherical"] = "straight",
+    device: Device = "auto",
+    out: OutOrDefault = None,
+) -> None:
+    """Show what lies between two samples: codes on a way from one to the other, decoded.
+
+    Args:
+        ends: The two samples: numbers of test samples, or of the rows of --data, from 0; of
+            texts also the texts themselves.
+        label: For a conditional model: a class, attributes or a number, as for sample, under
+            which both are read and all are decoded; by default that of both, where it is the same.
+        way: A straight line through the codes, or an arc along which the distance from 0 changes
+            evenly.
+        out: FILE.png or .npz; of other samples FILE.csv, .parquet, .npz or .png, and .txt for
+            sequences. By default interpolation.png, .csv or .txt in the folder of the run.
+    """
+    from zspace.cli import output
+
+    model = output.opened(run, device, trust_data=trust_data)
+    print(
+        output.interpolate(
+            model, ends, data=data, data_dir=data_dir, n=n, label=label, way=way, out=out
+        )
+    )
 
 
 def impute(
@@ -112,9 +146,8 @@ def impute(
             the first ones, FILE.png.
     """
     from zspace.cli import output
-    from zspace.runs.run import load
 
-    print(output.impute(load(run, device), data=data, data_dir=data_dir, out=out))
+    print(output.impute(output.opened(run, device), data=data, data_dir=data_dir, out=out))
 
 
 def embed(
@@ -136,10 +169,10 @@ def embed(
         out: FILE.npz, with z (N, latent), ids (N), split (N), index (N), and y where there are
             labels (N) or attributes (N, A); or FILE.csv or FILE.parquet, with the same as columns.
     """
+    from zspace.cli.output import opened
     from zspace.runs import measured
-    from zspace.runs.run import load
 
-    model = load(run, device, trust_data=trust_data)
+    model = opened(run, device, trust_data=trust_data)
     print(measured.embed(model, data, out=out, data_dir=data_dir, quiet=False))
 
 
@@ -187,7 +220,7 @@ def data(
         val: The validation set, where it lies apart.
         test: The test set, where it lies apart.
         hold_out_class: A class that only the test set keeps.
-        skip_bad: Leave out unreadable images of a folder instead of stopping at the first.
+        skip_bad: Leave out unreadable images of a folder, and empty lines of a file of texts.
         values: The raw values that are black and white, such as 0 4095 or -1 1; or auto.
         labels: What holds the labels, where names do not say it.
         leave_out: Names or patterns of arrays, folders, files or columns that are not to be read.

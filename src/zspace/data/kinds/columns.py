@@ -237,6 +237,12 @@ class Chosen:
         x[raw.missing] = np.nan
         return x
 
+    def strange(self, raw: Raw) -> list[Any]:
+        """The different values that are none of the training rows'."""
+        known = set(map(key, self.values))
+        _, different = _factorized(raw)
+        return [value for value in different.tolist() if key(value) not in known]
+
     def decode(self, x: np.ndarray) -> Raw:
         """The most likely values; the entry for any other value comes back missing."""
         missing = np.isnan(x).any(1)

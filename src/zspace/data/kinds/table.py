@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -154,6 +155,8 @@ class TableEncoding(Encoding):
                     f"column '{entry.name:.60}' has missing or unknown values, but this model was "
                     "trained on rows without any: fill them in, or train with some"
                 )
+            if checked and isinstance(entry, Chosen) and entry.left_out == 0:
+                _warn_of_strange(entry, table[entry.name])
         return x
 
     def decode(self, x: Any) -> Any:
@@ -262,8 +265,8 @@ class TableEncoding(Encoding):
                 facts |= {end: _number(facts[end]) for end in ("low", "high")}
             entries.append(facts)
         rest = {"made": self.made, "names": list(self.names), "left_out": dict(self.left_out)}
-        rest |= {"missing": self.missing, "identifier": self.identifier}
-        return {"kind": "table", **rest, "entries": entries}, tensors
+        more = {"missing": self.missing, "identifier": self.identifier, "entries": entries}
+        return {"kind": "table", **rest, **more}, tensors
 
     @classmethod
     def from_files(cls, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TableEncoding:
@@ -289,6 +292,18 @@ class TableEncoding(Encoding):
             raise UserError(
                 f"the encoding of the run cannot be read ({why}): train again"
             ) from None
+
+
+def _warn_of_strange(entry: Chosen, raw: Raw) -> None:
+    """Say which categories a model has never seen; with rare ones left out, it knows of others."""
+    if values := entry.strange(raw):
+        said = ", ".join(f"'{value!s:.30}'" for value in values[:3])
+        more = f" and {len(values) - 3:,} more" if len(values) > 3 else ""
+        warnings.warn(
+            f"column '{entry.name:.60}' holds {said}{more}, which no training row had: what the "
+            "model makes of such a row was never learned",
+            stacklevel=4,
+        )
 
 
 def _is_date(entry: Entry) -> bool:

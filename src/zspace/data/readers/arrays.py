@@ -456,7 +456,10 @@ def _form(about: Header, what: str) -> tuple[int, ...]:
     """The shape (N, C, H, W) of images with this header. Raises UserError where it is none."""
     shape, dtype = about.shape, about.dtype
     if len(shape) not in (3, 4):
-        raise UserError(f"{what} has shape {shape}; give (N, H, W), (N, C, H, W) or (N, H, W, C)")
+        raise UserError(
+            f"{what} has shape {shape}; give images (N, H, W), (N, C, H, W) or (N, H, W, C), rows "
+            "(N, D), or with --kind series windows (N, T, D)"
+        )
     if 0 in shape:
         raise UserError(f"{what} is empty: its shape is {shape}")
     if len(shape) == 4 and _channels_last(shape) is None:

@@ -52,9 +52,8 @@ def encode_raw(data: Data, options: ReadOptions, encoding: Encoding | None = Non
         if isinstance(samples.x, Joined):
             parts = tuple((made[id(x)], rows) for x, rows in samples.x.parts)
             return replace(samples, x=Joined(parts), ids=_named(samples, encoding))
-        return replace(
-            samples, x=made[id(samples.x)], ids=samples.x.named(encoding, samples.ids)
-        )
+        raw: Any = samples.x
+        return replace(samples, x=made[id(raw)], ids=raw.named(encoding, samples.ids))
 
     one, two, three = (moved(getattr(data, split)) for split in SPLITS)
     whole = None if data.whole is None else {k: moved(s) for k, s in data.whole.items()}
@@ -84,8 +83,10 @@ def _of(samples: Samples) -> list[tuple[Any, Any]]:
 
 def _named(samples: Samples, encoding: Encoding) -> Sequence[str]:
     """What samples of several storages are called."""
-    found = list(samples.ids)
-    for (x, rows), start in zip(samples.x.parts, _starts(samples.x), strict=True):
+    found, several = list(samples.ids or ()), samples.x
+    assert isinstance(several, Joined)
+    for (raw, rows), start in zip(several.parts, _starts(several), strict=True):
+        x: Any = raw
         if (names := x.named(encoding, None)) is not None:
             found[start : start + len(rows)] = [names[i] for i in rows.tolist()]
     return found

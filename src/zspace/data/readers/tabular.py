@@ -91,9 +91,7 @@ class Rows(Unencoded):
         """What the rows for training teach, and what is to be asked about all rows."""
         return _learned(self, rows, options, told)
 
-    def named(
-        self, encoding: TableEncoding, ids: Sequence[str] | None
-    ) -> Sequence[str] | None:
+    def named(self, encoding: TableEncoding, ids: Sequence[str] | None) -> Sequence[str] | None:
         """By the column that identifies rows, unless the table has named them itself."""
         nameless = ids is None or isinstance(ids, Positions)
         if nameless and encoding.identifier in self.table:

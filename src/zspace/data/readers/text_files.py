@@ -1,6 +1,7 @@
 """Files of samples that become tokens. What is hostile is refused before memory goes.
 
-.txt    a text on each line, in UTF-8; empty lines at the end are none
+.txt    a text on each line, in UTF-8; empty lines at the end are none, others are samples unless
+        `skip_bad` leaves them out
 .smi    a molecule on each line, and its name after a blank, if it has one
 .json   a list of texts, of lists of integers, or of lists of lists of integers; or
         {"train": [...], "valid": [...], "test": [...]} of such lists
@@ -64,8 +65,9 @@ def load_texts(path: Path, options: ReadOptions) -> Unsplit:
     files = splits_in(path, options) if path.is_dir() else {"": path}
     arrays: dict[str, Any] = {}
     ids: dict[str, list[str]] = {}
+    notes: list[str] = []
     for split, file in files.items():
-        content = _read(file, options)
+        content = _read(file, options, notes)
         if isinstance(content, Mapping):
             if len(files) > 1:
                 raise UserError(f"'{file.name}' holds splits itself: give it alone")
@@ -98,7 +100,8 @@ def load_texts(path: Path, options: ReadOptions) -> Unsplit:
     gone = [f"{name} (as asked)" for name in arrays if name not in kept]
     if path.is_dir():
         gone += _others(path, files, options)
-    read = replace(found.read, left_out=(*found.read.left_out, *gone))
+    told = (*found.read.notes, *notes)
+    read = replace(found.read, left_out=(*found.read.left_out, *gone), notes=told)
     return replace(found, parts=parts, read=read)
 
 
@@ -122,8 +125,12 @@ def _origin(split: str, files: Mapping[str, Path], arrays: Mapping[str, Any]) ->
     return next((n for n in arrays if (r := role(n)) and r.what == "x" and r.split == split), "")
 
 
-def _read(path: Path, options: ReadOptions) -> tuple[list[Any], list[str]] | dict[str, Any]:
-    """The samples of a file and their names, if it gives any; or, of JSON, samples by split."""
+def _read(
+    path: Path, options: ReadOptions, notes: list[str]
+) -> tuple[list[Any], list[str]] | dict[str, Any]:
+    """The samples of a file and their names, if it gives any; or, of JSON, samples by split.
+    What there is to say of them is added to the notes.
+    """
     suffix, size = path.suffix.lower(), path.stat().st_size
     too_large = UserError(
         f"'{path.name}' has {size / 1e9:.2g} GB, which do not fit the memory as samples: give "
@@ -137,6 +144,13 @@ def _read(path: Path, options: ReadOptions) -> tuple[list[Any], list[str]] | dic
     if suffix == ".json":
         return _of_json(path, text)
     lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
+    if blank := sum(not line.strip() for line in lines):
+        told = f"{blank:,} empty line{'s' * (blank > 1)} of {path.name}"
+        if options.skip_bad:
+            lines = [line for line in lines if line.strip()]
+            notes.append(f"without {told}")
+        else:
+            notes.append(f"{told} read as samples, which --skip-bad leaves out")
     if not text.strip():
         raise UserError(f"'{path.name}' is empty: give a text on each line")
     if (longest := max(map(len, lines))) > MOST_LINE:
