@@ -281,7 +281,7 @@ def test_sample_and_reconstruct_have_a_default_place(zs, runs, tmp_path):
     assert zs("reconstruct", run).out == f"{run / 'reconstructions.png'}\n"
     assert (run / "samples.png").exists()
     assert (run / "reconstructions.png").exists()
-    assert f"'{run / 'samples.png'}' of before is replaced" in zs("sample", run).err
+    assert f"'{run / 'samples.png'}' was there and is replaced" in zs("sample", run).err
     assert zs("sample", run, "-o", tmp_path / "x.png") == Result(0, f"{tmp_path / 'x.png'}\n", "")
 
 

@@ -121,6 +121,18 @@ def test_rows_are_encoded_as_the_run_has_learned(tmp_path):
     assert again.record["data"]["fingerprint"] == run.record["data"]["fingerprint"]
 
 
+def test_a_second_player_begins_anew(runs, tmp_path, capsys):
+    """A run keeps its model alone: the discriminator of its training is gone."""
+    first = runs["vaegan"]
+    run = zspace.train(
+        from_run=first.path, out=tmp_path / "on", epochs=1, lr=1e-12, weight_decay=0.0
+    )
+    assert "other players, such as a discriminator, begin anew" in capsys.readouterr().err
+    for name, value in state(first).items():
+        torch.testing.assert_close(state(run)[name], value, atol=1e-6, rtol=0)
+    assert len(run.recipe.players) == 2
+
+
 def test_classes_of_other_data_are_matched_by_name(runs, digits, tmp_path):
     """Data that lack classes, whose numbers are others than in the run."""
     with np.load(digits) as held:

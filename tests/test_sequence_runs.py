@@ -70,6 +70,23 @@ def run(request: pytest.FixtureRequest) -> zspace.Run:
     return request.getfixturevalue(request.param)
 
 
+def test_a_run_goes_on_with_other_samples(run, tmp_path):
+    """Read as the first ones were: its scales and its tokens are kept."""
+    others = {"series": 100 + 2 * waves(60), "tokens": [*sentences(60)[::-1], "the zebra sees"]}
+    x = others["series" if run.spec.kind == "series" else "tokens"]
+    on = zspace.train(
+        from_run=run, data=x, out=tmp_path / "on", epochs=1, lr=1e-12, weight_decay=0.0, quiet=True
+    )
+    torch.testing.assert_close(on.encoding.encode(x), run.encoding.encode(x), equal_nan=True)
+    for name, value in run.model.state_dict().items():
+        torch.testing.assert_close(on.model.state_dict()[name], value, atol=1e-6, rtol=0)
+    again = zspace.train(from_run=run, out=False, epochs=1, quiet=True)  # with its own data
+    assert again.record["data"]["fingerprint"] == run.record["data"]["fingerprint"]
+    frozen = zspace.train(from_run=run, out=False, epochs=1, quiet=True, freeze=("encoder",))
+    for name, value in run.model.encoder.state_dict().items():
+        assert torch.equal(frozen.model.encoder.state_dict()[name], value), name
+
+
 def test_a_run_alone_takes_windows_in_and_gives_windows_back(series, tmp_path):
     alone = zspace.load(series.save(tmp_path / "copy"))
     x = waves()[:5]

@@ -302,9 +302,9 @@ def test_the_command_prints_the_page(planar, tmp_path, capsys):
 
 def test_a_file_in_use_is_left_alone(planar, tmp_path):
     (tmp_path / "mine.html").write_text("mine")
-    with pytest.raises(UserError, match="exists already, for example"):
+    with pytest.raises(UserError, match="exists already: give a new file, for example"):
         export.write_page(planar["vae"], tmp_path / "mine.html")
-    with pytest.raises(UserError, match="is a folder: give the name of a file"):
+    with pytest.raises(UserError, match="is a folder: give a new file"):
         export.write_page(planar["vae"], tmp_path)
     assert (tmp_path / "mine.html").read_text() == "mine"
 

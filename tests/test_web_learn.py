@@ -344,7 +344,8 @@ def test_the_command_writes_it_where_it_is_told(written, tmp_path, capsys, monke
     assert out.read_text() == "<p>course</p>"
     assert (capsys.readouterr().out.strip(), shown) == (str(out), [])
     assert main(["learn", "--to", str(out)]) == 2
-    assert "exists already, for example --to learn.html" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "exists already: give a new file, for example --to learn.html" in said
     assert main(["learn"]) == main(["learn"]) == 0
     first, second = capsys.readouterr().out.split()
     assert first == second

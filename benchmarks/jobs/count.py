@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 HERE = Path(__file__).parent
-LIBRARIES = ("zspace", "pythae", "pyod", "sdv")
+LIBRARIES = ("zspace", "pythae", "diffusers", "pyod", "sdv")
 JOBS = {
     "train": "train a VAE on your own images",
     "reconstruct": "reconstruct",

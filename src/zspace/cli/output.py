@@ -56,7 +56,7 @@ def _where(run: Run, name: str, out: Path | None) -> Path:
     """The file that was named, or else one in the folder of the run."""
     own = run.path / f"{name}{_suffix(run)}"
     if out is None and own.exists():
-        say(f"'{own}' of before is replaced: -o FILE writes elsewhere")
+        say(f"'{own}' was there and is replaced: -o FILE writes elsewhere")
     return out or own
 
 

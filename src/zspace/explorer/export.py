@@ -56,8 +56,8 @@ def write_page(runs: Run | Sequence[Run], out: Path, data_dir: Path | None = Non
     and for three runs or more that are no sweep (`zspace.runs.sweeps.sweep`).
     """
     if out.exists():
-        what = "is a folder: give the name of a file" if out.is_dir() else "exists already"
-        raise UserError(f"'{out}' {what}, for example -o page.html")
+        what = "is a folder" if out.is_dir() else "exists already"
+        raise UserError(f"'{out}' {what}: give a new file, for example -o page.html")
     page = whole(runs, data_dir)
     with files.explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -43,8 +43,8 @@ def write_lesson(out: Path) -> Path:
     Raises UserError where the file exists or cannot be written.
     """
     if out.exists():
-        what = "is a folder: give the name of a file" if out.is_dir() else "exists already"
-        raise UserError(f"'{out}' {what}, for example --to learn.html")
+        what = "is a folder" if out.is_dir() else "exists already"
+        raise UserError(f"'{out}' {what}: give a new file, for example --to learn.html")
     page = course()
     with files.explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -264,9 +264,9 @@ def results(run: Run) -> dict[str, Measure]:
     for name, value in values.items():
         facts = [p.objective.facts[name] for p in run.recipe.players if name in p.objective.facts]
         found[name] = _result(run, value, facts[0] if facts else Fact(name, better="neither"))
+    known = many.QUALITY if run.encoding is None else {**many.QUALITY, **run.encoding.facts}
     for name, value in many.test_quality(run).items():
-        fact = many.QUALITY.get(name, Fact(name, better="neither"))
-        found[name] = _result(run, value, fact)
+        found[name] = _result(run, value, known.get(name, Fact(name, better="neither")))
     if bits := run.result.get("bits_per_dimension"):
         unit = f"bits per {UNITS.get(run.spec.kind, 'dimension')}"
         about = Fact(f"{unit} of the bound", unit, code="drawn")

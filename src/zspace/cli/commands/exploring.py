@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -75,7 +76,9 @@ def export(
         out: FILE.html, a new folder, or USER/NAME of the hub.
     """
     from zspace.cli.output import opened
+    from zspace.runs.record import CARD
     from zspace.sharing import card
+    from zspace.system.files import CannotWrite
 
     if others and to != "html":
         raise UserError(f"--to {to} takes one run, but {1 + len(others)} were given: give one")
@@ -93,7 +96,9 @@ def export(
 
         made = str(write(runs[0], to, out, quiet=False))
     for one in runs:
-        card.write(one)
+        with suppress(CannotWrite):  # somebody else's folder
+            if (one.path / CARD).is_file():
+                card.write(one)
     print(made)
 
 

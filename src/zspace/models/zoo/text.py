@@ -27,7 +27,7 @@ from zspace.system.schedules import Schedule
 MEASURES = "kl_free_bits", "bag_of_words"
 """The terms that fade."""
 FADING = 0.8
-"""The share of the training that is left in which they do, so that the last tenth is without."""
+"""The share of the training that is left in which they do: after 0.05, until 0.81."""
 Weight = float | Schedule
 
 
@@ -47,7 +47,7 @@ def sentence_vae(
     fade: Annotated[
         float,
         Doc("Part of training after which free bits and bag of words fade; 1 keeps both."),
-    ] = 0.5,
+    ] = 0.05,
     word_dropout: float | None = 0.0,
     **net: Any,
 ) -> Recipe:
@@ -55,10 +55,10 @@ def sentence_vae(
 
     A decoder that is given the tokens before needs no code to be good. So the KL grows slowly and
     is free up to some nats, and what the code adds to the logits of every step must tell, alone,
-    which tokens there are. Later in training the last two fade, and the end belongs to the bound:
-    what the decoder did not learn to use by then, the code gives up. Without these
-    measures it is the recipe 'vae'. Some tokens before may be withheld, too (`--word-dropout`),
-    which is off: in short trainings it costs more bits per token than it gains.
+    which tokens there are. Both teach the decoder to read a code, and fade from early on: the last
+    fifth of the training belongs to the bound alone. Without these measures it is the recipe
+    'vae'. Some tokens before may be withheld, too (`--word-dropout`), which is off: in short
+    trainings it costs more bits per token than it gains.
 
     References: Bowman, Vilnis, Vinyals, Dai, Jozefowicz, Bengio. Generating sentences from a
     continuous space. 2015, arXiv 1511.06349; Kingma et al. Improving variational inference with

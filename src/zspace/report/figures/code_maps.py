@@ -46,8 +46,8 @@ def codes_pca(study: Study) -> Figure:
     """Scatter charts of codes on a plane, one for each family.
 
     Codes of test images; labels, where there are any, give the colours. A code of more than two
-    dimensions is shown by its two principal components, and the rest is hidden. Where the prior is
-    N(0, I), a circle holds 86% of it.
+    dimensions is shown by its two principal components, and the rest is hidden; (0, 0) is where
+    the code 0 lies. Where the prior is N(0, I), a circle holds 86% of it.
     """
     flat = {f.name: latents.plane(f.run, data=study.data) for f in families(study)}
     circled = [f for f in families(study) if f.compared and flat[f.name].axes != LINE]
@@ -55,18 +55,21 @@ def codes_pca(study: Study) -> Figure:
     fig, grid = style.panels(len(flat), "Codes of test images", note)
     for axes, family in zip(grid, families(study), strict=True):
         found = flat[family.name]
-        at = strips(found.points, found.y)
+        at = strips(np.subtract(found.points, found.origin), found.y)
         style.style_axes(axes, family.panel)
         points(axes, at, found.y, len(study.data.classes))
         if family not in circled:
             spread(axes, at)
         else:
-            spread(axes, at, np.add(found.origin, [[-CIRCLE], [CIRCLE]]))
+            spread(axes, at, np.array([[-CIRCLE, -CIRCLE], [CIRCLE, CIRCLE]]))
             look: Any = {"fill": False, "color": style.INK, "linewidth": 1.2, "zorder": 5}
-            axes.add_patch(Circle(found.origin, CIRCLE, **look))
+            axes.add_patch(Circle((0, 0), CIRCLE, **look))
         if found.axes == LINE:
             axes.set_yticks([])
             style.axis_names(axes, "code")
+        else:
+            what = "dimension" if family.run.model.latent == (2,) else "principal component"
+            style.axis_names(axes, f"first {what}", "second" if axes is grid[0] else "")
     style.class_legend(fig, study.data.classes)
     return fig
 
