@@ -101,6 +101,23 @@ def test_each_run_has_a_card(zs, runs):  # noqa: F811
     assert again.place.read("README.md").decode() == text
 
 
+def test_a_report_is_written_once_and_opened(zs, runs, tmp_path, monkeypatch):  # noqa: F811
+    """Of a run alone; what a report holds is tested elsewhere."""
+    opened, wrote = [], []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+
+    def write_report(study, out, console) -> None:
+        wrote.append([run.path for run in study.runs])
+        out.write_text("<p>report</p>")
+
+    monkeypatch.setattr("zspace.report.html.page.write_report", write_report)
+    run = Path(shutil.copytree(runs["vae"].path, tmp_path / "run"))
+    for _ in range(2):
+        assert zs("show", run, "--open").out == f"{run / 'report.html'}\n"
+    assert wrote == [[run]]
+    assert opened == [(run / "report.html").as_uri()] * 2
+
+
 def test_folders_are_called_by_what_differs():
     def name(recipe: str = "vae", **options: object) -> str:
         return Config.of(recipe, options).folder_name
