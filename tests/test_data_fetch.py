@@ -2,7 +2,10 @@
 
 import gzip
 import hashlib
+import os
 import struct
+import subprocess
+import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -139,3 +142,23 @@ def test_local_files_come_before_any_download(tmp_path, published, pretend):
     folder, _ = published
     pretend(("http://127.0.0.1:1/",), named(*["0" * 32] * 4))
     assert len(load("kmnist", data_dir=folder).test) == 10
+
+
+def test_nobody_hears_that_tqdm_lacks_its_widgets(tmp_path):
+    """As in a notebook without ipywidgets, where tqdm, which pooch imports, warns."""
+    (tmp_path / "tqdm").mkdir()
+    (tmp_path / "tqdm" / "__init__.py").touch()
+    (tmp_path / "tqdm" / "auto.py").write_text(
+        "import warnings\nwarnings.warn('IProgress not found')\ntqdm = None\n"
+    )
+    code = (
+        "import tqdm; assert not hasattr(tqdm, 'auto'); import zspace.system.downloads; tqdm.auto"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")

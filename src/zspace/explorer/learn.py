@@ -15,7 +15,6 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import pooch
 
 from zspace._version import __version__
 from zspace.explorer import EXAMPLES, LESSON, STATIC
@@ -25,6 +24,7 @@ from zspace.explorer.rows import view_of
 from zspace.explorer.view import RunView
 from zspace.runs.run import Run, load
 from zspace.system import files
+from zspace.system.downloads import cache_folder
 from zspace.system.errors import UserError
 from zspace.system.pixels import COLOURS
 
@@ -58,7 +58,7 @@ def kept_lesson() -> Path:
     digest = sha256(__version__.encode())
     for path in sorted(made_of):
         digest.update(path.read_bytes())
-    out = Path(pooch.os_cache("zspace")) / "lessons" / f"learn-{digest.hexdigest()[:16]}.html"
+    out = cache_folder() / "lessons" / f"learn-{digest.hexdigest()[:16]}.html"
     return out if out.is_file() else write_lesson(out)
 
 

@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import pooch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,6 +26,7 @@ from zspace.data.dataset import Data, Samples
 from zspace.system import files
 from zspace.system.bars import bar
 from zspace.system.device import DTYPES, keep_freed_memory, pick_precision
+from zspace.system.downloads import cache_folder
 from zspace.system.errors import UserError, ran_out
 from zspace.system.schedules import RATES
 
@@ -246,7 +246,7 @@ def _place(data: Data, seed: int) -> Path:
     told = repr((*how, SHIFT, CONTRAST, BRIGHTNESS)).encode()
     recipe = hashlib.sha256(told).hexdigest()[:8]
     name = f"{data.fingerprint}-{VERSION}-{recipe}-{seed}.safetensors"
-    return Path(pooch.os_cache("zspace")) / "judges" / name
+    return cache_folder() / "judges" / name
 
 
 @contextmanager

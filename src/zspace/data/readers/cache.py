@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pooch
 from numpy.lib import format as npy
 
 from zspace.data.read_options import ReadOptions
 from zspace.data.readers.images import Files, Source
 from zspace.data.readers.mapped import PART, Mapped, sweep
 from zspace.data.readers.parallel import stream
+from zspace.system.downloads import cache_folder
 from zspace.system.errors import UserError
 
 FORMAT = 3
@@ -93,7 +93,7 @@ class Cache:
         options = (o.size, o.channels, o.crop, o.fit, o.transparency)
         what = repr((FORMAT, str(self.root), options))
         key = hashlib.sha256(what.encode()).hexdigest()
-        return Path(pooch.os_cache("zspace")) / "images" / f"{self.root.name}-{key[:16]}"
+        return cache_folder() / "images" / f"{self.root.name}-{key[:16]}"
 
     @cached_property
     def digest(self) -> str:
@@ -190,7 +190,7 @@ class Cache:
     def _explained(self, shape: Shape, depth: Depth) -> Iterator[None]:
         """Turn what the disk refuses into a UserError; too little room is found first."""
         wanted = math.prod(shape) * depth.itemsize * sum(map(len, self.splits.values()))
-        where = Path(pooch.os_cache("zspace"))
+        where = cache_folder()
         try:
             there = next(path for path in (where, *where.parents) if path.exists())
             free = shutil.disk_usage(there).free

@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
-
 from zspace.system.bars import download_bar
+from zspace.system.downloads import cache_folder, pooch
 from zspace.system.errors import UserError
 
 ROUNDS = 2
@@ -48,7 +47,7 @@ class Remote:
     @property
     def cache(self) -> Path:
         """The folder where downloads are kept."""
-        return Path(pooch.os_cache("zspace")) / self.folders[0]
+        return cache_folder() / self.folders[0]
 
 
 def damaged(path: Path | str, why: str) -> UserError:

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pooch
 import torch
 from numpy.lib import format as npy
 from torch import Tensor
@@ -42,6 +41,7 @@ from zspace.data.readers.token_samples import holds
 from zspace.data.readers.windows import Windows
 from zspace.data.splits import left_out, role
 from zspace.system.bars import bar
+from zspace.system.downloads import cache_folder
 from zspace.system.errors import UserError
 
 PREFIX = "memory:"
@@ -257,7 +257,7 @@ def _forget(arrays: Mapping[str, Any]) -> None:
 
 
 def _folder() -> Path:
-    return Path(pooch.os_cache("zspace")) / "streams"
+    return cache_folder() / "streams"
 
 
 def _write(file: Any, samples: Iterable[Any], others: dict[str, list[Any]], advance: Any) -> None:

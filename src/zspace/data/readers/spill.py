@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pooch
 import torch
 from torch import Tensor
 
 from zspace.data.readers.frames import Raw, Table
 from zspace.data.readers.mapped import PART, sweep
+from zspace.system.downloads import cache_folder
 from zspace.system.errors import UserError
 
 FORMAT = 2
@@ -87,7 +87,7 @@ def folder_of(name: str, *key: object) -> Path:
     """Where a folder lies whose content is decided by a key."""
     digest = hashlib.sha256("\n".join(map(repr, (FORMAT, *key))).encode()).hexdigest()
     plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:40]
-    return Path(pooch.os_cache("zspace")) / "tables" / f"{plain}-{digest[:16]}"
+    return cache_folder() / "tables" / f"{plain}-{digest[:16]}"
 
 
 def facts_of(folder: Path) -> dict[str, Any] | None:

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zspace.data.readers.fetch import data_root
 from zspace.system.bars import download_bar
+from zspace.system.downloads import cache_folder, pooch
 from zspace.system.errors import UserError
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -145,7 +145,7 @@ def find_weights(data_dir: Path | None = None) -> tuple[Path, Path] | None:
 
 
 def _cache() -> Path:
-    return Path(pooch.os_cache("zspace")) / "weights"
+    return cache_folder() / "weights"
 
 
 def _find(file: Published, data_dir: Path | None) -> Path | None:
