@@ -1,6 +1,6 @@
 """pooch, which downloads published files, and the user's cache folder.
 
-pooch imports tqdm, which warns in a notebook without ipywidgets that it cannot draw its bar; zspace
+pooch imports tqdm, which warns in a notebook without ipywidgets that it cannot draw a bar; zspace
 draws its own.
 """
 
