@@ -207,6 +207,43 @@ def test_rows_are_called_by_the_column_that_identifies_them(tmp_path, capsys):
     assert "customer_id" not in wrote["nameless", "impute"]
 
 
+def test_names_of_rows_are_what_the_column_holds(tmp_path):
+    """Whole numbers stay so where one is missing, and a missing one is no position."""
+    frame = people(40)[["age", "income"]].assign(id=np.arange(40) * 3 + 101)
+    run = zspace.train("vae", data=frame, out=tmp_path / "run", quiet=True, **SMALL)
+    frame.head(4).to_csv(tmp_path / "whole.csv", index=False)
+    assert run.data(str(tmp_path / "whole.csv")).test.names() == ["101", "104", "107", "110"]
+    some = frame.head(4).assign(id=[1.0, np.nan, 3.0, 4.0])
+    assert run.data(some).test.names() == ["1", "", "3", "4"]
+    out = tmp_path / "filled.parquet"
+    given = ["--data", str(tmp_path / "whole.csv"), "-o", str(out)]
+    assert main.run(["impute", str(run.path), *given]) == 0
+    filled = pd.read_parquet(out)
+    assert filled["id"].dtype == np.int64
+    assert filled.columns.tolist() == ["id", "age", "income"]
+
+
+@pytest.mark.parametrize("n", [40, 120_000])
+def test_a_column_names_rows_only_if_each_has_its_own(n):
+    """Also where there are more values than are counted one by one."""
+    values = np.arange(n)
+    for ids, named in ((values // 2, ""), (values, "id")):
+        frame = pd.DataFrame({"id": [f"c{i}" for i in ids], "v": values % 7 + 0.5})
+        assert zspace.data.load(frame, quiet=True).encoding.identifier == named
+
+
+def test_rows_of_an_array_keep_the_numbers_of_their_columns(tmp_path):
+    random = np.random.RandomState(0)
+    np.save(tmp_path / "a.npy", np.c_[random.rand(60), random.randint(0, 99, 60), random.rand(60)])
+    given = {"data": str(tmp_path / "a.npy"), "columns": "0=id"}
+    run = zspace.train("vae", **given, out=tmp_path / "run", quiet=True, **SMALL)
+    out = tmp_path / "made.csv"
+    assert main.run(["sample", str(run.path), "-n", "5", "-o", str(out)]) == 0
+    made = pd.read_csv(out)
+    assert made.columns.tolist() == ["1", "2"]
+    assert (made["1"].dtype, made["2"].dtype) == (np.int64, np.float64)
+
+
 def test_categories_that_were_never_seen_are_told(run, tmp_path, capsys):
     odd = people(6)
     odd["sex"] = ["f", "x", "m", "y", "z", "w"]

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset
 
+import zspace
 from zspace.data import Batches, account, load
 from zspace.data.dataset import joined
 from zspace.data.kinds import encoding_from
@@ -80,6 +81,22 @@ def test_each_line_of_a_file_is_a_sample(tmp_path, end):
     assert x.shape == (17, *data.spec.shape) == (17, 8)
     assert 0 <= int(x.max()) < data.spec.vocabulary
     assert int(x.min()) == -1
+
+
+def test_empty_lines_are_left_out_where_that_is_asked(tmp_path):
+    """Names of molecules stay with theirs, and a finished run reads as it was trained."""
+    lines = [f"{'C' * (1 + i % 5)}O m{i}" for i in range(30)]
+    (tmp_path / "a.smi").write_text("\n".join([*lines[:9], "", *lines[9:20], " ", *lines[20:]]))
+    data = zspace.data.load(str(tmp_path / "a.smi"), skip_bad=True, quiet=True)
+    assert data.read.notes[0] == "without 2 empty lines of a.smi"
+    names = {name for samples in data.splits.values() for name in samples.names()}
+    assert names == {f"m{i}" for i in range(30)}
+    small = {"latent": 2, "width": 8, "epochs": 1, "out": False, "quiet": True}
+    run = zspace.train("vae", data=str(tmp_path / "a.smi"), skip_bad=True, **small)
+    (tmp_path / "b.smi").write_text("CO x\n\nCCO y\n")
+    assert run.data(str(tmp_path / "b.smi")).test.names() == ["x", "y"]
+    told = zspace.data.load(str(tmp_path / "a.smi"), quiet=True).read.notes
+    assert "2 empty lines of a.smi read as samples, which --skip-bad leaves out" in told
 
 
 def test_empty_lines_within_are_empty_sequences_and_those_at_the_end_are_none(tmp_path):

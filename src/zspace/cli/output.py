@@ -47,6 +47,8 @@ def opened(path: Path, device: str, *, trust_data: bool = False) -> Run:
         told = f"({done} of {asked} epochs): these are its best weights so far"
         if is_training(run.place.folder):
             say(f"run '{path}' is being trained {told}")
+        elif run.record["status"] == "failed":
+            say(f"the training of run '{path}' failed {told}")
         else:
             say(f"run '{path}' has not finished {told}; 'zspace resume {path}' goes on with it")
     return run
@@ -172,23 +174,26 @@ def interpolate(
     `written.samples` does.
     """
     y: Label | None = _label(run, label)
-    if isinstance(run.encoding, TokenEncoding) and not all(end.isdigit() for end in ends):
-        x = run.encoding.encode(list(ends))
-        if bool((x == OTHER).any()):
-            say("what the model has no token for is read as <other>")
-    else:
+    texts = [end for end in ends if isinstance(run.encoding, TokenEncoding) and not end.isdigit()]
+    read = dict(zip(texts, run.encoding.encode(texts), strict=True)) if texts else {}  # type: ignore[union-attr]
+    if any(bool((one == OTHER).any()) for one in read.values()):
+        say("what the model has no token for is read as <other>")
+    if len(texts) < len(ends):
         source = run.data(data, data_dir=data_dir, unlabelled=True)
         samples = source.test if data is None else joined(list(source.splits.values()))
-        at = torch.tensor([_position(end, len(samples)) for end in ends])
-        x = samples.images(at)
-        told = samples.conditions(at) if run.model.context else None
-        if y is None and told is not None and bool((told[0] == told[1]).all()):
+        numbers = [end for end in ends if end not in read]
+        at = torch.tensor([_position(end, len(samples)) for end in numbers])
+        read |= dict(zip(numbers, samples.images(at), strict=True))
+        told = samples.conditions(at) if run.model.context and not texts else None
+        known = told is not None and not bool(samples.unlabelled()[at].any())
+        if y is None and told is not None and known and bool((told[0] == told[-1]).all()):
             y = told[:1].numpy()
     if y is None and run.model.context:
         raise UserError(
-            f"recipe '{run.name}' is conditional, and the two are not of one class: give --label, "
-            "under which both are read"
+            f"recipe '{run.name}' is conditional, and the two have no class in common: give "
+            "--label, with which both are encoded and decoded"
         )
+    x = torch.stack([read[end] for end in ends])
     a, b = np.asarray(run.encoded(x, y))
     made = np.asarray(run.decoded(planes.between(a, b, n, way), y))
     out = _where(run, "interpolation", out)
@@ -226,7 +231,10 @@ def impute(run: Run, *, data: str, data_dir: Path | None, out: Path) -> Path:
     name = run.encoding.identifier if all(part.named for part in parts) else ""
     if gone := [one for one in getattr(run.encoding, "left_out", ()) if one != name]:
         say(f"without what the training left out: {', '.join(gone)}")
-    told = {name: np.array(samples.names())} if name else {}
+    names = np.array(samples.names())
+    if all(getattr(part.ids, "numbers", False) for part in parts):
+        names = names.astype(np.int64)
+    told = {name: names} if name else {}
     return written.samples(out, run.encoding, made.numpy(), title=f"{data}, filled", told=told)
 
 

@@ -21,6 +21,8 @@ from zspace.system.errors import UserError
 
 PICTURES = (".png", ".svg", ".pdf")
 NAMES, LINE = ["data", "reconstruction"], "line"
+EXACT = 2**53
+"""Below it floats hold every whole number."""
 
 
 def samples(
@@ -85,8 +87,9 @@ def _csv(encoding: Encoding, parts: list[Any], told: Told) -> bytes:
     buffer = io.BytesIO()
     made = _both(encoding, parts, told)
     for name in encoding.whole & {*made}:  # floats where gaps are: 70 and not 70.0
-        if made[name].dtype.kind == "f":
-            made[name] = made[name].astype("Int64")
+        column = made[name]
+        if column.dtype.kind == "f" and not (column.abs() >= EXACT).any():
+            made[name] = column.astype("Int64")
     made.to_csv(buffer, index=False)
     return buffer.getvalue()
 

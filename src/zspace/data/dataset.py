@@ -397,6 +397,8 @@ class Unsplit:
             read = replace(self.read, notes=(*self.read.notes, note))
         else:
             read = self.read
+        told = tuple(f"{flag}: {note}" for note in other.read.notes)
+        read = replace(read, notes=(*read.notes, *told))
         gone = tuple(f"{text} of {other.name}" for text in other.read.left_out)
         read = replace(read, left_out=(*read.left_out, *gone))
         return replace(self, parts={**self.parts, split: part}, read=read)
@@ -519,8 +521,8 @@ def check(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
     # Each split that is not given is cut from train, which must keep a sample itself.
     if sum(sizes) < FEWEST or sizes[0] < 4 - len(sizes) or min(sizes) < 1:
         raise UserError(
-            f"data set '{name}' has {sum(sizes)} sample{'s' * (sum(sizes) != 1)}, {sizes[0]} of "
-            f"them for training; give at least {FEWEST}, so that train, validation and test each "
+            f"data set '{name}' has {sum(sizes)} sample{'s' * (sum(sizes) != 1)}, {sizes[0]} "
+            f"for training; give at least {FEWEST}, so that train, validation and test each "
             "get one"
         )
     images = {shape[1:] for shape in shapes}
@@ -558,12 +560,19 @@ def joined(several: Sequence[Samples]) -> Samples:
         None if all(one is None for one in labels) else torch.cat(y),
         torch.arange(x.shape[0]),
         torch.cat(attributes) if len(attributes) == len(some) else None,
-        [name for samples in some for name in samples.names()],
+        _names_of(some),
         first.scales,
         torch.cat([s.weights[s.index] for s in some if s.weights is not None])
         if all(s.weights is not None for s in some)
         else None,
     )
+
+
+def _names_of(several: Sequence[Samples]) -> Sequence[str]:
+    names = [name for samples in several for name in samples.names()]
+    if any(samples.named for samples in several):
+        return names
+    return Positions(np.array(names, np.int64))
 
 
 @dataclass(frozen=True, eq=False)

@@ -259,6 +259,7 @@ def load_new(
     weight: str = "",
     attributes: tuple[str, ...] = (),
     stride: int = 0,
+    skip_bad: bool = False,
     quiet: bool = False,
 ) -> Data:
     """The same for a finished run: one set of any size, which nobody splits.
@@ -280,13 +281,14 @@ def load_new(
         weight: What holds weights, as the run was trained; they are not used.
         attributes: Those of the run; labels are read as them where they can be.
         stride: Of windows of a series, as the run was trained.
+        skip_bad: As the run was trained.
         quiet: Show no progress bars.
 
     >>> whole = load_new("mnist5k")
     >>> {name: len(samples) for name, samples in whole.splits.items()}
     {'all': 5000}
     """
-    options = ReadOptions(parse_size(size), channels, memory=room(), quiet=quiet, whole=True)
+    options = ReadOptions(parse_size(size), channels, skip_bad, room(), quiet, whole=True)
     options = replace(options, fit=fit, transparency=transparency, class_level=class_level)
     options = replace(options, missing=tuple(missing), labels=labels)
     options = replace(options, columns=columns, weight=weight, attributes=attributes)

@@ -44,6 +44,7 @@ def read_new(
         "columns": options.columns,
         "weight": options.weight,
         "attributes": spec.attributes,
+        "skip_bad": options.skip_bad,
         "quiet": quiet,
     }
     if encoding is not None:

@@ -298,15 +298,17 @@ def _extend(build: Build, epochs: int, *, finished: bool, quiet: bool) -> None:
     """Let a training go on to so many epochs, and say how."""
     trainer, settings = build.trainer, build.config.training
     stopped, done = trainer.stopped_early, trainer.epoch
-    if finished:
+    if finished or stopped:
         trainer.extend(epochs)
     if quiet or not distributed.first():
         return
     how = "with its moments, and the learning rate warmed up again"
     if settings.schedule == "constant" and not (settings.warmup or stopped or trainer.scheduled):
         how = f"as if {epochs} epochs had been given at first"
-    elif not finished:
+    elif not trainer.began:
         how = f"with rates and weights of terms, from here on, as those of {epochs} epochs"
+    elif not (finished or stopped):
+        how = "with rates, from here on, as those of the epochs that are added"
     say(f"going on from epoch {done} to epoch {epochs}, {how}")
 
 

@@ -107,10 +107,10 @@ def interpolate(
     """Show what lies between two samples: codes on a way from one to the other, decoded.
 
     Args:
-        ends: The two samples: numbers of test samples, or of the rows of --data, from 0; of
-            texts also the texts themselves.
-        label: For a conditional model: a class, attributes or a number, as for sample, under
-            which both are read and all are decoded; by default that of both, where it is the same.
+        ends: The two samples: numbers of test samples, or of the samples of --data, from 0; where
+            they are texts, what is no number is a text.
+        label: For a conditional model: a class, attributes or a number, as for sample, with which
+            all are encoded and decoded; by default their own, if they share it.
         way: A straight line through the codes, or an arc along which the distance from 0 changes
             evenly.
         out: FILE.png or .npz; of other samples FILE.csv, .parquet, .npz or .png, and .txt for

@@ -155,7 +155,7 @@ class TableEncoding(Encoding):
                     f"column '{entry.name:.60}' has missing or unknown values, but this model was "
                     "trained on rows without any: fill them in, or train with some"
                 )
-            if checked and isinstance(entry, Chosen) and entry.left_out == 0:
+            if checked and isinstance(entry, Chosen) and entry.kind == "category":
                 _warn_of_strange(entry, table[entry.name])
         return x
 
@@ -196,7 +196,8 @@ class TableEncoding(Encoding):
         """The rows themselves; those of an array have the numbers of their columns as names."""
         import pandas as pd
 
-        raw = pd.DataFrame(raw) if isinstance(raw, np.ndarray) else raw
+        if isinstance(raw, np.ndarray):
+            raw = pd.DataFrame(raw, columns=[entry.name for entry in self.entries])
         return raw.to_pandas() if hasattr(raw, "to_pandas") else raw
 
     def show(self, x: Tensor) -> dict[str, Any]:
@@ -296,7 +297,7 @@ class TableEncoding(Encoding):
 
 def _warn_of_strange(entry: Chosen, raw: Raw) -> None:
     """Say which categories a model has never seen; with rare ones left out, it knows of others."""
-    if values := entry.strange(raw):
+    if not entry.left_out and (values := entry.strange(raw)):
         said = ", ".join(f"'{value!s:.30}'" for value in values[:3])
         more = f" and {len(values) - 3:,} more" if len(values) > 3 else ""
         warnings.warn(
@@ -323,6 +324,7 @@ class _Seen:
         self.high: Any = None
         self.digits, self.dtype = 0, dict[str, Any]()
         self.tally = _Tally()
+        self.hashes: list[np.ndarray] = []
         self.sample: list[np.ndarray] = []
         self.steps: dict[int, bool] = {}
         self.values_dtype: np.dtype = np.dtype(object)
@@ -357,6 +359,8 @@ class _Seen:
                 for step in _steps(str(np.datetime_data(values.dtype)[0])):
                     self.steps[step] = self.steps.get(step, True) and not (numbers % step).any()
         self.tally.add(values)
+        if _ID.search(self.name):
+            self.hashes.append(_hashed(values))
 
     @property
     def whole(self) -> bool:
@@ -394,12 +398,12 @@ class _Seen:
     @property
     def identifies(self) -> bool:
         """Whether each row has a value, short and of its own."""
-        if self.missing or not self.n or (self.tally.over and not _ID.search(self.name)):
+        if self.missing or not self.n:
             return False
+        if self.tally.over:
+            return bool(self.hashes) and len(np.unique(np.concatenate(self.hashes))) == self.n
         texts = (str(value) for value, _ in self.tally.items())
-        return self.tally.over or (
-            len(self.tally) == self.n and max(map(len, texts)) <= LONGEST_NAME
-        )
+        return len(self.tally) == self.n and max(map(len, texts)) <= LONGEST_NAME
 
     def entry(self, kind: ColumnKind) -> Entry:
         """How the column is encoded."""
@@ -457,6 +461,14 @@ class _Seen:
         every = [times for _, times in pairs]
         usual = max(every, default=0) / max(1, sum(every))
         return Chosen(self.name, kind, self.dtype, tuple(values), rare, usual)
+
+
+def _hashed(values: np.ndarray) -> np.ndarray:
+    """A number (N,) for each value, 64 bits: equal ones are those of equal values."""
+    import pandas as pd
+
+    plain = values.astype(str).astype(object) if values.dtype == object else values
+    return pd.util.hash_array(plain)
 
 
 class _Tally:

@@ -83,8 +83,11 @@ def _of(samples: Samples) -> list[tuple[Any, Any]]:
 
 def _named(samples: Samples, encoding: Encoding) -> Sequence[str]:
     """What samples of several storages are called."""
-    found, several = list(samples.ids or ()), samples.x
+    several, ids = samples.x, samples.ids or ()
     assert isinstance(several, Joined)
+    found = [ids[i] for i in range(len(ids))]
+    if samples.named:
+        return found
     for (raw, rows), start in zip(several.parts, _starts(several), strict=True):
         x: Any = raw
         if (names := x.named(encoding, None)) is not None:

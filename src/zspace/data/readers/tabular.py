@@ -25,6 +25,7 @@ import torch
 from zspace.data.account import Read
 from zspace.data.attributes import parse_columns
 from zspace.data.dataset import Part, Positions, Storage, Unsplit
+from zspace.data.kinds import columns
 from zspace.data.kinds.columns import as_kind
 from zspace.data.kinds.encoding import Unencoded
 from zspace.data.kinds.table import TableEncoding, check_kinds, fit
@@ -385,7 +386,11 @@ def _factorized(values: np.ndarray) -> tuple[np.ndarray, list[Any]]:
 
 @dataclass(frozen=True, eq=False)
 class Called(Sequence[str]):
-    """The ids of rows (n,) by a column of theirs, or by their positions where it has no value."""
+    """The ids of rows (n,) by a column of theirs, "" where it has no value.
+
+    Attributes:
+        numbers: Whether each is a whole number.
+    """
 
     raw: Raw
 
@@ -393,7 +398,11 @@ class Called(Sequence[str]):
         return self.raw.size
 
     def __getitem__(self, i: Any) -> Any:
-        return str(i if self.raw.missing[i] else self.raw.values[i])
+        return "" if self.raw.missing[i] else columns.key(self.raw.values[i])
+
+    @property
+    def numbers(self) -> bool:
+        return self.raw.values.dtype.kind in "iu" and not self.raw.missing.any()
 
 
 def _by_group(raw: Raw, title: str) -> np.ndarray:

@@ -144,13 +144,6 @@ def _read(
     if suffix == ".json":
         return _of_json(path, text)
     lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
-    if blank := sum(not line.strip() for line in lines):
-        told = f"{blank:,} empty line{'s' * (blank > 1)} of {path.name}"
-        if options.skip_bad:
-            lines = [line for line in lines if line.strip()]
-            notes.append(f"without {told}")
-        else:
-            notes.append(f"{told} read as samples, which --skip-bad leaves out")
     if not text.strip():
         raise UserError(f"'{path.name}' is empty: give a text on each line")
     if (longest := max(map(len, lines))) > MOST_LINE:
@@ -159,6 +152,13 @@ def _read(
             f"line {at:,} of '{path.name}' has {longest:,} characters: give at most "
             f"{MOST_LINE:,}, one sample on each line"
         )
+    if blank := sum(not line.strip() for line in lines):
+        told = f"{blank:,} empty line{'s' * (blank > 1)} of {path.name}"
+        if options.skip_bad:
+            lines = [line for line in lines if line.strip()]
+            notes.append(f"without {told}")
+        else:
+            notes.append(f"{told} read as samples, which --skip-bad leaves out")
     if suffix != ".smi":
         return lines, []
     fields = [line.split(None, 1) for line in lines]
