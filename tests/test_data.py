@@ -113,9 +113,9 @@ def test_given_splits_are_kept_whole():
 def test_too_few_samples_and_unequal_shapes_are_refused():
     with pytest.raises(UserError, match=r"9 samples.*at least 10"):
         assemble("a", Part(torch.zeros(9, 1, 2, 2)))
-    with pytest.raises(UserError, match="1 of them for training"):
+    with pytest.raises(UserError, match="21 samples, 1 for training"):
         assemble("a", Part(torch.zeros(1, 1, 2, 2)), test=Part(torch.zeros(20, 1, 2, 2)))
-    with pytest.raises(UserError, match=r"20 of them for training.*each get one"):
+    with pytest.raises(UserError, match=r"20 samples, 20 for training.*each get one"):
         assemble("a", Part(torch.zeros(20, 1, 2, 2)), test=Part(torch.zeros(0, 1, 2, 2)))
     with pytest.raises(UserError, match=r"differ in shape.*\(1, 2, 2\) and \(1, 3, 3\)"):
         assemble("a", Part(torch.zeros(20, 1, 2, 2)), test=Part(torch.zeros(5, 1, 3, 3)))

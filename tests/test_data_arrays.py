@@ -127,7 +127,7 @@ UNIT = X / 255
         (UNIT[:, None] - 0.5, r"from -0\.5 to 0\.[0-9]+"),
         (X.astype(np.int64) * 2, r"integers must lie in 0\.\.255.*--values 0 511"),
         (UNIT.astype(np.complex64), "type complex64"),
-        (X.reshape(400), r"shape \(400,\); give \(N, H, W\)"),
+        (X.reshape(400), r"shape \(400,\); give images \(N, H, W\)"),
         (np.uint8(3), r"shape \(\)"),
         (bytes_like(20, 16, 16, 16), "does not say which axis holds the channels.*volumes"),
         (X[:0], "empty|cannot be read"),

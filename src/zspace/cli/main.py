@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TextIO, Union, cast, get_args, get_origin
 
@@ -23,7 +24,7 @@ from zspace.cli.commands import COMMANDS
 from zspace.cli.commands.training import train_command
 from zspace.system import renamed
 from zspace.system.bars import lines
-from zspace.system.errors import FEWER, UserError, ran_out, unknown
+from zspace.system.errors import FEWER, UserError, nearest, ran_out, unknown
 from zspace.system.signals import Unheard, deafen
 
 TOGETHER = ("train", "resume", "repeat")
@@ -157,11 +158,18 @@ def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     )
 
 
+def _is_source(word: str) -> bool:
+    """Whether that is a path or a name of data, and no option, word or misspelt word of `data`."""
+    if word.startswith("-") or word in ABOUT_DATA:
+        return False
+    return Path(word).exists() or not nearest(word, ABOUT_DATA)
+
+
 def _main(args: list[str]) -> int:
     if args[:1] == ["--version"]:
         print(f"zspace {__version__}")
         return 0
-    if args[:1] == ["data"] and args[1:] and args[1][:1] != "-" and args[1] not in ABOUT_DATA:
+    if args[:1] == ["data"] and args[1:] and _is_source(args[1]):
         args = ["data", "info", *args[1:]]
     commands = dict(COMMANDS)
     if args and not args[0].startswith("-") and args[0] not in commands:
