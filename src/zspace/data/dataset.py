@@ -27,6 +27,7 @@ from zspace.data.account import NOTHING_READ, Read, of_samples
 from zspace.data.attributes import learned
 from zspace.data.kinds.encoding import Unencoded
 from zspace.data.labels import LONGEST, MISSING, merged, renumbered
+from zspace.data.naming import Positions, names_of
 from zspace.data.spec import Scale, Spec
 from zspace.data.splits import SPLITS, cut
 from zspace.system import notebook
@@ -62,19 +63,6 @@ def to_float(x: Tensor) -> Tensor:
     tensor([0.0000, 0.2000, 1.0000])
     """
     return x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x
-
-
-@dataclass(frozen=True, eq=False)
-class Positions(Sequence[str]):
-    """Ids of samples that nobody named: the rows (n,) where they are in their source."""
-
-    rows: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, i: Any) -> Any:
-        return str(self.rows[i])
 
 
 @dataclass(frozen=True, eq=False)
@@ -560,19 +548,12 @@ def joined(several: Sequence[Samples]) -> Samples:
         None if all(one is None for one in labels) else torch.cat(y),
         torch.arange(x.shape[0]),
         torch.cat(attributes) if len(attributes) == len(some) else None,
-        _names_of(some),
+        names_of(some),
         first.scales,
         torch.cat([s.weights[s.index] for s in some if s.weights is not None])
         if all(s.weights is not None for s in some)
         else None,
     )
-
-
-def _names_of(several: Sequence[Samples]) -> Sequence[str]:
-    names = [name for samples in several for name in samples.names()]
-    if any(samples.named for samples in several):
-        return names
-    return Positions(np.array(names, np.int64))
 
 
 @dataclass(frozen=True, eq=False)

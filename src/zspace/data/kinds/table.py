@@ -24,7 +24,6 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
@@ -44,6 +43,7 @@ from zspace.data.kinds.columns import (
     rounded_to,
 )
 from zspace.data.kinds.encoding import Encoding
+from zspace.data.kinds.tally import MOST_DIFFERENT, Tally, hashed
 from zspace.data.readers.frames import Raw, Table, columns_of, table_of
 from zspace.data.spec import ColumnKind, Fact, Spec
 from zspace.system.errors import UserError, unknown
@@ -56,7 +56,6 @@ SORTS: tuple[str, ...] = (*get_args(ColumnKind), "id")
 SAMPLE, SAMPLE_SEED = 1_000_000, 20261101
 MOST_VALUES = 5e6
 MOST_CATEGORIES = 1_000
-MOST_DIFFERENT = 50 * MOST_CATEGORIES
 MOST_COUNT = 255
 DIGITS = 6
 LONGEST_NAME = 60
@@ -323,7 +322,7 @@ class _Seen:
         self.low: Any = None
         self.high: Any = None
         self.digits, self.dtype = 0, dict[str, Any]()
-        self.tally = _Tally()
+        self.tally = Tally()
         self.hashes: list[np.ndarray] = []
         self.sample: list[np.ndarray] = []
         self.steps: dict[int, bool] = {}
@@ -360,7 +359,7 @@ class _Seen:
                     self.steps[step] = self.steps.get(step, True) and not (numbers % step).any()
         self.tally.add(values)
         if _ID.search(self.name):
-            self.hashes.append(_hashed(values))
+            self.hashes.append(hashed(values))
 
     @property
     def whole(self) -> bool:
@@ -461,57 +460,6 @@ class _Seen:
         every = [times for _, times in pairs]
         usual = max(every, default=0) / max(1, sum(every))
         return Chosen(self.name, kind, self.dtype, tuple(values), rare, usual)
-
-
-def _hashed(values: np.ndarray) -> np.ndarray:
-    """A number (N,) for each value, 64 bits: equal ones are those of equal values."""
-    import pandas as pd
-
-    plain = values.astype(str).astype(object) if values.dtype == object else values
-    return pd.util.hash_array(plain)
-
-
-class _Tally:
-    """How often each value occurs, until there are more than `MOST_DIFFERENT`."""
-
-    def __init__(self) -> None:
-        self.over = False
-        self.texts: Counter[str] = Counter()
-        self.known: dict[str, Any] = {}
-        self.numbers: np.ndarray | None = None
-        self.times = np.zeros(0, np.int64)
-
-    def __len__(self) -> int:
-        return len(self.texts) + (0 if self.numbers is None else len(self.numbers))
-
-    def add(self, values: np.ndarray) -> None:
-        """Count further values (N,)."""
-        if self.over:
-            return
-        if values.dtype == object:
-            import pandas as pd
-
-            codes, different = pd.factorize(values)
-            for value, times in zip(different, np.bincount(codes), strict=True):
-                self.texts[key(value)] += int(times)
-                self.known.setdefault(key(value), value)
-        else:
-            here, counts = np.unique(values, return_counts=True)
-            if self.numbers is not None:
-                every = np.concatenate([self.numbers, here])
-                here, at = np.unique(every, return_inverse=True)
-                counts = np.bincount(at, np.concatenate([self.times, counts])).astype(np.int64)
-            self.numbers, self.times = here, counts
-        if len(self) > MOST_DIFFERENT:
-            self.over, self.texts, self.known, self.numbers = True, Counter(), {}, None
-
-    def items(self) -> list[tuple[Any, int]]:
-        """Each value, as plain Python has it, and how often it occurs."""
-        found = [(self.known[name], times) for name, times in self.texts.items()]
-        if self.numbers is not None:
-            numbers = (value.item() for value in self.numbers)
-            found += zip(numbers, self.times.tolist(), strict=True)
-        return found
 
 
 def _steps(unit: str) -> list[int]:

@@ -24,12 +24,13 @@ import torch
 
 from zspace.data.account import Read
 from zspace.data.attributes import parse_columns
-from zspace.data.dataset import Part, Positions, Storage, Unsplit
+from zspace.data.dataset import Part, Storage, Unsplit
 from zspace.data.kinds import columns
 from zspace.data.kinds.columns import as_kind
 from zspace.data.kinds.encoding import Unencoded
 from zspace.data.kinds.table import TableEncoding, check_kinds, fit
 from zspace.data.labels import label_columns, read_splits
+from zspace.data.naming import Positions
 from zspace.data.read_options import ReadOptions
 from zspace.data.readers import delimited, spill, token_samples
 from zspace.data.readers.doubts import Doubts
