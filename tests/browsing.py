@@ -78,6 +78,20 @@ def soon(test: Callable[[], Any], seconds: float = 6.0) -> Any:
     return found
 
 
+def settled(page: Any, selector: str, seconds: float = 0.3) -> None:
+    """Wait until the text of the first such element has not changed for a while."""
+    last, since = None, time.monotonic()
+
+    def still() -> bool:
+        nonlocal last, since
+        now = page.locator(selector).first.inner_text()
+        if now != last:
+            last, since = now, time.monotonic()
+        return time.monotonic() - since > seconds
+
+    soon(still)
+
+
 def changed(page: Any, selector: str, before: np.ndarray) -> np.ndarray:
     """What a canvas shows, once that is another picture."""
     soon(lambda: not np.array_equal(pixels(page, selector), before))

@@ -27,6 +27,7 @@ from browsing import (
     numbers,
     pixels,
     probe,
+    settled,
     soon,
     total,
 )  # fmt: skip
@@ -553,6 +554,7 @@ def test_an_exported_page_decodes_by_itself(
     before = pixels(page, ".hero")
     page.mouse.move(*at(page, 0.3, 0.6), steps=4)
     changed(page, ".hero", before)
+    settled(page, "#posterior h2")  # another sample under the pointer clears what was drawn
     page.click("#posterior .draw")
     soon(lambda: page.locator("#posterior .trail canvas:not(.empty)").count() == 1)
     terms = page.locator("#posterior dt")
