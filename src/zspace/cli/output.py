@@ -288,7 +288,7 @@ def describe_data(name: str, data_dir: Path | None, **options: Any) -> None:
     """Print the facts of one data set; of the user's own, what was read and what was left out."""
     if not name:
         raise UserError("data info needs a name or a path: 'zspace data info mnist', for example")
-    if name.startswith(PREFIX) or (Path(name).exists() and not is_known(name)):
+    if name.startswith(PREFIX) or not is_known(name):  # a path, or what is neither
         found = load(name, data_dir=data_dir, **options)
         Screen(highlight=False, soft_wrap=True).print(*lines(found), sep="\n", markup=False)
         return
