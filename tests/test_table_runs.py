@@ -265,6 +265,17 @@ def test_an_index_of_a_frame_goes_before_a_column_that_identifies_rows():
     assert own.test.names() == ["row 9", "row 19", "row 29", "row 39"]
     frame.index = pd.Index([f"i{i}" for i in range(40)])
     assert zspace.data.load(frame, quiet=True).train.names()[0].startswith("i")
+    apart = frame.assign(c=list("aabc") * 10)
+    held = {
+        "labels": "c",
+        "hold_out_class": "c",
+        "test": frame.head(3).assign(c="a"),
+        "quiet": True,
+    }
+    assert set(zspace.data.load(apart, **held).test.names()) >= {"i0", "i1", "i2", "i39"}
+    held["test"] = held["test"].reset_index(drop=True)
+    names = zspace.data.load(apart.reset_index(drop=True), **held).test.names()
+    assert set(names) >= {"row 0", "row 1", "row 2", "row 39"}
 
 
 @pytest.mark.parametrize("score", ["error", "elbo", "mahalanobis"])

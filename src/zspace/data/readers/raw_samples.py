@@ -81,18 +81,18 @@ def _of(samples: Samples) -> list[tuple[Any, Any]]:
     return [(samples.x, samples.index.numpy())]
 
 
-def _named(samples: Samples, encoding: Encoding) -> Sequence[str]:
+def _named(samples: Samples, encoding: Encoding) -> Sequence[str] | None:
     """What samples of several storages are called."""
-    several, ids = samples.x, samples.ids or ()
-    assert isinstance(several, Joined)
-    found = [ids[i] for i in range(len(ids))]
-    if samples.named:
-        return found
-    for (raw, rows), start in zip(several.parts, _starts(several), strict=True):
-        x: Any = raw
-        if (names := x.named(encoding, None)) is not None:
-            found[start : start + len(rows)] = [names[i] for i in rows.tolist()]
-    return found
+    assert isinstance(samples.x, Joined)
+    parts: Any = samples.x.parts
+    names = [raw.named(encoding, None) for raw, _ in parts]
+    if samples.named or not any(names):
+        return samples.ids
+    return [
+        str(i) if called is None else called[i]
+        for (_, rows), called in zip(parts, names, strict=True)
+        for i in rows.tolist()
+    ]
 
 
 def _starts(x: Joined) -> list[int]:
