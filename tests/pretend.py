@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp.decompositions import gru_impl
+from torch.nn.modules.rnn import RNNBase
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -85,6 +87,10 @@ def _run(op: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     made = op(*tree_map(held, args), **tree_map(held, kwargs))
     if not (target == "card" or (here and target != "cpu")):
         return made
+    # A view is an inference tensor if its base is one, wherever it is made.
+    view = any(a.alias_info and not a.alias_info.is_write for a in op._schema.returns)
+    of_inference = any(t.is_inference() for t in given)
+    kept = of_inference if view else torch.is_inference_mode_enabled()
     given_by = {id(t.held): t for t in given if isinstance(t, Pretended)}
 
     def put(t: Any) -> Any:
@@ -92,7 +98,8 @@ def _run(op: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             return t
         if t.dtype == torch.float64:
             raise TypeError(f"{op} makes a tensor in float64 on the card")
-        return given_by[id(t)] if id(t) in given_by else Pretended(t)
+        with torch.inference_mode(kept):
+            return given_by[id(t)] if id(t) in given_by else Pretended(t)
 
     return tree_map(put, made)
 
@@ -114,14 +121,30 @@ class _Made(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+usual_gru, usual_init = torch._VF.gru, RNNBase._init_flat_weights
+
+
+def gru(x: Tensor, *given: Any) -> Any:
+    """In place of the kernel that a GPU has for it."""
+    return gru_impl(x, *given) if isinstance(x, Pretended) else usual_gru(x, *given)
+
+
+def without_weak_references(self: RNNBase) -> None:
+    """Parameters to which these refer cannot be swapped; on a GPU none are swapped."""
+    usual_init(self)
+    self._flat_weight_refs = [None] * len(self._flat_weights_names)
+
+
 @contextmanager
 def pretended() -> Iterator[list[str]]:
     """Within, there is a card; gives the list of what was read from it."""
     reads.clear()
     before = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)  # keep parameters, as on a GPU
+    torch._VF.gru, RNNBase._init_flat_weights = gru, without_weak_references
     try:
         with _Dispatch(), _Made():
             yield reads
     finally:
+        torch._VF.gru, RNNBase._init_flat_weights = usual_gru, usual_init
         torch.__future__.set_swap_module_params_on_conversion(before)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,21 @@ from zspace.models.recipes import RECIPES
 
 ALIKE = ("ae", "beta_vae")
 """Recipes whose steps are those of a vae, or fewer."""
-RUNS = {name: (name, {}) for name in RECIPES if name not in (*OF_TOKENS, *ALIKE)}
-RUNS["vaegan"] = ("vaegan", {"perceptual": "judge"})
+RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    name: (name, "images", {"hidden": [16]})
+    for name in RECIPES
+    if name not in (*OF_TOKENS, *ALIKE, "vaegan")
+}
 RUNS |= {
-    "a flow": ("vae", {"prior": "flow", "likelihood": "continuous-bernoulli"}),
+    "vaegan": ("vaegan", "images", {"hidden": [16], "perceptual": "judge"}),
+    "a flow": (
+        "vae",
+        "images",
+        {"hidden": [16], "prior": "flow", "likelihood": "continuous-bernoulli"},
+    ),
     "conv": (
         "vae",
+        "images",
         {
             "net": "conv",
             "channels": [4, 8],
@@ -31,6 +41,7 @@ RUNS |= {
     ),
     "unet": (
         "cvae",
+        "images",
         {
             "net": "unet",
             "channels": [4, 8],
@@ -39,6 +50,12 @@ RUNS |= {
             "binarize": "static",
         },
     ),
+    "rows": ("vae", "rows", {"hidden": [16]}),
+    "windows": ("vae", "windows", {"hidden": [16]}),
+    "windows, gru": ("vae", "windows", {"net": "gru", "width": 8}),
+    "windows, temporal": ("vae", "windows", {"net": "temporal", "width": 8}),
+    "texts": ("sentence_vae", "texts", {"width": 16}),
+    "texts, transformer": ("sentence_vae", "texts", {"net": "transformer", "width": 16}),
 }
 HERE = Path(__file__).parent
 
@@ -47,12 +64,10 @@ HERE = Path(__file__).parent
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_is_trained_measured_and_used_on_a_gpu(name):
     """In a process of its own: torch knows the device until it ends."""
-    recipe, options = RUNS[name]
-    if options.get("net", "mlp") == "mlp":
-        options = {"hidden": [16], **options}
+    recipe, kind, options = RUNS[name]
     path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, HERE / "pretend_runs.py", f"{recipe}:{json.dumps(options)}"],
+        [sys.executable, HERE / "pretend_runs.py", f"{recipe}:{kind}:{json.dumps(options)}"],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": path},
