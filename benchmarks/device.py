@@ -8,14 +8,14 @@ Parts, each in a process of its own with a limit of seconds, printed at once and
     basics   versions; microseconds of a launch and of a node of a replayed graph; product rates
     table    every recipe and network in every number format: steps in which nothing may be read
              back, validation, save, resume, load: ok or the reason
+    kinds    rows of a table, windows of a series and texts, as in `table`
     right    losses and gradients against the CPU; SSIM with and without TF32; the same training
              twice; stacked against one by one
     step     milliseconds of a step, of which the device is busy, and its launches: one model, 3, 8
              and 18 stacked, compiled, recorded; batches of 128 to 4,096
     vae      one VAE on MNIST to its end: what it reaches, and where the seconds go
     study    the 18 models of the MNIST study one by one; and one whose steps are not recorded
-    images   conv, unet and an f4 tokeniser at 256 pixels: images a second, share of the rate of
-             products
+    images   conv, unet and an f4 tokeniser at 256 pixels: images a second, and what bounds them
     jobs     the 18 models by `zspace study --jobs 6`
 
 A part that fails says so and the others go on. Without MNIST (--data-dir) `mnist5k` is taken.
@@ -42,8 +42,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 import zspace
 from device_images import images
@@ -59,6 +59,7 @@ from zspace.training.build import Build
 from zspace.training.progress import Quiet
 
 FAMILIES, SIZES = ("ae", "vae", "cvae"), (2, 5, 10, 20, 50, 100)
+SEQUENCES = ("gru", "temporal", "transformer")
 OWN: dict[str, dict[str, Any]] = {"vaegan": {"perceptual": "none"}}
 SLOW = 4.0
 """Seconds outside its steps after which a run of the study says where they went."""
@@ -87,8 +88,28 @@ class Bench:
         self.sets: dict[str, Any] = {"data": "mnist5k"}
         if args.data_dir and not self.small:
             self.sets = {"data": "mnist", "data_dir": args.data_dir}
-        x = np.random.default_rng(0).integers(0, 256, (640, 28, 28), dtype=np.uint8)
-        np.savez(self.folder / "few.npz", x=x // 3, y=np.arange(640) % 10)
+        self.given: dict[str, Any] = {}
+        """Two samples of each kind, as `Run.encode` takes them."""
+        self._write(np.random.default_rng(0))
+
+    def _write(self, draw: np.random.Generator) -> None:
+        """640 samples of each kind, into few.npz, rows.csv, windows.npz and texts.txt."""
+        x = draw.integers(0, 256, (640, 28, 28), dtype=np.uint8) // 3
+        np.savez(self.folder / "few.npz", x=x, y=np.arange(640) % 10)
+        age = draw.integers(18, 90, 640)
+        income = np.where(draw.random(640) < 0.1, np.nan, np.round(age * 97.5, 2))
+        sex, visits = draw.choice(["f", "m"], 640), draw.poisson(3, 640)
+        rows = pd.DataFrame({"age": age, "income": income, "sex": sex, "visits": visits})
+        rows.to_csv(self.folder / "rows.csv", index=False)
+        phase = draw.random((640, 1, 3)) * 6
+        windows = 40 + 7 * np.sin(np.arange(24)[None, :, None] / 2 + phase)
+        windows[:, 5, 1] = np.nan
+        np.savez(self.folder / "windows.npz", x=windows)
+        words = np.array(["cat", "dog", "bird", "sees", "eats", "the", "a"])
+        texts = [" ".join(draw.choice(words, draw.integers(2, 6))) for _ in range(640)]
+        (self.folder / "texts.txt").write_text("\n".join(texts) + "\n")
+        self.given = {"few.npz": x[:2], "rows.csv": rows[:2], "windows.npz": windows[:2]}
+        self.given["texts.txt"] = texts[:2]
 
     @property
     def name(self) -> str:
@@ -97,7 +118,7 @@ class Bench:
 
     def config(self, recipe: str, **options: Any) -> Config:
         given = {"device": str(self.device), **self.sets, **OWN.get(recipe, {}), **options}
-        if self.small and "net" not in given:
+        if self.small and "net" not in given and recipe != "sentence_vae":
             given = {"hidden": (16,), "latent": 3, **given}
         return Config.of(recipe, given)
 
@@ -105,8 +126,9 @@ class Bench:
         return Build.prepare(self.config(recipe, **options), quiet=True)
 
     def few(self, recipe: str, **options: Any) -> Build:
-        """On 640 images."""
-        options = {"epochs": 3, "batch": 64, "data": str(self.folder / "few.npz"), **options}
+        """On 640 samples, of images by default."""
+        file = options.pop("file", "few.npz")
+        options = {"epochs": 3, "batch": 64, "data": str(self.folder / file), **options}
         return Build.prepare(self.config(recipe, data_dir=None, **options), quiet=True)
 
     def wait(self) -> None:
@@ -185,8 +207,8 @@ def twenty(bench: Bench, build: Build, steps: int = 20) -> None:
 def table(bench: Bench, say: Say) -> None:
     conv = {"net": "conv", "channels": (8, 16)}
     rows: list[tuple[str, dict[str, Any]]] = [
-        ("vaegan", {"compile": "on"}),
         ("reading", {}),
+        ("vaegan", {"compile": "on"}),
         ("tcvae", {}),
         ("iwae", {}),
         ("vae", conv),
@@ -199,10 +221,33 @@ def table(bench: Bench, say: Say) -> None:
         ("vae", {"compile": "on"}),
         *((name, {}) for name in ("ae", "vae", "cvae", "beta_vae")),
     ]
+    tabled(bench, say, rows[:: 5 if bench.small else 1])
+
+
+def kinds(bench: Bench, say: Say) -> None:
+    rows: list[tuple[str, dict[str, Any]]] = [
+        *(
+            ("vae", {"file": "windows.npz", "net": net})
+            for net in ("gru", "temporal", "transformer")
+        ),
+        ("vae", {"file": "windows.npz"}),
+        ("vae", {"file": "rows.csv"}),
+        ("vae", {"file": "rows.csv", "likelihood": "columns-mixture"}),
+        *(
+            ("sentence_vae", {"file": "texts.txt", "net": n})
+            for n in ("gru", "temporal", "transformer")
+        ),
+        ("sentence_vae", {"file": "texts.txt", "word_dropout": 0.3}),
+        ("sentence_vae", {"file": "texts.txt", "compile": "on"}),
+    ]
+    tabled(bench, say, rows[:: 4 if bench.small else 1])
+
+
+def tabled(bench: Bench, say: Say, rows: list[tuple[str, dict[str, Any]]]) -> None:
     formats = ("fp32",) if bench.small else bench.formats
     say("| recipe | options | " + " | ".join(formats) + " |\n|---|---|" + "---|" * len(formats))
     say("\n")
-    for name, options in rows[:: 5 if bench.small else 1]:
+    for name, options in rows:
         shown = " ".join(f"{k}={v}" for k, v in options.items())
         say(f"| {name} | {shown} |")
         for precision in formats:
@@ -244,7 +289,8 @@ def tried(bench: Bench, name: str, options: dict[str, Any]) -> str:
         api.start(half.config, out, Quiet(), 30.0)
         stage = "load"
         run = load(out)
-        run.encode(np.zeros((2, 28, 28), np.uint8), *([0] if half.trainer.model.context else []))
+        given = bench.given[options.get("file", "few.npz")]
+        run.encode(given, *([0] if half.trainer.model.context else []))
         run.sample(2, *([0] if half.trainer.model.context else []))
         return f"ok, graph {build.config.training.graph}, resumed: {same}"
     except Exception as error:
@@ -456,22 +502,23 @@ def study(bench: Bench, say: Say) -> None:
 
 def jobs(bench: Bench, say: Say) -> None:
     families, sizes = (FAMILIES, SIZES[:1]) if bench.small else (FAMILIES, SIZES)
-    given = {**bench.sets, "choices": ["epochs=1"] if bench.small else []}
+    given = {**bench.sets, **({"epochs": 1, "hidden": (16,)} if bench.small else {})}
     start, at_once = time.perf_counter(), 2 if bench.small else 6
-    zspace.study(
-        families, latent=sizes, jobs=at_once, out=bench.folder / "study", quiet=True, **given
-    )
-    say(f"zspace study --jobs {at_once}, {len(families) * len(sizes)} models with their report: ")
-    say(f"{time.perf_counter() - start:.1f} s\n")
+    out = bench.folder / "study"
+    for name, part in [("trained", "1/1"), ("reported", "")][: 1 if bench.small else 2]:
+        zspace.study(families, latent=sizes, jobs=at_once, out=out, part=part, quiet=True, **given)
+        say(f"zspace study --jobs {at_once}: {len(families) * len(sizes)} models {name} after ")
+        say(f"{time.perf_counter() - start:.1f} s\n")
 
 
 def shown_images(bench: Bench, say: Say) -> None:
-    images(bench, say, rate, FlopCounterMode)
+    images(bench, say, rate)
 
 
 PARTS: dict[str, tuple[Callable[[Bench, Say], None], float]] = {
     "basics": (basics, 20),
     "table": (table, 150),
+    "kinds": (kinds, 110),
     "right": (right, 50),
     "step": (step, 120),
     "vae": (vae, 60),

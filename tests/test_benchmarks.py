@@ -59,20 +59,21 @@ def test_time_to_quality_compares_zspace_with_a_textbook_loop(digits_as_mnist: P
     assert float(medians["textbook"][2]) == pytest.approx(ratio, rel=0.1)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_parts_for_a_device_run_on_a_cpu(tmp_path):
-    """But for the two parts that start processes or train for long."""
-    parts = ["basics", "table", "right", "step", "vae", "images"]
+    """All of them, so that none fails where there is a GPU for some minutes only."""
     script = [sys.executable, str(BENCHMARKS / "device.py"), "--small", "--device", "cpu"]
-    done = subprocess.run(
-        [*script, "--out", str(tmp_path), "--parts", *parts], capture_output=True, text=True
-    )
+    done = subprocess.run([*script, "--out", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    assert {path.stem for path in tmp_path.glob("*.md")} == set(parts)
-    rows = [line.split(" | ") for line in (tmp_path / "table.md").read_text().splitlines()[4:]]
-    told = [row[-1] for row in rows if len(row) > 2]
-    assert told
-    assert all(one.startswith("ok, graph off, resumed: same") for one in told), told
+    written = {path.stem: path.read_text() for path in tmp_path.glob("*.md")}
+    assert len(written) == 9
+    for text in written.values():
+        assert not any(word in text for word in ("not done", "failed", "limit of", "Error"))
+    for name in ("table", "kinds"):
+        rows = [line.split(" | ") for line in written[name].splitlines()[4:]]
+        told = [row[-1] for row in rows if len(row) > 2]
+        assert len(told) >= 3
+        assert all(one.startswith("ok, graph off, resumed: same") for one in told), told
 
 
 @pytest.mark.thorough

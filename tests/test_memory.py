@@ -35,6 +35,30 @@ def test_what_a_call_takes_is_counted(call, size):
     assert taken(lambda: call(torch.zeros(100, 10, device="meta"))) == size + 4000
 
 
+@pytest.mark.parametrize(("bias", "device"), [(b, d) for b in (0, 1) for d in ("cpu", "meta")])
+def test_a_product_and_what_is_broadcast_count_once(bias, device):
+    x = torch.zeros(100, 10, device=device)
+    layer = torch.nn.Linear(10, 30, bias=bool(bias), device=device)
+    with torch.no_grad():
+        assert taken(lambda: layer(x)) == 4 * 3000
+        assert taken(lambda: x[:, :1] * x[:1]) == 4 * 1000
+        assert taken(lambda: torch.cat([x, x[:, :3]], 1)) == 4 * 1300
+        assert taken(lambda: x[:, :1].expand(100, 7).contiguous() + 1) == 2 * 4 * 700
+
+
+def test_a_training_does_not_import_the_compiler(digits, tmp_path):
+    """It takes two seconds, in every process."""
+    code = (
+        "import sys, zspace\n"
+        f"run = zspace.train('cvae', data={str(digits)!r}, out={str(tmp_path / 'run')!r},"
+        " hidden=(8,), latent=2, epochs=1, quiet=True)\n"
+        "run.sample(2)\n"
+        "print(sorted({'torch._dynamo', 'sympy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_what_autograd_keeps_is_counted():
     w = torch.ones(1000, requires_grad=True)
     assert taken(lambda: w.exp().exp().exp().sum()) == 12004

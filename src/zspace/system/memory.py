@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from weakref import finalize
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -95,6 +96,36 @@ def _named(path: Path, name: str) -> int:
     return next((int(row[1]) for row in rows if row and row[0] == name), 0)
 
 
+META = torch.device("meta")
+ARITHMETIC = ("add", "sub", "mul", "div", "neg", "clamp", "exp", "log", "log1p", "pow", "rsqrt")
+ACTIVATIONS = ("gelu", "relu", "silu", "tanh", "sigmoid", "softplus", "elu", "leaky_relu")
+ELEMENTWISE = {"clone", *ARITHMETIC, *ACTIVATIONS}
+
+
+def _empty(func: Any, args: Any, kwargs: Any) -> Tensor | None:
+    """What a frequent operation makes on the meta device, if it is one.
+
+    Torch itself finds its shape by a program of several operations, which all count; and that
+    imports its compiler, which takes two seconds.
+    """
+    name, variant = func._schema.name.removeprefix("aten::"), func._overloadname
+    if name == "randn" and variant == "default" and kwargs.get("device") == META:
+        return torch.empty(*args, **kwargs)
+    given = [t for t in tree_leaves(args) if isinstance(t, Tensor)]
+    if not given or any(not t.is_meta or t.dtype != torch.float32 for t in given):
+        return None
+    if name in ("mm", "addmm") and variant == "default":
+        a, b = given[-2:]
+        return a.new_empty(a.shape[0], b.shape[1])
+    if name == "cat" and len({t.dim() for t in given}) == 1:
+        shape, along = list(given[0].shape), (args[1] if len(args) > 1 else 0)
+        shape[along] = sum(t.shape[along] for t in given)
+        return given[0].new_empty(shape)
+    if name in ELEMENTWISE and variant in ("default", "Tensor", "Scalar", "Tensor_Scalar"):
+        return given[0].new_empty(np.broadcast_shapes(*(t.shape for t in given)))
+    return None
+
+
 class _Counting(TorchDispatchMode):
     """Follows the tensors that operations make: the bytes that are alive, and their most."""
 
@@ -110,7 +141,10 @@ class _Counting(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self._note((args, kwargs), new=False)  # of weights, a view may be made
-        made = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        made = _empty(func, args, kwargs)
+        if made is None:
+            made = func(*args, **kwargs)
         self._note(made, new=True)
         return made
 

@@ -6,6 +6,7 @@ The moving average of a model's weights, with which it is validated and kept.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,15 @@ from zspace.models.recipes import Player
 from zspace.runs.settings import Settings
 
 
+class AdamW(torch.optim.AdamW):
+    """Torch's, but it does not import torch's compiler: what that is kept from is not compiled."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
+    state_dict = inspect.unwrap(torch.optim.AdamW.state_dict)
+    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
+
+
 def adamw(player: Player, settings: Settings) -> torch.optim.Optimizer:
     """AdamW with decoupled weight decay (Loshchilov, Hutter. 2017, arXiv 1711.05101).
 
@@ -23,7 +33,7 @@ def adamw(player: Player, settings: Settings) -> torch.optim.Optimizer:
     """
     first, second = player.betas or settings.betas
     moving = [p for p in player.module.parameters() if p.requires_grad]
-    made = torch.optim.AdamW(
+    made = AdamW(
         moving,
         lr=player.lr or settings.lr,
         betas=(first, second),
