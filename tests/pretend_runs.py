@@ -22,7 +22,7 @@ from conftest import unpainted  # noqa: E402
 from pretend import CARD, pretended  # noqa: E402
 from test_sequence_runs import sentences, waves  # noqa: E402
 from test_table_runs import people  # noqa: E402
-from zspace.analysis import METRICS, Scorer, walk  # noqa: E402
+from zspace.analysis import METRICS, walk  # noqa: E402
 from zspace.analysis.fid import inception_distance  # noqa: E402
 from zspace.explorer.export import write_page  # noqa: E402
 from zspace.explorer.rows import view_of  # noqa: E402
@@ -126,22 +126,21 @@ def use(name: str, kind: str, options: dict[str, Any], folder: Path) -> None:
         measured_section(section, run, data, {}, 0, True)
     if kind == "images":
         assert inception_distance(run, data, network=Means())["fid"].value >= 0
-    Scorer(run, data)(data.test)
     walk(run, data)
     if name != "sentence_vae":
         run.mixture(data)
     measured.score(run, None, out=folder / "scores.csv", rate=0.2)
     measured.embed(run, None, out=folder / "codes.csv")
-    if DRAWN[kind] == name and "net" not in options:
-        figures(run)
     view = view_of(run)
     view.prepare()
     if kind == "images":
         view.drawing(view.encode(np.zeros((14, 14, 1), np.uint8), "all" if label else "none"))
     view.reconstructions(np.arange(3))
-    write_page(run, folder / f"{out.name}.html")
-    for to in ("torch", "onnx"):
-        zspace.export(run, to, folder / f"{out.name}-{to}")
+    if DRAWN[kind] == name and "net" not in options:
+        figures(run)
+        write_page(run, folder / f"{out.name}.html")
+        for to in ("torch", "onnx"):
+            zspace.export(run, to, folder / f"{out.name}-{to}")
     zspace.train(from_run=run, out=False, epochs=1, quiet=True)
     zspace.resume(out, epochs=3)
 

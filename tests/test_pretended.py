@@ -60,8 +60,17 @@ RUNS |= {
 HERE = Path(__file__).parent
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("name", RUNS)
+FIRST = ("cvae", "rows", "texts")
+"""Those that are tried whenever the slow tests are."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.slow if n in FIRST else pytest.mark.thorough)
+        for n in RUNS
+    ],
+)
 def test_a_run_is_trained_measured_and_used_on_a_gpu(name):
     """In a process of its own: torch knows the device until it ends."""
     recipe, kind, options = RUNS[name]
