@@ -68,7 +68,8 @@ def test_what_cannot_be_compiled_is_left_or_refused(digits, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", fails)
     monkeypatch.setattr(compiling, "COSTS", {"cpu": 0.0})
-    assert prepared(digits, compile="auto").config.training.compile == "off"
+    with pytest.warns(UserWarning, match=r"^steps run as they are, not compiled: .*no compiler$"):
+        assert prepared(digits, compile="auto").config.training.compile == "off"
     with pytest.raises(UserError, match=r"cannot be compiled here.*RuntimeError: no compiler\)"):
         prepared(digits, compile="on")
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ def chosen(trainer: Trainer, *, quiet: bool = False) -> Losses | None:
                 raise UserError(
                     f"this step cannot be compiled here: use --compile off ({reason_of(error)})"
                 ) from None
+            warnings.warn(f"steps run as they are, not compiled: {reason_of(error)}", stacklevel=2)
             return None
     return None if wanted == "auto" and quick >= eager else compiled
 

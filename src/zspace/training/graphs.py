@@ -13,6 +13,7 @@ What was decided is kept in run.json.
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -185,6 +186,7 @@ def chosen(trainer: Trainer, losses: Losses, now: Callable[..., Now]) -> Graphs 
                 raise UserError(
                     f"this step cannot be recorded: use --graph off ({reason_of(error)})"
                 ) from None
+            warnings.warn(f"steps run as they are, not recorded: {reason_of(error)}", stacklevel=2)
             return None
     return made
 
