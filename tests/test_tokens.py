@@ -99,6 +99,21 @@ def test_empty_lines_are_left_out_where_that_is_asked(tmp_path):
     assert "2 empty lines of a.smi read as samples, which --skip-bad leaves out" in told
 
 
+def test_labels_of_empty_lines_are_left_out_with_them(tmp_path):
+    """Whether they were given for every line, or for those that are kept."""
+    lines = [f"{'C' * (1 + i % 5)}O" for i in range(30)]
+    path = lines_in(tmp_path, [*lines[:9], "", *lines[9:]])
+    labels = ["carbon" if len(line) % 2 else "oxygen" for line in lines]
+    for given in ([*labels[:9], "empty", *labels[9:]], labels):
+        (tmp_path / "y.csv").write_text("\n".join(["y", *given]))
+        data = load(path, quiet=True, skip_bad=True, labels="y.csv")
+        assert data.classes == ("carbon", "oxygen")
+        for samples in data.splits.values():
+            told = [data.classes[int(y)] for y in samples.labels()]
+            texts = data.encoding.decode(samples.images())
+            assert told == ["carbon" if len(text) % 2 else "oxygen" for text in texts]
+
+
 def test_empty_lines_within_are_empty_sequences_and_those_at_the_end_are_none(tmp_path):
     texts = ["ab", "", "", *(["ab", "ba"] * 5)]
     data = load(lines_in(tmp_path, [*texts, "", ""]), quiet=True)

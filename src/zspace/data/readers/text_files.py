@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from zspace.data.dataset import Unsplit
 from zspace.data.read_options import ReadOptions
@@ -66,8 +68,9 @@ def load_texts(path: Path, options: ReadOptions) -> Unsplit:
     arrays: dict[str, Any] = {}
     ids: dict[str, list[str]] = {}
     notes: list[str] = []
+    kept: list[bool] = []
     for split, file in files.items():
-        content = _read(file, options, notes)
+        content = _read(file, options, notes, kept)
         if isinstance(content, Mapping):
             if len(files) > 1:
                 raise UserError(f"'{file.name}' holds splits itself: give it alone")
@@ -81,28 +84,35 @@ def load_texts(path: Path, options: ReadOptions) -> Unsplit:
                 ids[split or "train"] = names
     if options.labels and (given := lists.split_option(options.labels)):
         listed = lists.found_at(given[0], path if path.is_dir() else path.parent)
-        arrays["y"] = lists.in_order(listed, given[1])
+        arrays["y"] = _of_kept(lists.in_order(listed, given[1]), kept)
     elif options.labels and not options.whole and options.labels not in arrays:
         raise UserError(
             f"--labels {options.labels:.60} is no file: give a .csv or .npy of labels, one for "
             f"each line of '{path.name}', or a table with a column of texts and --kind tokens"
         )
-    kept = {name: one for name, one in arrays.items() if not left_out(name, options.leave_out)}
+    asked = {name: one for name, one in arrays.items() if not left_out(name, options.leave_out)}
     kind = "folder" if path.is_dir() else "file"
     about = f"The {kind} {path.name}."
     name = path.name if path.is_dir() else path.stem
     of_tokens = replace(options, kind="tokens")
-    found = from_tables(name, kept, of_tokens, f"'{path.name}'", about)
+    found = from_tables(name, asked, of_tokens, f"'{path.name}'", about)
     parts = {
         split: replace(part, ids=ids.get(split, part.ids), origin=_origin(split, files, arrays))
         for split, part in found.parts.items()
     }
-    gone = [f"{name} (as asked)" for name in arrays if name not in kept]
+    gone = [f"{name} (as asked)" for name in arrays if name not in asked]
     if path.is_dir():
         gone += _others(path, files, options)
     told = (*found.read.notes, *notes)
     read = replace(found.read, left_out=(*found.read.left_out, *gone), notes=told)
     return replace(found, parts=parts, read=read)
+
+
+def _of_kept(labels: Any, kept: Sequence[bool]) -> Any:
+    """The labels of the lines that were kept, where there is one for each line of the files."""
+    if isinstance(labels, dict):
+        return {name: _of_kept(one, kept) for name, one in labels.items()}
+    return labels[np.array(kept)] if labels.shape[:1] == (len(kept),) else labels
 
 
 def _others(folder: Path, files: Mapping[str, Path], options: ReadOptions) -> list[str]:
@@ -126,10 +136,10 @@ def _origin(split: str, files: Mapping[str, Path], arrays: Mapping[str, Any]) ->
 
 
 def _read(
-    path: Path, options: ReadOptions, notes: list[str]
+    path: Path, options: ReadOptions, notes: list[str], kept: list[bool]
 ) -> tuple[list[Any], list[str]] | dict[str, Any]:
     """The samples of a file and their names, if it gives any; or, of JSON, samples by split.
-    What there is to say of them is added to the notes.
+    What there is to say of them is added to the notes, and which lines are kept.
     """
     suffix, size = path.suffix.lower(), path.stat().st_size
     too_large = UserError(
@@ -152,6 +162,7 @@ def _read(
             f"line {at:,} of '{path.name}' has {longest:,} characters: give at most "
             f"{MOST_LINE:,}, one sample on each line"
         )
+    kept += [not options.skip_bad or bool(line.strip()) for line in lines]
     if blank := sum(not line.strip() for line in lines):
         told = f"{blank:,} empty line{'s' * (blank > 1)} of {path.name}"
         if options.skip_bad:
