@@ -387,6 +387,7 @@ def test_ctrl_c_cancels_and_saves(cluster, given, tmp_path):
     assert [record["status"] for record in records] == ["interrupted"] * 2
 
 
+@pytest.mark.slow
 def test_seeds_of_a_model_are_stacked_and_those_of_a_game_are_not(given, tmp_path, monkeypatch):
     groups, whole = [], stacked.start
 

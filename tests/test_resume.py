@@ -338,6 +338,7 @@ def test_early_stop_ends_after_patience_epochs_without_a_better_one(digits, tmp_
     assert run.result["best_epoch"] == best[-1]
 
 
+@pytest.mark.slow
 def test_a_small_set_is_trained_for_many_epochs_and_stops_early(digits, tmp_path):
     x = np.load(digits)["x"][::4]
     options = {"hidden": (64,), "latent": 4, "precision": "fp32", "quiet": True, "out": False}

@@ -288,6 +288,7 @@ def test_rows_are_scored(run, score):
     assert np.median(found) > np.median(scored.validation[score])
 
 
+@pytest.mark.slow
 def test_a_report_of_a_table_shows_rows_and_no_pictures(run, tmp_path):
     study = Study(run.path, [run])
     shown = registry.shown_of(study)
