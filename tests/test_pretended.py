@@ -60,8 +60,8 @@ RUNS |= {
 HERE = Path(__file__).parent
 
 
-FIRST = ("cvae", "rows", "texts")
-"""Those that are tried whenever the slow tests are."""
+FIRST = ("cvae",)
+"""What is tried whenever the slow tests are; benchmarks/device.py has rows, windows and texts."""
 
 
 @pytest.mark.parametrize(

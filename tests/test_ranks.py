@@ -252,7 +252,7 @@ def test_torchrun_trains_and_the_first_rank_alone_writes_and_speaks(digits, tmp_
     assert not (folder / "state").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_signal_to_any_rank_stops_all_and_resume_goes_on(digits, tmp_path):
     folder = tmp_path / "run"
     train = [*TRAIN, "--data", digits, "--out", folder, "--epochs", 60, "--batch", 64]

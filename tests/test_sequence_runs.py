@@ -199,7 +199,7 @@ def test_bits_per_token_count_tokens_and_ends(tokens):
     assert measures["perplexity"]["value"] == pytest.approx(np.exp(per_token))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_training_resumes_bit_for_bit_after_a_kill_and_repeats(run, tmp_path):
     options = ["--data", run.config.data.data, "--latent", "2", "--epochs", "30", "--batch", "32"]
     options += ["--precision", "fp32", "--json"]

@@ -124,9 +124,13 @@ def made(name: str) -> TrainedModel:
     return model
 
 
+def marked(name: str) -> Any:
+    mark = pytest.mark.slow if name in RECIPES else pytest.mark.thorough
+    return pytest.param(name, marks=mark)
+
+
 @needs_onnx
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", map(marked, CASES))
 def test_every_recipe_and_part_gives_in_onnx_what_it_gives_in_torch(name):
     model = made(name)
     found, lacking = programs_of(model)

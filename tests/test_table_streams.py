@@ -188,7 +188,7 @@ sys.exit(main.run(sys.argv[1:]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_streamed_training_resumes_bit_for_bit_after_a_kill_and_repeats(csv, tmp_path):
     """As the training in memory goes."""
     options = ["--data", str(csv), "--hidden", "16", "--latent", "2", "--epochs", "12"]

@@ -68,10 +68,12 @@ def told(page: Any, selector: str = "#posterior .number") -> list[float]:
 
 
 def measures(page: Any, holder: str = "#posterior") -> dict[str, float]:
-    pairs = [
-        one.split("\n") for one in page.locator(f"{holder} .measures > div").all_inner_texts()
-    ]
-    return {name: float(text.split()[0]) for name, text in pairs}
+    """Those that have a value; a name may come before it."""
+    rows = page.locator(f"{holder} .measures > div").all_inner_texts()
+    told = [row.split("\n") for row in rows]
+    return {
+        name: float(text.split()[0]) for name, *texts in told for text in texts if text.strip()
+    }
 
 
 def test_epsilon_lands_is_decoded_and_leaves_a_trail(visit, planar):
