@@ -130,7 +130,7 @@ def marked(name: str) -> Any:
 
 
 @needs_onnx
-@pytest.mark.parametrize("name", map(marked, CASES))
+@pytest.mark.parametrize("name", [marked(name) for name in CASES])
 def test_every_recipe_and_part_gives_in_onnx_what_it_gives_in_torch(name):
     model = made(name)
     found, lacking = programs_of(model)

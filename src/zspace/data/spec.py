@@ -16,8 +16,8 @@ from torch import Tensor
 
 from zspace.system.errors import UserError
 
-MOST_NUMBERS = 3 << 20
-"""In one sample, as many as in a colour image of 1024 x 1024."""
+MOST_NUMBERS = 4 << 20
+"""In one sample, as many as in four bands of 1024 x 1024: 13 bands of 512 x 512 are fewer."""
 Role = Literal["reconstruction", "divergence", "bound", "regulariser", "objective"]
 ColumnKind = Literal["number", "category", "boolean", "count", "date"]
 
