@@ -225,9 +225,9 @@ def test_data_of_my_own_runs_and_packaged_ones_are_opened(finished, tmp_path, mo
 
 
 @pytest.mark.parametrize(("kind", "shape", "why"), [
-    ("image", [3, 1024, 1024], ""), ("table", [7], ""), ("series", [50, 3], ""),
+    ("image", [4, 1024, 1024], ""), ("table", [7], ""), ("series", [50, 3], ""),
     ("tokens", [9], ""), ("sound", [9], "not one of"),
-    ("image", [3, 1024, 1025], "3,148,800 numbers"), ("table", [1, 7, 1], "3 axes"),
+    ("image", [4, 1024, 1025], "4,198,400 numbers"), ("table", [1, 7, 1], "3 axes"),
     ("image", [7], "1 axes"), ("table", [0], "below 1"),
 ])  # fmt: skip
 def test_the_shape_of_a_sample_has_the_axes_of_its_kind(kind, shape, why, finished):
@@ -241,9 +241,9 @@ def test_the_shape_of_a_sample_has_the_axes_of_its_kind(kind, shape, why, finish
 
 
 def test_samples_have_a_largest_size():
-    assert zspace.Spec((3, 1024, 1024)).shape == (3, 1024, 1024)
-    with pytest.raises(UserError, match=r"3,148,800 numbers.*--size"):
-        zspace.Spec((3, 1024, 1025))
+    assert zspace.Spec((4, 1024, 1024)).shape == (4, 1024, 1024)
+    with pytest.raises(UserError, match=r"4,198,400 numbers.*--size"):
+        zspace.Spec((4, 1024, 1025))
 
 
 def test_a_network_that_fits_images_of_any_size_is_bounded(finished, tmp_path, monkeypatch):
