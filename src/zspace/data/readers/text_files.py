@@ -90,17 +90,17 @@ def load_texts(path: Path, options: ReadOptions) -> Unsplit:
             f"--labels {options.labels:.60} is no file: give a .csv or .npy of labels, one for "
             f"each line of '{path.name}', or a table with a column of texts and --kind tokens"
         )
-    asked = {name: one for name, one in arrays.items() if not left_out(name, options.leave_out)}
+    taken = {name: one for name, one in arrays.items() if not left_out(name, options.leave_out)}
     kind = "folder" if path.is_dir() else "file"
     about = f"The {kind} {path.name}."
     name = path.name if path.is_dir() else path.stem
     of_tokens = replace(options, kind="tokens")
-    found = from_tables(name, asked, of_tokens, f"'{path.name}'", about)
+    found = from_tables(name, taken, of_tokens, f"'{path.name}'", about)
     parts = {
         split: replace(part, ids=ids.get(split, part.ids), origin=_origin(split, files, arrays))
         for split, part in found.parts.items()
     }
-    gone = [f"{name} (as asked)" for name in arrays if name not in asked]
+    gone = [f"{name} (as asked)" for name in arrays if name not in taken]
     if path.is_dir():
         gone += _others(path, files, options)
     told = (*found.read.notes, *notes)
