@@ -112,7 +112,7 @@ def _of_kept(labels: Any, kept: Sequence[bool]) -> Any:
     """The labels of the lines that were kept, where there is one for each line of the files."""
     if isinstance(labels, dict):
         return {name: _of_kept(one, kept) for name, one in labels.items()}
-    return labels[np.array(kept)] if labels.shape[:1] == (len(kept),) else labels
+    return labels[np.array(kept, bool)] if labels.shape[:1] == (len(kept),) else labels
 
 
 def _others(folder: Path, files: Mapping[str, Path], options: ReadOptions) -> list[str]:
