@@ -226,17 +226,11 @@ def table(bench: Bench, say: Say) -> None:
 
 def kinds(bench: Bench, say: Say) -> None:
     rows: list[tuple[str, dict[str, Any]]] = [
-        *(
-            ("vae", {"file": "windows.npz", "net": net})
-            for net in ("gru", "temporal", "transformer")
-        ),
+        *(("vae", {"file": "windows.npz", "net": net}) for net in SEQUENCES),
         ("vae", {"file": "windows.npz"}),
         ("vae", {"file": "rows.csv"}),
         ("vae", {"file": "rows.csv", "likelihood": "columns-mixture"}),
-        *(
-            ("sentence_vae", {"file": "texts.txt", "net": n})
-            for n in ("gru", "temporal", "transformer")
-        ),
+        *(("sentence_vae", {"file": "texts.txt", "net": net}) for net in SEQUENCES),
         ("sentence_vae", {"file": "texts.txt", "word_dropout": 0.3}),
         ("sentence_vae", {"file": "texts.txt", "compile": "on"}),
     ]

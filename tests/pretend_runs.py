@@ -30,7 +30,6 @@ from zspace.report.figures import registry  # noqa: E402
 from zspace.runs import measured  # noqa: E402
 from zspace.runs import run as runs  # noqa: E402
 from zspace.runs.measured import measured_section  # noqa: E402
-from zspace.system.errors import UserError  # noqa: E402
 from zspace.training import build  # noqa: E402
 from zspace.training.trainer import Trainer  # noqa: E402
 
@@ -149,11 +148,11 @@ def figures(run: zspace.Run) -> None:
     """Every figure of a report, but not its paint."""
     study = zspace.Study(run.path, [run])
     with unpainted():
-        for name in registry.shown_of(study):
-            try:
-                registry.draw(name, study)
-            except UserError as why:
+        for name, drawing in registry.shown_of(study).items():
+            if why := drawing.needs(study):
                 print("  not drawn:", name, why)
+            else:
+                registry.draw(name, study)
 
 
 def main(wanted: list[str]) -> None:

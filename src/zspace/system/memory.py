@@ -105,8 +105,7 @@ ELEMENTWISE = {"clone", *ARITHMETIC, *ACTIVATIONS}
 def _empty(func: Any, args: Any, kwargs: Any) -> Tensor | None:
     """What a frequent operation makes on the meta device, if it is one.
 
-    Torch itself finds its shape by a program of several operations, which all count; and that
-    imports its compiler, which takes two seconds.
+    Torch itself finds its shape by a program in Python, which imports its compiler: two seconds.
     """
     name, variant = func._schema.name.removeprefix("aten::"), func._overloadname
     if name == "randn" and variant == "default" and kwargs.get("device") == META:
